@@ -1,0 +1,295 @@
+//! The card's newest log record: at once its log, its state and its evidence (ADR-0002).
+//!
+//! Every committed transaction appends one record of 32 bytes, in the same card transaction as
+//! the debit. So the newest record tells the counter, the balance and the journey, and a lost
+//! answer to a commit is decided by reading it again.
+//!
+//! Layout 1, integers LSB first:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0 | layout version in the high nibble, kind in the low nibble |
+//! | 1..4 | ctr: the TMC that the commit of this record returned |
+//! | 4..8 | balance after, signed, minor units |
+//! | 8..11 | amount of this transaction, minor units |
+//! | 11..15 | time, seconds since 1970 |
+//! | 15..18 | validator |
+//! | 18..20 | place, FFFF = none |
+//! | 20..22 | `load_seq` |
+//! | 22..24 | tariff version |
+//! | 24 | valid until: months since January 2025, FF = no end |
+//! | 25 | rider class in the high nibble, legs of the transfer run in the low nibble (0 = no run) |
+//! | 26..29 | paid so far in the run, minor units |
+//! | 29..31 | age of the run's first boarding at `time`, seconds |
+//! | 31 | group that the run is in |
+
+use crate::{Ctr, LoadSeq, PlaceIx, RiderClass, TariffVersion, Timestamp, ValidatorId};
+
+/// What a card transaction was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordKind {
+    /// Personalised: the opening record, with the opening balance.
+    Issue,
+    /// One tap pays the ride (bus).
+    Board,
+    /// Tapped in at a gate; a journey is open.
+    Entry,
+    /// Tapped out; the journey is paid.
+    Exit,
+    /// Topped up.
+    Load,
+}
+
+/// The run of rides that one transfer right ties together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransferRun {
+    /// Rides so far, 1..=15.
+    pub legs: u8,
+    /// Paid so far in the run, minor units, below 2^24.
+    pub paid: u32,
+    /// Seconds from the run's first boarding to this record's time.
+    pub age_s: u16,
+    /// The tariff's group of the last leg.
+    pub group: u8,
+}
+
+/// Months since January 2025 after whose end the card is no longer valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ValidUntil {
+    /// Valid to the end of the month that lies this many months after January 2025 (0..=254).
+    Month(u8),
+    /// No end.
+    Always,
+}
+
+/// One record of the card's log; the newest is the card's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardRecord {
+    /// What happened.
+    pub kind: RecordKind,
+    /// The transaction counter after this commit (TMC), 24 bits.
+    pub ctr: Ctr,
+    /// Stored value after this transaction, minor units.
+    pub balance: i32,
+    /// Amount debited (Board, Entry, Exit), loaded (Load) or opened with (Issue); below 2^24.
+    pub amount: u32,
+    /// When, seconds since 1970, by the validator's clock.
+    pub at_s: u32,
+    /// Who wrote it.
+    pub validator: ValidatorId,
+    /// Where.
+    pub place: PlaceIx,
+    /// Loads so far.
+    pub load_seq: LoadSeq,
+    /// The tariff that priced it; an open journey ends under it.
+    pub tariff: TariffVersion,
+    /// End of the card's validity.
+    pub valid_until: ValidUntil,
+    /// Rider category, 0..=15.
+    pub class: RiderClass,
+    /// Transfer right, when one is running.
+    pub run: Option<TransferRun>,
+}
+
+/// Why 32 bytes are no record, or a record has no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a newer layout.
+    #[error("card record layout {0} is not known here")]
+    UnknownLayout(u8),
+    /// The kind nibble is unassigned.
+    #[error("card record kind {0} is not known here")]
+    UnknownKind(u8),
+    /// A transfer run with no legs but with other contents.
+    #[error("card record has a transfer run without legs")]
+    RunWithoutLegs,
+    /// A value is too big for its place on the card.
+    #[error("{0} does not fit into the card record")]
+    TooBig(&'static str),
+}
+
+const LAYOUT: u8 = 1;
+const U24_MAX: u32 = (1 << 24) - 1;
+
+impl CardRecord {
+    /// Bytes of a record on the card and on the wire.
+    pub const LEN: usize = 32;
+    /// The largest amount and the largest `paid` a record can hold, minor units.
+    pub const AMOUNT_MAX: u32 = U24_MAX;
+
+    /// When it was written.
+    pub const fn at(&self) -> Timestamp {
+        Timestamp::from_secs(self.at_s as u64)
+    }
+
+    /// How this transaction moved the stored value: debits negative, loads and issue positive.
+    pub fn delta(&self) -> i64 {
+        match self.kind {
+            RecordKind::Issue | RecordKind::Load => i64::from(self.amount),
+            RecordKind::Board | RecordKind::Entry | RecordKind::Exit => -i64::from(self.amount),
+        }
+    }
+
+    /// Stored value before this transaction, minor units.
+    pub fn balance_before(&self) -> i64 {
+        i64::from(self.balance) - self.delta()
+    }
+
+    /// The 32 bytes of layout 1.
+    pub fn to_bytes(&self) -> Result<[u8; Self::LEN], RecordError> {
+        let kind = match self.kind {
+            RecordKind::Issue => 0,
+            RecordKind::Board => 1,
+            RecordKind::Entry => 2,
+            RecordKind::Exit => 3,
+            RecordKind::Load => 4,
+        };
+        if self.class.0 > 15 {
+            return Err(RecordError::TooBig("rider class"));
+        }
+        let run = self.run.unwrap_or(TransferRun { legs: 0, paid: 0, age_s: 0, group: 0 });
+        if run.legs > 15 {
+            return Err(RecordError::TooBig("legs of the transfer run"));
+        }
+        if self.run.is_some() && run.legs == 0 {
+            return Err(RecordError::RunWithoutLegs);
+        }
+        let mut b = [0; Self::LEN];
+        b[0] = LAYOUT << 4 | kind;
+        b[1..4].copy_from_slice(&u24(self.ctr.0, "ctr")?);
+        b[4..8].copy_from_slice(&self.balance.to_le_bytes());
+        b[8..11].copy_from_slice(&u24(self.amount, "amount")?);
+        b[11..15].copy_from_slice(&self.at_s.to_le_bytes());
+        b[15..18].copy_from_slice(&u24(self.validator.number(), "validator")?);
+        b[18..20].copy_from_slice(&self.place.0.to_le_bytes());
+        b[20..22].copy_from_slice(&self.load_seq.0.to_le_bytes());
+        b[22..24].copy_from_slice(&self.tariff.0.to_le_bytes());
+        b[24] = match self.valid_until {
+            ValidUntil::Month(255) => return Err(RecordError::TooBig("valid until")),
+            ValidUntil::Month(month) => month,
+            ValidUntil::Always => 255,
+        };
+        b[25] = self.class.0 << 4 | run.legs;
+        b[26..29].copy_from_slice(&u24(run.paid, "paid in the run")?);
+        b[29..31].copy_from_slice(&run.age_s.to_le_bytes());
+        b[31] = run.group;
+        Ok(b)
+    }
+
+    /// Reads 32 bytes. Whatever a card holds is parsed, never asserted.
+    pub fn from_bytes(b: &[u8; Self::LEN]) -> Result<Self, RecordError> {
+        if b[0] >> 4 != LAYOUT {
+            return Err(RecordError::UnknownLayout(b[0] >> 4));
+        }
+        let kind = match b[0] & 0x0f {
+            0 => RecordKind::Issue,
+            1 => RecordKind::Board,
+            2 => RecordKind::Entry,
+            3 => RecordKind::Exit,
+            4 => RecordKind::Load,
+            other => return Err(RecordError::UnknownKind(other)),
+        };
+        let u24 = |i: usize| u32::from_le_bytes([b[i], b[i + 1], b[i + 2], 0]);
+        let u16 = |i: usize| u16::from_le_bytes([b[i], b[i + 1]]);
+        let u32 = |i: usize| u32::from_le_bytes([b[i], b[i + 1], b[i + 2], b[i + 3]]);
+        let run = match b[25] & 0x0f {
+            0 if b[26..32] != [0; 6] => return Err(RecordError::RunWithoutLegs),
+            0 => None,
+            legs => Some(TransferRun { legs, paid: u24(26), age_s: u16(29), group: b[31] }),
+        };
+        Ok(Self {
+            kind,
+            ctr: Ctr(u24(1)),
+            balance: i32::from_le_bytes([b[4], b[5], b[6], b[7]]),
+            amount: u24(8),
+            at_s: u32(11),
+            validator: ValidatorId::new(u24(15)).expect("three bytes fit into 24 bits"),
+            place: PlaceIx(u16(18)),
+            load_seq: LoadSeq(u16(20)),
+            tariff: TariffVersion(u16(22)),
+            valid_until: if b[24] == 255 { ValidUntil::Always } else { ValidUntil::Month(b[24]) },
+            class: RiderClass(b[25] >> 4),
+            run,
+        })
+    }
+}
+
+impl ValidUntil {
+    /// Whether a card with this validity may still be used at `now`.
+    pub fn allows(self, now: Timestamp) -> bool {
+        let Self::Month(months) = self else { return true };
+        let days = u32::try_from(now.secs() / 86_400).unwrap_or(u32::MAX / 2);
+        let (year, month, _) = crate::ServiceDate(days).civil();
+        (year, month) <= (2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
+    }
+}
+
+fn u24(value: u32, what: &'static str) -> Result<[u8; 3], RecordError> {
+    if value > U24_MAX {
+        return Err(RecordError::TooBig(what));
+    }
+    let [a, b, c, _] = value.to_le_bytes();
+    Ok([a, b, c])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> CardRecord {
+        CardRecord {
+            kind: RecordKind::Board,
+            ctr: Ctr(7),
+            balance: 2075,
+            amount: 275,
+            at_s: 1_795_000_000,
+            validator: ValidatorId::new(42).unwrap(),
+            place: PlaceIx(3),
+            load_seq: LoadSeq(2),
+            tariff: TariffVersion(9),
+            valid_until: ValidUntil::Month(60),
+            class: RiderClass(1),
+            run: Some(TransferRun { legs: 2, paid: 275, age_s: 1800, group: 4 }),
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_layout_1_never_change() {
+        let hex = alloc::format!("{:02x?}", sample().to_bytes().unwrap());
+        expect_test::expect!["[110700001b080000130100c086fd6a2a00000300020009003c12130100080704]"].assert_eq(&hex.replace(", ", ""));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let too_big = CardRecord { amount: 1 << 24, ..sample() };
+        assert_eq!(too_big.to_bytes(), Err(RecordError::TooBig("amount")));
+        let no_legs = TransferRun { legs: 0, paid: 0, age_s: 0, group: 0 };
+        let bad = CardRecord { run: Some(no_legs), ..sample() };
+        assert_eq!(bad.to_bytes(), Err(RecordError::RunWithoutLegs));
+    }
+
+    #[test]
+    fn a_card_is_valid_to_the_end_of_its_month() {
+        // 2025-01-31T23:59:59Z and one second later.
+        let last = Timestamp::from_secs(1_738_367_999);
+        assert!(ValidUntil::Month(0).allows(last));
+        assert!(!ValidUntil::Month(0).allows(Timestamp::from_secs(1_738_368_000)));
+        assert!(ValidUntil::Month(1).allows(Timestamp::from_secs(1_738_368_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_32_bytes_are_read_or_refused_and_what_is_read_is_written_back(
+            bytes in proptest::array::uniform32(any::<u8>()),
+            first in 0x10_u8..0x15,
+        ) {
+            let mut b = bytes;
+            b[0] = first;
+            if let Ok(record) = CardRecord::from_bytes(&b) {
+                prop_assert_eq!(record.to_bytes().unwrap(), b);
+            }
+            let _ = CardRecord::from_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The nouns of Tapline: money, identities, time, the card's record and the tap.
+//!
+//! Invariants: amounts are integers in minor units with their currency; every arithmetic step is
+//! checked; nothing here reads a clock, a file or a socket. The byte layout of the card record is
+//! the one encoding kept here, because the card and the wire must carry the same bytes.
+#![no_std]
+extern crate alloc;
+
+mod card_record;
+mod ids;
+mod money;
+mod refusal;
+mod tap;
+mod time;
+
+pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
+pub use ids::{
+    CardId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx, TapSeq,
+    TariffVersion, ValidatorId,
+};
+pub use money::{Currency, Money, MoneyError};
+pub use refusal::Refusal;
+pub use tap::{
+    CardProof, CardTransaction, Registers, TapEvent, TapRecord, TapRole, UnknownTapRole,
+};
+pub use time::{ClockQuality, ServiceDate, Timestamp};

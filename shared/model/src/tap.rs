@@ -1,0 +1,186 @@
+//! One tap, as a validator records it and the depot books it.
+
+use core::{fmt, str::FromStr};
+
+use crate::{
+    CardId, CardRecord, ClockQuality, Epoch, PlaceIx, Refusal, RouteIx, TapSeq, TariffVersion,
+    Timestamp, ValidatorId,
+};
+
+/// What a validator is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TapRole {
+    /// One tap pays the ride (bus).
+    Board,
+    /// Opens a journey (gate, inwards).
+    Entry,
+    /// Ends a journey (gate, outwards).
+    Exit,
+}
+
+/// The word is none of `board`, `entry`, `exit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown role: use board, entry or exit")]
+pub struct UnknownTapRole;
+
+impl TapRole {
+    /// The word used in configuration, logs and the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Board => "board",
+            Self::Entry => "entry",
+            Self::Exit => "exit",
+        }
+    }
+}
+
+impl FromStr for TapRole {
+    type Err = UnknownTapRole;
+    fn from_str(text: &str) -> Result<Self, UnknownTapRole> {
+        [Self::Board, Self::Entry, Self::Exit]
+            .into_iter()
+            .find(|role| role.word() == text)
+            .ok_or(UnknownTapRole)
+    }
+}
+
+impl fmt::Display for TapRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// The card's own proof of a transaction: its Transaction MAC value, which no validator can
+/// compute (SEC-8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CardProof(pub [u8; 8]);
+
+/// What one card transaction read and wrote. `before` is the newest record found on the card
+/// (evidence of the tap before this one, anywhere); `after` is the record appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardTransaction {
+    /// The newest record found on the card.
+    pub before: CardRecord,
+    /// The record that this transaction appends.
+    pub after: CardRecord,
+}
+
+/// What became of a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapEvent {
+    /// The card committed and answered with its proof.
+    Committed {
+        /// What was read and written.
+        transaction: CardTransaction,
+        /// The card's Transaction MAC.
+        proof: CardProof,
+    },
+    /// The commit was sent and no answer came: it happened or it did not (REC, unconfirmed tap).
+    InDoubt {
+        /// What was read, and what may have been written.
+        transaction: CardTransaction,
+    },
+    /// No money moved; the rider was told why.
+    Refused {
+        /// The reason.
+        reason: Refusal,
+        /// The newest record found on the card, when one was read.
+        seen: Option<CardRecord>,
+    },
+    /// An earlier in-doubt tap of this validator was seen again: the card had committed it.
+    Confirmed {
+        /// The number of that tap, in the same epoch.
+        of: TapSeq,
+        /// What it read and wrote.
+        transaction: CardTransaction,
+        /// The card's Transaction MAC, read back from the card.
+        proof: CardProof,
+    },
+    /// An earlier in-doubt tap of this validator was seen again: the card had not committed it.
+    Voided {
+        /// The number of that tap, in the same epoch.
+        of: TapSeq,
+        /// The newest record found on the card, which proves it.
+        seen: CardRecord,
+    },
+}
+
+/// One entry of a validator's tap log. Refusals and resolutions are numbered like taps, so that
+/// nothing can be left out unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TapRecord {
+    /// Who recorded it.
+    pub validator: ValidatorId,
+    /// Which life of its log.
+    pub epoch: Epoch,
+    /// Which entry of that life.
+    pub seq: TapSeq,
+    /// The card; `None` when none could be identified.
+    pub card: Option<CardId>,
+    /// By the validator's clock.
+    pub tapped_at: Timestamp,
+    /// How far that clock can be believed.
+    pub clock: ClockQuality,
+    /// What the validator was doing.
+    pub role: TapRole,
+    /// Where it stood.
+    pub place: PlaceIx,
+    /// The route it served, on a vehicle.
+    pub route: Option<RouteIx>,
+    /// The tariff it priced with.
+    pub tariff: TariffVersion,
+    /// From card detected to feedback shown, milliseconds, saturating.
+    pub duration_ms: u16,
+    /// What became of it.
+    pub event: TapEvent,
+}
+
+/// A validator's non-resettable sums over everything it ever recorded in one epoch (REC-4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Registers {
+    /// Entries recorded.
+    pub count: u64,
+    /// Minor units debited by committed or confirmed taps.
+    pub debit_sum: i64,
+    /// Minor units loaded.
+    pub load_sum: i64,
+}
+
+impl TapRecord {
+    /// The card transaction that certainly happened by this entry, if one did.
+    pub const fn settled(&self) -> Option<(&CardTransaction, CardProof)> {
+        match &self.event {
+            TapEvent::Committed { transaction, proof }
+            | TapEvent::Confirmed { transaction, proof, .. } => Some((transaction, *proof)),
+            TapEvent::InDoubt { .. } | TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+        }
+    }
+
+    /// The newest record that this entry saw on the card before it wrote anything.
+    pub const fn evidence(&self) -> Option<&CardRecord> {
+        match &self.event {
+            TapEvent::Committed { transaction, .. }
+            | TapEvent::InDoubt { transaction }
+            | TapEvent::Confirmed { transaction, .. } => Some(&transaction.before),
+            TapEvent::Refused { seen, .. } => seen.as_ref(),
+            TapEvent::Voided { seen, .. } => Some(seen),
+        }
+    }
+}
+
+impl Registers {
+    /// The registers after one more entry.
+    ///
+    /// # Panics
+    /// When a sum leaves 64 bits: no fleet can reach that honestly.
+    #[must_use]
+    pub fn after(self, record: &TapRecord) -> Self {
+        let delta = record.settled().map_or(0, |(t, _)| t.after.delta());
+        let add = |sum: i64, part: i64| sum.checked_add(part).expect("registers fit 64 bits");
+        Self {
+            count: self.count + 1,
+            debit_sum: add(self.debit_sum, (-delta).max(0)),
+            load_sum: add(self.load_sum, delta.max(0)),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Time as plain values: cores are told the time, they never ask for it.
+
+use core::{fmt, time::Duration};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// From whole seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Whole seconds, rounded down.
+    pub const fn secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Later by `d`, saturating.
+    #[must_use]
+    pub fn plus(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Time from `earlier` to here; zero when it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Where a device's clock got its time from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum ClockQuality {
+    /// Nothing is known; the date may be years off.
+    #[default]
+    Unknown,
+    /// The last time saved before power-off.
+    Saved,
+    /// A battery-backed clock.
+    Rtc,
+    /// Network time.
+    Ntp,
+    /// Satellite time.
+    Gnss,
+}
+
+/// A calendar date of the operating day, which runs past midnight. Days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ServiceDate(pub u32);
+
+impl ServiceDate {
+    /// (year, month, day) in the proleptic Gregorian calendar.
+    /// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+    pub const fn civil(self) -> (u32, u32, u32) {
+        let z = self.0 + 719_468;
+        let era = z / 146_097;
+        let doe = z % 146_097;
+        let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+        let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+        let mp = (5 * doy + 2) / 153;
+        let day = doy - (153 * mp + 2) / 5 + 1;
+        let month = if mp < 10 { mp + 3 } else { mp - 9 };
+        let year = yoe + era * 400 + if month <= 2 { 1 } else { 0 };
+        (year, month, day)
+    }
+}
+
+impl fmt::Display for ServiceDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.civil();
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_dates_are_written_as_calendar_dates() {
+        for (days, text) in [(0, "1970-01-01"), (19_782, "2024-02-29"), (20_779, "2026-11-22")] {
+            assert_eq!(alloc::format!("{}", ServiceDate(days)), text);
+        }
+    }
+}
