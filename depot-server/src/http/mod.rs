@@ -1,0 +1,3 @@
+//! The operators' dashboard: pages, server-sent events and the API behind the pages.
+
+pub mod views;
