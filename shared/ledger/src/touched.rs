@@ -1,0 +1,96 @@
+//! Books in memory: the part that one batch touches, with a list of what changed.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use crate::{AccountId, Balance, Books, PendingState, Recorded, TransferId};
+
+/// Balances and transfers in memory. A shell preloads what a batch needs, applies the batch and
+/// writes [`Touched::take_changes`] back; tests and the simulator keep whole books in one.
+#[derive(Debug, Clone, Default)]
+pub struct Touched {
+    balances: BTreeMap<AccountId, (Balance, bool)>,
+    transfers: BTreeMap<TransferId, Recorded>,
+    inserted: Vec<TransferId>,
+    settled: Vec<(TransferId, PendingState)>,
+}
+
+/// What a batch changed, in the order in which a store writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Accounts with their balance after the batch.
+    pub balances: Vec<(AccountId, Balance)>,
+    /// New transfers, in booking order.
+    pub inserted: Vec<Recorded>,
+    /// Transfers of earlier batches that were posted or voided.
+    pub settled: Vec<(TransferId, PendingState)>,
+}
+
+impl Touched {
+    /// Brings in what a store holds on an account.
+    pub fn preload_balance(&mut self, account: AccountId, balance: Balance) {
+        self.balances.insert(account, (balance, false));
+    }
+
+    /// Brings in a transfer that a store holds: replays and pending ones to be settled.
+    pub fn preload_transfer(&mut self, recorded: Recorded) {
+        self.transfers.insert(recorded.transfer.id, recorded);
+    }
+
+    /// Whether the account's balance is here.
+    pub fn has_balance(&self, account: &AccountId) -> bool {
+        self.balances.contains_key(account)
+    }
+
+    /// Every account here with its balance, in order of the id.
+    pub fn balances(&self) -> impl Iterator<Item = (&AccountId, &Balance)> {
+        self.balances.iter().map(|(account, (balance, _))| (account, balance))
+    }
+
+    /// Every transfer here, in order of the id.
+    pub fn transfers(&self) -> impl Iterator<Item = &Recorded> {
+        self.transfers.values()
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        let changed = self.balances.iter_mut().filter(|(_, (_, dirty))| *dirty);
+        let balances = changed
+            .map(|(account, (balance, dirty))| {
+                *dirty = false;
+                (*account, *balance)
+            })
+            .collect();
+        let inserted = core::mem::take(&mut self.inserted);
+        let inserted = inserted.iter().filter_map(|id| self.transfer(id)).collect();
+        Changes { balances, inserted, settled: core::mem::take(&mut self.settled) }
+    }
+}
+
+impl Books for Touched {
+    fn transfer(&self, id: &TransferId) -> Option<Recorded> {
+        self.transfers.get(id).copied()
+    }
+
+    fn balance(&self, account: &AccountId) -> Balance {
+        self.balances.get(account).map_or_else(Balance::default, |(balance, _)| *balance)
+    }
+
+    fn set_balance(&mut self, account: AccountId, balance: Balance) {
+        self.balances.insert(account, (balance, true));
+    }
+
+    fn insert(&mut self, recorded: Recorded) {
+        self.inserted.push(recorded.transfer.id);
+        self.transfers.insert(recorded.transfer.id, recorded);
+    }
+
+    fn settle(&mut self, id: &TransferId, state: PendingState) {
+        if let Some(recorded) = self.transfers.get_mut(id) {
+            recorded.pending = Some(state);
+        }
+        // One held and settled within this batch is written once, in its final state.
+        if !self.inserted.contains(id) {
+            self.settled.push((*id, state));
+        }
+    }
+}
