@@ -257,7 +257,8 @@ mod tests {
     #[test]
     fn golden_bytes_of_layout_1_never_change() {
         let hex = alloc::format!("{:02x?}", sample().to_bytes().unwrap());
-        expect_test::expect!["[110700001b080000130100c086fd6a2a00000300020009003c12130100080704]"].assert_eq(&hex.replace(", ", ""));
+        expect_test::expect!["[110700001b080000130100c086fd6a2a00000300020009003c12130100080704]"]
+            .assert_eq(&hex.replace(", ", ""));
     }
 
     #[test]

@@ -21,6 +21,6 @@ pub use ids::{
 pub use money::{Currency, Money, MoneyError};
 pub use refusal::Refusal;
 pub use tap::{
-    CardProof, CardTransaction, Registers, TapEvent, TapRecord, TapRole, UnknownTapRole,
+    CardProof, CardTransaction, Registers, TapDraft, TapEvent, TapRecord, TapRole, UnknownTapRole,
 };
 pub use time::{ClockQuality, ServiceDate, Timestamp};

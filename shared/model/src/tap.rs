@@ -135,6 +135,25 @@ pub struct TapRecord {
     pub event: TapEvent,
 }
 
+/// A tap as it is known before its number and its outcome: everything else a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TapDraft {
+    /// The card; `None` when none could be identified.
+    pub card: Option<CardId>,
+    /// By the validator's clock.
+    pub tapped_at: Timestamp,
+    /// How far that clock can be believed.
+    pub clock: ClockQuality,
+    /// What the validator was doing.
+    pub role: TapRole,
+    /// Where it stood.
+    pub place: PlaceIx,
+    /// The route it served, on a vehicle.
+    pub route: Option<RouteIx>,
+    /// The tariff it priced with.
+    pub tariff: TariffVersion,
+}
+
 /// A validator's non-resettable sums over everything it ever recorded in one epoch (REC-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Registers {
@@ -147,6 +166,30 @@ pub struct Registers {
 }
 
 impl TapRecord {
+    /// The entry that `draft` becomes.
+    pub const fn new(
+        (validator, epoch, seq): (ValidatorId, Epoch, TapSeq),
+        draft: TapDraft,
+        duration_ms: u16,
+        event: TapEvent,
+    ) -> Self {
+        let TapDraft { card, tapped_at, clock, role, place, route, tariff } = draft;
+        Self {
+            validator,
+            epoch,
+            seq,
+            card,
+            tapped_at,
+            clock,
+            role,
+            place,
+            route,
+            tariff,
+            duration_ms,
+            event,
+        }
+    }
+
     /// The card transaction that certainly happened by this entry, if one did.
     pub const fn settled(&self) -> Option<(&CardTransaction, CardProof)> {
         match &self.event {

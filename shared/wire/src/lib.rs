@@ -1,1 +1,51 @@
-//! Placeholder.
+//! The wire format, version 1 (`docs/wire.md`): bytes ⇄ nouns of `model`, and nothing else.
+//!
+//! Invariants:
+//! - every decode is total: any bytes give a value or a [`WireError`], never a panic, and nothing
+//!   is allocated that the size limits of [`limits`] do not cover;
+//! - a tap entry is encoded once. What is stored, hashed, signed and sent are those bytes, never
+//!   a re-encoding; a reader keeps the bytes it received;
+//! - a field is never renamed, moved or removed, only appended; a reader skips what it does not
+//!   know;
+//! - a higher format version is [`WireError::UnknownVersion`], so that a shell can set the message
+//!   aside whole and decode it after an update.
+//!
+//! This crate signs nothing and reads no key: `fleet-sync` does.
+#![no_std]
+extern crate alloc;
+
+mod ack;
+mod batch;
+mod cbor;
+mod chain;
+mod entry;
+mod envelope;
+mod error;
+mod state;
+
+pub use ack::Ack;
+pub use batch::{Batch, BatchHead};
+pub use chain::ChainHash;
+pub use entry::{decode_entry, encode_entry};
+pub use envelope::{Envelope, Message};
+pub use error::WireError;
+pub use state::{HostState, StateWord, ValidatorState};
+
+/// The format version of the envelope and of an entry.
+pub const VERSION: u8 = 1;
+
+/// Bounds that are checked before anything is decoded.
+pub mod limits {
+    /// Bytes of a whole batch message.
+    pub const BATCH: usize = 64 * 1024;
+    /// Bytes of any other message.
+    pub const SMALL: usize = 4 * 1024;
+    /// Bytes of one entry.
+    pub const ENTRY: usize = 512;
+    /// Entries of one batch.
+    pub const COUNT: usize = 1000;
+    /// Missing ranges named by one ack.
+    pub const MISSING: usize = 16;
+    /// Bytes of the software version in a state message.
+    pub const SOFTWARE: usize = 64;
+}

@@ -1,0 +1,221 @@
+//! One tap-log entry: a version byte, then one packed CBOR map.
+//!
+//! What the batch header or the entry's own `after` record already says is left out: validator,
+//! epoch and number always; time, place and tariff when they equal those of `after`. That is what
+//! brings a tap below 120 bytes on the wire.
+
+use alloc::vec::Vec;
+
+use model::{
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Epoch, PlaceIx, Refusal, RouteIx,
+    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidatorId,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{VERSION, WireError, cbor, limits};
+
+const WHAT: &str = "tap entry";
+
+/// The fields, by CBOR index. Never reorder, never remove: append.
+#[derive(Serialize, Deserialize)]
+struct EntryV1 {
+    /// 0: what became of the tap.
+    event: u8,
+    /// 1: the card's UID.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    card: Option<[u8; 7]>,
+    /// 2: milliseconds within the second of the tap.
+    ms: u16,
+    /// 3: the second of the tap since 1970; absent when it is that of `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_s: Option<u64>,
+    /// 4: clock quality.
+    clock: u8,
+    /// 5: role.
+    role: u8,
+    /// 6: place; absent when it is that of `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<u16>,
+    /// 7: route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    route: Option<u16>,
+    /// 8: tariff version; absent when it is that of `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tariff: Option<u16>,
+    /// 9: from card detected to feedback shown.
+    duration_ms: u16,
+    /// 10: the newest record found on the card.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    before: Option<[u8; CardRecord::LEN]>,
+    /// 11: the record that the transaction appends.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    after: Option<[u8; CardRecord::LEN]>,
+    /// 12: the card's Transaction MAC.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    proof: Option<[u8; 8]>,
+    /// 13: the number of the in-doubt tap that this entry decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<u64>,
+    /// 14: assist code of the refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusal: Option<u8>,
+}
+
+const COMMITTED: u8 = 0;
+const IN_DOUBT: u8 = 1;
+const REFUSED: u8 = 2;
+const CONFIRMED: u8 = 3;
+const VOIDED: u8 = 4;
+
+/// The entry's bytes: written once, then kept verbatim.
+pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
+    let (event, before, transaction, proof, of, refusal) = match &record.event {
+        TapEvent::Committed { transaction, proof } => {
+            (COMMITTED, None, Some(transaction), Some(proof), None, None)
+        }
+        TapEvent::InDoubt { transaction } => (IN_DOUBT, None, Some(transaction), None, None, None),
+        TapEvent::Refused { reason, seen } => {
+            (REFUSED, seen.as_ref(), None, None, None, Some(reason.assist_code()))
+        }
+        TapEvent::Confirmed { of, transaction, proof } => {
+            (CONFIRMED, None, Some(transaction), Some(proof), Some(of.0), None)
+        }
+        TapEvent::Voided { of, seen } => (VOIDED, Some(seen), None, None, Some(of.0), None),
+    };
+    let before = transaction.map(|t| &t.before).or(before);
+    let after = transaction.map(|t| &t.after);
+    let as_after =
+        |same: fn(&CardRecord, &TapRecord) -> bool| after.is_some_and(|a| same(a, record));
+    let at_s = record.tapped_at.secs();
+    let entry = EntryV1 {
+        event,
+        card: record.card.map(|card| card.0),
+        ms: u16::try_from(record.tapped_at.0 % 1000).expect("a remainder of 1000 fits 16 bits"),
+        at_s: (!as_after(|a, r| a.at().secs() == r.tapped_at.secs())).then_some(at_s),
+        clock: clock_code(record.clock),
+        role: role_code(record.role),
+        place: (!as_after(|a, r| a.place == r.place)).then_some(record.place.0),
+        route: record.route.map(|route| route.0),
+        tariff: (!as_after(|a, r| a.tariff == r.tariff)).then_some(record.tariff.0),
+        duration_ms: record.duration_ms,
+        before: before.map(CardRecord::to_bytes).transpose()?,
+        after: after.map(CardRecord::to_bytes).transpose()?,
+        proof: proof.map(|p| p.0),
+        of,
+        refusal,
+    };
+    let mut bytes = Vec::with_capacity(128);
+    bytes.push(VERSION);
+    bytes.extend(cbor::to_vec(&entry));
+    Ok(bytes)
+}
+
+/// Reads an entry; its identity is where it was found.
+pub fn decode_entry(
+    bytes: &[u8],
+    (validator, epoch, seq): (ValidatorId, Epoch, TapSeq),
+) -> Result<TapRecord, WireError> {
+    cbor::bounded(WHAT, bytes, limits::ENTRY)?;
+    let body = match bytes {
+        [VERSION, body @ ..] => body,
+        [version, ..] => return Err(WireError::UnknownVersion(*version)),
+        [] => return Err(WireError::Missing("format version")),
+    };
+    let e: EntryV1 = cbor::from_slice(WHAT, body)?;
+    let before = e.before.as_ref().map(CardRecord::from_bytes).transpose()?;
+    let after = e.after.as_ref().map(CardRecord::from_bytes).transpose()?;
+    let event = event(&e, before, after)?;
+    // Only a transaction's entry may lean on `after`; another that carries one is contradictory.
+    let at_s = e.at_s.or(after.map(|a| a.at().secs())).ok_or(WireError::Missing("time"))?;
+    let place = e.place.or(after.map(|a| a.place.0)).ok_or(WireError::Missing("place"))?;
+    let tariff = e.tariff.or(after.map(|a| a.tariff.0)).ok_or(WireError::Missing("tariff"))?;
+    if e.ms > 999 {
+        return Err(WireError::OutOfRange("milliseconds"));
+    }
+    let ms = at_s.checked_mul(1000).and_then(|ms| ms.checked_add(u64::from(e.ms)));
+    Ok(TapRecord {
+        validator,
+        epoch,
+        seq,
+        card: e.card.map(CardId),
+        tapped_at: Timestamp(ms.ok_or(WireError::OutOfRange("time"))?),
+        clock: clock(e.clock)?,
+        role: role(e.role)?,
+        place: PlaceIx(place),
+        route: e.route.map(RouteIx),
+        tariff: TariffVersion(tariff),
+        duration_ms: e.duration_ms,
+        event,
+    })
+}
+
+fn event(
+    e: &EntryV1,
+    before: Option<CardRecord>,
+    after: Option<CardRecord>,
+) -> Result<TapEvent, WireError> {
+    let transaction = || -> Result<CardTransaction, WireError> {
+        Ok(CardTransaction {
+            before: before.ok_or(WireError::Missing("record before"))?,
+            after: after.ok_or(WireError::Missing("record after"))?,
+        })
+    };
+    let proof = || e.proof.map(CardProof).ok_or(WireError::Missing("card proof"));
+    let of = || e.of.map(TapSeq).ok_or(WireError::Missing("number of the decided tap"));
+    let event = match e.event {
+        COMMITTED => TapEvent::Committed { transaction: transaction()?, proof: proof()? },
+        IN_DOUBT => TapEvent::InDoubt { transaction: transaction()? },
+        REFUSED => {
+            let code = e.refusal.ok_or(WireError::Missing("refusal"))?;
+            let reason = Refusal::from_assist_code(code)
+                .ok_or(WireError::UnknownCode { what: "refusal", code })?;
+            TapEvent::Refused { reason, seen: before }
+        }
+        CONFIRMED => {
+            TapEvent::Confirmed { of: of()?, transaction: transaction()?, proof: proof()? }
+        }
+        VOIDED => {
+            TapEvent::Voided { of: of()?, seen: before.ok_or(WireError::Missing("record before"))? }
+        }
+        code => return Err(WireError::UnknownCode { what: "event", code }),
+    };
+    Ok(event)
+}
+
+pub(crate) const fn clock_code(clock: ClockQuality) -> u8 {
+    match clock {
+        ClockQuality::Unknown => 0,
+        ClockQuality::Saved => 1,
+        ClockQuality::Rtc => 2,
+        ClockQuality::Ntp => 3,
+        ClockQuality::Gnss => 4,
+    }
+}
+
+pub(crate) const fn clock(code: u8) -> Result<ClockQuality, WireError> {
+    Ok(match code {
+        0 => ClockQuality::Unknown,
+        1 => ClockQuality::Saved,
+        2 => ClockQuality::Rtc,
+        3 => ClockQuality::Ntp,
+        4 => ClockQuality::Gnss,
+        code => return Err(WireError::UnknownCode { what: "clock quality", code }),
+    })
+}
+
+const fn role_code(role: TapRole) -> u8 {
+    match role {
+        TapRole::Board => 0,
+        TapRole::Entry => 1,
+        TapRole::Exit => 2,
+    }
+}
+
+const fn role(code: u8) -> Result<TapRole, WireError> {
+    Ok(match code {
+        0 => TapRole::Board,
+        1 => TapRole::Entry,
+        2 => TapRole::Exit,
+        code => return Err(WireError::UnknownCode { what: "role", code }),
+    })
+}

@@ -1,0 +1,184 @@
+//! Birth, will and state of a validator, and the depot's own presence.
+
+use alloc::{string::String, vec::Vec};
+
+use model::{ClockQuality, Epoch, TapSeq, TariffVersion, Timestamp, ValidatorId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    WireError, cbor,
+    entry::{clock, clock_code},
+    limits,
+};
+
+/// What a validator says of itself, in the order of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StateWord {
+    /// Connected, still recovering its store or waiting for its reader.
+    Starting,
+    /// Takes taps.
+    Ready,
+    /// Connected, but takes no taps (OPS-6).
+    OutOfService,
+    /// Stopped in order; its log is safe, and may not be drained.
+    Asleep,
+    /// The broker's last word for it: the connection broke.
+    Lost,
+}
+
+/// The retained state message; with [`StateWord::Lost`] it is the will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidatorState {
+    /// Who.
+    pub validator: ValidatorId,
+    /// What it says.
+    pub word: StateWord,
+    /// Counts its connections within the epoch; a will carries the one it belongs to.
+    pub connection: u64,
+    /// The life of its log.
+    pub epoch: Epoch,
+    /// Its software version, at most 64 bytes.
+    pub software: String,
+    /// The tariff it prices with, when it has one.
+    pub tariff: Option<TariffVersion>,
+    /// The newest entry of its log.
+    pub head: TapSeq,
+    /// The mark that the depot acknowledged, as far as it knows.
+    pub acked: TapSeq,
+    /// Taps whose commit is still unknown.
+    pub in_doubt: u32,
+    /// How far its clock can be believed.
+    pub clock: ClockQuality,
+    /// Its clock when it said so; in a will: when it connected.
+    pub at: Timestamp,
+    /// Entries of earlier lives of its log that the depot has not acknowledged.
+    pub undrained_before: u64,
+}
+
+/// The depot's retained presence; with `online` false it is the will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostState {
+    /// Whether batches are being taken.
+    pub online: bool,
+    /// Counts the depot's connections; a will carries the one it belongs to.
+    pub connection: u64,
+    /// The depot's clock when it said so.
+    pub at: Timestamp,
+}
+
+/// The fields, by CBOR index.
+#[derive(Serialize, Deserialize)]
+struct StateV1 {
+    validator: u32,
+    word: u8,
+    connection: u64,
+    epoch: u32,
+    software: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tariff: Option<u16>,
+    head: u64,
+    acked: u64,
+    in_doubt: u32,
+    clock: u8,
+    at: u64,
+    #[serde(default)]
+    undrained_before: u64,
+}
+
+/// The fields, by CBOR index.
+#[derive(Serialize, Deserialize)]
+struct HostV1 {
+    online: bool,
+    connection: u64,
+    at: u64,
+}
+
+impl StateWord {
+    /// The word used in metrics, the API and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::OutOfService => "out-of-service",
+            Self::Asleep => "asleep",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl ValidatorState {
+    /// The body's bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        if self.software.len() > limits::SOFTWARE {
+            let limit = limits::SOFTWARE;
+            return Err(WireError::TooLarge { what: "software version", limit });
+        }
+        Ok(cbor::to_vec(&StateV1 {
+            validator: self.validator.number(),
+            word: match self.word {
+                StateWord::Starting => 0,
+                StateWord::Ready => 1,
+                StateWord::OutOfService => 2,
+                StateWord::Asleep => 3,
+                StateWord::Lost => 4,
+            },
+            connection: self.connection,
+            epoch: self.epoch.0,
+            software: self.software.clone(),
+            tariff: self.tariff.map(|t| t.0),
+            head: self.head.0,
+            acked: self.acked.0,
+            in_doubt: self.in_doubt,
+            clock: clock_code(self.clock),
+            at: self.at.0,
+            undrained_before: self.undrained_before,
+        }))
+    }
+
+    /// Reads a body.
+    pub fn decode(body: &[u8]) -> Result<Self, WireError> {
+        cbor::bounded("state", body, limits::SMALL)?;
+        let s: StateV1 = cbor::from_slice("state", body)?;
+        if s.software.len() > limits::SOFTWARE {
+            let limit = limits::SOFTWARE;
+            return Err(WireError::TooLarge { what: "software version", limit });
+        }
+        Ok(Self {
+            validator: ValidatorId::new(s.validator)
+                .ok_or(WireError::OutOfRange("validator number"))?,
+            word: match s.word {
+                0 => StateWord::Starting,
+                1 => StateWord::Ready,
+                2 => StateWord::OutOfService,
+                3 => StateWord::Asleep,
+                4 => StateWord::Lost,
+                code => return Err(WireError::UnknownCode { what: "state", code }),
+            },
+            connection: s.connection,
+            epoch: Epoch(s.epoch),
+            software: s.software,
+            tariff: s.tariff.map(TariffVersion),
+            head: TapSeq(s.head),
+            acked: TapSeq(s.acked),
+            in_doubt: s.in_doubt,
+            clock: clock(s.clock)?,
+            at: Timestamp(s.at),
+            undrained_before: s.undrained_before,
+        })
+    }
+}
+
+impl HostState {
+    /// The body's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { online, connection, at } = *self;
+        cbor::to_vec(&HostV1 { online, connection, at: at.0 })
+    }
+
+    /// Reads a body.
+    pub fn decode(body: &[u8]) -> Result<Self, WireError> {
+        cbor::bounded("host", body, limits::SMALL)?;
+        let HostV1 { online, connection, at } = cbor::from_slice("host", body)?;
+        Ok(Self { online, connection, at: Timestamp(at) })
+    }
+}
