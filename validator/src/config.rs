@@ -1,0 +1,517 @@
+//! The configuration file: every key, its default, and errors that say what to write instead.
+//!
+//! Invariants: a key that is not known is an error; whatever leaves this file as a [`Config`] has
+//! been checked, so the daemon never meets an empty host or a role that does not exist. Secrets
+//! are named by the path of their file, never written here.
+
+use std::{
+    fmt::Display,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use model::{TapRole, ValidatorId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Everything that a validator is told by its file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who and where this validator is.
+    pub validator: Identity,
+    /// Where it keeps what must survive a power cut.
+    pub state: State,
+    /// The tariffs it prices with.
+    pub tariff: Tariffs,
+    /// Files that hold keys.
+    pub keys: Keys,
+    /// What reads the cards.
+    pub reader: ReaderConfig,
+    /// Where its taps go.
+    pub broker: Broker,
+    /// Windows in which a card presented again is answered differently.
+    #[serde(default)]
+    pub rules: Rules,
+    /// The local metrics page.
+    #[serde(default)]
+    pub metrics: Metrics,
+}
+
+/// `[validator]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// `v` and six digits; also the topic level and the name in the certificate.
+    #[serde(with = "text")]
+    pub id: ValidatorId,
+    /// `board`, `entry` or `exit`.
+    #[serde(with = "text")]
+    pub role: TapRole,
+    /// The stop or station where it stands, as the tariff names it.
+    pub place: String,
+    /// The route it serves, as the tariff names it; only on vehicles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The depot it belongs to: one topic level.
+    pub depot: String,
+}
+
+/// `[state]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The folder of the tap store, its lock and its sequence guard, on the data partition.
+    pub folder: PathBuf,
+    /// Memory for the store's cache, MiB.
+    #[serde(default = "default_cache_mib")]
+    pub cache_mib: u64,
+    /// How long opening the store may take before it is put aside as damaged.
+    #[serde(default = "default_open_deadline_s")]
+    pub open_deadline_s: u64,
+}
+
+/// `[tariff]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tariffs {
+    /// Tariff files, one per version; the newest that is in force is used, the older ones end
+    /// journeys that began under them.
+    pub files: Vec<PathBuf>,
+    /// Cards to refuse: one card id of 14 hexadecimal digits a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hotlist: Option<PathBuf>,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// This validator's own signing key, made by `validator keygen`; mode 0600.
+    pub signing: PathBuf,
+    /// The card keys that this validator may use; mode 0600.
+    pub card: PathBuf,
+    /// The depot's public key: 64 hexadecimal digits in a file.
+    pub depot: PathBuf,
+}
+
+/// `[reader]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReaderConfig {
+    /// `pn532` (serial), `libnfc` (when built with it) or `virtual` (cards in memory; only for
+    /// programs that embed the validator).
+    pub kind: ReaderKind,
+    /// The serial device, or libnfc's connection string.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Serial speed, baud.
+    #[serde(default = "default_baud")]
+    pub baud: u32,
+}
+
+/// What drives the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReaderKind {
+    /// The chip PN532 on a serial line.
+    Pn532,
+    /// Any reader that the C library libnfc drives.
+    Libnfc,
+    /// Cards in memory.
+    Virtual,
+}
+
+/// `[broker]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port; 8883 is customary with TLS.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// Pings are sent this often; a dead link is noticed after at most twice this time.
+    #[serde(default = "default_keep_alive_s")]
+    pub keep_alive_s: u64,
+    /// Certificates. Without this table the link is not encrypted, which only a loopback broker
+    /// is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// `[broker.tls]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The authority that signed the broker's certificate, PEM.
+    pub ca: PathBuf,
+    /// This validator's certificate, PEM; its common name is the validator's id.
+    pub certificate: PathBuf,
+    /// The key of that certificate, PEM; mode 0600.
+    pub key: PathBuf,
+}
+
+/// `[rules]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// A card that left too early and comes back within this time finishes its tap and is not
+    /// charged again.
+    pub retry_window_s: u64,
+    /// A second tap of the same card at the same place within this time is a double entry; 0
+    /// allows it (one card paying for companions).
+    pub pass_back_s: u64,
+    /// A balance below this, in minor units, is pointed out to the rider.
+    pub low_balance: u32,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Where to serve `/metrics`, a loopback address; absent = not served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { retry_window_s: 120, pass_back_s: 60, low_balance: 0 }
+    }
+}
+
+impl Rules {
+    /// As the validation core wants it.
+    pub const fn retry_window(self) -> Duration {
+        Duration::from_secs(self.retry_window_s)
+    }
+
+    /// As the validation core wants it.
+    pub const fn pass_back(self) -> Duration {
+        Duration::from_secs(self.pass_back_s)
+    }
+}
+
+const fn default_cache_mib() -> u64 {
+    8
+}
+const fn default_open_deadline_s() -> u64 {
+    30
+}
+const fn default_baud() -> u32 {
+    115_200
+}
+const fn default_port() -> u16 {
+    8883
+}
+const fn default_keep_alive_s() -> u64 {
+    20
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration file {path}: check the path and its permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or holds a key or value that is not known.
+    #[error("{path}: {message}{suggestion}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        message: String,
+        /// What was probably meant.
+        suggestion: String,
+    },
+    /// A value is of the right type and still cannot be right.
+    #[error("{path}: {key} {problem}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its table.
+        key: &'static str,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks a text; `path` is only used to name the file in errors.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|e| ConfigError::Parse {
+            path: path.to_path_buf(),
+            message: e.to_string().trim_end().to_string(),
+            suggestion: suggestion(e.message()),
+        })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    /// One `if` per rule, each naming its key.
+    pub fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |key, problem: &str| {
+            Err(ConfigError::Value { path: path.to_path_buf(), key, problem: problem.to_string() })
+        };
+        if self.validator.id == ValidatorId::DEPOT {
+            return wrong("validator.id", "is v000000, which is the depot's own: use another");
+        }
+        if !is_topic_level(&self.validator.depot) {
+            return wrong(
+                "validator.depot",
+                "must be 1 to 32 lower-case letters, digits or hyphens: it is a topic level",
+            );
+        }
+        if self.validator.place.is_empty() {
+            return wrong("validator.place", "is empty: name a place of the tariff");
+        }
+        if self.tariff.files.is_empty() {
+            return wrong("tariff.files", "is empty: name at least one tariff file");
+        }
+        if !(1..=1024).contains(&self.state.cache_mib) {
+            return wrong("state.cache_mib", "must lie between 1 and 1024");
+        }
+        if !(1..=600).contains(&self.state.open_deadline_s) {
+            return wrong("state.open_deadline_s", "must lie between 1 and 600");
+        }
+        if self.reader.kind != ReaderKind::Virtual && self.reader.device.is_none() {
+            return wrong("reader.device", "is missing: name the reader, such as /dev/ttyUSB0");
+        }
+        if self.broker.host.is_empty() {
+            return wrong("broker.host", "is empty: name the broker");
+        }
+        if self.broker.tls.is_none() && !is_loopback(&self.broker.host) {
+            return wrong(
+                "broker.tls",
+                "is missing: only a broker on this machine may be used without certificates",
+            );
+        }
+        if !(5..=1200).contains(&self.broker.keep_alive_s) {
+            return wrong("broker.keep_alive_s", "must lie between 5 and 1200");
+        }
+        if self.metrics.listen.is_some_and(|a| !a.ip().is_loopback()) {
+            return wrong("metrics.listen", "must be a loopback address, such as 127.0.0.1:9464");
+        }
+        Ok(())
+    }
+
+    /// The merged configuration as TOML; what the file did not say is marked as default.
+    pub fn annotated(&self, file_text: &str) -> String {
+        let said: toml::Table = toml::from_str(file_text).unwrap_or_default();
+        let merged = toml::Table::try_from(self).expect("a checked configuration is a table");
+        let mut out = String::new();
+        annotate(&mut out, &mut Vec::new(), &merged, Some(&said));
+        out
+    }
+}
+
+fn annotate(
+    out: &mut String,
+    path: &mut Vec<String>,
+    merged: &toml::Table,
+    said: Option<&toml::Table>,
+) {
+    use std::fmt::Write;
+    let tables = |t: &toml::Value| matches!(t, toml::Value::Table(_));
+    if !path.is_empty() {
+        let _ = writeln!(out, "{}[{}]", if out.is_empty() { "" } else { "\n" }, path.join("."));
+    }
+    for (key, value) in merged.iter().filter(|(_, v)| !tables(v)) {
+        let origin = if said.is_some_and(|s| s.contains_key(key)) { "" } else { "  # default" };
+        let _ = writeln!(out, "{key} = {value}{origin}");
+    }
+    for (key, value) in merged {
+        if let toml::Value::Table(inner) = value {
+            path.push(key.clone());
+            let below = said.and_then(|s| s.get(key)).and_then(toml::Value::as_table);
+            annotate(out, path, inner, below);
+            path.pop();
+        }
+    }
+}
+
+/// `unknown field `a`, expected one of `b`, `c`` → the nearest of b and c, if one is near.
+fn suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if !message.starts_with("unknown") {
+        return String::new();
+    }
+    let Some(wrong) = quoted.next() else { return String::new() };
+    quoted
+        .map(|known| (distance(wrong, known), known))
+        .min()
+        .filter(|(d, known)| *d <= known.len().max(3) / 2)
+        .map_or_else(String::new, |(_, known)| format!("\ndid you mean `{known}`?"))
+}
+
+/// Edits that turn `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn is_topic_level(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Values that have a text form of their own.
+mod text {
+    use super::{Deserialize, Deserializer, Display, FromStr, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(v: &T, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(v)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(d: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    const GOOD: &str = r#"
+[validator]
+id = "v000042"
+role = "entry"
+place = "central"
+depot = "north"
+
+[state]
+folder = "/var/lib/tapline"
+
+[tariff]
+files = ["/etc/tapline/tariff-1.toml"]
+
+[keys]
+signing = "/etc/tapline/signing.key"
+card = "/etc/tapline/card.key"
+depot = "/etc/tapline/depot.pub"
+
+[reader]
+kind = "pn532"
+device = "/dev/ttyUSB0"
+
+[broker]
+host = "127.0.0.1"
+port = 1883
+"#;
+
+    fn error(text: &str) -> String {
+        Config::parse(Path::new("validator.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_merged_configuration_marks_defaults() {
+        let config = Config::parse(Path::new("validator.toml"), GOOD).unwrap();
+        expect![[r#"
+            [broker]
+            host = "127.0.0.1"
+            keep_alive_s = 20  # default
+            port = 1883
+
+            [keys]
+            card = "/etc/tapline/card.key"
+            depot = "/etc/tapline/depot.pub"
+            signing = "/etc/tapline/signing.key"
+
+            [metrics]
+
+            [reader]
+            baud = 115200  # default
+            device = "/dev/ttyUSB0"
+            kind = "pn532"
+
+            [rules]
+            low_balance = 0  # default
+            pass_back_s = 60  # default
+            retry_window_s = 120  # default
+
+            [state]
+            cache_mib = 8  # default
+            folder = "/var/lib/tapline"
+            open_deadline_s = 30  # default
+
+            [tariff]
+            files = ["/etc/tapline/tariff-1.toml"]
+
+            [validator]
+            depot = "north"
+            id = "v000042"
+            place = "central"
+            role = "entry"
+        "#]]
+        .assert_eq(&config.annotated(GOOD));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_one_that_was_meant() {
+        let text = GOOD.replace("kind = ", "knid = ");
+        let message = error(&text);
+        assert!(message.contains("validator.toml"), "{message}");
+        assert!(message.contains("unknown field `knid`"), "{message}");
+        assert!(message.ends_with("did you mean `kind`?"), "{message}");
+        let far = error(&GOOD.replace("[state]", "[state]\nzzzzzzzzzzzz = 1"));
+        assert!(!far.contains("did you mean"), "{far}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_right_is_named_by_its_key() {
+        for (from, to, key) in [
+            ("v000042", "v000000", "validator.id"),
+            ("\"north\"", "\"No.rth\"", "validator.depot"),
+            ("\"central\"", "\"\"", "validator.place"),
+            ("[\"/etc/tapline/tariff-1.toml\"]", "[]", "tariff.files"),
+            ("device = \"/dev/ttyUSB0\"\n", "", "reader.device"),
+            ("127.0.0.1", "broker.example", "broker.tls"),
+            ("port = 1883", "port = 1883\nkeep_alive_s = 1", "broker.keep_alive_s"),
+            ("[reader]", "[metrics]\nlisten = \"0.0.0.0:1\"\n[reader]", "metrics.listen"),
+        ] {
+            let message = error(&GOOD.replace(from, to));
+            assert!(message.starts_with(&format!("validator.toml: {key} ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_role_says_which_roles_exist() {
+        let message = error(&GOOD.replace("\"entry\"", "\"enter\""));
+        assert!(message.contains("use board, entry or exit"), "{message}");
+    }
+}
