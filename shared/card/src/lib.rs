@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The medium: MIFARE DESFire EV2/EV3 with EV2 secure messaging, as a reader and as a card.
+//!
+//! Invariants: nothing here does I/O, asks a clock or makes randomness; a debit is sent to be
+//! committed only after `DebitTransaction::commit`; whatever a card answers is parsed and never
+//! asserted; key material is wiped when dropped and never formatted.
+//!
+//! `docs/card-layout.md` describes what is on the card. This crate knows nothing of fares, logs
+//! or networks.
+#![no_std]
+extern crate alloc;
+
+pub mod apdu;
+pub mod crypto;
+mod failure;
+mod keys;
+pub mod layout;
+mod personalise;
+mod proof;
+pub mod session;
+mod transaction;
+mod virtual_card;
+
+pub use failure::{CardFailure, CardStep, ExchangeError};
+pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet};
+pub use personalise::{IssueError, IssueTransaction, Issued, Opening};
+pub use proof::{Tmi, issue_proof_holds, proof_holds, transaction_proof};
+pub use transaction::{CardOutput, DebitTransaction, Settlement, WriteError};
+pub use virtual_card::{ImageError, VirtualCard};

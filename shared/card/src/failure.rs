@@ -1,0 +1,121 @@
+//! What can go wrong between reader and card, named by what is then known.
+
+use alloc::string::String;
+
+use model::{RecordError, Refusal};
+
+use crate::apdu::StatusWord;
+
+/// Why an exchange brought no answer, as the reader reports it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// The card is no longer in the field.
+    #[error("the card left the field")]
+    Absent,
+    /// Noise on air: parity, CRC, framing.
+    #[error("the radio link failed")]
+    Rf,
+    /// No answer in time.
+    #[error("the card did not answer in time")]
+    Timeout,
+    /// The reader itself failed.
+    #[error("the reader failed: {0}")]
+    Device(String),
+}
+
+/// The exchange during which something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CardStep {
+    /// Selecting the application.
+    Select,
+    /// Proving the keys to each other.
+    Authenticate,
+    /// Reading the newest record.
+    Read,
+    /// Reading back the proof of the last transaction.
+    ReadProof,
+    /// Taking or adding value, not yet committed.
+    Value,
+    /// Appending the record, not yet committed.
+    Write,
+    /// Committing.
+    Commit,
+    /// Personalising: creating the application and its files, setting keys.
+    Personalise,
+}
+
+/// Why a card transaction ended with nothing changed on the card.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CardFailure {
+    /// No answer; nothing had been committed.
+    #[error("no answer at {step:?}: {error}")]
+    Link {
+        /// When.
+        step: CardStep,
+        /// Why.
+        error: ExchangeError,
+    },
+    /// The card does not carry this fare application.
+    #[error("the card has no fare application: {0}")]
+    NoApplication(StatusWord),
+    /// The card does not know the key that a card with this number has.
+    #[error("the card could not prove its key")]
+    NotAuthentic,
+    /// An answer within the session was not made by the card that was authenticated.
+    #[error("the answer at {0:?} is not authentic")]
+    AnswerNotAuthentic(CardStep),
+    /// An answer that no DESFire card gives: too short, too long or out of turn.
+    #[error("the answer at {0:?} is malformed")]
+    Malformed(CardStep),
+    /// The card refused the command.
+    #[error("the card refused at {step:?}: {status}")]
+    Refused {
+        /// When.
+        step: CardStep,
+        /// What it said.
+        status: StatusWord,
+    },
+    /// The stored value does not cover the debit.
+    #[error("the stored value does not cover the debit")]
+    ValueLimit,
+    /// The application is there, but it was never issued: its log is empty.
+    #[error("the card's log is empty")]
+    NoRecord,
+    /// The newest record cannot be read.
+    #[error("the card's newest record is invalid")]
+    Record(#[source] RecordError),
+}
+
+impl CardFailure {
+    /// What the rider is told.
+    pub const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Link { .. } | Self::Malformed(_) | Self::AnswerNotAuthentic(_) => {
+                Refusal::Unreadable
+            }
+            Self::NoApplication(_)
+            | Self::NotAuthentic
+            | Self::Refused { step: CardStep::Authenticate, .. } => Refusal::ForeignCard,
+            Self::ValueLimit => Refusal::InsufficientValue,
+            Self::Refused { .. } | Self::NoRecord | Self::Record(_) => Refusal::CardDataInvalid,
+        }
+    }
+
+    /// The word used in logs and metrics.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Link { error: ExchangeError::Absent, .. } => "card-absent",
+            Self::Link { error: ExchangeError::Rf, .. } => "radio-failed",
+            Self::Link { error: ExchangeError::Timeout, .. } => "card-timeout",
+            Self::Link { error: ExchangeError::Device(_), .. } => "reader-failed",
+            Self::NoApplication(_) => "no-application",
+            Self::NotAuthentic => "not-authentic",
+            Self::AnswerNotAuthentic(_) => "answer-not-authentic",
+            Self::Malformed(_) => "malformed",
+            Self::Refused { .. } => "card-refused",
+            Self::ValueLimit => "value-limit",
+            Self::NoRecord => "no-record",
+            Self::Record(_) => "record-invalid",
+        }
+    }
+}

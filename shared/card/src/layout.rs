@@ -1,0 +1,129 @@
+//! What is on the card: application, files, keys, access rights. See `docs/card-layout.md`.
+//!
+//! Layout 1. Files 3 and 4 are free for caps and products.
+
+use model::{CardId, CardRecord, RiderClass, ValidUntil};
+
+use crate::keys::KeyRole;
+use crate::session::CommMode;
+
+/// The application 54F501, as sent (LSB first).
+pub const AID: [u8; 3] = [0x01, 0xF5, 0x54];
+/// Part of every diversification input.
+pub const SYSTEM_ID: [u8; 6] = *b"TAPLN1";
+
+/// Profile: standard file, 32 bytes; not read in a plain tap.
+pub const FILE_PROFILE: u8 = 1;
+/// Stored value: value file.
+pub const FILE_VALUE: u8 = 2;
+/// Log: cyclic file of 32-byte records; the newest is the card's state (ADR-0002).
+pub const FILE_LOG: u8 = 5;
+/// Transaction MAC file.
+pub const FILE_TMAC: u8 = 15;
+
+/// Key numbers of the application.
+pub const KEY_ISSUER: u8 = 0;
+/// See [`KeyRole::Debit`].
+pub const KEY_DEBIT: u8 = 1;
+/// See [`KeyRole::Load`].
+pub const KEY_LOAD: u8 = 2;
+/// How many keys the application has.
+pub const KEY_COUNT: u8 = 3;
+/// Version of the keys that personalising sets.
+pub const KEY_VERSION: u8 = 1;
+
+/// Application key settings: master key changeable, free directory, files only by the master key,
+/// settings changeable, keys changed by the master key.
+pub const KEY_SETTINGS: u8 = 0x0B;
+/// AES, three keys.
+pub const KEY_SETTINGS_2: u8 = 0x80 | KEY_COUNT;
+
+/// Every file speaks in MAC mode: tampering is excluded, and one APDU stays one radio block.
+pub const FILE_MODE: CommMode = CommMode::Mac;
+/// Records that the log holds once full. The card keeps one more for the open transaction.
+pub const LOG_RECORDS: u32 = 12;
+/// Bytes of the profile.
+pub const PROFILE_LEN: usize = 32;
+
+/// Free access.
+const FREE_NEVER: u8 = 0xF;
+
+const fn rights(read: u8, write: u8, both: u8, change: u8) -> [u8; 2] {
+    [both << 4 | change, read << 4 | write]
+}
+
+/// Profile: read by the debit key, written by the issuer.
+pub const RIGHTS_PROFILE: [u8; 2] = rights(KEY_DEBIT, KEY_ISSUER, KEY_ISSUER, KEY_ISSUER);
+/// Value: debited by the debit key, credited by the load key, limited credit by nobody.
+pub const RIGHTS_VALUE: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, KEY_LOAD, KEY_ISSUER);
+/// Log: read and appended by the debit key and by the load key.
+pub const RIGHTS_LOG: [u8; 2] = rights(KEY_DEBIT, KEY_DEBIT, KEY_LOAD, KEY_ISSUER);
+/// TMAC: read by the debit key; no reader ids are committed.
+pub const RIGHTS_TMAC: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, FREE_NEVER, KEY_ISSUER);
+
+/// `UID(7) ‖ AID(3) ‖ "TAPLN1" ‖ label`: 17 bytes, so that every CMAC library derives the same.
+pub fn diversification_input(uid: &CardId, role: KeyRole) -> [u8; 17] {
+    let mut input = [0; 17];
+    input[..7].copy_from_slice(&uid.0);
+    input[7..10].copy_from_slice(&AID);
+    input[10..16].copy_from_slice(&SYSTEM_ID);
+    input[16] = role.label();
+    input
+}
+
+/// What the card says about itself, written once by the issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Who issued it.
+    pub issuer: u16,
+    /// Rider category at issue.
+    pub class: RiderClass,
+    /// ISO 4217 code of the stored value.
+    pub currency: [u8; 3],
+    /// End of validity at issue.
+    pub valid_until: ValidUntil,
+    /// When it was issued, seconds since 1970.
+    pub issued_at_s: u32,
+    /// Deposit paid for the card, minor units.
+    pub deposit: u32,
+    /// How far the stored value may fall below zero, minor units.
+    pub negative_limit: u32,
+}
+
+impl Profile {
+    /// The file's 32 bytes, integers LSB first: layout(1) issuer(2) class(1) currency(3)
+    /// valid until(1) issued at(4) deposit(4) negative limit(4) zeros(12).
+    pub fn to_bytes(&self) -> [u8; PROFILE_LEN] {
+        let mut b = [0; PROFILE_LEN];
+        b[0] = 1;
+        b[1..3].copy_from_slice(&self.issuer.to_le_bytes());
+        b[3] = self.class.0;
+        b[4..7].copy_from_slice(&self.currency);
+        b[7] = match self.valid_until {
+            ValidUntil::Month(month) => month,
+            ValidUntil::Always => 255,
+        };
+        b[8..12].copy_from_slice(&self.issued_at_s.to_le_bytes());
+        b[12..16].copy_from_slice(&self.deposit.to_le_bytes());
+        b[16..20].copy_from_slice(&self.negative_limit.to_le_bytes());
+        b
+    }
+
+    /// Reads the file's bytes; `None` when the layout is not known here.
+    pub fn from_bytes(b: &[u8; PROFILE_LEN]) -> Option<Self> {
+        let u32 = |i: usize| u32::from_le_bytes([b[i], b[i + 1], b[i + 2], b[i + 3]]);
+        (b[0] == 1).then(|| Self {
+            issuer: u16::from_le_bytes([b[1], b[2]]),
+            class: RiderClass(b[3]),
+            currency: [b[4], b[5], b[6]],
+            valid_until: if b[7] == 255 { ValidUntil::Always } else { ValidUntil::Month(b[7]) },
+            issued_at_s: u32(8),
+            deposit: u32(12),
+            negative_limit: u32(16),
+        })
+    }
+}
+
+/// Bytes of a log record, as the card's 24-bit field wants it.
+#[expect(clippy::cast_possible_truncation, reason = "a record has 32 bytes")]
+pub const RECORD_LEN: u32 = CardRecord::LEN as u32;

@@ -1,0 +1,135 @@
+//! The card's Transaction MAC: rebuilding what it was computed over, and verifying it.
+//!
+//! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
+//! The input (TMI) of one tap is `ReadRecords(before) ‖ [Debit or Credit] ‖ WriteRecord(after)`:
+//! reads count, and the tap carries what was read (ADR-0002).
+
+use alloc::vec::Vec;
+
+use model::{CardId, CardProof, CardRecord, CardTransaction, RecordError, RecordKind};
+
+use crate::apdu::{cmd, span};
+use crate::crypto::{cbc_encrypt, cmac, mac_t, same_mac};
+use crate::keys::Key;
+use crate::layout::{FILE_LOG, FILE_VALUE, RECORD_LEN};
+
+/// Transaction MAC input, built step by step in the order of the commands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tmi(Vec<u8>);
+
+impl Tmi {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// One command: its code and parameters padded with zeros to a block, then its plain data
+    /// padded likewise.
+    pub fn step(&mut self, cmd: u8, parameters: &[u8], data: &[u8]) {
+        self.0.push(cmd);
+        self.0.extend_from_slice(parameters);
+        self.pad();
+        self.0.extend_from_slice(data);
+        self.pad();
+    }
+
+    /// The bytes so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether no command counted yet.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets all steps.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn pad(&mut self) {
+        self.0.resize(self.0.len().next_multiple_of(16), 0);
+    }
+}
+
+/// The Transaction MAC of `tmi` for the transaction that brings the counter to `ctr`.
+pub fn transaction_proof(tmac_key: &Key, uid: &CardId, ctr: u32, tmi: &Tmi) -> CardProof {
+    CardProof(mac_t(&session_mac_key(tmac_key, uid, ctr), &[tmi.as_bytes()]))
+}
+
+/// Whether the card itself committed `transaction`: the depot's check of every tap.
+pub fn proof_holds(
+    tmac_key: &Key,
+    uid: &CardId,
+    transaction: &CardTransaction,
+    proof: CardProof,
+) -> bool {
+    let Ok(before) = transaction.before.to_bytes() else { return false };
+    let mut tmi = Tmi::new();
+    tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);
+    write_holds(tmi, tmac_key, uid, &transaction.after, proof)
+}
+
+/// Whether the card itself committed its opening record, before which there was none.
+pub fn issue_proof_holds(
+    tmac_key: &Key,
+    uid: &CardId,
+    opening: &CardRecord,
+    proof: CardProof,
+) -> bool {
+    opening.kind == RecordKind::Issue && write_holds(Tmi::new(), tmac_key, uid, opening, proof)
+}
+
+fn write_holds(
+    mut tmi: Tmi,
+    tmac_key: &Key,
+    uid: &CardId,
+    after: &CardRecord,
+    proof: CardProof,
+) -> bool {
+    if append_write(&mut tmi, after).is_err() {
+        return false;
+    }
+    let expected = transaction_proof(tmac_key, uid, after.ctr.0, &tmi);
+    same_mac(&expected.0, &proof.0)
+}
+
+fn append_write(tmi: &mut Tmi, after: &CardRecord) -> Result<(), RecordError> {
+    if after.amount > 0 {
+        let moved = match after.kind {
+            RecordKind::Issue | RecordKind::Load => cmd::CREDIT,
+            RecordKind::Board | RecordKind::Entry | RecordKind::Exit => cmd::DEBIT,
+        };
+        let [a, b, c, d] = after.amount.to_le_bytes();
+        tmi.step(moved, &[FILE_VALUE, a, b, c, d], &[]);
+    }
+    tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &after.to_bytes()?);
+    Ok(())
+}
+
+/// `SesTMMACKey`. `ctr` is the already incremented counter.
+pub(crate) fn session_mac_key(tmac_key: &Key, uid: &CardId, ctr: u32) -> Key {
+    session_key(0x5A, tmac_key, uid, ctr)
+}
+
+/// `SesTMENCKey`. `ctr` is the already incremented counter.
+pub(crate) fn session_enc_key(tmac_key: &Key, uid: &CardId, ctr: u32) -> Key {
+    session_key(0xA5, tmac_key, uid, ctr)
+}
+
+fn session_key(label: u8, tmac_key: &Key, uid: &CardId, ctr: u32) -> Key {
+    Key(cmac(tmac_key, &[&[label, 0, 1, 0, 0x80], &ctr.to_le_bytes(), &uid.0]))
+}
+
+/// `EncTMRI`: the reader id of the previous transaction, enciphered for the backend.
+pub(crate) fn encrypted_reader_id(
+    tmac_key: &Key,
+    uid: &CardId,
+    ctr: u32,
+    previous: [u8; 16],
+) -> [u8; 16] {
+    let mut block = previous;
+    cbc_encrypt(&session_enc_key(tmac_key, uid, ctr), [0; 16], &mut block);
+    block
+}

@@ -1,0 +1,404 @@
+//! One debit of a card, from selecting it to knowing what became of it (ADR-0002).
+//!
+//! Sans-IO: `poll` says what to do next, `handle_response` takes the card's answer. Seven
+//! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit], `WriteRecord`, Commit.
+//!
+//! Invariants: nothing is committed before `commit`; the outcome is `InDoubt` exactly when the
+//! commit was sent and neither an authentic answer nor the card's own refusal came back; an answer
+//! without its right MAC is never used.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use model::{CardId, CardProof, CardRecord, Ctr, RecordError, RecordKind};
+
+use crate::apdu::{self, StatusWord, cmd, parse_answer, span, wrap};
+use crate::failure::{CardFailure, CardStep, ExchangeError};
+use crate::keys::Key;
+use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_TMAC, FILE_VALUE, KEY_DEBIT, RECORD_LEN};
+use crate::session::{Authentication, CommMode, Session, SessionError};
+
+/// What the transaction wants done, or has found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CardOutput {
+    /// Send this APDU and hand the answer to `handle_response`.
+    Transmit(Vec<u8>),
+    /// The card proved its key and this is its newest record: `write`, `read_proof` or `release`.
+    Found(CardRecord),
+    /// Debit and record are on the card, uncommitted: make the intent durable, then `commit`.
+    ReadyToCommit,
+    /// It is over.
+    Settled(Settlement),
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// The card committed. `ctr` is the card's own counter; the record's must be equal.
+    Committed {
+        /// The transaction counter after the commit.
+        ctr: Ctr,
+        /// The card's Transaction MAC.
+        proof: CardProof,
+    },
+    /// Nothing changed on the card.
+    Refused(CardFailure),
+    /// The commit was sent; whether it happened, only the card knows.
+    InDoubt,
+    /// The proof of the card's last committed transaction, read back. Nothing changed.
+    ProofRead {
+        /// The counter that the proof belongs to.
+        ctr: Ctr,
+        /// The card's Transaction MAC.
+        proof: CardProof,
+    },
+    /// Let go at the caller's wish. Nothing changed on the card.
+    Released,
+}
+
+/// Why a record is not one that this transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It has no bytes.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// It is an issue or a load.
+    #[error("a debit writes Board, Entry or Exit records only")]
+    NotADebit,
+    /// Its counter is not the one after the newest record's.
+    #[error("the record's counter does not follow the newest record's")]
+    CounterOutOfTurn,
+    /// The newest balance less the amount is not its balance.
+    #[error("the record's balance does not follow from the newest record's")]
+    BalanceMismatch,
+}
+
+/// The machine. See the module's documentation.
+#[derive(Debug)]
+pub struct DebitTransaction {
+    uid: CardId,
+    state: State,
+    output: Option<CardOutput>,
+}
+
+#[derive(Debug)]
+enum State {
+    Selecting(Authentication),
+    Challenging(Authentication),
+    Answering(Authentication),
+    Reading(Session),
+    Found { session: Session, before: CardRecord },
+    ReadingProof(Session),
+    Debiting { session: Session, after: [u8; CardRecord::LEN] },
+    Writing(Session),
+    Ready(Session),
+    Committing(Session),
+    Settled,
+}
+
+impl DebitTransaction {
+    /// With the card that was presented, its debit key and 16 random bytes from the shell.
+    pub fn new(uid: CardId, debit_key: Key, rnd_a: [u8; 16]) -> Self {
+        let select = wrap(cmd::SELECT_APPLICATION, &layout::AID);
+        Self {
+            uid,
+            state: State::Selecting(Authentication::new(debit_key, rnd_a)),
+            output: Some(CardOutput::Transmit(select)),
+        }
+    }
+
+    /// The card it works on.
+    pub const fn uid(&self) -> CardId {
+        self.uid
+    }
+
+    /// The next thing to do; `None` while an answer or a decision is awaited.
+    pub const fn poll(&mut self) -> Option<CardOutput> {
+        self.output.take()
+    }
+
+    /// The card's answer to the APDU sent last, or why none came. Answers that nobody asked for
+    /// are dropped.
+    pub fn handle_response(&mut self, response: Result<&[u8], ExchangeError>) {
+        match self.advance(response) {
+            Ok(next) => self.output = next,
+            Err(failure) => self.settle(Settlement::Refused(failure)),
+        }
+    }
+
+    /// Writes `after` behind the newest record, debiting its amount. On an error nothing was sent
+    /// and the card is still found.
+    ///
+    /// # Panics
+    /// When no card is found: a mistake of the caller.
+    pub fn write(&mut self, after: &CardRecord) -> Result<(), WriteError> {
+        let State::Found { session, before } = &self.state else {
+            panic_out_of_turn("write", "Found");
+        };
+        let bytes = checked_successor(before, after)?;
+        let session = session.clone();
+        if after.amount == 0 {
+            self.append(session, &bytes);
+        } else {
+            let data = session.seal_command(
+                FILE_MODE,
+                cmd::DEBIT,
+                &[FILE_VALUE],
+                &after.amount.to_le_bytes(),
+            );
+            self.output = Some(CardOutput::Transmit(wrap(cmd::DEBIT, &data)));
+            self.state = State::Debiting { session, after: bytes };
+        }
+        Ok(())
+    }
+
+    /// Commits. Call only after the intent is durable: from here on the rider may be charged.
+    ///
+    /// # Panics
+    /// When the card is not ready: a mistake of the caller.
+    pub fn commit(&mut self) {
+        let State::Ready(session) = mem::replace(&mut self.state, State::Settled) else {
+            panic_out_of_turn("commit", "ReadyToCommit");
+        };
+        let data = session.seal_command(CommMode::Mac, cmd::COMMIT_TRANSACTION, &[0x01], &[]);
+        self.output = Some(CardOutput::Transmit(wrap(cmd::COMMIT_TRANSACTION, &data)));
+        self.state = State::Committing(session);
+    }
+
+    /// Reads back the proof of the card's last transaction instead of writing.
+    ///
+    /// # Panics
+    /// When no card is found: a mistake of the caller.
+    pub fn read_proof(&mut self) {
+        let State::Found { session, .. } = mem::replace(&mut self.state, State::Settled) else {
+            panic_out_of_turn("read_proof", "Found");
+        };
+        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &span(FILE_TMAC, 0, 12), &[]);
+        self.output = Some(CardOutput::Transmit(wrap(cmd::READ_DATA, &data)));
+        self.state = State::ReadingProof(session);
+    }
+
+    /// Lets go of a found or ready card; what was written is never committed.
+    ///
+    /// # Panics
+    /// When no card is found or ready: a mistake of the caller.
+    pub fn release(&mut self) {
+        if !matches!(self.state, State::Found { .. } | State::Ready(_)) {
+            panic_out_of_turn("release", "Found or ReadyToCommit");
+        }
+        self.settle(Settlement::Released);
+    }
+
+    fn settle(&mut self, settlement: Settlement) {
+        self.state = State::Settled;
+        self.output = Some(CardOutput::Settled(settlement));
+    }
+
+    fn append(&mut self, session: Session, record: &[u8; CardRecord::LEN]) {
+        let header = span(FILE_LOG, 0, RECORD_LEN);
+        let data = session.seal_command(FILE_MODE, cmd::WRITE_RECORD, &header, record);
+        self.output = Some(CardOutput::Transmit(wrap(cmd::WRITE_RECORD, &data)));
+        self.state = State::Writing(session);
+    }
+
+    /// One step. The state is `Settled` while it runs, so every early return ends the machine.
+    fn advance(
+        &mut self,
+        response: Result<&[u8], ExchangeError>,
+    ) -> Result<Option<CardOutput>, CardFailure> {
+        match mem::replace(&mut self.state, State::Settled) {
+            State::Selecting(authentication) => {
+                selected(response)?;
+                self.state = State::Challenging(authentication);
+                Ok(transmit(cmd::AUTHENTICATE_EV2_FIRST, &[KEY_DEBIT, 0x00]))
+            }
+            State::Challenging(mut authentication) => {
+                let part2 = challenged(&mut authentication, response)?;
+                self.state = State::Answering(authentication);
+                Ok(transmit(cmd::ADDITIONAL_FRAME, &part2))
+            }
+            State::Answering(authentication) => {
+                let session = authenticated(authentication, response)?;
+                let header = span(FILE_LOG, 0, 1);
+                let data = session.seal_command(FILE_MODE, cmd::READ_RECORDS, &header, &[]);
+                self.state = State::Reading(session);
+                Ok(transmit(cmd::READ_RECORDS, &data))
+            }
+            State::Reading(mut session) => {
+                let before = newest_record(&mut session, response)?;
+                self.state = State::Found { session, before };
+                Ok(Some(CardOutput::Found(before)))
+            }
+            State::ReadingProof(mut session) => {
+                let data = opened(&mut session, FILE_MODE, CardStep::ReadProof, response)?;
+                let (ctr, proof) =
+                    counter_and_proof(&data).ok_or(CardFailure::Malformed(CardStep::ReadProof))?;
+                Ok(Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })))
+            }
+            State::Debiting { mut session, after } => {
+                acknowledged(&mut session, CardStep::Value, response)?;
+                self.append(session, &after);
+                Ok(self.output.take())
+            }
+            State::Writing(mut session) => {
+                acknowledged(&mut session, CardStep::Write, response)?;
+                self.state = State::Ready(session);
+                Ok(Some(CardOutput::ReadyToCommit))
+            }
+            State::Committing(mut session) => {
+                let settlement = settled_commit(&mut session, response);
+                Ok(Some(CardOutput::Settled(settlement)))
+            }
+            idle @ (State::Found { .. } | State::Ready(_) | State::Settled) => {
+                self.state = idle;
+                Ok(self.output.take())
+            }
+        }
+    }
+}
+
+/// `commit` before `ReadyToCommit` and the like would break a promise about money: stop.
+#[expect(clippy::panic, reason = "a broken invariant of our own stops the process (style 7.1)")]
+fn panic_out_of_turn(call: &str, state: &str) -> ! {
+    panic!("{call} is allowed only in state {state}");
+}
+
+fn transmit(cmd: u8, data: &[u8]) -> Option<CardOutput> {
+    Some(CardOutput::Transmit(wrap(cmd, data)))
+}
+
+fn checked_successor(
+    before: &CardRecord,
+    after: &CardRecord,
+) -> Result<[u8; CardRecord::LEN], WriteError> {
+    match after.kind {
+        RecordKind::Board | RecordKind::Entry | RecordKind::Exit => {}
+        RecordKind::Issue | RecordKind::Load => return Err(WriteError::NotADebit),
+    }
+    if Some(after.ctr.0) != before.ctr.0.checked_add(1) {
+        return Err(WriteError::CounterOutOfTurn);
+    }
+    if after.balance_before() != i64::from(before.balance) {
+        return Err(WriteError::BalanceMismatch);
+    }
+    Ok(after.to_bytes()?)
+}
+
+/// An answer with a status, or why there is none.
+fn answered(
+    step: CardStep,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<apdu::Answer<'_>, CardFailure> {
+    let bytes = response.map_err(|error| CardFailure::Link { step, error })?;
+    parse_answer(bytes).ok_or(CardFailure::Malformed(step))
+}
+
+pub(crate) fn selected(response: Result<&[u8], ExchangeError>) -> Result<(), CardFailure> {
+    let answer = answered(CardStep::Select, response)?;
+    match (answer.status, answer.data) {
+        (StatusWord::OK, []) => Ok(()),
+        (StatusWord::OK, _) => Err(CardFailure::Malformed(CardStep::Select)),
+        (status, _) => Err(CardFailure::NoApplication(status)),
+    }
+}
+
+pub(crate) fn challenged(
+    authentication: &mut Authentication,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<[u8; 32], CardFailure> {
+    let answer = answered(CardStep::Authenticate, response)?;
+    expect_status(CardStep::Authenticate, answer.status, StatusWord::ADDITIONAL_FRAME)?;
+    let challenge: &[u8; 16] =
+        answer.data.try_into().map_err(|_| CardFailure::Malformed(CardStep::Authenticate))?;
+    Ok(authentication.answer_challenge(challenge))
+}
+
+pub(crate) fn authenticated(
+    authentication: Authentication,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<Session, CardFailure> {
+    let answer = answered(CardStep::Authenticate, response)?;
+    if answer.status == StatusWord::AUTHENTICATION {
+        return Err(CardFailure::NotAuthentic);
+    }
+    expect_status(CardStep::Authenticate, answer.status, StatusWord::OK)?;
+    let answer: &[u8; 32] =
+        answer.data.try_into().map_err(|_| CardFailure::Malformed(CardStep::Authenticate))?;
+    authentication.finish_first(answer).ok_or(CardFailure::NotAuthentic)
+}
+
+fn expect_status(step: CardStep, got: StatusWord, want: StatusWord) -> Result<(), CardFailure> {
+    match got {
+        got if got == want => Ok(()),
+        StatusWord::OK | StatusWord::ADDITIONAL_FRAME => Err(CardFailure::Malformed(step)),
+        status => Err(CardFailure::Refused { step, status }),
+    }
+}
+
+/// The data of an authentic answer within the session.
+pub(crate) fn opened(
+    session: &mut Session,
+    mode: CommMode,
+    step: CardStep,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<Vec<u8>, CardFailure> {
+    let answer = answered(step, response)?;
+    expect_status(step, answer.status, StatusWord::OK)?;
+    session.open_answer(mode, answer.data).map_err(|error| match error {
+        SessionError::Mac => CardFailure::AnswerNotAuthentic(step),
+        SessionError::Length | SessionError::Padding | SessionError::Exhausted => {
+            CardFailure::Malformed(step)
+        }
+    })
+}
+
+pub(crate) fn acknowledged(
+    session: &mut Session,
+    step: CardStep,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<(), CardFailure> {
+    match opened(session, FILE_MODE, step, response) {
+        Ok(data) if data.is_empty() => Ok(()),
+        Ok(_) => Err(CardFailure::Malformed(step)),
+        Err(CardFailure::Refused { step: CardStep::Value, status: StatusWord::BOUNDARY }) => {
+            Err(CardFailure::ValueLimit)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn newest_record(
+    session: &mut Session,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<CardRecord, CardFailure> {
+    let data = match opened(session, FILE_MODE, CardStep::Read, response) {
+        Err(CardFailure::Refused { status: StatusWord::BOUNDARY, .. }) => {
+            return Err(CardFailure::NoRecord);
+        }
+        other => other?,
+    };
+    let bytes: &[u8; CardRecord::LEN] =
+        data.as_slice().try_into().map_err(|_| CardFailure::Malformed(CardStep::Read))?;
+    CardRecord::from_bytes(bytes).map_err(CardFailure::Record)
+}
+
+/// `TMC(4) ‖ TMV(8)`, as the commit answers it and as the TMAC file holds it.
+pub(crate) fn counter_and_proof(data: &[u8]) -> Option<(Ctr, CardProof)> {
+    let data: &[u8; 12] = data.try_into().ok()?;
+    let (ctr, proof) = data.split_first_chunk::<4>()?;
+    Some((Ctr(u32::from_le_bytes(*ctr)), CardProof(proof.try_into().ok()?)))
+}
+
+/// Never an error: once the commit was sent, what is not known is in doubt.
+fn settled_commit(session: &mut Session, response: Result<&[u8], ExchangeError>) -> Settlement {
+    match opened(session, CommMode::Mac, CardStep::Commit, response) {
+        Ok(data) => match counter_and_proof(&data) {
+            Some((ctr, proof)) => Settlement::Committed { ctr, proof },
+            None => Settlement::InDoubt,
+        },
+        Err(CardFailure::Refused { step, status }) if status.is_card_error() => {
+            Settlement::Refused(CardFailure::Refused { step, status })
+        }
+        Err(_) => Settlement::InDoubt,
+    }
+}
