@@ -1,2 +1,4 @@
-//! Placeholder.
-fn main() {}
+//! The one integration binary: real sled, SQLite, serial ports, broker, processes and browser.
+
+mod broker;
+mod tidy;

@@ -22,15 +22,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "validator",
         &[
-            "tapline-model", "tapline-wire", "tapline-card", "tapline-fare", "tapline-validation",
-            "tapline-tap-log", "tapline-fleet-sync",
+            "tapline-model",
+            "tapline-wire",
+            "tapline-card",
+            "tapline-fare",
+            "tapline-validation",
+            "tapline-tap-log",
+            "tapline-fleet-sync",
         ],
     ),
     (
         "depot-server",
         &[
-            "tapline-model", "tapline-wire", "tapline-card", "tapline-fare", "tapline-gtfs",
-            "tapline-fleet-sync", "tapline-ledger", "tapline-clearing",
+            "tapline-model",
+            "tapline-wire",
+            "tapline-card",
+            "tapline-fare",
+            "tapline-gtfs",
+            "tapline-fleet-sync",
+            "tapline-ledger",
+            "tapline-clearing",
         ],
     ),
 ];
@@ -43,7 +54,10 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
     ("nfc1", &["validator/src/reader/libnfc.rs"]),
     ("tokio_serial", &["validator/src/reader/", "tests/"]),
-    ("axum", &["depot-server/src/http/", "depot-server/src/app.rs", "depot-server/tests/", "tests/"]),
+    (
+        "axum",
+        &["depot-server/src/http/", "depot-server/src/app.rs", "depot-server/tests/", "tests/"],
+    ),
 ];
 
 const LINES_MAX: usize = 500;
@@ -141,7 +155,8 @@ fn outside_crates_are_named_in_one_place() {
             let names = text.lines().any(|line| {
                 let code = line.trim_start();
                 !code.starts_with("//")
-                    && (code.contains(&format!("{name}::")) || code.contains(&format!("use {name}")))
+                    && (code.contains(&format!("{name}::"))
+                        || code.contains(&format!("use {name}")))
             });
             if names && !places.iter().any(|p| file.starts_with(p)) {
                 offences.push(format!("{file}: names {name}, which only {places:?} may"));
@@ -210,7 +225,10 @@ fn every_guarantee_names_a_test_that_exists() {
         let Some(proof) = row.trim_end_matches('|').rsplit('|').next() else { continue };
         for test in proof.split('`').skip(1).step_by(2) {
             let name = test.rsplit("::").next().unwrap_or(test);
-            assert!(all.contains(&format!("fn {name}(")), "GUARANTEES.md names {test}: no such test");
+            assert!(
+                all.contains(&format!("fn {name}(")),
+                "GUARANTEES.md names {test}: no such test"
+            );
             named += 1;
         }
     }
@@ -220,8 +238,14 @@ fn every_guarantee_names_a_test_that_exists() {
 #[test]
 fn root_documents_exist_and_show_the_two_commands() {
     for file in [
-        "README.md", "LICENSE", "docs/ARCHITECTURE.md", "docs/GLOSSARY.md", "docs/GUARANTEES.md",
-        "docs/CHANGELOG.md", "deny.toml", "clippy.toml",
+        "README.md",
+        "LICENSE",
+        "docs/ARCHITECTURE.md",
+        "docs/GLOSSARY.md",
+        "docs/GUARANTEES.md",
+        "docs/CHANGELOG.md",
+        "deny.toml",
+        "clippy.toml",
     ] {
         assert!(root().join(file).exists(), "{file} is missing");
     }
@@ -229,15 +253,32 @@ fn root_documents_exist_and_show_the_two_commands() {
     for command in ["cargo demo", "tests/run"] {
         assert!(readme.contains(command), "README.md does not show {command}");
     }
-    assert!(read("docs/ARCHITECTURE.md").lines().count() <= 300, "ARCHITECTURE.md: at most 300 lines");
+    assert!(
+        read("docs/ARCHITECTURE.md").lines().count() <= 300,
+        "ARCHITECTURE.md: at most 300 lines"
+    );
 }
 
 #[test]
 fn the_top_level_holds_what_the_readme_says() {
     let known = [
-        "Cargo.toml", "Cargo.lock", "validator", "depot-server", "shared", "deploy", "tests", "docs",
-        "README.md", "LICENSE", ".ci", ".cargo", ".gitattributes", ".gitignore", "clippy.toml",
-        "deny.toml", "rustfmt.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+        "validator",
+        "depot-server",
+        "shared",
+        "deploy",
+        "tests",
+        "docs",
+        "README.md",
+        "LICENSE",
+        ".ci",
+        ".cargo",
+        ".gitattributes",
+        ".gitignore",
+        "clippy.toml",
+        "deny.toml",
+        "rustfmt.toml",
     ];
     for file in tracked() {
         let top = file.split('/').next().expect("a path has a first part");
@@ -247,8 +288,10 @@ fn the_top_level_holds_what_the_readme_says() {
 
 #[test]
 fn the_one_clippy_configuration_is_the_roots() {
-    let nearer: Vec<String> =
-        tracked().into_iter().filter(|f| f.ends_with("clippy.toml") && f != "clippy.toml").collect();
+    let nearer: Vec<String> = tracked()
+        .into_iter()
+        .filter(|f| f.ends_with("clippy.toml") && f != "clippy.toml")
+        .collect();
     assert!(nearer.is_empty(), "a nearer clippy.toml replaces the root's: {nearer:?}");
 }
 

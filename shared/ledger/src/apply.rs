@@ -103,10 +103,10 @@ pub fn apply<B: Books>(books: &mut B, transfer: &Transfer) -> Result<Outcome, Le
     if let Some((of, _)) = settles {
         may_settle(books.transfer(&of), transfer)?;
     }
-    let debit = debited(books.balance(&transfer.debit), transfer)
-        .ok_or(LedgerRefusal::DebitOverflow)?;
-    let credit = credited(books.balance(&transfer.credit), transfer)
-        .ok_or(LedgerRefusal::CreditOverflow)?;
+    let debit =
+        debited(books.balance(&transfer.debit), transfer).ok_or(LedgerRefusal::DebitOverflow)?;
+    let credit =
+        credited(books.balance(&transfer.credit), transfer).ok_or(LedgerRefusal::CreditOverflow)?;
 
     // From here on the transfer must succeed.
     books.set_balance(transfer.debit, debit);
