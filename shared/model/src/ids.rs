@@ -145,6 +145,14 @@ number!(
     OperatorId(u16)
 );
 
+impl TapSeq {
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl PlaceIx {
     /// "No place known", as the card's record writes it.
     pub const NONE: Self = Self(u16::MAX);

@@ -218,12 +218,16 @@ impl Registers {
     /// When a sum leaves 64 bits: no fleet can reach that honestly.
     #[must_use]
     pub fn after(self, record: &TapRecord) -> Self {
+        self.checked_after(record).expect("registers fit 64 bits")
+    }
+
+    /// The same over registers that a peer claims; `None` when a sum leaves 64 bits.
+    pub fn checked_after(self, record: &TapRecord) -> Option<Self> {
         let delta = record.settled().map_or(0, |(t, _)| t.after.delta());
-        let add = |sum: i64, part: i64| sum.checked_add(part).expect("registers fit 64 bits");
-        Self {
-            count: self.count + 1,
-            debit_sum: add(self.debit_sum, (-delta).max(0)),
-            load_sum: add(self.load_sum, delta.max(0)),
-        }
+        Some(Self {
+            count: self.count.checked_add(1)?,
+            debit_sum: self.debit_sum.checked_add((-delta).max(0))?,
+            load_sum: self.load_sum.checked_add(delta.max(0))?,
+        })
     }
 }

@@ -1,0 +1,359 @@
+//! Recovery: from what the store and the guard hold to an open log.
+//!
+//! Every kept entry is read and checked: checksum, chain, registers, contiguous numbers. The order
+//! of work for the shell: write and sync `report.guard`, apply and sync `report.ops`, then serve.
+
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+
+use model::{Epoch, TapRecord, TapSeq, ValidatorId};
+use wire::WireError;
+
+use crate::{
+    GuardState, Row, RowError, StoreOp, StoredEntry, TapLog, Tree,
+    log::{InDoubtTap, LEASE, Life, NewLife, track_in_doubt},
+    row::{Mark, MetaRow, put_acked, put_owner, read_intent, read_key, read_meta},
+};
+
+/// Everything the store holds, as it was found.
+#[derive(Debug)]
+pub struct Scan<E> {
+    /// All rows of [`Tree::Meta`].
+    pub meta: Vec<Row>,
+    /// All rows of [`Tree::Intents`].
+    pub intents: Vec<Row>,
+    /// All rows of [`Tree::Entries`], in key order.
+    pub entries: E,
+}
+
+/// Why the store must not be used as it is; the shell sets it aside whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecoveryError {
+    /// Written by newer software: install that again, or set the store aside.
+    #[error("the tap log was written by newer software (format {0}): install that version again")]
+    NewerFormat(u8),
+    /// The store of another validator: its taps must not be sent under this name.
+    #[error("the tap log belongs to validator {found}, this is {expected}")]
+    ForeignLog {
+        /// Whose it is.
+        found: ValidatorId,
+        /// Who we are.
+        expected: ValidatorId,
+    },
+}
+
+/// Whether numbering goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// At head + 1 of the same life.
+    Continue,
+    /// First start: no log and no guard.
+    FirstStart,
+    /// A new life: the guard is missing or unreadable, so numbers may have been used.
+    GuardMissing,
+    /// A new life: the log ends below the guard's floor, or has vanished.
+    EntriesLost {
+        /// Every number up to here had been in the log.
+        floor: TapSeq,
+        /// Where the log ends.
+        head: TapSeq,
+    },
+    /// A new life: the log goes beyond the guard, which therefore is an old copy.
+    GuardBehind,
+    /// A new life: an entry of the present one is damaged or missing in the middle.
+    Damaged {
+        /// The first entry that does not read.
+        at: TapSeq,
+    },
+}
+
+/// What recovery found and what must be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Whether numbering goes on, and if not, why.
+    pub decision: Decision,
+    /// To be written and synced before anything else.
+    pub guard: GuardState,
+    /// To be applied atomically and synced before service.
+    pub ops: Vec<StoreOp>,
+    /// Taps that had an intent and no outcome: recorded as in doubt, under these numbers.
+    pub became_in_doubt: Vec<TapSeq>,
+    /// Rows that do not read or do not fit the chain; they are kept as they are.
+    pub damaged: Vec<(Tree, Vec<u8>)>,
+    /// Entries behind a damaged one: kept, readable one by one, but not sendable in a chain.
+    pub stranded: u64,
+}
+
+/// A life as the scan finds it.
+struct Found {
+    life: Life,
+    has_base: bool,
+    broken_at: Option<TapSeq>,
+    in_doubt: Vec<InDoubtTap>,
+}
+
+struct Recovery {
+    validator: ValidatorId,
+    lives: BTreeMap<Epoch, Found>,
+    report: RecoveryReport,
+}
+
+impl TapLog {
+    /// Opens the log. `fresh` is the epoch to use should a new life begin, such as the seconds
+    /// since 1970; it is raised above every epoch known here.
+    pub fn recover(
+        validator: ValidatorId,
+        guard: Option<GuardState>,
+        fresh: Epoch,
+        scan: Scan<impl IntoIterator<Item = Row>>,
+    ) -> Result<(Self, RecoveryReport), RecoveryError> {
+        let placeholder = guard.unwrap_or(GuardState {
+            generation: 0,
+            epoch: fresh,
+            floor: TapSeq(0),
+            leased_upper: TapSeq(0),
+        });
+        let mut recovery = Recovery {
+            validator,
+            lives: BTreeMap::new(),
+            report: RecoveryReport {
+                decision: Decision::Continue,
+                guard: placeholder,
+                ops: vec![],
+                became_in_doubt: vec![],
+                damaged: vec![],
+                stranded: 0,
+            },
+        };
+        recovery.read_meta(scan.meta)?;
+        for row in scan.entries {
+            recovery.read_entry(row)?;
+        }
+        let intents = recovery.read_intents(scan.intents)?;
+        Ok(recovery.finish(guard, fresh, intents))
+    }
+}
+
+/// An intent as it was found: where, and its bytes.
+struct FoundIntent {
+    key: Vec<u8>,
+    epoch: Epoch,
+    seq: TapSeq,
+    bytes: Vec<u8>,
+}
+
+impl Recovery {
+    fn found(&mut self, epoch: Epoch) -> &mut Found {
+        let start = Mark::start(self.validator, epoch);
+        self.lives.entry(epoch).or_insert_with(|| Found {
+            life: Life { epoch, base: start, acked: TapSeq(0), head: start },
+            has_base: false,
+            broken_at: None,
+            in_doubt: vec![],
+        })
+    }
+
+    fn read_meta(&mut self, rows: Vec<Row>) -> Result<(), RecoveryError> {
+        for row in rows {
+            match read_meta(&row) {
+                Ok(MetaRow::Owner(found)) => match found {
+                    Some(found) if found != self.validator => {
+                        let expected = self.validator;
+                        return Err(RecoveryError::ForeignLog { found, expected });
+                    }
+                    Some(_) => {}
+                    None => self.report.damaged.push((Tree::Meta, row.key)),
+                },
+                Ok(MetaRow::Base(epoch, mark)) => {
+                    let found = self.found(epoch);
+                    found.has_base = true;
+                    found.life.base = mark;
+                    found.life.head = mark;
+                }
+                Ok(MetaRow::Acked(epoch, through)) => self.found(epoch).life.acked = through,
+                Ok(MetaRow::Evidence) => {}
+                Err(RowError::NewerVersion(version)) => {
+                    return Err(RecoveryError::NewerFormat(version));
+                }
+                Err(RowError::Damaged) => self.report.damaged.push((Tree::Meta, row.key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_entry(&mut self, row: Row) -> Result<(), RecoveryError> {
+        let Some((epoch, seq)) = read_key(&row.key) else {
+            self.report.damaged.push((Tree::Entries, row.key));
+            return Ok(());
+        };
+        let validator = self.validator;
+        let found = self.found(epoch);
+        let head = found.life.head;
+        if seq <= head.through || found.broken_at.is_some() {
+            self.report.stranded += 1;
+            return Ok(());
+        }
+        if seq != head.through.next() {
+            found.broken_at = Some(head.through.next());
+            self.report.stranded += 1;
+            return Ok(());
+        }
+        match check(&row, head, (validator, epoch, seq)) {
+            Ok((record, mark)) => {
+                found.life.head = mark;
+                track_in_doubt(&mut found.in_doubt, &record);
+            }
+            Err(RowError::NewerVersion(version)) => {
+                return Err(RecoveryError::NewerFormat(version));
+            }
+            Err(RowError::Damaged) => {
+                found.broken_at = Some(seq);
+                self.report.damaged.push((Tree::Entries, row.key));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_intents(&mut self, rows: Vec<Row>) -> Result<Vec<FoundIntent>, RecoveryError> {
+        let mut intents = vec![];
+        for row in rows {
+            if let Some(intent) = self.read_intent(&row)? {
+                intents.push(intent);
+                continue;
+            }
+            // Kept aside verbatim: it may speak of a tap that the card committed.
+            let key = [b"damaged", row.key.as_slice()].concat();
+            self.report.ops.extend([
+                StoreOp::Put { tree: Tree::Meta, key, value: row.value },
+                StoreOp::Remove { tree: Tree::Intents, key: row.key.clone() },
+            ]);
+            self.report.damaged.push((Tree::Intents, row.key));
+        }
+        Ok(intents)
+    }
+
+    fn read_intent(&self, row: &Row) -> Result<Option<FoundIntent>, RecoveryError> {
+        let Some((epoch, seq)) = read_key(&row.key) else { return Ok(None) };
+        let bytes = match read_intent(row) {
+            Ok(bytes) => bytes.to_vec(),
+            Err(RowError::NewerVersion(version)) => {
+                return Err(RecoveryError::NewerFormat(version));
+            }
+            Err(RowError::Damaged) => return Ok(None),
+        };
+        let decodes = wire::decode_entry(&bytes, (self.validator, epoch, seq)).is_ok();
+        Ok(decodes.then(|| FoundIntent { key: row.key.clone(), epoch, seq, bytes }))
+    }
+
+    fn decide(&self, guard: Option<GuardState>, intents: &[FoundIntent]) -> Decision {
+        let newest = self.lives.last_key_value().map(|(epoch, _)| *epoch);
+        let Some(guard) = guard else {
+            let untouched = newest.is_none() && intents.is_empty();
+            return if untouched { Decision::FirstStart } else { Decision::GuardMissing };
+        };
+        let floor = guard.floor;
+        let lost = |head| Decision::EntriesLost { floor, head };
+        if newest.is_some_and(|epoch| epoch > guard.epoch) {
+            return Decision::GuardBehind;
+        }
+        // The base row is written when a life begins: without it, the store is not the one that
+        // the guard stood beside.
+        let Some(found) = self.lives.get(&guard.epoch).filter(|found| found.has_base) else {
+            return lost(TapSeq(0));
+        };
+        let head = found.life.head.through;
+        let beyond = intents.iter().any(|i| i.epoch == guard.epoch && i.seq > head.next());
+        if let Some(at) = found.broken_at {
+            Decision::Damaged { at }
+        } else if head < floor || beyond {
+            lost(head)
+        } else if head > guard.leased_upper {
+            Decision::GuardBehind
+        } else {
+            Decision::Continue
+        }
+    }
+
+    fn finish(
+        mut self,
+        guard: Option<GuardState>,
+        fresh: Epoch,
+        intents: Vec<FoundIntent>,
+    ) -> (TapLog, RecoveryReport) {
+        let decision = self.decide(guard, &intents);
+        let newest = self.lives.last_key_value().map(|(epoch, _)| *epoch);
+        let continued = guard
+            .filter(|_| decision == Decision::Continue)
+            .and_then(|guard| self.lives.remove(&guard.epoch).map(|found| (guard, found)));
+        let (mut life, mut in_doubt, lease) =
+            if let Some((guard, Found { life, in_doubt, .. })) = continued {
+                let lease = GuardState { generation: guard.generation + 1, ..guard };
+                (life, in_doubt, lease)
+            } else {
+                let new = NewLife::after(self.validator, fresh, newest, guard);
+                self.report.ops.extend(new.ops);
+                (new.life, vec![], new.guard)
+            };
+        self.report.ops.push(put_owner(self.validator));
+        for intent in intents {
+            self.settle(intent, &mut life, &mut in_doubt);
+        }
+        life.acked = life.acked.clamp(life.base.through, life.head.through);
+        let head = life.head.through;
+        let floor = if decision == Decision::Continue { head } else { TapSeq(0) };
+        let guard = GuardState { floor, leased_upper: TapSeq(head.0 + LEASE), ..lease };
+        let past = self.lives.into_values().map(|found| found.life);
+        let past = past
+            .filter(|life| life.head.through > life.base.through)
+            .map(|mut life| {
+                life.acked = life.acked.clamp(life.base.through, life.head.through);
+                life
+            })
+            .collect();
+        self.report.decision = decision;
+        self.report.guard = guard;
+        self.report.ops.push(put_acked(life.epoch, life.acked));
+        (TapLog::open(self.validator, life, past, in_doubt, guard), self.report)
+    }
+
+    /// An intent without outcome becomes an in-doubt entry: in its own place where numbering goes
+    /// on, else as the next entry of the present life. Its bytes do not name number or life.
+    fn settle(&mut self, intent: FoundIntent, life: &mut Life, in_doubt: &mut Vec<InDoubtTap>) {
+        let head = match self.lives.get(&intent.epoch) {
+            Some(found) => found.life.head.through,
+            None if intent.epoch == life.epoch => life.head.through,
+            None => TapSeq(0),
+        };
+        if intent.seq > head {
+            let seq = life.head.through.next();
+            let id = (self.validator, life.epoch, seq);
+            let record = wire::decode_entry(&intent.bytes, id).expect("it decoded in read_intents");
+            self.report.ops.push(life.append(&record, &intent.bytes));
+            self.report.became_in_doubt.push(seq);
+            track_in_doubt(in_doubt, &record);
+        }
+        self.report.ops.push(StoreOp::Remove { tree: Tree::Intents, key: intent.key });
+    }
+}
+
+/// Whether the row is the entry that follows `head`, and the mark after it.
+fn check(
+    row: &Row,
+    head: Mark,
+    id: (ValidatorId, Epoch, TapSeq),
+) -> Result<(TapRecord, Mark), RowError> {
+    let entry = StoredEntry::read(row)?;
+    let record = wire::decode_entry(entry.bytes, id).map_err(|e| match e {
+        WireError::UnknownVersion(version) => RowError::NewerVersion(version),
+        WireError::TooLarge { .. }
+        | WireError::Malformed { .. }
+        | WireError::UnknownCode { .. }
+        | WireError::Missing(_)
+        | WireError::OutOfRange(_)
+        | WireError::Record(_) => RowError::Damaged,
+    })?;
+    if entry.prev != head.hash || entry.registers != head.registers.after(&record) {
+        return Err(RowError::Damaged);
+    }
+    let hash = head.hash.then(entry.bytes);
+    Ok((record, Mark { through: id.2, hash, registers: entry.registers }))
+}
