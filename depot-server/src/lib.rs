@@ -1,3 +1,13 @@
-//! Placeholder.
+//! The depot server: takes taps from the fleet, books them, and shows the books.
+//!
+//! A shell: it touches the broker, the disk, the clock and browsers, and decides nothing about
+//! money. The cores in `shared/` do (`clearing`, `ledger`, `fare`, `fleet-sync`).
 
+pub mod app;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod events;
 pub mod http;
+pub mod metrics;
+pub mod store;

@@ -1,0 +1,300 @@
+//! The depot's configuration: one TOML file, every key known, every path resolved.
+//!
+//! Precedence: flag, then file, then default (environment variables set only the log filter). An
+//! unknown key is an error that names its line and the key that was probably meant. Secrets are
+//! never values here, only paths of files.
+
+mod check;
+mod keys;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use check::{Origin, Setting, settings};
+pub use keys::{KeyError, Keys};
+pub(crate) use keys::{parse_hex, to_hex};
+
+/// Everything that an operator can set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The depot's name: a topic level, so letters, digits and `-` only.
+    pub depot: String,
+    /// Where the books are kept; relative paths start at the configuration file's folder.
+    #[serde(default = "default_database")]
+    pub database: PathBuf,
+    /// Tariff files, any order; each holds one version.
+    #[serde(default)]
+    pub tariffs: Vec<PathBuf>,
+    /// Web pages, API and metrics.
+    #[serde(default)]
+    pub http: Http,
+    /// The broker.
+    #[serde(default)]
+    pub mqtt: Mqtt,
+    /// Key files.
+    #[serde(default)]
+    pub keys: KeyFiles,
+    /// How taps are taken in.
+    #[serde(default)]
+    pub intake: Intake,
+}
+
+/// Web pages, API and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Where to listen. Anything but loopback belongs behind a TLS proxy.
+    pub listen: SocketAddr,
+    /// What browsers call this depot, for login links; `http://` and `listen` when empty.
+    pub public_url: String,
+    /// How long a login lasts, hours.
+    pub session_hours: u32,
+}
+
+/// The broker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mqtt {
+    /// Host name; with TLS it must stand in the broker's certificate.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Client id; `tapline-depot-` and the depot's name when empty.
+    pub client_id: String,
+    /// Keep-alive, seconds (5 to 3600).
+    pub keep_alive_s: u16,
+    /// Messages that may wait for their commit: the broker sends no more before.
+    pub receive_max: u16,
+    /// Mutual TLS; plain TCP without it (demo only).
+    pub tls: Option<Tls>,
+}
+
+/// Mutual TLS with the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The authority that signed the broker's certificate, PEM.
+    pub ca: PathBuf,
+    /// This depot's certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// Key files. Each is one line of hexadecimal digits, readable by the owner only.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyFiles {
+    /// Ed25519 seed that signs acknowledgements, 32 bytes.
+    pub signing: PathBuf,
+    /// The cards' Transaction MAC master key, 16 bytes: known to the depot only.
+    pub tmac: PathBuf,
+}
+
+/// How taps are taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intake {
+    /// Batches booked in one durable commit at most.
+    pub group_max: u32,
+    /// Threads that verify batches; 0 means one per processor.
+    pub verify_threads: u16,
+}
+
+/// Why a configuration cannot be used. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}; give its path with --config")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{path}: {message}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Line, cause and suggestion.
+        message: String,
+    },
+    /// A value cannot be used.
+    #[error("{key}: {problem}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+fn default_database() -> PathBuf {
+    PathBuf::from("depot.sqlite")
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            public_url: String::new(),
+            session_hours: 12,
+        }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 1883,
+            client_id: String::new(),
+            keep_alive_s: 20,
+            receive_max: 1000,
+            tls: None,
+        }
+    }
+}
+
+impl Default for KeyFiles {
+    fn default() -> Self {
+        Self { signing: "keys/depot-signing.hex".into(), tmac: "keys/tmac-master.hex".into() }
+    }
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { group_max: 64, verify_threads: 0 }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut config = Self::parse(&text, path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.resolve(folder);
+        Ok(config)
+    }
+
+    /// Checks a text; `path` is only named in messages, and relative paths stay as they are.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|e| ConfigError::Parse {
+            path: path.to_owned(),
+            message: check::explain(&e),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// A configuration that needs no file: everything in `folder`.
+    pub fn in_folder(depot: &str, folder: &Path) -> Self {
+        let mut config = Self {
+            depot: depot.to_owned(),
+            database: default_database(),
+            tariffs: Vec::new(),
+            http: Http::default(),
+            mqtt: Mqtt::default(),
+            keys: KeyFiles::default(),
+            intake: Intake::default(),
+        };
+        config.resolve(folder);
+        config
+    }
+
+    /// Relative paths start at `folder`.
+    fn resolve(&mut self, folder: &Path) {
+        let paths = [&mut self.database, &mut self.keys.signing, &mut self.keys.tmac];
+        let tls = self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
+        for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let level = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.into() });
+        if self.depot.is_empty() || self.depot.len() > 32 || !self.depot.chars().all(level) {
+            return value("depot", "use 1 to 32 letters, digits and `-`: it is a level of topics");
+        }
+        if !(5..=3600).contains(&self.mqtt.keep_alive_s) {
+            return value("mqtt.keep_alive_s", "use 5 to 3600 seconds");
+        }
+        if self.mqtt.receive_max < 10 {
+            return value("mqtt.receive_max", "use 10 or more: batches of a group wait together");
+        }
+        if !(1..=4096).contains(&self.intake.group_max) {
+            return value("intake.group_max", "use 1 to 4096 batches");
+        }
+        if !(1..=720).contains(&self.http.session_hours) {
+            return value("http.session_hours", "use 1 to 720 hours");
+        }
+        Ok(())
+    }
+
+    /// The MQTT client id.
+    pub fn client_id(&self) -> String {
+        match self.mqtt.client_id.as_str() {
+            "" => format!("tapline-depot-{}", self.depot),
+            given => given.to_owned(),
+        }
+    }
+
+    /// What login links start with.
+    pub fn public_url(&self) -> String {
+        match self.http.public_url.trim_end_matches('/') {
+            "" => format!("http://{}", self.http.listen),
+            given => given.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("depot.toml")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_name_is_enough_and_paths_start_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("depot.toml");
+        std::fs::write(&path, "depot = \"north\"\ntariffs = [\"city.toml\"]\n").unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.database, folder.path().join("depot.sqlite"));
+        assert_eq!(config.tariffs, [folder.path().join("city.toml")]);
+        assert_eq!(config.client_id(), "tapline-depot-north");
+        assert_eq!(config.public_url(), "http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_what_was_meant() {
+        let error = parse("depot = \"north\"\n[mqtt]\nhots = \"b\"\n").unwrap_err();
+        assert!(error.contains("line 3"), "{error}");
+        assert!(error.contains("did you mean `host`?"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_key() {
+        for (text, key) in [
+            ("depot = \"a/b\"", "depot"),
+            ("depot = \"a\"\n[mqtt]\nkeep_alive_s = 1", "mqtt.keep_alive_s"),
+            ("depot = \"a\"\n[mqtt]\nreceive_max = 1", "mqtt.receive_max"),
+            ("depot = \"a\"\n[intake]\ngroup_max = 0", "intake.group_max"),
+            ("depot = \"a\"\n[http]\nsession_hours = 0", "http.session_hours"),
+        ] {
+            assert!(parse(text).unwrap_err().starts_with(key), "{text}");
+        }
+        assert!(parse("").unwrap_err().contains("depot"));
+    }
+}

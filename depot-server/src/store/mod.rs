@@ -1,0 +1,164 @@
+//! The books on disk. The only folder that names the database (SQLite).
+//!
+//! Invariants: one writer at a time; everything that one commit tells is durable when `commit`
+//! returns (WAL, synchronous = FULL); the journal is only appended to. Nothing here decides about
+//! money: it loads states, hands them to the cores and keeps what they return.
+//!
+//! Signatures hold plain model types, so that another database can stand behind the same names.
+
+mod error;
+mod fleet;
+mod login;
+mod schema;
+
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use model::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+pub use error::StoreError;
+pub use fleet::{Enrolment, LinkChange};
+
+/// Readers kept open.
+const READERS_MAX: usize = 8;
+/// How long a command waits for the server's writer, and the other way round.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The books. Shared by reference; reads run beside the writer.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Store {
+    /// Opens the books, makes them when missing, and brings their schema up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut writer = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        schema::migrate(&mut writer)?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// Opens books that must exist.
+    pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        let mut writer = connect(path, OpenFlags::empty())?;
+        schema::migrate(&mut writer)?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// Where they are kept.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A transaction that was open when its thread panicked was rolled back, so a poisoned lock
+    /// hides no half-written state.
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => connect(&self.path, OpenFlags::empty())?,
+        };
+        Ok(Reader { store: self, connection: Some(connection) })
+    }
+
+    /// Empty books in a folder that vanishes with the first value.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let store = Self::open(&folder.path().join("depot.sqlite")).expect("empty books");
+        (folder, store)
+    }
+}
+
+/// A connection that only reads; goes back to the pool when dropped.
+struct Reader<'a> {
+    store: &'a Store,
+    connection: Option<Connection>,
+}
+
+impl Deref for Reader<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("taken only when dropped")
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.store.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = self.connection.take()
+            && pool.len() < READERS_MAX
+        {
+            pool.push(connection);
+        }
+    }
+}
+
+fn connect(path: &Path, create: OpenFlags) -> Result<Connection, StoreError> {
+    let failed = |source| StoreError::Open { path: path.to_owned(), source: Box::new(source) };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -65536;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA wal_autocheckpoint = 8192;",
+        )
+        .map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A time as the database holds it. Past the year 292 million it stops at the largest number.
+fn sql_time(at: Timestamp) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+/// A time read back; what is below 1970 was never written by us.
+fn time(sql: i64) -> Timestamp {
+    Timestamp(u64::try_from(sql).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_open_again_and_missing_ones_are_refused_by_name() {
+        let (folder, store) = Store::for_test();
+        let path = store.path().to_owned();
+        drop(store);
+        Store::open_existing(&path).unwrap();
+        let missing = folder.path().join("none.sqlite");
+        let error = Store::open_existing(&missing).unwrap_err();
+        assert!(error.to_string().contains("none.sqlite"), "{error}");
+        std::fs::write(&missing, b"this is no database, it only has its name").unwrap();
+        assert!(matches!(Store::open_existing(&missing), Err(StoreError::Open { .. })));
+    }
+
+    #[test]
+    fn every_commit_waits_for_the_disk() {
+        let (_folder, store) = Store::for_test();
+        let ask = |pragma: &str| -> String {
+            let sql = format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}");
+            store.writer().query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(ask("journal_mode"), "wal");
+        assert_eq!(ask("synchronous"), "2");
+    }
+}
