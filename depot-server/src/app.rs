@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use fare::TariffSet;
-
 use crate::{
     auth::{LoginError, Secret, Session},
     clock::Clock,
@@ -22,7 +20,9 @@ pub struct AppState(Arc<App>);
 pub struct App {
     /// The configuration in force.
     pub config: Config,
-    /// The books.
+    /// What the pages ask of the books. The store, or a fixture in the tests of the pages.
+    pub books: Arc<dyn Books>,
+    /// Logins.
     pub store: Arc<Store>,
     /// Live events.
     pub events: Events,
@@ -30,8 +30,6 @@ pub struct App {
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
-    /// Every tariff version known.
-    pub tariffs: Arc<TariffSet>,
 }
 
 impl std::ops::Deref for AppState {
@@ -52,8 +50,8 @@ impl AppState {
         &self,
         question: impl FnOnce(&dyn Books) -> Result<T, BooksError> + Send + 'static,
     ) -> Result<T, BooksError> {
-        let store = Arc::clone(&self.store);
-        self.run_blocking(move || question(store.as_ref())).await
+        let books = Arc::clone(&self.books);
+        self.run_blocking(move || question(books.as_ref())).await
     }
 
     /// Makes a session out of the secret of a login link, once.
@@ -82,7 +80,10 @@ impl AppState {
         self.run_blocking(move || crate::auth::end_session(&app.store, &cookie)).await
     }
 
-    async fn run_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
         match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
             // The work panicked (a broken invariant, which must stop the process) or the runtime

@@ -324,7 +324,8 @@ impl Metrics {
 /// The body of docs/METRICS.md for this program.
 pub fn catalogue_as_markdown() -> String {
     use std::fmt::Write as _;
-    let mut text = String::from("| Metric | Kind | Labels | Meaning | Good |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| Metric | Kind | Labels | Meaning | Good |\n|---|---|---|---|---|\n");
     for entry in CATALOGUE {
         let kind = match entry.kind {
             Kind::Counter => "counter",

@@ -15,8 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use check::{Origin, Setting, settings};
+pub(crate) use keys::to_hex;
 pub use keys::{KeyError, Keys};
-pub(crate) use keys::{parse_hex, to_hex};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -213,7 +213,8 @@ impl Config {
     /// Relative paths start at `folder`.
     fn resolve(&mut self, folder: &Path) {
         let paths = [&mut self.database, &mut self.keys.signing, &mut self.keys.tmac];
-        let tls = self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
+        let tls =
+            self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
         for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls) {
             *path = folder.join(&*path);
         }

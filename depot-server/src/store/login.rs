@@ -22,8 +22,7 @@ impl Store {
                 "INSERT INTO users (name, created_at) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
                 params![user, sql_time(now)],
             )?;
-            transaction
-                .execute("DELETE FROM logins WHERE expires_at <= ?1", [sql_time(now)])?;
+            transaction.execute("DELETE FROM logins WHERE expires_at <= ?1", [sql_time(now)])?;
             transaction.execute(
                 "INSERT INTO logins (hash, user, expires_at)
                  SELECT ?1, id, ?2 FROM users WHERE name = ?3",
@@ -53,8 +52,7 @@ impl Store {
                 )
                 .optional()?;
             let Some(user) = user else { return Ok(None) };
-            transaction
-                .execute("DELETE FROM sessions WHERE expires_at <= ?1", [sql_time(now)])?;
+            transaction.execute("DELETE FROM sessions WHERE expires_at <= ?1", [sql_time(now)])?;
             transaction.execute(
                 "INSERT INTO sessions (hash, user, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
                 params![session, user, sql_time(now), sql_time(expires_at)],

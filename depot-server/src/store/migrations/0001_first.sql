@@ -42,8 +42,9 @@ CREATE TABLE taps (
     seq         INTEGER NOT NULL,
     card        INTEGER,
     prev        INTEGER,                       -- the tap of this card that was booked before
-    tapped_at   INTEGER NOT NULL,
-    received_at INTEGER NOT NULL,
+    tapped_at   INTEGER NOT NULL,              -- by the validator's clock
+    clock       INTEGER NOT NULL,              -- its quality: 0 unknown, 1 saved, 2 rtc, 3 ntp, 4 gnss
+    received_at INTEGER NOT NULL,              -- by the depot's clock
     role        INTEGER NOT NULL,              -- 0 board, 1 entry, 2 exit
     place       INTEGER NOT NULL,
     route       INTEGER,
@@ -114,7 +115,17 @@ CREATE TABLE minutes (
     debited   INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE totals (
+-- Who looked at which card, before it was shown (PRV-2).
+CREATE TABLE card_accesses (
+    id   INTEGER PRIMARY KEY,
+    who  TEXT    NOT NULL,
+    card INTEGER NOT NULL,
+    at   INTEGER NOT NULL,
+    how  TEXT    NOT NULL
+) STRICT;
+
+-- Single values: the key behind card handles, the depot's connection counter.
+CREATE TABLE singles (
     name  TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
+    value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
