@@ -29,6 +29,8 @@ pub struct BooksError {
 pub trait Books: Send + Sync + 'static {
     /// Every validator ever registered or heard of, in the order of its id.
     fn fleet(&self) -> Result<Vec<FleetRow>, BooksError>;
+    /// These validators, as far as they are known, in any order.
+    fn fleet_some(&self, ids: &[ValidatorId]) -> Result<Vec<FleetRow>, BooksError>;
     /// One validator with what only its own page shows.
     fn validator(&self, id: ValidatorId) -> Result<Option<ValidatorFacts>, BooksError>;
     /// Log entries, newest first by `no`.
@@ -55,6 +57,37 @@ pub trait Books: Send + Sync + 'static {
     fn exception(&self, id: u64) -> Result<Option<ExceptionFacts>, BooksError>;
     /// Every ledger account; per currency they sum to zero (I8).
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError>;
+    /// Committed and refused entries received in each of `minutes` minutes from `from` on.
+    fn taps_by_minute(&self, from: Timestamp, minutes: u32) -> Result<Vec<Minute>, BooksError>;
+    /// Exchanges a one-time token for a session; `None` when it is unknown, used or too old.
+    fn redeem(&self, token: &str, now: Timestamp) -> Result<Option<NewSession>, BooksError>;
+    /// The session of a cookie, kept alive by this call; `None` when it is unknown or over.
+    fn session(&self, secret: &str, now: Timestamp) -> Result<Option<Session>, BooksError>;
+    /// Ends a session.
+    fn end_session(&self, secret: &str) -> Result<(), BooksError>;
+}
+
+/// A session just begun.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// 256 random bits as text, for the cookie; the store keeps only its hash.
+    pub secret: String,
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The operator's name, for the audit.
+    pub who: String,
+}
+
+/// What arrived in one minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Minute {
+    /// Entries that moved money or are in doubt.
+    pub accepted: u64,
+    /// Refused entries.
+    pub refused: u64,
 }
 
 /// Which part of a long list: rows below `before` (the `no`, id or counter of the last row shown).
@@ -169,6 +202,8 @@ pub struct EpochFacts {
     pub epoch: Epoch,
     /// Every entry up to here is booked.
     pub acked_through: TapSeq,
+    /// The highest entry that is booked; above `acked_through` when some are missing between.
+    pub booked_through: TapSeq,
     /// The highest entry it said it recorded.
     pub recorded_through: TapSeq,
     /// First and last of each run of entries that are missing below the highest booked one.
@@ -242,10 +277,26 @@ pub struct TapFilter {
     pub outcome: Option<Outcome>,
     /// Only refused for this reason.
     pub reason: Option<Refusal>,
-    /// Only received at or after this.
+    /// Only received at or after this; the pages ask from whole minutes on, so that counts kept by
+    /// the minute can answer.
     pub received_from: Option<Timestamp>,
     /// Only received before this.
     pub received_before: Option<Timestamp>,
+}
+
+impl TapFilter {
+    /// Whether a list with this filter holds `row`.
+    pub fn holds(&self, row: &TapRow) -> bool {
+        fn same<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
+            wanted.is_none() || wanted == found
+        }
+        same(self.validator.as_ref(), Some(&row.validator))
+            && same(self.route.as_ref(), row.route.as_ref())
+            && same(self.outcome.as_ref(), Some(&row.outcome))
+            && same(self.reason.as_ref(), row.reason.as_ref())
+            && self.received_from.is_none_or(|from| row.received_at >= from)
+            && self.received_before.is_none_or(|before| row.received_at < before)
+    }
 }
 
 /// What a filter's log entries add up to.
@@ -561,7 +612,7 @@ pub enum Live {
     /// An entry was booked.
     Tap(TapRow),
     /// Something about a validator changed.
-    Validator(FleetRow),
+    Validator(ValidatorId),
     /// A work item was opened or closed.
     Exceptions,
 }
