@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Pure pricing: (tariffs, journey so far, tap) → a quote that explains itself.
+//!
+//! Invariants: integers only; the same inputs give the same quote on a bus and in the depot; the
+//! steps of a quote sum to its charge; an unknown fare is never free; pricing one tap costs the
+//! same whatever the number of stops and rules. Nothing here reads a clock, a file or a card.
+//!
+//! Words: a *tariff* is one version of all rules, written as TOML; a *gate* place is paid by
+//! tap-in and tap-out, a *flat* route by one tap; a *run* is the rides tied by one transfer right.
+#![no_std]
+extern crate alloc;
+
+mod compile;
+mod diagnostic;
+mod document;
+mod journey;
+mod parse;
+mod price;
+mod step;
+mod tariff;
+mod tariff_set;
+mod write;
+
+pub use diagnostic::{Diagnostic, Layer, Severity};
+pub use journey::{FareTap, Journey, LastTap};
+pub use price::{FareRefusal, Quote, price};
+pub use step::{Param, Step, StepKind};
+pub use tariff::{
+    Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,
+    ProductIx, Route, SameStation, Tariff, TariffParts, Transfer, TransferPrice, UnknownFare,
+};
+pub use tariff_set::{TariffSet, TariffSetError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! The explained charge: each step names its rule, its amount and the facts it rests on.
+//!
+//! `Step::text` is English. `Step::key` and `Step::params` are the same message as data, so that
+//! other languages are a table of texts and nothing else.
+
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+
+use model::Money;
+
+/// What a step is and the facts it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepKind {
+    /// An earlier journey was never tapped out.
+    MissingTapOut {
+        /// Where it began.
+        from: Arc<str>,
+    },
+    /// A journey opens; it is paid at its tap-out.
+    JourneyOpened {
+        /// Where.
+        from: Arc<str>,
+        /// The most it can cost.
+        maximum: Money,
+    },
+    /// One boarding of a flat route.
+    Flat {
+        /// The route.
+        route: Arc<str>,
+        /// The product that pays it.
+        product: Arc<str>,
+    },
+    /// From station to station.
+    OriginDestination {
+        /// Tap-in.
+        from: Arc<str>,
+        /// Tap-out.
+        to: Arc<str>,
+    },
+    /// Out again where the journey began, soon after.
+    SameStation {
+        /// Where.
+        place: Arc<str>,
+        /// Seconds inside.
+        after_s: u64,
+    },
+    /// Too long inside: the maximum fare.
+    OverTime {
+        /// Where it began.
+        from: Arc<str>,
+        /// Seconds inside.
+        after_s: u64,
+        /// Seconds allowed.
+        limit_s: u64,
+    },
+    /// The table holds no fare for this pair and the tariff says: maximum fare.
+    UnknownFare {
+        /// Tap-in.
+        from: Arc<str>,
+        /// Tap-out.
+        to: Arc<str>,
+    },
+    /// A transfer right makes this ride cheaper.
+    Transfer {
+        /// Seconds from the run's first boarding.
+        after_s: u64,
+        /// Seconds allowed.
+        limit_s: u64,
+    },
+    /// The alternative considered: a transfer that came too late.
+    TransferTooLate {
+        /// Seconds from the run's first boarding.
+        after_s: u64,
+        /// Seconds allowed.
+        limit_s: u64,
+    },
+    /// The alternative considered: a transfer after too many rides.
+    TransferRidesUsed {
+        /// Rides allowed in one run.
+        legs_max: u8,
+    },
+}
+
+/// One step of a quote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it is.
+    pub kind: StepKind,
+    /// The rule in the tariff: a product's or transfer's id, or a key such as
+    /// `gate.maximum_fare`.
+    pub rule: Arc<str>,
+    /// What it adds to the charge; discounts are negative.
+    pub amount: Money,
+}
+
+/// A fact inside a step's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Param {
+    /// A name.
+    Text(Arc<str>),
+    /// An amount.
+    Amount(Money),
+    /// A duration.
+    Seconds(u64),
+    /// A number of things.
+    Count(u64),
+}
+
+impl Step {
+    /// The key of this step's message; stable, because translations hang on it.
+    pub const fn key(&self) -> &'static str {
+        match self.kind {
+            StepKind::MissingTapOut { .. } => "missing-tap-out",
+            StepKind::JourneyOpened { .. } => "journey-opened",
+            StepKind::Flat { .. } => "flat",
+            StepKind::OriginDestination { .. } => "origin-destination",
+            StepKind::SameStation { .. } => "same-station",
+            StepKind::OverTime { .. } => "over-time",
+            StepKind::UnknownFare { .. } => "unknown-fare",
+            StepKind::Transfer { .. } => "transfer",
+            StepKind::TransferTooLate { .. } => "transfer-too-late",
+            StepKind::TransferRidesUsed { .. } => "transfer-rides-used",
+        }
+    }
+
+    /// The facts of this step's message, by name.
+    pub fn params(&self) -> Vec<(&'static str, Param)> {
+        let text = |name: &Arc<str>| Param::Text(Arc::clone(name));
+        let times = |after_s: u64, limit_s: u64| {
+            alloc::vec![("after", Param::Seconds(after_s)), ("limit", Param::Seconds(limit_s))]
+        };
+        match &self.kind {
+            StepKind::MissingTapOut { from } => alloc::vec![("from", text(from))],
+            StepKind::JourneyOpened { from, maximum } => {
+                alloc::vec![("from", text(from)), ("maximum", Param::Amount(*maximum))]
+            }
+            StepKind::Flat { route, product } => {
+                alloc::vec![("route", text(route)), ("product", text(product))]
+            }
+            StepKind::OriginDestination { from, to } | StepKind::UnknownFare { from, to } => {
+                alloc::vec![("from", text(from)), ("to", text(to))]
+            }
+            StepKind::SameStation { place, after_s } => {
+                alloc::vec![("place", text(place)), ("after", Param::Seconds(*after_s))]
+            }
+            StepKind::OverTime { from, after_s, limit_s } => {
+                let mut params = alloc::vec![("from", text(from))];
+                params.extend(times(*after_s, *limit_s));
+                params
+            }
+            StepKind::Transfer { after_s, limit_s }
+            | StepKind::TransferTooLate { after_s, limit_s } => times(*after_s, *limit_s),
+            StepKind::TransferRidesUsed { legs_max } => {
+                alloc::vec![("legs", Param::Count(u64::from(*legs_max)))]
+            }
+        }
+    }
+
+    /// One line of English for riders and staff.
+    pub fn text(&self) -> String {
+        match &self.kind {
+            StepKind::MissingTapOut { from } => {
+                format!("No tap-out after the tap-in at {from}: maximum fare")
+            }
+            StepKind::JourneyOpened { from, maximum } => {
+                format!("Tapped in at {from}: paid at tap-out, at most {maximum}")
+            }
+            StepKind::Flat { route, product } => format!("{route}: {product}"),
+            StepKind::OriginDestination { from, to } => format!("{from} to {to}"),
+            StepKind::SameStation { place, after_s } => {
+                format!("Out again at {place} after {}", duration(*after_s))
+            }
+            StepKind::OverTime { from, after_s, limit_s } => format!(
+                "{} since the tap-in at {from}, {} allowed: maximum fare",
+                duration(*after_s),
+                duration(*limit_s)
+            ),
+            StepKind::UnknownFare { from, to } => {
+                format!("No fare is known from {from} to {to}: maximum fare")
+            }
+            StepKind::Transfer { after_s, limit_s } => {
+                format!("Transfer after {} of {}", duration(*after_s), duration(*limit_s))
+            }
+            StepKind::TransferTooLate { after_s, limit_s } => {
+                format!("No transfer: {} after, {} allowed", duration(*after_s), duration(*limit_s))
+            }
+            StepKind::TransferRidesUsed { legs_max } => {
+                format!("No transfer: all {legs_max} rides are used")
+            }
+        }
+    }
+}
+
+/// Seconds below two minutes, then minutes rounded down, with the odd seconds when they decide.
+fn duration(secs: u64) -> String {
+    match (secs / 60, secs % 60) {
+        (0 | 1, _) => format!("{secs} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, rest) => format!("{minutes} min {rest} s"),
+    }
+}

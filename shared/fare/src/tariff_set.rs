@@ -1,0 +1,89 @@
+//! Several versions of a tariff side by side: a journey ends under the table of its tap-in.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use model::{Currency, PlaceIx, TariffVersion};
+
+use crate::{GroupIx, Tariff};
+
+/// Tariff versions in ascending order, all in one currency. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TariffSet {
+    versions: Vec<Arc<Tariff>>,
+}
+
+/// Why a tariff cannot join the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TariffSetError {
+    /// One version has one content for ever.
+    #[error("tariff version {0} is already known with other contents: use a new version number")]
+    VersionTaken(TariffVersion),
+    /// A penalty under one version and a fare under another must add up.
+    #[error("tariff is in {new}, the versions before it are in {known}: currencies cannot mix")]
+    OtherCurrency {
+        /// Of the new tariff.
+        new: Currency,
+        /// Of the set.
+        known: Currency,
+    },
+}
+
+impl TariffSet {
+    /// A set of one.
+    pub fn new(tariff: Tariff) -> Self {
+        Self { versions: alloc::vec![Arc::new(tariff)] }
+    }
+
+    /// Adds a version; the same version with the same contents changes nothing.
+    pub fn insert(&mut self, tariff: Tariff) -> Result<(), TariffSetError> {
+        let known = self.newest().currency();
+        if tariff.currency() != known {
+            return Err(TariffSetError::OtherCurrency { new: tariff.currency(), known });
+        }
+        match self.find(tariff.version()) {
+            Ok(i) if *self.versions[i] == tariff => Ok(()),
+            Ok(_) => Err(TariffSetError::VersionTaken(tariff.version())),
+            Err(i) => {
+                self.versions.insert(i, Arc::new(tariff));
+                Ok(())
+            }
+        }
+    }
+
+    /// One version.
+    pub fn get(&self, version: TariffVersion) -> Option<&Tariff> {
+        self.find(version).ok().map(|i| &*self.versions[i])
+    }
+
+    /// The highest version.
+    pub fn newest(&self) -> &Tariff {
+        self.versions.last().expect("a set is never empty")
+    }
+
+    /// All versions, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Tariff> {
+        self.versions.iter().map(|tariff| &**tariff)
+    }
+
+    fn find(&self, version: TariffVersion) -> Result<usize, usize> {
+        self.versions.binary_search_by_key(&version, |tariff| tariff.version())
+    }
+}
+
+/// The same place in another version, by its id.
+pub(crate) fn place_in(from: &Tariff, place: PlaceIx, to: &Tariff) -> Option<PlaceIx> {
+    if from.version() == to.version() {
+        return to.place(place).map(|_| place);
+    }
+    to.place_ix(&from.place(place)?.id)
+}
+
+/// The same group in another version, by its name.
+pub(crate) fn group_in(from: &Tariff, group: GroupIx, to: &Tariff) -> Option<GroupIx> {
+    let name = from.parts.groups.get(usize::from(group.0))?;
+    if from.version() == to.version() {
+        return Some(group);
+    }
+    let ix = to.parts.groups.iter().position(|other| other == name)?;
+    u8::try_from(ix).ok().map(GroupIx)
+}
