@@ -7,4 +7,5 @@
 pub mod clock;
 pub mod config;
 pub mod guard;
+pub mod reader;
 pub mod store;

@@ -1,0 +1,248 @@
+//! A PN532 on a serial line (HSU), driven without any C code.
+//!
+//! The field is off between taps: a card put on the reader always begins from power-up, and a
+//! card let go of has forgotten its session. A reader that fails is opened anew by the next
+//! `wait_card`, after a pause that grows to some seconds.
+
+mod chip;
+pub mod frame;
+mod link;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
+
+use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
+
+use self::{
+    chip::{Chip, ConnectError, RfStatus, Target},
+    link::LinkError,
+};
+use super::{
+    CardTransport, ExchangeError, Presence, ReaderError,
+    medium::{Activation, presence},
+};
+
+/// Between two looks at an empty field.
+const LOOK_PERIOD: Duration = Duration::from_millis(25);
+/// Between two looks at a card left lying.
+const GONE_PERIOD: Duration = Duration::from_millis(80);
+/// A card at the edge of the field answers now and then: gone means twice not there.
+const GONE_LOOKS: u32 = 2;
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// The reader and what is known of it.
+pub struct Pn532 {
+    port: PathBuf,
+    baud: u32,
+    state: State,
+    looks: Interval,
+    gone_looks: Interval,
+    /// What `wait_card` returned last.
+    found: Option<Presence>,
+    /// The card that can be spoken with.
+    target: Option<u8>,
+}
+
+enum State {
+    Ready(Box<Chip>),
+    /// Failed during an exchange, whose caller could only be told that the reader failed.
+    Failed(ReaderError),
+    /// Waits before it is opened again.
+    Pausing {
+        pause: Pin<Box<Sleep>>,
+        next: Duration,
+    },
+}
+
+impl Pn532 {
+    /// Opens the port and sets the chip up.
+    pub async fn open(port: &Path, baud: u32) -> Result<Self, ReaderError> {
+        let chip = Chip::connect(port, baud).await.map_err(|e| connect_error(port, baud, e))?;
+        let period = |period| {
+            let mut looks = interval(period);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            looks
+        };
+        Ok(Self {
+            port: port.to_path_buf(),
+            baud,
+            state: State::Ready(Box::new(chip)),
+            looks: period(LOOK_PERIOD),
+            gone_looks: period(GONE_PERIOD),
+            found: None,
+            target: None,
+        })
+    }
+
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        let port = self.port.display();
+        match &self.state {
+            State::Ready(chip) => {
+                let (version, revision) = chip.firmware;
+                format!("PN532 firmware {version}.{revision} at {port}, {} baud", chip.baud)
+            }
+            State::Failed(_) | State::Pausing { .. } => format!("PN532 at {port}, not answering"),
+        }
+    }
+
+    /// Field off, speed as after reset.
+    pub async fn close(self) {
+        if let State::Ready(mut chip) = self.state {
+            // Best effort: the next start finds the chip at any speed.
+            let _ = chip.release().await;
+            let _ = chip.switch_baud(super::RESET_BAUD).await;
+        }
+    }
+
+    /// The chip, opened again where it was lost.
+    async fn chip(&mut self) -> Result<&mut Chip, ReaderError> {
+        if let State::Failed(_) = self.state {
+            let pausing = pausing(RETRY_PAUSE_MIN);
+            if let State::Failed(error) = std::mem::replace(&mut self.state, pausing) {
+                return Err(error);
+            }
+        }
+        if let State::Pausing { pause, next } = &mut self.state {
+            pause.as_mut().await;
+            let next = (*next * 2).min(RETRY_PAUSE_MAX);
+            self.state = match Chip::connect(&self.port, self.baud).await {
+                Ok(chip) => State::Ready(Box::new(chip)),
+                Err(error) => {
+                    self.state = pausing(next);
+                    return Err(connect_error(&self.port, self.baud, error));
+                }
+            };
+        }
+        match &mut self.state {
+            State::Ready(chip) => Ok(chip),
+            State::Failed(_) | State::Pausing { .. } => unreachable!("both were replaced above"),
+        }
+    }
+
+    fn failed(&mut self, error: LinkError) -> ReaderError {
+        self.target = None;
+        self.state = pausing(RETRY_PAUSE_MIN);
+        link_error(&self.port, error)
+    }
+
+    /// One look at the field, after what was activated before has been let go of.
+    async fn look(&mut self) -> Result<Option<Presence>, ReaderError> {
+        let active = self.target.take().is_some();
+        let chip = self.chip().await?;
+        let listed = async {
+            if active {
+                chip.field(false).await?;
+            }
+            chip.list().await
+        };
+        let targets: Vec<Target> = listed.await.map_err(|error| self.failed(error))?;
+        let seen: Vec<Activation> = targets.iter().map(|t| t.activation.clone()).collect();
+        let found = presence(&seen);
+        // Two targets are activated as well, and must not be found silent at the next look.
+        self.target = targets.first().map(|target| target.number);
+        Ok(found)
+    }
+
+    fn exchange_failed(&mut self, error: LinkError) -> ExchangeError {
+        match error {
+            LinkError::Silent => ExchangeError::Timeout,
+            LinkError::Refused => ExchangeError::Device("the PN532 refused the command".into()),
+            LinkError::Io(error) => {
+                let told = ExchangeError::Device(format!("lost the PN532: {error}"));
+                self.target = None;
+                self.state = State::Failed(link_error(&self.port, LinkError::Io(error)));
+                told
+            }
+        }
+    }
+}
+
+impl CardTransport for Pn532 {
+    async fn wait_card(&mut self) -> Result<Presence, ReaderError> {
+        loop {
+            self.looks.tick().await;
+            if let Some(found) = self.look().await? {
+                self.found = Some(found);
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
+        let (State::Ready(chip), Some(target), Some(Presence::Card(_))) =
+            (&mut self.state, self.target, self.found)
+        else {
+            return Err(ExchangeError::Absent);
+        };
+        match chip.exchange(target, apdu).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(RfStatus::Absent)) => Err(ExchangeError::Absent),
+            Ok(Err(RfStatus::Garbled)) => Err(ExchangeError::Rf),
+            Ok(Err(RfStatus::Other(status))) => {
+                Err(ExchangeError::Device(format!("the PN532 reports error {status:#04x}")))
+            }
+            Err(error) => Err(self.exchange_failed(error)),
+        }
+    }
+
+    async fn wait_gone(&mut self) -> Result<(), ReaderError> {
+        let mut absences = 0;
+        while absences < GONE_LOOKS && self.found.is_some() {
+            self.gone_looks.tick().await;
+            match self.look().await? {
+                None => absences += 1,
+                present if present == self.found => absences = 0,
+                Some(_) => break,
+            }
+        }
+        self.found = None;
+        Ok(())
+    }
+
+    async fn release(&mut self) {
+        self.target = None;
+        if let State::Ready(chip) = &mut self.state
+            && let Err(LinkError::Io(error)) = chip.release().await
+        {
+            self.state = State::Failed(link_error(&self.port, LinkError::Io(error)));
+        }
+    }
+}
+
+fn pausing(next: Duration) -> State {
+    State::Pausing { pause: Box::pin(sleep(next)), next }
+}
+
+fn link_error(port: &Path, error: LinkError) -> ReaderError {
+    let place = port.display().to_string();
+    match error {
+        LinkError::Io(source) => ReaderError::Lost { place, source },
+        LinkError::Silent | LinkError::Refused => ReaderError::Silent { place },
+    }
+}
+
+fn connect_error(port: &Path, baud: u32, error: ConnectError) -> ReaderError {
+    let port = port.to_path_buf();
+    match error {
+        ConnectError::Open(source) => {
+            // The serial library says "not found" of a port that another program holds.
+            let held = source.kind() == io::ErrorKind::NotFound && port.exists();
+            let source = if held { io::ErrorKind::ResourceBusy.into() } else { source };
+            ReaderError::Open { port, source }
+        }
+        ConnectError::Other(chip) => ReaderError::OtherChip { port, chip },
+        ConnectError::Link(LinkError::Silent | LinkError::Refused) => {
+            let tried: Vec<_> = Chip::speeds(baud).iter().map(ToString::to_string).collect();
+            ReaderError::NoAnswer { port, tried: tried.join(", ") }
+        }
+        ConnectError::Link(LinkError::Io(source)) => {
+            ReaderError::Lost { place: port.display().to_string(), source }
+        }
+    }
+}
