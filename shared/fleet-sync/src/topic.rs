@@ -144,9 +144,9 @@ mod tests {
         });
         expect_test::expect![[r#"
             [
-                "tapline/1/north-2/06/v000042/up/taps",
-                "tapline/1/north-2/06/v000042/up/state",
-                "tapline/1/north-2/06/v000042/down/ack",
+                "tapline/1/north-2/31/v000042/up/taps",
+                "tapline/1/north-2/31/v000042/up/state",
+                "tapline/1/north-2/31/v000042/down/ack",
                 "tapline/1/north-2/all/host",
             ]
         "#]]
@@ -157,13 +157,13 @@ mod tests {
     fn other_topics_are_refused() {
         for (name, error) in [
             ("", TopicError::Unknown),
-            ("tapline/2/north-2/06/v000042/up/taps", TopicError::Unknown),
-            ("tapline/1/north/06/v000042/up/taps", TopicError::Unknown),
-            ("tapline/1/north-2/06/v000042/up/tap", TopicError::Unknown),
-            ("tapline/1/north-2/06/v000042/up/taps/x", TopicError::Unknown),
-            ("tapline/1/north-2/07/v000042/up/taps", TopicError::Validator),
-            ("tapline/1/north-2/06/v42/up/taps", TopicError::Validator),
-            ("tapline/1/north-2/06/x/up/taps", TopicError::Validator),
+            ("tapline/2/north-2/31/v000042/up/taps", TopicError::Unknown),
+            ("tapline/1/north/31/v000042/up/taps", TopicError::Unknown),
+            ("tapline/1/north-2/31/v000042/up/tap", TopicError::Unknown),
+            ("tapline/1/north-2/31/v000042/up/taps/x", TopicError::Unknown),
+            ("tapline/1/north-2/32/v000042/up/taps", TopicError::Validator),
+            ("tapline/1/north-2/31/v42/up/taps", TopicError::Validator),
+            ("tapline/1/north-2/31/x/up/taps", TopicError::Validator),
         ] {
             assert_eq!(Topic::parse(&depot(), name), Err(error), "{name}");
         }
