@@ -1,1 +1,35 @@
-//! Placeholder.
+//! One tap, arrival → postings: the depot's half of what `validation` does on the bus.
+//!
+//! Invariants: the books are a function of the *set* of records cleared, whatever their order,
+//! delay or repetition (REC-1); a card's account equals the balance on its newest known record, to
+//! the unit, however many records are lost (I4, REC-2); every unit stands on an account that says
+//! why it is there (I8); open work items are derived from the card's state, so opened = resolved +
+//! open always (REC-14).
+//!
+//! What arrives here is already verified: signature, hash chain and card proof are the intake's
+//! work. Nothing in here stores, counts time, or knows CBOR, MQTT or SQL. The specification with
+//! a worked example is `docs/reconciliation.md`.
+#![no_std]
+extern crate alloc;
+
+mod account;
+mod chain;
+mod clear;
+mod exception;
+mod known;
+mod postings;
+mod reprice;
+mod state;
+mod state_bytes;
+#[cfg(test)]
+mod tests;
+
+pub use account::{Account, CauseCode};
+pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
+pub use exception::{
+    Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
+};
+pub use known::{Known, KnownRecord, Overlay, Source, TapRef};
+pub use reprice::{Priced, Rules};
+pub use state::{CardState, Difference, Doubt, Fork, Gap};
+pub use state_bytes::StateError;

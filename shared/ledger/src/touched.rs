@@ -8,8 +8,9 @@ use crate::{AccountId, Balance, Books, PendingState, Recorded, TransferId};
 /// writes [`Touched::take_changes`] back; tests and the simulator keep whole books in one.
 #[derive(Debug, Clone, Default)]
 pub struct Touched {
+    /// With whether it changed since the last `take_changes`; the same for transfers.
     balances: BTreeMap<AccountId, (Balance, bool)>,
-    transfers: BTreeMap<TransferId, Recorded>,
+    transfers: BTreeMap<TransferId, (Recorded, bool)>,
     inserted: Vec<TransferId>,
     settled: Vec<(TransferId, PendingState)>,
 }
@@ -33,7 +34,7 @@ impl Touched {
 
     /// Brings in a transfer that a store holds: replays and pending ones to be settled.
     pub fn preload_transfer(&mut self, recorded: Recorded) {
-        self.transfers.insert(recorded.transfer.id, recorded);
+        self.transfers.insert(recorded.transfer.id, (recorded, false));
     }
 
     /// Whether the account's balance is here.
@@ -48,7 +49,7 @@ impl Touched {
 
     /// Every transfer here, in order of the id.
     pub fn transfers(&self) -> impl Iterator<Item = &Recorded> {
-        self.transfers.values()
+        self.transfers.values().map(|(recorded, _)| recorded)
     }
 
     /// What changed since the last call.
@@ -61,14 +62,21 @@ impl Touched {
             })
             .collect();
         let inserted = core::mem::take(&mut self.inserted);
-        let inserted = inserted.iter().filter_map(|id| self.transfer(id)).collect();
+        let inserted = inserted
+            .iter()
+            .filter_map(|id| {
+                let (recorded, fresh) = self.transfers.get_mut(id)?;
+                *fresh = false;
+                Some(*recorded)
+            })
+            .collect();
         Changes { balances, inserted, settled: core::mem::take(&mut self.settled) }
     }
 }
 
 impl Books for Touched {
     fn transfer(&self, id: &TransferId) -> Option<Recorded> {
-        self.transfers.get(id).copied()
+        self.transfers.get(id).map(|(recorded, _)| *recorded)
     }
 
     fn balance(&self, account: &AccountId) -> Balance {
@@ -81,15 +89,14 @@ impl Books for Touched {
 
     fn insert(&mut self, recorded: Recorded) {
         self.inserted.push(recorded.transfer.id);
-        self.transfers.insert(recorded.transfer.id, recorded);
+        self.transfers.insert(recorded.transfer.id, (recorded, true));
     }
 
     fn settle(&mut self, id: &TransferId, state: PendingState) {
-        if let Some(recorded) = self.transfers.get_mut(id) {
-            recorded.pending = Some(state);
-        }
-        // One held and settled within this batch is written once, in its final state.
-        if !self.inserted.contains(id) {
+        let Some((recorded, fresh)) = self.transfers.get_mut(id) else { return };
+        recorded.pending = Some(state);
+        // One held and settled within a batch is written once, in its final state.
+        if !*fresh {
             self.settled.push((*id, state));
         }
     }

@@ -40,6 +40,17 @@ impl fmt::Debug for Cause {
 }
 
 impl Cause {
+    /// The cause of kind `code` that these parts tell apart. Parts are hashed with their lengths,
+    /// so that no two lists of parts are one.
+    pub fn new(code: u16, parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self { code, reference: hash.finalize().into() }
+    }
+
     /// The id of this cause's transfer number `leg`: one cause may need several transfers.
     pub fn transfer_id(&self, leg: u8) -> TransferId {
         let mut hash = Sha256::new();

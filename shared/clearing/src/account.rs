@@ -1,0 +1,157 @@
+//! The accounts that clearing opens, and the causes of its transfers.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use ledger::{AccountCode, AccountId};
+use model::{CardId, Ctr, Currency, OperatorId};
+
+/// What an account is for. Amounts are read as credits minus debits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Account {
+    /// What the issuer owes the holder of a card: its stored value, by its newest known record.
+    Card(CardId),
+    /// What an operator earned; `None` until it is known whose ride it was.
+    FareRevenue(Option<OperatorId>),
+    /// The net amount of a card's lost records, from this counter on (I4).
+    GapSuspense(CardId, Ctr),
+    /// What a record claims to begin with beyond what the one before it ended with (I3).
+    Difference(CardId, Ctr),
+    /// Value that a card brought along without an issue on our books.
+    UnknownOrigin(CardId),
+    /// Cash taken for the opening balances of issued cards.
+    IssuerCash,
+    /// Loads that cards show, to be met by those who took the money.
+    LoadClearing,
+}
+
+/// Codes of [`Account`], as ledger accounts begin with.
+const CODES: [(u16, &str); 7] = [
+    (1, "card"),
+    (2, "fare-revenue"),
+    (3, "gap-suspense"),
+    (4, "difference"),
+    (5, "unknown-origin"),
+    (6, "issuer-cash"),
+    (7, "load-clearing"),
+];
+
+impl Account {
+    /// The ledger account in `currency`.
+    pub fn id(self, currency: Currency) -> AccountId {
+        let mut opaque = Vec::with_capacity(AccountId::OPAQUE_MAX);
+        match self {
+            Self::Card(card) | Self::UnknownOrigin(card) => opaque.extend(card.0),
+            Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
+                opaque.extend(card.0);
+                opaque.extend(ctr.0.to_be_bytes());
+            }
+            Self::FareRevenue(Some(OperatorId(number))) => {
+                opaque.push(1);
+                opaque.extend(number.to_be_bytes());
+            }
+            Self::FareRevenue(None) | Self::IssuerCash | Self::LoadClearing => {}
+        }
+        AccountId::new(AccountCode(self.code()), currency, &opaque)
+    }
+
+    /// Which account a ledger account is; `None` when clearing did not open it.
+    pub fn parse(id: &AccountId) -> Option<Self> {
+        let b = id.opaque();
+        let card = || CardId([b[0], b[1], b[2], b[3], b[4], b[5], b[6]]);
+        let ctr = || Ctr(u32::from_be_bytes([b[7], b[8], b[9], b[10]]));
+        let account = match id.code().0 {
+            1 => Self::Card(card()),
+            2 if b[0] == 0 => Self::FareRevenue(None),
+            2 => Self::FareRevenue(Some(OperatorId(u16::from_be_bytes([b[1], b[2]])))),
+            3 => Self::GapSuspense(card(), ctr()),
+            4 => Self::Difference(card(), ctr()),
+            5 => Self::UnknownOrigin(card()),
+            6 => Self::IssuerCash,
+            7 => Self::LoadClearing,
+            _ => return None,
+        };
+        (account.id(id.currency()) == *id).then_some(account)
+    }
+
+    /// The word for a ledger account's code, as screens and exports group accounts.
+    pub fn word(code: AccountCode) -> Option<&'static str> {
+        CODES.iter().find(|(number, _)| *number == code.0).map(|(_, word)| *word)
+    }
+
+    const fn code(self) -> u16 {
+        match self {
+            Self::Card(_) => 1,
+            Self::FareRevenue(_) => 2,
+            Self::GapSuspense(..) => 3,
+            Self::Difference(..) => 4,
+            Self::UnknownOrigin(_) => 5,
+            Self::IssuerCash => 6,
+            Self::LoadClearing => 7,
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::word(AccountCode(self.code())).unwrap_or_default();
+        match self {
+            Self::Card(card) | Self::UnknownOrigin(card) => write!(f, "{word}({card})"),
+            Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
+                write!(f, "{word}({card}, {ctr})")
+            }
+            Self::FareRevenue(Some(operator)) => write!(f, "{word}({operator})"),
+            Self::FareRevenue(None) => write!(f, "{word}(unattributed)"),
+            Self::IssuerCash | Self::LoadClearing => f.write_str(word),
+        }
+    }
+}
+
+/// Why clearing made a transfer; the `code` of [`ledger::Cause`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CauseCode {
+    /// A card record became known. The reference is the card and the counter, so a second booking
+    /// of one counter is the ledger's alarm (LED-3).
+    Record,
+    /// Better knowledge says whose revenue or cash a record's amount is.
+    Attribution,
+    /// Two records claim one counter, and the one to keep turned out to be another (I2).
+    Fork,
+    /// An in-doubt tap holds its amount.
+    Hold,
+    /// An in-doubt tap turned out not to have happened.
+    Void,
+}
+
+impl CauseCode {
+    /// All, in order of their numbers.
+    pub const ALL: [Self; 5] =
+        [Self::Record, Self::Attribution, Self::Fork, Self::Hold, Self::Void];
+
+    /// Its number in the ledger.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Record => 1,
+            Self::Attribution => 2,
+            Self::Fork => 3,
+            Self::Hold => 4,
+            Self::Void => 5,
+        }
+    }
+
+    /// The word on screens and in exports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Attribution => "attribution",
+            Self::Fork => "fork",
+            Self::Hold => "hold",
+            Self::Void => "void",
+        }
+    }
+
+    /// From its number.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.number() == number)
+    }
+}

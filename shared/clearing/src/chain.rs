@@ -1,0 +1,290 @@
+//! The books of one card's chain: a record that becomes known, is met again, is known better, or
+//! meets another record under its counter.
+//!
+//! Whatever arrives when, the card's account holds the balance of the newest known record, each
+//! kept record's amount stands on its counter account, and each link's net on the link's account.
+//! Every step moves only what changes between two such pictures.
+
+use alloc::{format, string::ToString, vec::Vec};
+
+use model::{CardId, CardRecord, Ctr, OperatorId, RouteIx, TapEvent, TapRecord};
+
+use crate::{
+    CardState, ClearError,
+    account::{Account, CauseCode},
+    exception::{CardItems, Evidence, ExceptionChange, ExceptionId, ExceptionKind},
+    known::{Known, KnownRecord, Source},
+    postings::{Event, Postings, record_event},
+    reprice::{Priced, Rules},
+    state::{Doubt, Fork, Insertion, Position},
+};
+
+/// One clearing step on one card.
+pub(crate) struct Step<'a, K> {
+    pub(crate) card: CardId,
+    pub(crate) state: CardState,
+    pub(crate) rules: &'a Rules,
+    pub(crate) known: &'a K,
+    pub(crate) items: CardItems,
+    pub(crate) postings: Postings,
+    pub(crate) records: Vec<KnownRecord>,
+    /// Changes of items that belong to single records, not to the state.
+    pub(crate) changes: Vec<ExceptionChange>,
+    pub(crate) reasons: Vec<(ExceptionId, &'static str)>,
+    /// Records that became known from evidence alone.
+    pub(crate) recovered: u32,
+}
+
+/// A proven record, with as much as its source tells about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) record: CardRecord,
+    pub(crate) source: Source,
+    pub(crate) operator: Option<OperatorId>,
+    /// What to price it with: the record it found, and the route.
+    pub(crate) priced_from: Option<(CardRecord, Option<RouteIx>)>,
+}
+
+/// What a claim did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// The newest record of the card.
+    Newest,
+    /// A record between or before known ones.
+    Late,
+    /// Known before, and better now.
+    Better,
+    /// Known before.
+    Replay,
+    /// Another record holds the counter.
+    Forked,
+}
+
+impl Claim {
+    fn strengthened_by(&mut self, doubt: &Doubt) {
+        if (self.source, self.operator) < (Source::Tap, doubt.operator) {
+            self.source = Source::Tap;
+            self.operator = doubt.operator;
+            self.priced_from = Some((doubt.before, doubt.route));
+        }
+    }
+
+    const fn known(&self, mispriced: bool) -> KnownRecord {
+        KnownRecord { record: self.record, source: self.source, operator: self.operator, mispriced }
+    }
+}
+
+impl<K: Known> Step<'_, K> {
+    /// Takes a proven record into the books.
+    pub(crate) fn learn(&mut self, claim: Claim) -> Result<Learned, ClearError<K::Error>> {
+        claim.record.to_bytes().map_err(ClearError::Record)?;
+        match self.state.position(claim.record.ctr) {
+            Position::Known => self.meet(claim),
+            Position::Alone | Position::Older | Position::Newer | Position::InGap(_) => {
+                Ok(self.add(claim))
+            }
+        }
+    }
+
+    /// A record whose counter was not known. It decides every in-doubt tap of that counter.
+    fn add(&mut self, mut claim: Claim) -> Learned {
+        let (decided, open) =
+            self.state.doubts.iter().partition(|doubt| doubt.after.ctr == claim.record.ctr);
+        self.state.doubts = open;
+        let decided: Vec<Doubt> = decided;
+        let record = claim.record;
+        for doubt in decided.iter().filter(|doubt| doubt.after == record) {
+            claim.strengthened_by(doubt);
+        }
+        if claim.source == Source::Evidence {
+            self.recovered += 1;
+        }
+        let mispriced = self.reprice(&claim, false);
+        let known = claim.known(mispriced);
+        let insertion = self.state.insert(known);
+        self.book(&known, &insertion, &decided);
+        self.records.push(known);
+        if insertion.right.is_none() { Learned::Newest } else { Learned::Late }
+    }
+
+    /// Books a record that was put into the chain. The value comes from whoever accounted for it
+    /// so far: the link it broke up or, when it is the newest, the card.
+    fn book(&mut self, known: &KnownRecord, insertion: &Insertion, decided: &[Doubt]) {
+        let holder = match &insertion.broken {
+            Some(link) => self.postings.link_account(link),
+            None => Account::Card(self.card),
+        };
+        let counter = self.postings.counter_account(known);
+        let mut event = record_event(self.card, &known.record);
+        let mut posted = false;
+        for doubt in decided {
+            let happened = doubt.after == known.record;
+            let reason = if happened {
+                "happened: a later record of the card proves it"
+            } else {
+                "did not happen: another record holds its counter"
+            };
+            let id = self.items.id(ExceptionKind::InDoubt, &doubt.tap.to_bytes());
+            self.reasons.push((id, reason));
+            let fits = self.postings.doubt_accounts(doubt) == (holder, counter);
+            match (doubt.voided, happened && fits && !posted) {
+                (true, _) => {}
+                (false, true) => {
+                    self.postings.post(&mut event, doubt);
+                    posted = true;
+                }
+                (false, false) => self.postings.void(doubt),
+            }
+        }
+        if !posted {
+            self.postings.shift(&mut event, holder, counter, known.record.delta());
+        }
+        for link in [Some(insertion.left), insertion.right].into_iter().flatten() {
+            let account = self.postings.link_account(&link);
+            self.postings.shift(&mut event, holder, account, link.net());
+        }
+    }
+
+    /// A record whose counter is known: a replay, better knowledge of it, or a fork.
+    fn meet(&mut self, mut claim: Claim) -> Result<Learned, ClearError<K::Error>> {
+        let (kept, others) = self.contents(claim.record.ctr)?;
+        let mut all = others;
+        all.insert(0, kept);
+        let learned = if let Some(same) = all.iter_mut().find(|k| k.record == claim.record) {
+            if !same.is_outranked_by(claim.source, claim.operator) {
+                return Ok(Learned::Replay);
+            }
+            *same = claim.known(self.reprice(&claim, same.mispriced));
+            Learned::Better
+        } else {
+            for doubt in
+                self.known.in_doubt(self.card, claim.record.ctr).map_err(ClearError::Known)?
+            {
+                if let Some(doubt) = self.doubt(&doubt).filter(|d| d.after == claim.record) {
+                    claim.strengthened_by(&doubt);
+                }
+            }
+            all.push(claim.known(self.reprice(&claim, false)));
+            Learned::Forked
+        };
+        all.sort_by_key(KnownRecord::rank);
+        let others = all.split_off(1);
+        let new = all[0];
+        if new.record == kept.record {
+            self.attribute(&kept, &new);
+        } else {
+            self.keep_instead(&kept, &new);
+        }
+        self.settle_in(new, others);
+        Ok(learned)
+    }
+
+    /// What is known under a counter: the record kept, and the others of a fork.
+    pub(crate) fn contents(
+        &self,
+        ctr: Ctr,
+    ) -> Result<(KnownRecord, Vec<KnownRecord>), ClearError<K::Error>> {
+        let chain = self.state.chain.as_ref().expect("a known counter is in a chain");
+        if let Some(fork) = chain.fork(ctr) {
+            return Ok((fork.kept, fork.others.clone()));
+        }
+        if chain.newest.record.ctr == ctr {
+            return Ok((chain.newest, Vec::new()));
+        }
+        let found = self.known.record(self.card, ctr).map_err(ClearError::Known)?;
+        Ok((found.ok_or(ClearError::RecordMissing { ctr })?, Vec::new()))
+    }
+
+    /// The same record, better known: its amount may belong elsewhere.
+    fn attribute(&mut self, old: &KnownRecord, new: &KnownRecord) {
+        let bytes = new.to_bytes().expect("a learned record has been encoded before");
+        let mut event =
+            Event::new(CauseCode::Attribution, &[&self.card.0, &bytes], new.record.at());
+        let (from, to) = (self.postings.counter_account(old), self.postings.counter_account(new));
+        // The old account gets back what it gave, the new one gives it.
+        self.postings.shift(&mut event, from, to, new.record.delta());
+    }
+
+    /// Another record of a fork is the one to keep: the old one's booking is reversed (LED-2).
+    fn keep_instead(&mut self, old: &KnownRecord, new: &KnownRecord) {
+        let bytes = new.to_bytes().expect("a learned record has been encoded before");
+        let mut event = Event::new(CauseCode::Fork, &[&self.card.0, &bytes], new.record.at());
+        let card = Account::Card(self.card);
+        let (from, to) = (self.postings.counter_account(old), self.postings.counter_account(new));
+        self.postings.shift(&mut event, from, card, old.record.delta());
+        self.postings.shift(&mut event, card, to, new.record.delta());
+        for (before, after) in self.state.replace(&old.record, new) {
+            let account = self.postings.link_account(&after);
+            self.postings.shift(&mut event, card, account, after.net() - before.net());
+        }
+    }
+
+    /// Writes what is known under a counter into the state and for the store.
+    fn settle_in(&mut self, kept: KnownRecord, others: Vec<KnownRecord>) {
+        let chain = self.state.chain.as_mut().expect("a known counter is in a chain");
+        if chain.newest.record.ctr == kept.record.ctr {
+            chain.newest = kept;
+        }
+        if !others.is_empty() {
+            chain.set_fork(Fork { kept, others });
+        }
+        self.records.push(kept);
+    }
+
+    /// An in-doubt entry as the state keeps it; `None` when it is none.
+    pub(crate) fn doubt(&self, tap: &TapRecord) -> Option<Doubt> {
+        let TapEvent::InDoubt { transaction } = &tap.event else { return None };
+        Some(Doubt {
+            tap: crate::TapRef::of(tap),
+            before: transaction.before,
+            after: transaction.after,
+            route: tap.route,
+            operator: self.rules.operator(&transaction.after, tap.route),
+            tapped_at: tap.tapped_at,
+            voided: false,
+        })
+    }
+
+    /// Prices a record again, and opens or resolves its work item. Returns whether one is open.
+    fn reprice(&mut self, claim: &Claim, was_open: bool) -> bool {
+        let Some((before, route)) = &claim.priced_from else { return was_open };
+        let record = &claim.record;
+        let charged = self.items.money(i64::from(record.amount));
+        let (expected, at_stake) = match self.rules.price(before, record, *route) {
+            Priced::NotAFare => (None, 0),
+            Priced::Quote(quote) if quote.charge == charged => (None, 0),
+            Priced::Quote(quote) => {
+                let at_stake = charged.minor() - quote.charge.minor();
+                (Some(quote.charge.to_string()), at_stake)
+            }
+            Priced::Refused(refusal) => (Some(format!("no price: {refusal}")), charged.minor()),
+        };
+        let bytes = record.to_bytes().expect("a learned record has been encoded before");
+        let kind = ExceptionKind::FareMismatch;
+        match (&expected, was_open) {
+            (None, false) => {}
+            (None, true) => self.changes.push(ExceptionChange::Resolved {
+                id: self.items.id(kind, &bytes),
+                kind,
+                at: self.items.now,
+                reason: "the tap's own entry explains the charge",
+            }),
+            (Some(expected), _) => {
+                let finding = format!(
+                    "record {} charged {charged}; tariff {} says: {expected}",
+                    record.ctr, record.tariff
+                );
+                let evidence = alloc::vec![
+                    Evidence { title: "record found", tap: None, record: Some(*before) },
+                    Evidence { title: "record charged", tap: None, record: Some(*record) },
+                ];
+                let item = self.items.item(kind, &bytes, at_stake, finding, evidence);
+                let item = crate::Exception { validator: Some(record.validator), ..item };
+                let change =
+                    if was_open { ExceptionChange::Changed } else { ExceptionChange::Opened };
+                self.changes.push(change(item));
+            }
+        }
+        expected.is_some()
+    }
+}

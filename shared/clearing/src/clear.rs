@@ -1,0 +1,310 @@
+//! The two ways into the books: an entry of a validator's log, and our own issue of a card.
+
+use alloc::{format, vec::Vec};
+
+use ledger::Transfer;
+use model::{
+    CardId, CardRecord, CardTransaction, Ctr, RecordError, RecordKind, TapEvent, TapRecord,
+    Timestamp,
+};
+
+use crate::{
+    CardState, ExceptionChange, Known, KnownRecord, Priced, Rules, Source, TapRef,
+    chain::{Claim, Learned, Step},
+    exception::{CardItems, Evidence, ExceptionKind},
+    postings::Postings,
+    state::{Doubt, Position},
+};
+
+/// What clearing one entry changes. The shell writes all of it in one commit, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    /// The card's state from here on.
+    pub state: CardState,
+    /// What the entry was to the books.
+    pub outcome: Outcome,
+    /// Rows to write, by card and counter: new ones, and better knowledge of old ones.
+    pub records: Vec<KnownRecord>,
+    /// To apply to the ledger in this order. None may be refused.
+    pub transfers: Vec<Transfer>,
+    /// Work items that open, change and resolve.
+    pub exceptions: Vec<ExceptionChange>,
+    /// The depot's own price of the tap, with the steps that explain it.
+    pub priced: Option<Priced>,
+    /// Records that became known only because this entry carries them as evidence.
+    pub recovered: u32,
+}
+
+/// What an entry was to the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The card's newest record.
+    Booked,
+    /// A late record: its share left the suspense.
+    BookedLate,
+    /// The record was recovered before; this is its own entry.
+    Attributed,
+    /// Nothing new (I1).
+    Replayed,
+    /// Another record holds its counter (I2).
+    Forked,
+    /// In doubt: its amount is held.
+    Held,
+    /// An in-doubt tap that did not happen.
+    Void,
+    /// Nothing for the books: refused.
+    Noted,
+}
+
+impl Outcome {
+    /// The word in metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Booked => "booked",
+            Self::BookedLate => "booked-late",
+            Self::Attributed => "attributed",
+            Self::Replayed => "replayed",
+            Self::Forked => "forked",
+            Self::Held => "held",
+            Self::Void => "void",
+            Self::Noted => "noted",
+        }
+    }
+}
+
+/// Why an entry could not be cleared. The books are as they were.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClearError<E> {
+    /// The store could not answer.
+    #[error("the store could not say what is known")]
+    Known(E),
+    /// The card's state says that a record is known, and the store does not have it.
+    #[error("record {ctr} of the card is known but not in the store")]
+    RecordMissing {
+        /// Its counter.
+        ctr: Ctr,
+    },
+    /// A record that no card could hold.
+    #[error("the card record cannot exist")]
+    Record(#[source] RecordError),
+    /// An entry that moves value names no card.
+    #[error("the entry settles a transaction but names no card")]
+    NoCard,
+    /// Only records of kind Issue open a card's books.
+    #[error("the record to open the card's books with is not an issue")]
+    NotAnIssue,
+}
+
+/// Clears one verified entry against the state of its card; a card never seen has the default
+/// state. Pure: the same state, entry and answers give the same result.
+pub fn clear<K: Known>(
+    state: &CardState,
+    tap: &TapRecord,
+    now: Timestamp,
+    rules: &Rules,
+    known: &K,
+) -> Result<Cleared, ClearError<K::Error>> {
+    let card = match (tap.card, &tap.event) {
+        (Some(card), _) => card,
+        (None, TapEvent::Refused { .. }) => return Ok(unchanged(state)),
+        (None, _) => return Err(ClearError::NoCard),
+    };
+    let mut step = Step::new(card, state, now, rules, known);
+    let (outcome, priced) = match &tap.event {
+        TapEvent::Committed { transaction, .. } => step.settled(tap, transaction, Source::Tap)?,
+        TapEvent::Confirmed { transaction, .. } => {
+            step.settled(tap, transaction, Source::Confirmation)?
+        }
+        TapEvent::InDoubt { transaction } => {
+            let priced = rules.price(&transaction.before, &transaction.after, tap.route);
+            (step.in_doubt(tap, transaction)?, Some(priced))
+        }
+        TapEvent::Voided { of, .. } => {
+            (step.voided(tap, TapRef { seq: *of, ..TapRef::of(tap) })?, None)
+        }
+        TapEvent::Refused { .. } => (Outcome::Noted, None),
+    };
+    Ok(step.finish(state, outcome, priced))
+}
+
+/// Opens a card's books by our own issue of it.
+pub fn register_issue<K: Known>(
+    state: &CardState,
+    card: CardId,
+    issue: &CardRecord,
+    now: Timestamp,
+    rules: &Rules,
+    known: &K,
+) -> Result<Cleared, ClearError<K::Error>> {
+    if issue.kind != RecordKind::Issue {
+        return Err(ClearError::NotAnIssue);
+    }
+    let mut step = Step::new(card, state, now, rules, known);
+    let claim = Claim { record: *issue, source: Source::Issued, operator: None, priced_from: None };
+    let outcome = step.learn(claim)?.into();
+    step.state.registered = true;
+    Ok(step.finish(state, outcome, None))
+}
+
+impl From<Learned> for Outcome {
+    fn from(learned: Learned) -> Self {
+        match learned {
+            Learned::Newest => Self::Booked,
+            Learned::Late => Self::BookedLate,
+            Learned::Better => Self::Attributed,
+            Learned::Replay => Self::Replayed,
+            Learned::Forked => Self::Forked,
+        }
+    }
+}
+
+fn unchanged(state: &CardState) -> Cleared {
+    Cleared {
+        state: state.clone(),
+        outcome: Outcome::Noted,
+        records: Vec::new(),
+        transfers: Vec::new(),
+        exceptions: Vec::new(),
+        priced: None,
+        recovered: 0,
+    }
+}
+
+impl<'a, K: Known> Step<'a, K> {
+    fn new(
+        card: CardId,
+        state: &CardState,
+        now: Timestamp,
+        rules: &'a Rules,
+        known: &'a K,
+    ) -> Self {
+        let currency = rules.currency();
+        Self {
+            card,
+            state: state.clone(),
+            rules,
+            known,
+            items: CardItems { card, currency, now },
+            postings: Postings::new(card, currency, now),
+            records: Vec::new(),
+            changes: Vec::new(),
+            reasons: Vec::new(),
+            recovered: 0,
+        }
+    }
+
+    fn finish(mut self, before: &CardState, outcome: Outcome, priced: Option<Priced>) -> Cleared {
+        self.state.origin += self.postings.origin;
+        let mut exceptions = self.items.changes(before, &self.state, &self.reasons);
+        exceptions.append(&mut self.changes);
+        Cleared {
+            state: self.state,
+            outcome,
+            records: self.records,
+            transfers: self.postings.transfers,
+            exceptions,
+            priced,
+            recovered: self.recovered,
+        }
+    }
+
+    /// A transaction that the card proves, with the record it found as evidence of the one before.
+    fn settled(
+        &mut self,
+        tap: &TapRecord,
+        transaction: &CardTransaction,
+        source: Source,
+    ) -> Result<(Outcome, Option<Priced>), ClearError<K::Error>> {
+        let CardTransaction { before, after } = transaction;
+        if before.ctr < after.ctr {
+            self.learn(Claim {
+                record: *before,
+                source: Source::Evidence,
+                operator: self.rules.operator(before, None),
+                priced_from: None,
+            })?;
+        }
+        let learned = self.learn(Claim {
+            record: *after,
+            source,
+            operator: self.rules.operator(after, tap.route),
+            priced_from: Some((*before, tap.route)),
+        })?;
+        if before.ctr >= after.ctr && learned != Learned::Replay {
+            self.contradiction(tap, transaction);
+        }
+        let priced = self.rules.price(before, after, tap.route);
+        Ok((learned.into(), Some(priced)))
+    }
+
+    fn contradiction(&mut self, tap: &TapRecord, transaction: &CardTransaction) {
+        let CardTransaction { before, after } = transaction;
+        let finding =
+            format!("record {} says that it found record {} on the card", after.ctr, before.ctr);
+        let tap = Some(TapRef::of(tap));
+        let evidence = alloc::vec![
+            Evidence { title: "record found", tap, record: Some(*before) },
+            Evidence { title: "record written", tap, record: Some(*after) },
+        ];
+        let key = after.ctr.0.to_be_bytes();
+        let item = self.items.item(ExceptionKind::Contradiction, &key, 0, finding, evidence);
+        self.changes.push(ExceptionChange::Opened(item));
+    }
+
+    /// A tap that may have happened. Its own word books nothing: only a record of the card does.
+    fn in_doubt(
+        &mut self,
+        tap: &TapRecord,
+        transaction: &CardTransaction,
+    ) -> Result<Outcome, ClearError<K::Error>> {
+        let entry = TapRef::of(tap);
+        if self.known.cleared(entry).map_err(ClearError::Known)? {
+            return Ok(Outcome::Replayed);
+        }
+        let Some(doubt) = self.doubt(tap) else { return Ok(Outcome::Noted) };
+        transaction.after.to_bytes().map_err(ClearError::Record)?;
+        transaction.before.to_bytes().map_err(ClearError::Record)?;
+        let voided = self.state.voided.iter().position(|of| *of == entry);
+        let voided = voided.map(|at| self.state.voided.remove(at)).is_some();
+        if self.state.position(doubt.after.ctr) == Position::Known {
+            let (kept, others) = self.contents(doubt.after.ctr)?;
+            if others.iter().chain([&kept]).all(|known| known.record != doubt.after) {
+                return Ok(Outcome::Void);
+            }
+            let claim = Claim {
+                record: doubt.after,
+                source: Source::Tap,
+                operator: doubt.operator,
+                priced_from: Some((doubt.before, doubt.route)),
+            };
+            return Ok(self.learn(claim)?.into());
+        }
+        let at = self.state.doubts.partition_point(|other| other.tap < entry);
+        self.state.doubts.insert(at, Doubt { voided, ..doubt });
+        if voided {
+            return Ok(Outcome::Void);
+        }
+        self.postings.hold(&doubt);
+        Ok(Outcome::Held)
+    }
+
+    /// The validator saw the card again and says that its in-doubt tap did not happen.
+    fn voided(&mut self, tap: &TapRecord, of: TapRef) -> Result<Outcome, ClearError<K::Error>> {
+        if self.known.cleared(TapRef::of(tap)).map_err(ClearError::Known)? {
+            return Ok(Outcome::Replayed);
+        }
+        if let Some(doubt) = self.state.doubts.iter_mut().find(|doubt| doubt.tap == of) {
+            if !core::mem::replace(&mut doubt.voided, true) {
+                let doubt = *doubt;
+                self.postings.void(&doubt);
+                let id = self.items.id(ExceptionKind::InDoubt, &of.to_bytes());
+                self.reasons.push((id, "did not happen: the validator saw the card unchanged"));
+            }
+        } else if !self.known.cleared(of).map_err(ClearError::Known)?
+            && let Err(at) = self.state.voided.binary_search(&of)
+        {
+            self.state.voided.insert(at, of);
+        }
+        Ok(Outcome::Void)
+    }
+}

@@ -1,0 +1,390 @@
+//! Work items: what does not add up, as a function of the card's state.
+//!
+//! The items of a card's chain are derived from its state before and after each step, and the
+//! difference is what opens, changes and resolves. So an item can neither be forgotten nor closed
+//! twice. Fare mismatches belong to single records, and a validator's items to the intake.
+
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
+
+use model::{CardId, CardRecord, Currency, Money, Timestamp, ValidatorId};
+use sha2::{Digest, Sha256};
+
+use crate::{CardState, TapRef};
+
+/// Kinds of work items, gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExceptionKind {
+    /// Same card and counter, different bytes: a clone or a rollback (I2).
+    Fork,
+    /// The card's proof does not hold (SEC-8). Found by the intake.
+    ProofInvalid,
+    /// Balance after one record differs from balance before the next (I3).
+    BalanceMismatch,
+    /// A transaction names a newer record as the one before it.
+    Contradiction,
+    /// Registers differ from the sum of the records (I6). Found by the intake.
+    RegisterMismatch,
+    /// The hash chain is broken, or one number has two contents (I5). Found by the intake.
+    ChainBroken,
+    /// The card was never issued on our books, or brought value that no issue explains.
+    UnknownCard,
+    /// The depot prices the tap differently, or cannot price it.
+    FareMismatch,
+    /// Records of a card are missing (I4).
+    CardGap,
+    /// Entries of a validator are missing (I5). Found by the intake.
+    SequenceGap,
+    /// Nobody knows yet whether the card committed.
+    InDoubt,
+    /// A batch could not be read or verified; it is kept as received. Found by the intake.
+    Quarantined,
+}
+
+impl ExceptionKind {
+    /// All kinds, gravest first.
+    pub const ALL: [Self; 12] = [
+        Self::Fork,
+        Self::ProofInvalid,
+        Self::BalanceMismatch,
+        Self::Contradiction,
+        Self::RegisterMismatch,
+        Self::ChainBroken,
+        Self::UnknownCard,
+        Self::FareMismatch,
+        Self::CardGap,
+        Self::SequenceGap,
+        Self::InDoubt,
+        Self::Quarantined,
+    ];
+
+    /// The word in URLs, metrics and the store.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::ProofInvalid => "proof-invalid",
+            Self::BalanceMismatch => "balance-mismatch",
+            Self::Contradiction => "contradiction",
+            Self::RegisterMismatch => "register-mismatch",
+            Self::ChainBroken => "chain-broken",
+            Self::UnknownCard => "unknown-card",
+            Self::FareMismatch => "fare-mismatch",
+            Self::CardGap => "card-gap",
+            Self::SequenceGap => "sequence-gap",
+            Self::InDoubt => "in-doubt",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// From its word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A work item's identity: the same finding has the same id, however often it is found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExceptionId(pub [u8; 16]);
+
+impl ExceptionId {
+    fn new(kind: ExceptionKind, subject: &[u8], key: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        for part in [b"tapline-exception".as_slice(), kind.word().as_bytes(), subject, key] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        Self(*digest.first_chunk().expect("32 bytes hold 16"))
+    }
+}
+
+impl fmt::Display for ExceptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for ExceptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExceptionId({self})")
+    }
+}
+
+/// One thing to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it is.
+    pub title: &'static str,
+    /// The log entry it comes from, when it is one entry.
+    pub tap: Option<TapRef>,
+    /// The card's record.
+    pub record: Option<CardRecord>,
+}
+
+/// A work item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// Stable.
+    pub id: ExceptionId,
+    /// What kind.
+    pub kind: ExceptionKind,
+    /// Whose card.
+    pub card: Option<CardId>,
+    /// Which validator, when it is about one.
+    pub validator: Option<ValidatorId>,
+    /// Money at stake, absolute; `None` when none can be stated.
+    pub amount: Option<Money>,
+    /// Since when, by the depot's clock.
+    pub opened_at: Timestamp,
+    /// One sentence with the numbers.
+    pub finding: String,
+    /// What contradicts what, in the order of cause.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What happens to a work item. Opened = resolved + open, always.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExceptionChange {
+    /// New.
+    Opened(Exception),
+    /// Still open, with another amount, finding or evidence. Its `opened_at` stays the stored one.
+    Changed(Exception),
+    /// Closed, by itself.
+    Resolved {
+        /// Which.
+        id: ExceptionId,
+        /// Its kind.
+        kind: ExceptionKind,
+        /// When, by the depot's clock.
+        at: Timestamp,
+        /// By what.
+        reason: &'static str,
+    },
+}
+
+impl ExceptionChange {
+    /// Which item.
+    pub const fn id(&self) -> ExceptionId {
+        match self {
+            Self::Opened(exception) | Self::Changed(exception) => exception.id,
+            Self::Resolved { id, .. } => *id,
+        }
+    }
+}
+
+/// What the intake found about a validator (I5, I6, SEC-8), to become a work item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidatorFinding {
+    /// What kind.
+    pub kind: ExceptionKind,
+    /// Which validator.
+    pub validator: ValidatorId,
+    /// What tells this finding from others of its kind: epoch and first missing number, batch
+    /// digest.
+    pub key: Vec<u8>,
+    /// Whose card, when one is concerned.
+    pub card: Option<CardId>,
+    /// Money at stake, absolute.
+    pub amount: Option<Money>,
+    /// One sentence with the numbers.
+    pub finding: String,
+    /// What to look at.
+    pub evidence: Vec<Evidence>,
+}
+
+impl ValidatorFinding {
+    /// The id of the work item, to resolve it later.
+    pub fn id(&self) -> ExceptionId {
+        ExceptionId::new(self.kind, &self.validator.number().to_be_bytes(), &self.key)
+    }
+
+    /// The work item.
+    pub fn opened(self, now: Timestamp) -> Exception {
+        Exception {
+            id: self.id(),
+            kind: self.kind,
+            card: self.card,
+            validator: Some(self.validator),
+            amount: self.amount,
+            opened_at: now,
+            finding: self.finding,
+            evidence: self.evidence,
+        }
+    }
+}
+
+/// Makes the work items of one card.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CardItems {
+    pub(crate) card: CardId,
+    pub(crate) currency: Currency,
+    pub(crate) now: Timestamp,
+}
+
+impl CardItems {
+    pub(crate) fn id(&self, kind: ExceptionKind, key: &[u8]) -> ExceptionId {
+        ExceptionId::new(kind, &self.card.0, key)
+    }
+
+    pub(crate) fn item(
+        &self,
+        kind: ExceptionKind,
+        key: &[u8],
+        amount: i64,
+        finding: String,
+        evidence: Vec<Evidence>,
+    ) -> Exception {
+        Exception {
+            id: self.id(kind, key),
+            kind,
+            card: Some(self.card),
+            validator: None,
+            amount: Some(self.money(amount.abs())),
+            opened_at: self.now,
+            finding,
+            evidence,
+        }
+    }
+
+    pub(crate) fn money(&self, minor: i64) -> Money {
+        Money::new(minor, self.currency)
+    }
+
+    /// Every item that this state keeps open.
+    pub(crate) fn open(&self, state: &CardState) -> Vec<Exception> {
+        let mut items = Vec::new();
+        items.extend(self.unknown_card(state));
+        items.extend(self.fork(state));
+        // From the first fork on, two histories are mixed: differences say nothing new.
+        let forked_from = state.forks().first().map(super::state::Fork::ctr);
+        let unexplained = |ctr| forked_from.is_none_or(|forked| ctr < forked);
+        for difference in state.differences().iter().filter(|d| unexplained(d.ctr)) {
+            let finding = format!(
+                "record {} begins with {} more than the record before it ended with",
+                difference.ctr,
+                self.money(difference.net)
+            );
+            let key = difference.ctr.0.to_be_bytes();
+            items.push(self.item(
+                ExceptionKind::BalanceMismatch,
+                &key,
+                difference.net,
+                finding,
+                Vec::new(),
+            ));
+        }
+        for gap in state.gaps() {
+            let (did, net) =
+                if gap.net() > 0 { ("added", gap.net()) } else { ("took", -gap.net()) };
+            let finding = format!(
+                "{} records are missing, {} to {}; together they {did} {}",
+                gap.missing(),
+                gap.first,
+                gap.last,
+                self.money(net)
+            );
+            let key = gap.first.0.to_be_bytes();
+            items.push(self.item(ExceptionKind::CardGap, &key, net, finding, Vec::new()));
+        }
+        for doubt in state.doubts() {
+            let amount = doubt.after.delta();
+            let finding = format!(
+                "nobody knows yet whether the card committed record {} over {}",
+                doubt.after.ctr,
+                self.money(amount.abs())
+            );
+            let tap = Some(doubt.tap);
+            let evidence = alloc::vec![
+                Evidence { title: "record found", tap, record: Some(doubt.before) },
+                Evidence { title: "record in doubt", tap, record: Some(doubt.after) },
+            ];
+            let key = doubt.tap.to_bytes();
+            let item = self.item(ExceptionKind::InDoubt, &key, amount, finding, evidence);
+            items.push(Exception { validator: Some(doubt.tap.validator), ..item });
+        }
+        items
+    }
+
+    fn unknown_card(&self, state: &CardState) -> Option<Exception> {
+        if state.origin == 0 && (state.registered || state.chain.is_none()) {
+            return None;
+        }
+        let brought = self.money(state.origin);
+        let finding = if state.registered {
+            format!("issued here, but {brought} on the card come from no issue")
+        } else {
+            format!("never issued here; it brought {brought} along")
+        };
+        Some(self.item(ExceptionKind::UnknownCard, &[], state.origin, finding, Vec::new()))
+    }
+
+    /// One item for all forks of a card: the block proposal is about the card.
+    fn fork(&self, state: &CardState) -> Option<Exception> {
+        let first = state.forks().first()?;
+        let others = || state.forks().iter().flat_map(|fork| &fork.others);
+        let unbooked = others().map(|known| known.record.delta()).sum::<i64>();
+        let finding = format!(
+            "{} records claim counters that other records hold, from {} on; not booked: {}",
+            others().count(),
+            first.ctr(),
+            self.money(unbooked.abs())
+        );
+        let mut evidence = Vec::new();
+        for fork in state.forks() {
+            let kept = Some(fork.kept.record);
+            evidence.push(Evidence { title: "record kept", tap: None, record: kept });
+            for other in &fork.others {
+                let record = Some(other.record);
+                evidence.push(Evidence { title: "other record", tap: None, record });
+            }
+        }
+        Some(self.item(ExceptionKind::Fork, &[], unbooked, finding, evidence))
+    }
+
+    /// What opens, changes and resolves between two states of the card.
+    pub(crate) fn changes(
+        &self,
+        before: &CardState,
+        after: &CardState,
+        reasons: &[(ExceptionId, &'static str)],
+    ) -> Vec<ExceptionChange> {
+        let (old, new) = (self.open(before), self.open(after));
+        let resolved = old.iter().filter(|o| new.iter().all(|n| n.id != o.id)).map(|o| {
+            let given = reasons.iter().find(|(id, _)| *id == o.id);
+            ExceptionChange::Resolved {
+                id: o.id,
+                kind: o.kind,
+                at: self.now,
+                reason: given.map_or(default_reason(o.kind), |(_, reason)| reason),
+            }
+        });
+        let mut changes: Vec<_> = resolved.collect();
+        for item in new {
+            match old.iter().find(|o| o.id == item.id) {
+                None => changes.push(ExceptionChange::Opened(item)),
+                Some(o) if Exception { opened_at: item.opened_at, ..o.clone() } != item => {
+                    changes.push(ExceptionChange::Changed(item));
+                }
+                Some(_) => {}
+            }
+        }
+        changes
+    }
+}
+
+const fn default_reason(kind: ExceptionKind) -> &'static str {
+    match kind {
+        ExceptionKind::CardGap => "the missing records are known",
+        ExceptionKind::BalanceMismatch => "explained by the fork",
+        ExceptionKind::UnknownCard => "the issue is known",
+        ExceptionKind::FareMismatch => "the tap's own entry explains the charge",
+        ExceptionKind::InDoubt => "decided by a later record of the card",
+        ExceptionKind::Fork
+        | ExceptionKind::ProofInvalid
+        | ExceptionKind::Contradiction
+        | ExceptionKind::RegisterMismatch
+        | ExceptionKind::ChainBroken
+        | ExceptionKind::SequenceGap
+        | ExceptionKind::Quarantined => "explained by later records",
+    }
+}

@@ -1,0 +1,188 @@
+//! What the books already know: records by card and counter, and log entries by their number.
+//!
+//! A card's state stays small because old records live in the store. Only late, repeated and
+//! forked records need to ask for them, through [`Known`].
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use model::{
+    CardId, CardRecord, Ctr, Epoch, OperatorId, RecordError, TapEvent, TapRecord, TapSeq,
+    ValidatorId,
+};
+
+/// One entry of a validator's log, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TapRef {
+    /// Who recorded it.
+    pub validator: ValidatorId,
+    /// In which life of its log.
+    pub epoch: Epoch,
+    /// As which entry.
+    pub seq: TapSeq,
+}
+
+impl TapRef {
+    /// The number of an entry.
+    pub const fn of(tap: &TapRecord) -> Self {
+        Self { validator: tap.validator, epoch: tap.epoch, seq: tap.seq }
+    }
+
+    /// The fixed form that ids are made from: validator 4, epoch 4, seq 8, MSB first.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut b = [0; 16];
+        b[..4].copy_from_slice(&self.validator.number().to_be_bytes());
+        b[4..8].copy_from_slice(&self.epoch.0.to_be_bytes());
+        b[8..].copy_from_slice(&self.seq.0.to_be_bytes());
+        b
+    }
+}
+
+/// By what a record is known, the weakest first. All of them are proven: the card's Transaction
+/// MAC covers what a transaction wrote and the record it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Only as the newest record that a later tap found: recovered. Its own entry may be late, or
+    /// lost with a dead validator.
+    Evidence,
+    /// By a Confirmed entry; the in-doubt entry it settles has not arrived.
+    Confirmation,
+    /// By its own entry, committed or in doubt.
+    Tap,
+    /// By our own issuing.
+    Issued,
+}
+
+impl Source {
+    const ALL: [Self; 4] = [Self::Evidence, Self::Confirmation, Self::Tap, Self::Issued];
+
+    /// Its number in stores: 0 evidence … 3 issued.
+    pub fn number(self) -> u8 {
+        Self::ALL.iter().position(|s| *s == self).map_or(0, |i| i.to_le_bytes()[0])
+    }
+
+    /// From its number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// A record in the books, with what the books made of it. The store keeps one per card and
+/// counter; [`crate::Cleared::records`] says which to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownRecord {
+    /// What the card says.
+    pub record: CardRecord,
+    /// By what it is known.
+    pub source: Source,
+    /// Whose revenue it was booked as.
+    pub operator: Option<OperatorId>,
+    /// Whether a fare mismatch is open for it.
+    pub mispriced: bool,
+}
+
+impl KnownRecord {
+    /// Bytes of the stored form.
+    pub const LEN: usize = 35;
+
+    /// The stored form: card record 32, source in the low nibble and mispriced in bit 7, operator
+    /// 2 LSB first (FFFF = none).
+    pub fn to_bytes(&self) -> Result<[u8; Self::LEN], RecordError> {
+        let mut b = [0; Self::LEN];
+        b[..32].copy_from_slice(&self.record.to_bytes()?);
+        b[32] = self.source.number() | if self.mispriced { 0x80 } else { 0 };
+        let operator = self.operator.map_or(u16::MAX, |operator| operator.0);
+        b[33..].copy_from_slice(&operator.to_le_bytes());
+        Ok(b)
+    }
+
+    /// Reads the stored form; `None` when these are not such bytes.
+    pub fn from_bytes(b: &[u8; Self::LEN]) -> Option<Self> {
+        let record = CardRecord::from_bytes(b[..32].first_chunk()?).ok()?;
+        let operator = match u16::from_le_bytes([b[33], b[34]]) {
+            u16::MAX => None,
+            number => Some(OperatorId(number)),
+        };
+        let source = Source::from_number(b[32] & 0x7f)?;
+        Some(Self { record, source, operator, mispriced: b[32] & 0x80 != 0 })
+    }
+
+    /// What decides which of two records under one counter is kept: an issue of ours, then the
+    /// earlier by the validators' clocks, then the bytes. Nothing here depends on arrival.
+    pub(crate) fn rank(&self) -> (bool, u32, [u8; 32]) {
+        let bytes = self.record.to_bytes().expect("a learned record has been encoded before");
+        (self.source != Source::Issued, self.record.at_s, bytes)
+    }
+}
+
+/// What the store answers about records and entries that were cleared before. It must see what
+/// earlier calls of the same batch changed; [`Overlay`] does that for stores that write at the end.
+pub trait Known {
+    /// Why the store could not answer.
+    type Error;
+    /// The record kept for this counter of this card.
+    fn record(&self, card: CardId, ctr: Ctr) -> Result<Option<KnownRecord>, Self::Error>;
+    /// Whether this entry was cleared before.
+    fn cleared(&self, tap: TapRef) -> Result<bool, Self::Error>;
+    /// The in-doubt entries cleared before whose transaction would have had this counter of this
+    /// card. Asked only when two records claim one counter.
+    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Self::Error>;
+}
+
+/// What this batch changed, over what the store holds.
+#[derive(Debug)]
+pub struct Overlay<'a, K> {
+    store: &'a K,
+    records: BTreeMap<(CardId, Ctr), KnownRecord>,
+    taps: BTreeMap<TapRef, Option<TapRecord>>,
+}
+
+impl<'a, K: Known> Overlay<'a, K> {
+    /// Nothing changed yet.
+    pub const fn new(store: &'a K) -> Self {
+        Self { store, records: BTreeMap::new(), taps: BTreeMap::new() }
+    }
+
+    /// Adds what clearing `tap` of `card` made known.
+    pub fn absorb(&mut self, card: CardId, tap: Option<&TapRecord>, records: &[KnownRecord]) {
+        for known in records {
+            self.records.insert((card, known.record.ctr), *known);
+        }
+        if let Some(tap) = tap {
+            let doubt = matches!(tap.event, TapEvent::InDoubt { .. }).then_some(*tap);
+            self.taps.insert(TapRef::of(tap), doubt);
+        }
+    }
+}
+
+impl<K: Known> Known for Overlay<'_, K> {
+    type Error = K::Error;
+
+    fn record(&self, card: CardId, ctr: Ctr) -> Result<Option<KnownRecord>, K::Error> {
+        match self.records.get(&(card, ctr)) {
+            Some(known) => Ok(Some(*known)),
+            None => self.store.record(card, ctr),
+        }
+    }
+
+    fn cleared(&self, tap: TapRef) -> Result<bool, K::Error> {
+        if self.taps.contains_key(&tap) { Ok(true) } else { self.store.cleared(tap) }
+    }
+
+    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, K::Error> {
+        let mut doubts = self.store.in_doubt(card, ctr)?;
+        let here = self.taps.values().flatten().filter(|tap| tap.card == Some(card));
+        doubts.extend(here.filter(|tap| doubted_ctr(tap) == Some(ctr)));
+        Ok(doubts)
+    }
+}
+
+/// The counter that an in-doubt entry's transaction would have had.
+fn doubted_ctr(tap: &TapRecord) -> Option<Ctr> {
+    match &tap.event {
+        TapEvent::InDoubt { transaction } => Some(transaction.after.ctr),
+        TapEvent::Committed { .. }
+        | TapEvent::Refused { .. }
+        | TapEvent::Confirmed { .. }
+        | TapEvent::Voided { .. } => None,
+    }
+}

@@ -1,0 +1,140 @@
+//! Transfers of one clearing step: directions, ids, and what they do to the unknown origin.
+
+use alloc::vec::Vec;
+
+use ledger::{Cause, Kind, Transfer, TransferId};
+use model::{CardId, CardRecord, Currency, Timestamp};
+
+use crate::{
+    account::{Account, CauseCode},
+    known::{KnownRecord, Source},
+    state::{Doubt, Link},
+};
+
+/// Collects the transfers of one step, for one card.
+#[derive(Debug)]
+pub(crate) struct Postings {
+    card: CardId,
+    currency: Currency,
+    booked_at: Timestamp,
+    pub(crate) transfers: Vec<Transfer>,
+    /// Credited from the card's unknown origin, net.
+    pub(crate) origin: i64,
+}
+
+/// The transfers of one cause: their ids count up.
+#[derive(Debug)]
+pub(crate) struct Event {
+    cause: Cause,
+    leg: u8,
+    at: Timestamp,
+}
+
+impl Event {
+    pub(crate) fn new(code: CauseCode, parts: &[&[u8]], at: Timestamp) -> Self {
+        Self { cause: Cause::new(code.number(), parts), leg: 0, at }
+    }
+}
+
+impl Postings {
+    pub(crate) fn new(card: CardId, currency: Currency, booked_at: Timestamp) -> Self {
+        Self { card, currency, booked_at, transfers: Vec::new(), origin: 0 }
+    }
+
+    /// Moves `amount` from one account to another: credits `to`. A negative amount moves the other
+    /// way, zero moves nothing.
+    pub(crate) fn shift(&mut self, event: &mut Event, to: Account, from: Account, amount: i64) {
+        self.push(event, to, from, amount, Kind::Direct);
+    }
+
+    fn push(&mut self, event: &mut Event, to: Account, from: Account, amount: i64, kind: Kind) {
+        let (credit, debit) = if amount < 0 { (from, to) } else { (to, from) };
+        let amount = amount.abs();
+        if amount == 0 || credit == debit {
+            return;
+        }
+        if matches!(kind, Kind::Direct | Kind::Post(_)) {
+            let origin = Account::UnknownOrigin(self.card);
+            self.origin += if debit == origin { amount } else { 0 };
+            self.origin -= if credit == origin { amount } else { 0 };
+        }
+        self.transfers.push(Transfer {
+            id: event.cause.transfer_id(event.leg),
+            debit: debit.id(self.currency),
+            credit: credit.id(self.currency),
+            amount,
+            currency: self.currency,
+            kind,
+            event_at: event.at,
+            booked_at: self.booked_at,
+            cause: event.cause,
+        });
+        event.leg += 1;
+    }
+
+    /// The account at the other end of a record's amount.
+    pub(crate) const fn counter_account(&self, known: &KnownRecord) -> Account {
+        use model::RecordKind::{Board, Entry, Exit, Issue, Load};
+        match known.record.kind {
+            Issue if matches!(known.source, Source::Issued) => Account::IssuerCash,
+            Issue => Account::UnknownOrigin(self.card),
+            Load => Account::LoadClearing,
+            Board | Entry | Exit => Account::FareRevenue(known.operator),
+        }
+    }
+
+    /// The account that holds what lies between two neighbours of the chain.
+    pub(crate) const fn link_account(&self, link: &Link) -> Account {
+        match link {
+            Link::Origin { .. } => Account::UnknownOrigin(self.card),
+            Link::Gap(gap) => Account::GapSuspense(self.card, gap.first),
+            Link::Adjacent { ctr, .. } => Account::Difference(self.card, *ctr),
+        }
+    }
+
+    /// Holds the amount of an in-doubt tap.
+    pub(crate) fn hold(&mut self, doubt: &Doubt) {
+        let (to, from) = self.doubt_accounts(doubt);
+        let mut event = hold_event(doubt);
+        self.push(&mut event, to, from, doubt.after.delta(), Kind::Pending);
+    }
+
+    /// Drops what an in-doubt tap held.
+    pub(crate) fn void(&mut self, doubt: &Doubt) {
+        let (to, from) = self.doubt_accounts(doubt);
+        let mut event = Event::new(CauseCode::Void, &[&doubt.tap.to_bytes()], doubt.tapped_at);
+        let kind = Kind::Void(hold_id(doubt));
+        self.push(&mut event, to, from, doubt.after.delta(), kind);
+    }
+
+    /// Makes final what an in-doubt tap held, as the booking of its record.
+    pub(crate) fn post(&mut self, event: &mut Event, doubt: &Doubt) {
+        let (to, from) = self.doubt_accounts(doubt);
+        self.push(event, to, from, doubt.after.delta(), Kind::Post(hold_id(doubt)));
+    }
+
+    /// The accounts that an in-doubt tap moves value (to, from), were it to happen now.
+    pub(crate) const fn doubt_accounts(&self, doubt: &Doubt) -> (Account, Account) {
+        let as_known = KnownRecord {
+            record: doubt.after,
+            source: Source::Tap,
+            operator: doubt.operator,
+            mispriced: false,
+        };
+        (Account::Card(self.card), self.counter_account(&as_known))
+    }
+}
+
+/// The booking of one record of one card: by the counter alone, so that another content under the
+/// same counter meets the ledger's alarm.
+pub(crate) fn record_event(card: CardId, record: &CardRecord) -> Event {
+    Event::new(CauseCode::Record, &[&card.0, &record.ctr.0.to_be_bytes()], record.at())
+}
+
+fn hold_event(doubt: &Doubt) -> Event {
+    Event::new(CauseCode::Hold, &[&doubt.tap.to_bytes()], doubt.tapped_at)
+}
+
+fn hold_id(doubt: &Doubt) -> TransferId {
+    hold_event(doubt).cause.transfer_id(0)
+}

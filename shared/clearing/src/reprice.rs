@@ -1,0 +1,112 @@
+//! The depot's own price of a tap, and whose revenue it is, by the tariff that the record names.
+
+use alloc::collections::BTreeMap;
+
+use fare::{FareRefusal, FareTap, Journey, Quote, Tariff, TariffSet, price};
+use model::{CardRecord, Currency, OperatorId, RecordKind, RouteIx, TapRole, TariffVersion};
+
+/// The tariffs by which taps are priced again, and what follows from them.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    tariffs: TariffSet,
+    operators: BTreeMap<TariffVersion, Operators>,
+}
+
+/// The depot's price of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Priced {
+    /// A price with its explanation.
+    Quote(Quote),
+    /// The tariff gives none, although the validator found one, or the tariff is not known here.
+    Refused(FareRefusal),
+    /// Issues and loads have no fare.
+    NotAFare,
+}
+
+/// Who earns, where the route of a ride is not known: worked out once per tariff.
+#[derive(Debug, Clone, Default)]
+struct Operators {
+    /// The only operator of the gates' routes.
+    gates: Option<OperatorId>,
+    /// The only operator of each transfer group's routes.
+    groups: BTreeMap<u8, OperatorId>,
+    /// The only operator of all routes.
+    all: Option<OperatorId>,
+}
+
+impl Rules {
+    /// Rules from the tariffs in force and in memory.
+    pub fn new(tariffs: TariffSet) -> Self {
+        let operators =
+            tariffs.iter().map(|tariff| (tariff.version(), Operators::of(tariff))).collect();
+        Self { tariffs, operators }
+    }
+
+    /// The purse's currency.
+    pub fn currency(&self) -> Currency {
+        self.tariffs.newest().currency()
+    }
+
+    /// The tariffs.
+    pub const fn tariffs(&self) -> &TariffSet {
+        &self.tariffs
+    }
+
+    /// What `after` should have cost, found on a card whose newest record was `before`.
+    pub fn price(&self, before: &CardRecord, after: &CardRecord, route: Option<RouteIx>) -> Priced {
+        let role = match after.kind {
+            RecordKind::Issue | RecordKind::Load => return Priced::NotAFare,
+            RecordKind::Board => TapRole::Board,
+            RecordKind::Entry => TapRole::Entry,
+            RecordKind::Exit => TapRole::Exit,
+        };
+        let tap = FareTap {
+            at: after.at(),
+            role,
+            place: after.place,
+            route,
+            class: after.class,
+            validator: after.validator,
+            tariff: after.tariff,
+        };
+        match price(&self.tariffs, &Journey::from_record(before), &tap) {
+            Ok(quote) => Priced::Quote(quote),
+            Err(refusal) => Priced::Refused(refusal),
+        }
+    }
+
+    /// Whose revenue a record is: its route's operator or, where that is not known, the only one
+    /// that it can be.
+    pub fn operator(&self, record: &CardRecord, route: Option<RouteIx>) -> Option<OperatorId> {
+        let tariff = self.tariffs.get(record.tariff)?;
+        if let Some(route) = route.and_then(|ix| tariff.route(ix)) {
+            return Some(route.operator);
+        }
+        let operators = self.operators.get(&record.tariff)?;
+        let group = || operators.groups.get(&record.run?.group).copied();
+        match record.kind {
+            RecordKind::Issue | RecordKind::Load => None,
+            RecordKind::Entry | RecordKind::Exit => operators.gates.or(operators.all),
+            RecordKind::Board => group().or(operators.all),
+        }
+    }
+}
+
+impl Operators {
+    fn of(tariff: &Tariff) -> Self {
+        let only = |mut found: alloc::vec::Vec<OperatorId>| {
+            found.sort_unstable();
+            found.dedup();
+            if let [operator] = found[..] { Some(operator) } else { None }
+        };
+        let of_group = |group: u8| {
+            let routes = tariff.routes().iter().filter(|route| route.group.0 == group);
+            only(routes.map(|route| route.operator).collect())
+        };
+        Self {
+            gates: tariff.gate().and_then(|gate| of_group(gate.group.0)),
+            groups: (0..=u8::MAX).filter_map(|group| Some((group, of_group(group)?))).collect(),
+            all: only(tariff.routes().iter().map(|route| route.operator).collect()),
+        }
+    }
+}

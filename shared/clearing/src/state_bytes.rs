@@ -1,0 +1,189 @@
+//! The stored form of a card's state, version 1: fixed fields, then counted lists. About 70 bytes
+//! for a card with nothing unusual.
+//!
+//! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records), origin 8; when it
+//! has records: first counter 4, first balance before 8, newest 35; then the number (2) and the
+//! items of gaps, differences, forks, doubts and voided entries.
+
+use alloc::vec::Vec;
+
+use model::{
+    CardRecord, Ctr, Epoch, OperatorId, RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
+};
+
+use crate::{
+    known::{KnownRecord, TapRef},
+    state::{CardState, Chain, Difference, Doubt, Fork, Gap},
+};
+
+const VERSION: u8 = 1;
+
+/// Why a state has no bytes, or bytes are no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Written by a newer version.
+    #[error("card state version {0} is not known here")]
+    UnknownVersion(u8),
+    /// Shorter or longer than its contents say, or a field out of range.
+    #[error("the card state is damaged")]
+    Damaged,
+    /// A list is longer than its count can say.
+    #[error("the card state has more than 65535 items of one kind")]
+    TooMany,
+    /// A record that no card could hold.
+    #[error("the card state holds an impossible record")]
+    Record(#[from] RecordError),
+}
+
+impl CardState {
+    /// The stored form.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
+        let mut out = Vec::with_capacity(96);
+        out.push(VERSION);
+        out.push(u8::from(self.registered) | u8::from(self.chain.is_some()) << 1);
+        out.extend(self.origin.to_le_bytes());
+        if let Some(chain) = &self.chain {
+            chain.write(&mut out)?;
+        }
+        count(&mut out, self.doubts.len())?;
+        for doubt in &self.doubts {
+            write_tap(&mut out, &doubt.tap);
+            out.extend(doubt.before.to_bytes()?);
+            out.extend(doubt.after.to_bytes()?);
+            out.extend(doubt.route.map_or(u16::MAX, |route| route.0).to_le_bytes());
+            out.extend(doubt.operator.map_or(u16::MAX, |operator| operator.0).to_le_bytes());
+            out.extend(doubt.tapped_at.0.to_le_bytes());
+            out.push(u8::from(doubt.voided));
+        }
+        count(&mut out, self.voided.len())?;
+        self.voided.iter().for_each(|tap| write_tap(&mut out, tap));
+        Ok(out)
+    }
+
+    /// Reads the stored form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut r = Reader(bytes);
+        let [version, flags] = r.take()?;
+        if version != VERSION {
+            return Err(StateError::UnknownVersion(version));
+        }
+        if flags > 3 {
+            return Err(StateError::Damaged);
+        }
+        let origin = r.i64()?;
+        let chain = if flags & 2 == 0 { None } else { Some(Chain::read(&mut r)?) };
+        let doubts = r.list(|r| {
+            Ok(Doubt {
+                tap: r.tap()?,
+                before: CardRecord::from_bytes(&r.take()?)?,
+                after: CardRecord::from_bytes(&r.take()?)?,
+                route: Some(r.u16()?).filter(|n| *n != u16::MAX).map(RouteIx),
+                operator: Some(r.u16()?).filter(|n| *n != u16::MAX).map(OperatorId),
+                tapped_at: Timestamp(u64::from_le_bytes(r.take()?)),
+                voided: r.take::<1>()? == [1],
+            })
+        })?;
+        let voided = r.list(Reader::tap)?;
+        if !r.0.is_empty() {
+            return Err(StateError::Damaged);
+        }
+        Ok(Self { registered: flags & 1 == 1, origin, chain, doubts, voided })
+    }
+}
+
+impl Chain {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), StateError> {
+        out.extend(self.first.0.to_le_bytes());
+        out.extend(self.first_before.to_le_bytes());
+        out.extend(self.newest.to_bytes()?);
+        count(out, self.gaps.len())?;
+        for gap in &self.gaps {
+            out.extend(gap.first.0.to_le_bytes());
+            out.extend(gap.last.0.to_le_bytes());
+            out.extend(gap.balance_before.to_le_bytes());
+            out.extend(gap.balance_after.to_le_bytes());
+        }
+        count(out, self.differences.len())?;
+        for difference in &self.differences {
+            out.extend(difference.ctr.0.to_le_bytes());
+            out.extend(difference.net.to_le_bytes());
+        }
+        count(out, self.forks.len())?;
+        for fork in &self.forks {
+            out.extend(fork.kept.to_bytes()?);
+            count(out, fork.others.len())?;
+            for other in &fork.others {
+                out.extend(other.to_bytes()?);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, StateError> {
+        Ok(Self {
+            first: r.ctr()?,
+            first_before: r.i64()?,
+            newest: r.known()?,
+            gaps: r.list(|r| {
+                let (first, last) = (r.ctr()?, r.ctr()?);
+                let (balance_before, balance_after) = (r.i64()?, r.i64()?);
+                Ok(Gap { first, last, balance_before, balance_after })
+            })?,
+            differences: r.list(|r| Ok(Difference { ctr: r.ctr()?, net: r.i64()? }))?,
+            forks: r.list(|r| Ok(Fork { kept: r.known()?, others: r.list(Reader::known)? }))?,
+        })
+    }
+}
+
+fn count(out: &mut Vec<u8>, len: usize) -> Result<(), StateError> {
+    out.extend(u16::try_from(len).map_err(|_| StateError::TooMany)?.to_le_bytes());
+    Ok(())
+}
+
+fn write_tap(out: &mut Vec<u8>, tap: &TapRef) {
+    out.extend(tap.validator.number().to_le_bytes());
+    out.extend(tap.epoch.0.to_le_bytes());
+    out.extend(tap.seq.0.to_le_bytes());
+}
+
+/// What is left to read.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], StateError> {
+        let (head, tail) = self.0.split_first_chunk().ok_or(StateError::Damaged)?;
+        self.0 = tail;
+        Ok(*head)
+    }
+
+    fn u16(&mut self) -> Result<u16, StateError> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, StateError> {
+        self.take().map(i64::from_le_bytes)
+    }
+
+    fn ctr(&mut self) -> Result<Ctr, StateError> {
+        self.take().map(|b| Ctr(u32::from_le_bytes(b)))
+    }
+
+    fn known(&mut self) -> Result<KnownRecord, StateError> {
+        KnownRecord::from_bytes(&self.take()?).ok_or(StateError::Damaged)
+    }
+
+    fn tap(&mut self) -> Result<TapRef, StateError> {
+        let number = u32::from_le_bytes(self.take()?);
+        let validator = ValidatorId::new(number).ok_or(StateError::Damaged)?;
+        let epoch = Epoch(u32::from_le_bytes(self.take()?));
+        Ok(TapRef { validator, epoch, seq: TapSeq(u64::from_le_bytes(self.take()?)) })
+    }
+
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, StateError>,
+    ) -> Result<Vec<T>, StateError> {
+        let len = self.u16()?;
+        (0..len).map(|_| item(self)).collect()
+    }
+}

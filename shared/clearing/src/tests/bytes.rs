@@ -1,0 +1,41 @@
+//! The stored forms.
+
+use proptest::prelude::*;
+
+use super::{Depot, history, rules};
+use crate::{CardState, KnownRecord, StateError};
+
+#[test]
+fn the_state_of_a_plain_card_is_small_and_its_bytes_never_change() {
+    let rules = rules();
+    let history = history(&rules, "20.00, ferry F");
+    let mut depot = Depot::default();
+    depot.issue(&rules, &history.records[0]);
+    depot.clear(&rules, &history.committed(2));
+    let bytes = depot.state.to_bytes().unwrap();
+    assert!(bytes.len() <= 80, "{}", bytes.len());
+    let hex = alloc::format!("{bytes:02x?}").replace(", ", "");
+    expect_test::expect!["[01030000000000000000010000000000000000000000110200004006000090010058d4496b140000030000000100ff0000000000000002010000000000000000000000]"].assert_eq(&hex);
+
+    let mut newer = bytes.clone();
+    newer[0] = 2;
+    assert_eq!(CardState::from_bytes(&newer), Err(StateError::UnknownVersion(2)));
+    for cut in 0..bytes.len() {
+        assert_eq!(CardState::from_bytes(&bytes[..cut]), Err(StateError::Damaged), "{cut}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Some(first) = bytes.first_mut() {
+            *first = 1;
+        }
+        if let Ok(state) = CardState::from_bytes(&bytes) {
+            prop_assert_eq!(CardState::from_bytes(&state.to_bytes().unwrap()), Ok(state));
+        }
+        if let Some(known) = bytes.first_chunk().and_then(KnownRecord::from_bytes) {
+            prop_assert_eq!(KnownRecord::from_bytes(&known.to_bytes().unwrap()), Some(known));
+        }
+    }
+}
