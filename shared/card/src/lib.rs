@@ -8,6 +8,8 @@
 //! or networks.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod apdu;
 pub mod crypto;
@@ -17,6 +19,8 @@ pub mod layout;
 mod personalise;
 mod proof;
 pub mod session;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod virtual_card;
 
@@ -25,4 +29,4 @@ pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet};
 pub use personalise::{IssueError, IssueTransaction, Issued, Opening};
 pub use proof::{Tmi, issue_proof_holds, proof_holds, transaction_proof};
 pub use transaction::{CardOutput, DebitTransaction, Settlement, WriteError};
-pub use virtual_card::{ImageError, VirtualCard};
+pub use virtual_card::{CardContents, ImageError, VirtualCard};

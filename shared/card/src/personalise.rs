@@ -139,7 +139,7 @@ impl IssueTransaction {
         let mut this = Self {
             card,
             record: opening_record(opening),
-            script: script(&card, keys, opening, rnd_a)?.into(),
+            script: script(card, keys, opening, rnd_a)?.into(),
             state: State::Idle(None),
             output: None,
         };
@@ -289,13 +289,13 @@ fn profile(opening: &Opening) -> layout::Profile {
 }
 
 fn script(
-    card: &CardId,
+    card: CardId,
     keys: &dyn CardKeys,
     opening: &Opening,
     rnd_a: [[u8; 16]; 2],
 ) -> Result<Vec<Step>, IssueError> {
-    let issuer = keys.card_key(KeyRole::Issuer, card)?;
-    let load = keys.card_key(KeyRole::Load, card)?;
+    let issuer = keys.card_key(KeyRole::Issuer, &card)?;
+    let load = keys.card_key(KeyRole::Load, &card)?;
     let create = [layout::KEY_SETTINGS, layout::KEY_SETTINGS_2];
     let mut steps = vec![
         Step::Select([0; 3]),
@@ -303,10 +303,10 @@ fn script(
         Step::Select(layout::AID),
         Step::Authenticate { key_no: layout::KEY_ISSUER, key: Key::ZERO, rnd_a: rnd_a[0] },
     ];
-    steps.extend(create_files(opening, &keys.card_key(KeyRole::Tmac, card)?));
+    steps.extend(create_files(opening, &keys.card_key(KeyRole::Tmac, &card)?));
     for (key_no, role) in [(layout::KEY_DEBIT, KeyRole::Debit), (layout::KEY_LOAD, KeyRole::Load)] {
         let data =
-            change_key_data(&keys.card_key(role, card)?, layout::KEY_VERSION, Some(&Key::ZERO));
+            change_key_data(&keys.card_key(role, &card)?, layout::KEY_VERSION, Some(&Key::ZERO));
         steps.push(command(CommMode::Full, cmd::CHANGE_KEY, &[&[key_no]], &data));
     }
     steps.push(Step::Command {

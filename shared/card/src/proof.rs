@@ -55,7 +55,7 @@ impl Tmi {
 
 /// The Transaction MAC of `tmi` for the transaction that brings the counter to `ctr`.
 pub fn transaction_proof(tmac_key: &Key, uid: &CardId, ctr: u32, tmi: &Tmi) -> CardProof {
-    CardProof(mac_t(&session_mac_key(tmac_key, uid, ctr), &[tmi.as_bytes()]))
+    CardProof(mac_t(&session_mac_key(tmac_key, *uid, ctr), &[tmi.as_bytes()]))
 }
 
 /// Whether the card itself committed `transaction`: the depot's check of every tap.
@@ -68,7 +68,7 @@ pub fn proof_holds(
     let Ok(before) = transaction.before.to_bytes() else { return false };
     let mut tmi = Tmi::new();
     tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);
-    write_holds(tmi, tmac_key, uid, &transaction.after, proof)
+    write_holds(tmi, tmac_key, *uid, &transaction.after, proof)
 }
 
 /// Whether the card itself committed its opening record, before which there was none.
@@ -78,20 +78,20 @@ pub fn issue_proof_holds(
     opening: &CardRecord,
     proof: CardProof,
 ) -> bool {
-    opening.kind == RecordKind::Issue && write_holds(Tmi::new(), tmac_key, uid, opening, proof)
+    opening.kind == RecordKind::Issue && write_holds(Tmi::new(), tmac_key, *uid, opening, proof)
 }
 
 fn write_holds(
     mut tmi: Tmi,
     tmac_key: &Key,
-    uid: &CardId,
+    uid: CardId,
     after: &CardRecord,
     proof: CardProof,
 ) -> bool {
     if append_write(&mut tmi, after).is_err() {
         return false;
     }
-    let expected = transaction_proof(tmac_key, uid, after.ctr.0, &tmi);
+    let expected = transaction_proof(tmac_key, &uid, after.ctr.0, &tmi);
     same_mac(&expected.0, &proof.0)
 }
 
@@ -109,23 +109,23 @@ fn append_write(tmi: &mut Tmi, after: &CardRecord) -> Result<(), RecordError> {
 }
 
 /// `SesTMMACKey`. `ctr` is the already incremented counter.
-pub(crate) fn session_mac_key(tmac_key: &Key, uid: &CardId, ctr: u32) -> Key {
+pub(crate) fn session_mac_key(tmac_key: &Key, uid: CardId, ctr: u32) -> Key {
     session_key(0x5A, tmac_key, uid, ctr)
 }
 
 /// `SesTMENCKey`. `ctr` is the already incremented counter.
-pub(crate) fn session_enc_key(tmac_key: &Key, uid: &CardId, ctr: u32) -> Key {
+pub(crate) fn session_enc_key(tmac_key: &Key, uid: CardId, ctr: u32) -> Key {
     session_key(0xA5, tmac_key, uid, ctr)
 }
 
-fn session_key(label: u8, tmac_key: &Key, uid: &CardId, ctr: u32) -> Key {
+fn session_key(label: u8, tmac_key: &Key, uid: CardId, ctr: u32) -> Key {
     Key(cmac(tmac_key, &[&[label, 0, 1, 0, 0x80], &ctr.to_le_bytes(), &uid.0]))
 }
 
 /// `EncTMRI`: the reader id of the previous transaction, enciphered for the backend.
 pub(crate) fn encrypted_reader_id(
     tmac_key: &Key,
-    uid: &CardId,
+    uid: CardId,
     ctr: u32,
     previous: [u8; 16],
 ) -> [u8; 16] {

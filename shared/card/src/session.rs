@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use zeroize::Zeroizing;
+
 use crate::crypto::{cbc_decrypt, cbc_encrypt, cmac, ecb, jamcrc, mac_t, same_mac};
 use crate::keys::Key;
 
@@ -15,7 +17,7 @@ pub enum CommMode {
     Plain,
     /// In the clear with a MAC.
     Mac,
-    /// Enciphered and MACed; the header stays in the clear.
+    /// Enciphered with a MAC; the header stays in the clear.
     Full,
 }
 
@@ -136,8 +138,8 @@ pub struct Session {
     counter: u16,
 }
 
-const COMMAND: [u8; 2] = [0xA5, 0x5A];
-const ANSWER: [u8; 2] = [0x5A, 0xA5];
+pub(crate) const COMMAND: [u8; 2] = [0xA5, 0x5A];
+pub(crate) const ANSWER: [u8; 2] = [0x5A, 0xA5];
 
 impl Session {
     /// From its parts; used by tests against published sessions.
@@ -255,7 +257,7 @@ impl Session {
         if mode != CommMode::Full || data.is_empty() {
             return Ok(data);
         }
-        if data.len() % 16 != 0 {
+        if !data.len().is_multiple_of(16) {
             return Err(SessionError::Length);
         }
         cbc_decrypt(&self.enc, self.iv(direction), &mut data);
@@ -267,7 +269,7 @@ impl Session {
         Ok(data)
     }
 
-    fn iv(&self, direction: [u8; 2]) -> [u8; 16] {
+    pub(crate) fn iv(&self, direction: [u8; 2]) -> [u8; 16] {
         let mut block = [0; 16];
         block[..2].copy_from_slice(&direction);
         block[2..6].copy_from_slice(&self.ti);
@@ -278,8 +280,8 @@ impl Session {
 
 /// Plain data of `ChangeKey`. `old` is the key being replaced, or `None` when it is the very key
 /// of the session.
-pub fn change_key_data(new: &Key, version: u8, old: Option<&Key>) -> Vec<u8> {
-    let mut data = Vec::with_capacity(21);
+pub fn change_key_data(new: &Key, version: u8, old: Option<&Key>) -> Zeroizing<Vec<u8>> {
+    let mut data = Zeroizing::new(Vec::with_capacity(21));
     match old {
         None => {
             data.extend_from_slice(&new.0);

@@ -210,19 +210,19 @@ impl DebitTransaction {
             State::Selecting(authentication) => {
                 selected(response)?;
                 self.state = State::Challenging(authentication);
-                Ok(transmit(cmd::AUTHENTICATE_EV2_FIRST, &[KEY_DEBIT, 0x00]))
+                Ok(Some(transmit(cmd::AUTHENTICATE_EV2_FIRST, &[KEY_DEBIT, 0x00])))
             }
             State::Challenging(mut authentication) => {
                 let part2 = challenged(&mut authentication, response)?;
                 self.state = State::Answering(authentication);
-                Ok(transmit(cmd::ADDITIONAL_FRAME, &part2))
+                Ok(Some(transmit(cmd::ADDITIONAL_FRAME, &part2)))
             }
             State::Answering(authentication) => {
                 let session = authenticated(authentication, response)?;
                 let header = span(FILE_LOG, 0, 1);
                 let data = session.seal_command(FILE_MODE, cmd::READ_RECORDS, &header, &[]);
                 self.state = State::Reading(session);
-                Ok(transmit(cmd::READ_RECORDS, &data))
+                Ok(Some(transmit(cmd::READ_RECORDS, &data)))
             }
             State::Reading(mut session) => {
                 let before = newest_record(&mut session, response)?;
@@ -263,8 +263,8 @@ fn panic_out_of_turn(call: &str, state: &str) -> ! {
     panic!("{call} is allowed only in state {state}");
 }
 
-fn transmit(cmd: u8, data: &[u8]) -> Option<CardOutput> {
-    Some(CardOutput::Transmit(wrap(cmd, data)))
+fn transmit(cmd: u8, data: &[u8]) -> CardOutput {
+    CardOutput::Transmit(wrap(cmd, data))
 }
 
 fn checked_successor(
