@@ -219,12 +219,6 @@ fn check_fares_exist(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
         let advice = "give a route a product, or add [gate] and [matrix]";
         flaw(flaws, ("", 0, "route"), "the tariff holds no fare at all", advice);
     }
-    for (i, route) in parts.routes.iter().enumerate() {
-        if route.product.is_none() && parts.gate.is_none() {
-            let message = format!("route {:?} has no product and there are no gates", route.id);
-            flaw(flaws, ("route", i, "product"), message, "name the product of one boarding");
-        }
-    }
 }
 
 fn transfer_table(parts: &TariffParts, flaws: &mut Vec<Flaw>) -> Vec<Option<u16>> {

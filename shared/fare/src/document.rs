@@ -314,7 +314,7 @@ fn article(kind: &str) -> String {
 }
 
 /// Decimal text in millionths, without floats: `"17.4965452"` is 17 496 545.
-pub(crate) fn micro(text: &str) -> Option<i32> {
+pub fn micro(text: &str) -> Option<i32> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),

@@ -21,6 +21,7 @@ mod tariff_set;
 mod write;
 
 pub use diagnostic::{Diagnostic, Layer, Severity};
+pub use document::micro as parse_degrees;
 pub use journey::{FareTap, Journey, LastTap};
 pub use price::{FareRefusal, Quote, price};
 pub use step::{Param, Step, StepKind};

@@ -1,6 +1,4 @@
 //! Tariff texts: what is read, what is found wrong, what is written back.
-#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes its snapshots so")]
-
 use alloc::{format, string::String, vec::Vec};
 
 use expect_test::expect;
