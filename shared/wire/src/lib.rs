@@ -13,6 +13,8 @@
 //! This crate signs nothing and reads no key: `fleet-sync` does.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod ack;
 mod batch;
@@ -49,3 +51,6 @@ pub mod limits {
     /// Bytes of the software version in a state message.
     pub const SOFTWARE: usize = 64;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,429 @@
+//! Golden bytes, totality and round trips of every message.
+
+use alloc::{borrow::ToOwned, string::String, vec, vec::Vec};
+use core::fmt::Write;
+
+use expect_test::{ExpectFile, expect_file};
+use model::{
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, PlaceIx,
+    RecordKind, Refusal, Registers, RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole,
+    TapSeq, TariffVersion, Timestamp, TransferRun, ValidUntil, ValidatorId,
+};
+use proptest::{collection::vec as vec_of, option, prelude::*};
+
+use crate::*;
+
+/// 32 bytes a line, so that a difference can be seen.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(32) {
+        line.iter().for_each(|b| write!(text, "{b:02x}").unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn validator() -> ValidatorId {
+    ValidatorId::new(42).unwrap()
+}
+
+fn before() -> CardRecord {
+    CardRecord {
+        kind: RecordKind::Load,
+        ctr: Ctr(6),
+        balance: 2350,
+        amount: 2000,
+        at_s: 1_794_990_000,
+        validator: ValidatorId::new(7).unwrap(),
+        place: PlaceIx(12),
+        load_seq: LoadSeq(2),
+        tariff: TariffVersion(8),
+        valid_until: ValidUntil::Month(60),
+        class: RiderClass(1),
+        run: None,
+    }
+}
+
+fn after() -> CardRecord {
+    CardRecord {
+        kind: RecordKind::Board,
+        ctr: Ctr(7),
+        balance: 2075,
+        amount: 275,
+        at_s: 1_795_000_000,
+        validator: validator(),
+        place: PlaceIx(300),
+        tariff: TariffVersion(9),
+        run: Some(TransferRun { legs: 1, paid: 275, age_s: 0, group: 4 }),
+        ..before()
+    }
+}
+
+fn draft() -> TapDraft {
+    TapDraft {
+        card: Some(CardId([4, 0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6])),
+        tapped_at: Timestamp(1_795_000_000_417),
+        clock: ClockQuality::Ntp,
+        role: TapRole::Board,
+        place: PlaceIx(300),
+        route: Some(RouteIx(17)),
+        tariff: TariffVersion(9),
+    }
+}
+
+fn record(seq: u64, event: TapEvent) -> TapRecord {
+    TapRecord::new((validator(), Epoch(1_795_000_000), TapSeq(seq)), draft(), 187, event)
+}
+
+fn samples() -> [(&'static str, TapRecord, ExpectFile); 5] {
+    let transaction = CardTransaction { before: before(), after: after() };
+    let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
+    let of = TapSeq(1002);
+    let reason = Refusal::InsufficientValue;
+    macro_rules! sample {
+        ($name:literal, $seq:literal, $event:expr) => {
+            (
+                $name,
+                record($seq, $event),
+                expect_file![concat!("../../../tests/vectors/wire/v1/entry-", $name, ".hex")],
+            )
+        };
+    }
+    [
+        sample!("committed", 1001, TapEvent::Committed { transaction, proof }),
+        sample!("in-doubt", 1002, TapEvent::InDoubt { transaction }),
+        sample!("refused", 1003, TapEvent::Refused { reason, seen: Some(before()) }),
+        sample!("confirmed", 1004, TapEvent::Confirmed { of, transaction, proof }),
+        sample!("voided", 1005, TapEvent::Voided { of, seen: before() }),
+    ]
+}
+
+fn batch() -> Batch {
+    let epoch = Epoch(1_795_000_000);
+    let prev_hash = ChainHash::start(validator(), epoch);
+    let head = BatchHead { validator: validator(), epoch, first: TapSeq(1001), prev_hash };
+    let registers = Registers { count: 1000, debit_sum: 250_000, load_sum: 0 };
+    let rows: Vec<_> = samples()
+        .iter()
+        .scan(registers, |registers, (_, record, _)| {
+            *registers = registers.after(record);
+            Some((encode_entry(record).unwrap(), *registers))
+        })
+        .collect();
+    Batch::assemble(head, 1000, rows.iter().map(|(bytes, after)| (bytes.as_slice(), *after)))
+        .unwrap()
+}
+
+fn ack() -> Ack {
+    Ack {
+        validator: validator(),
+        epoch: Epoch(1_795_000_000),
+        acked_through: TapSeq(1000),
+        missing: vec![(TapSeq(1001), TapSeq(1005))],
+        depot_time: Timestamp(1_795_000_001_250),
+    }
+}
+
+fn state(word: StateWord) -> ValidatorState {
+    ValidatorState {
+        validator: validator(),
+        word,
+        connection: 12,
+        epoch: Epoch(1_795_000_000),
+        software: "0.1.0".to_owned(),
+        tariff: Some(TariffVersion(9)),
+        head: TapSeq(1005),
+        acked: TapSeq(1000),
+        in_doubt: 1,
+        clock: ClockQuality::Ntp,
+        at: Timestamp(1_795_000_002_000),
+        undrained_before: 0,
+    }
+}
+
+fn host() -> HostState {
+    HostState { online: true, connection: 3, at: Timestamp(1_795_000_000_000) }
+}
+
+#[test]
+fn golden_entries_are_written_and_read_for_ever() {
+    for (name, record, file) in samples() {
+        let bytes = encode_entry(&record).unwrap();
+        file.assert_eq(&hex(&bytes));
+        let id = (record.validator, record.epoch, record.seq);
+        assert_eq!(decode_entry(&bytes, id), Ok(record), "{name}");
+    }
+}
+
+#[test]
+fn golden_bodies_are_written_and_read_for_ever() {
+    let batch_file = expect_file!["../../../tests/vectors/wire/v1/batch.body.hex"];
+    batch_file.assert_eq(&hex(&batch().encode()));
+    assert_eq!(Batch::decode(&batch().encode()), Ok(batch()));
+    let ack_file = expect_file!["../../../tests/vectors/wire/v1/ack.body.hex"];
+    ack_file.assert_eq(&hex(&ack().encode()));
+    assert_eq!(Ack::decode(&ack().encode()), Ok(ack()));
+    let birth = state(StateWord::Ready);
+    let state_file = expect_file!["../../../tests/vectors/wire/v1/state.body.hex"];
+    state_file.assert_eq(&hex(&birth.encode().unwrap()));
+    assert_eq!(ValidatorState::decode(&birth.encode().unwrap()), Ok(birth));
+    let host_file = expect_file!["../../../tests/vectors/wire/v1/host.body.hex"];
+    host_file.assert_eq(&hex(&host().encode()));
+    assert_eq!(HostState::decode(&host().encode()), Ok(host()));
+}
+
+#[test]
+fn every_code_of_every_table_reads_back() {
+    for reason in Refusal::ALL {
+        let r = record(1, TapEvent::Refused { reason, seen: None });
+        let bytes = encode_entry(&r).unwrap();
+        assert_eq!(decode_entry(&bytes, (r.validator, r.epoch, r.seq)), Ok(r));
+    }
+    for word in [
+        StateWord::Starting,
+        StateWord::Ready,
+        StateWord::OutOfService,
+        StateWord::Asleep,
+        StateWord::Lost,
+    ] {
+        assert_eq!(ValidatorState::decode(&state(word).encode().unwrap()), Ok(state(word)));
+    }
+}
+
+#[test]
+fn a_newer_version_is_told_from_garbage() {
+    let body = ack().encode();
+    let mut payload = Envelope { body: &body, signature: [0; 64] }.encode();
+    assert!(Envelope::decode(Message::Ack, &payload).is_ok());
+    payload[1] = 2;
+    assert_eq!(Envelope::decode(Message::Ack, &payload), Err(WireError::UnknownVersion(2)));
+    let longer = [&[0x84, 0x18, 0x20], &payload[2..]].concat();
+    assert_eq!(Envelope::decode(Message::Ack, &longer), Err(WireError::UnknownVersion(0x20)));
+    for garbage in [&b""[..], b"\x83", b"hello", &[0x83, 0x61, 0x31]] {
+        let error = Envelope::decode(Message::Ack, garbage);
+        assert!(matches!(error, Err(WireError::Malformed { .. })), "{garbage:?} {error:?}");
+    }
+    let mut entry = encode_entry(&samples()[0].1).unwrap();
+    entry[0] = 9;
+    let id = (validator(), Epoch(1), TapSeq(1));
+    assert_eq!(decode_entry(&entry, id), Err(WireError::UnknownVersion(9)));
+}
+
+#[test]
+fn bounds_hold_before_anything_is_decoded() {
+    let id = (validator(), Epoch(1), TapSeq(1));
+    let too_large = |what, limit| Err(WireError::TooLarge { what, limit });
+    assert_eq!(decode_entry(&[1; 513], id).map(|_| ()), too_large("tap entry", 512));
+    let big = vec![0x83; limits::BATCH + 1];
+    let decoded = Envelope::decode(Message::Taps, &big).map(|_| ());
+    assert_eq!(decoded, too_large("taps", limits::BATCH));
+    let decoded = Envelope::decode(Message::State, &big[..5000]).map(|_| ());
+    assert_eq!(decoded, too_large("state", limits::SMALL));
+
+    let many = Batch { entries: vec![vec![1]; 1001], ..batch() };
+    assert!(matches!(Batch::decode(&many.encode()), Err(WireError::Malformed { .. })));
+    let long = Batch { entries: vec![vec![1; 513]], ..batch() };
+    assert!(matches!(Batch::decode(&long.encode()), Err(WireError::Malformed { .. })));
+    let none = Batch { entries: vec![], ..batch() };
+    assert_eq!(Batch::decode(&none.encode()), Err(WireError::OutOfRange("numbers of a batch")));
+    // 2^32 - 1 byte strings are claimed and none follows.
+    let mut liar = batch().encode();
+    let entries = liar.windows(2).position(|w| w == [7, 0x85]).unwrap();
+    liar.truncate(entries + 1);
+    liar.extend([0x9a, 0xff, 0xff, 0xff, 0xff]);
+    assert!(matches!(Batch::decode(&liar), Err(WireError::Malformed { .. })));
+}
+
+#[test]
+fn trailing_bytes_and_named_fields_are_refused() {
+    let mut body = host().encode();
+    assert!(HostState::decode(&body).is_ok());
+    body.push(0);
+    assert!(HostState::decode(&body).is_err());
+    // {"online": true, "connection": 3, "at": 0}
+    let named = b"\xa3\x66online\xf5\x6aconnection\x03\x62at\x00";
+    assert!(HostState::decode(named).is_err());
+    let packed = b"\xa3\x00\xf5\x01\x03\x02\x00";
+    assert!(HostState::decode(packed).is_ok());
+    let with_a_field_of_a_newer_minor = b"\xa4\x00\xf5\x01\x03\x02\x00\x03\x61x";
+    assert!(HostState::decode(with_a_field_of_a_newer_minor).is_ok());
+}
+
+#[test]
+fn an_entry_leaves_out_only_what_its_own_record_says() {
+    let transaction = CardTransaction { before: before(), after: after() };
+    let same = record(1, TapEvent::InDoubt { transaction });
+    let length = encode_entry(&same).unwrap().len();
+    for (differs, longer) in [
+        (TapRecord { tapped_at: Timestamp(1_795_000_001_417), ..same }, 6),
+        (TapRecord { place: PlaceIx(3), ..same }, 2),
+        (TapRecord { tariff: TariffVersion(8), ..same }, 2),
+    ] {
+        let bytes = encode_entry(&differs).unwrap();
+        assert_eq!(bytes.len(), length + longer);
+        let id = (differs.validator, differs.epoch, differs.seq);
+        assert_eq!(decode_entry(&bytes, id), Ok(differs));
+    }
+}
+
+#[test]
+fn a_full_batch_stays_within_the_size_limit() {
+    let entry = [1; 512];
+    let rows = core::iter::repeat_n((&entry[..], Registers::default()), 2000);
+    let full = Batch::assemble(batch().head, 1000, rows).unwrap();
+    let worst = BatchHead {
+        validator: ValidatorId::new((1 << 24) - 1).unwrap(),
+        epoch: Epoch(u32::MAX),
+        first: TapSeq(u64::MAX / 2),
+        ..full.head
+    };
+    let registers = Registers { count: u64::MAX, debit_sum: i64::MIN, load_sum: i64::MIN };
+    let body = Batch { head: worst, registers, ..full.clone() }.encode();
+    let payload = Envelope { body: &body, signature: [0; 64] }.encode();
+    assert!(payload.len() <= limits::BATCH, "{}", payload.len());
+    assert!(payload.len() > limits::BATCH - 1024, "{}", payload.len());
+    assert_eq!(full.last(), TapSeq(1000 + full.entries.len() as u64));
+    assert_eq!(Batch::assemble(full.head, 10, core::iter::empty()), None);
+}
+
+fn card_record() -> impl Strategy<Value = CardRecord> {
+    (proptest::array::uniform32(any::<u8>()), 0x10_u8..0x15).prop_filter_map(
+        "a run without legs",
+        |(mut bytes, first)| {
+            bytes[0] = first;
+            CardRecord::from_bytes(&bytes).ok()
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = TapEvent> {
+    let reason = (0..Refusal::ALL.len()).prop_map(|i| Refusal::ALL[i]);
+    let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason);
+    (0..5, card_record(), card_record(), rest).prop_map(
+        |(kind, before, after, (of, proof, seen, reason))| {
+            let transaction = CardTransaction { before, after };
+            let (of, proof) = (TapSeq(of), CardProof(proof));
+            match kind {
+                0 => TapEvent::Committed { transaction, proof },
+                1 => TapEvent::InDoubt { transaction },
+                2 => TapEvent::Refused { reason, seen },
+                3 => TapEvent::Confirmed { of, transaction, proof },
+                _ => TapEvent::Voided { of, seen: before },
+            }
+        },
+    )
+}
+
+prop_compose! {
+    fn tap_record()(
+        event in event(),
+        card in option::of(any::<[u8; 7]>()),
+        at in any::<u64>(),
+        as_after in any::<bool>(),
+        clock in 0..5_usize,
+        role in 0..3_usize,
+        place in any::<u16>(),
+        route in option::of(any::<u16>()),
+        tariff in any::<u16>(),
+        duration_ms in any::<u16>(),
+    ) -> TapRecord {
+        use ClockQuality::{Gnss, Ntp, Rtc, Saved, Unknown};
+        let mut draft = TapDraft {
+            card: card.map(CardId),
+            tapped_at: Timestamp(at),
+            clock: [Unknown, Saved, Rtc, Ntp, Gnss][clock],
+            role: [TapRole::Board, TapRole::Entry, TapRole::Exit][role],
+            place: PlaceIx(place),
+            route: route.map(RouteIx),
+            tariff: TariffVersion(tariff),
+        };
+        if let (true, TapEvent::InDoubt { transaction }) = (as_after, &event) {
+            draft.place = transaction.after.place;
+            draft.tapped_at = transaction.after.at();
+        }
+        TapRecord::new((validator(), Epoch(3), TapSeq(9)), draft, duration_ms, event)
+    }
+}
+
+fn decode_all(bytes: &[u8]) {
+    let _ = decode_entry(bytes, (validator(), Epoch(3), TapSeq(9)));
+    let _ = Batch::decode(bytes);
+    let _ = Ack::decode(bytes);
+    let _ = ValidatorState::decode(bytes);
+    let _ = HostState::decode(bytes);
+    for message in [Message::Taps, Message::State, Message::Ack, Message::Host] {
+        let _ = Envelope::decode(message, bytes);
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_entry_reads_back_as_written(record in tap_record()) {
+        let bytes = encode_entry(&record).unwrap();
+        prop_assert!(bytes.len() <= limits::ENTRY);
+        let id = (record.validator, record.epoch, record.seq);
+        prop_assert_eq!(decode_entry(&bytes, id), Ok(record));
+        prop_assert!(decode_entry(&[&bytes[..], &[0]].concat(), id).is_err());
+        prop_assert!(decode_entry(&bytes[..bytes.len() - 1], id).is_err());
+    }
+
+    #[test]
+    fn messages_read_back_as_written(
+        numbers in any::<(u32, u64, u64, u64, u64)>(),
+        entries in vec_of(vec_of(any::<u8>(), 1..40), 1..20),
+        hashes in any::<([u8; 32], [u8; 32])>(),
+        sums in any::<(i64, i64)>(),
+        signature in vec_of(any::<u8>(), 64),
+    ) {
+        let (epoch, first, count, time, connection) = numbers;
+        let first = TapSeq(first.clamp(1, u64::MAX / 2));
+        let prev_hash = ChainHash(hashes.0);
+        let head = BatchHead { validator: validator(), epoch: Epoch(epoch), first, prev_hash };
+        let registers = Registers { count, debit_sum: sums.0, load_sum: sums.1 };
+        let last_hash = ChainHash(hashes.1);
+        let batch = Batch { head, last_hash, registers, entries };
+        prop_assert_eq!(Batch::decode(&batch.encode()), Ok(batch.clone()));
+
+        let range = |from: u64, through: u64| (TapSeq(first.0 + from), TapSeq(first.0 + through));
+        let missing = vec![range(1, 5), range(9, 9)];
+        let (depot_time, epoch) = (Timestamp(time), Epoch(epoch));
+        let ack = Ack { epoch, acked_through: first, missing, depot_time, ..ack() };
+        prop_assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
+
+        let lost = state(StateWord::Lost);
+        let state = ValidatorState { connection, epoch, undrained_before: count, ..lost };
+        prop_assert_eq!(ValidatorState::decode(&state.encode().unwrap()), Ok(state));
+
+        let body = batch.encode();
+        let envelope = Envelope { body: &body, signature: signature.try_into().unwrap() };
+        let payload = envelope.encode();
+        prop_assert_eq!(Envelope::decode(Message::Taps, &payload), Ok(envelope));
+    }
+
+    #[test]
+    fn no_bytes_make_a_decoder_panic(bytes in vec_of(any::<u8>(), 0..300)) {
+        decode_all(&bytes);
+        decode_all(&[&[1, 0xa5], &bytes[..]].concat());
+    }
+
+    #[test]
+    fn no_damage_makes_a_decoder_panic(
+        which in 0..9_usize,
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = match which {
+            0..5 => encode_entry(&samples()[which].1).unwrap(),
+            5 => batch().encode(),
+            6 => ack().encode(),
+            7 => state(StateWord::Ready).encode().unwrap(),
+            _ => Envelope { body: &batch().encode(), signature: [7; 64] }.encode(),
+        };
+        let at = at.index(bytes.len());
+        bytes[at] = with;
+        decode_all(&bytes);
+        bytes.truncate(cut.index(bytes.len()));
+        decode_all(&bytes);
+    }
+}
