@@ -29,3 +29,8 @@ pub use topic::{DepotName, DepotNameError, PARTITIONS, Topic, TopicError, partit
 pub use uplink::{Lane, Link, Output, ProtocolError, Uplink, UplinkConfig};
 
 pub use ed25519_dalek::{SigningKey, VerifyingKey};
+
+#[cfg(test)]
+extern crate std;
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,8 @@ pub struct Lane {
     pub pruned_through: TapSeq,
     /// Entries up to here are committed at the depot.
     pub acked: TapSeq,
+    /// When the depot said so, by its clock; it tells a late ack from a depot that lost its books.
+    pub acked_at: Timestamp,
     /// The last entry.
     pub head: TapSeq,
 }
@@ -74,6 +76,8 @@ pub enum Output {
         epoch: Epoch,
         /// The depot's mark. Lower than before when the depot lost its books.
         through: TapSeq,
+        /// The depot's clock when it said so.
+        depot_time: Timestamp,
     },
 }
 
@@ -131,8 +135,6 @@ struct LaneState {
     probing: bool,
     /// The acked mark for which a gap was last answered; a timeout re-arms.
     gap_answered: Option<TapSeq>,
-    /// When the depot spoke last, by its clock.
-    newest_ack: Timestamp,
     /// An entry could not be read back; nothing can be sent past it.
     blocked: bool,
 }
@@ -172,7 +174,8 @@ impl Uplink {
     /// The log began a new life, which is empty.
     pub fn handle_new_life(&mut self, epoch: Epoch) {
         let zero = TapSeq(0);
-        let lane = Lane { epoch, pruned_through: zero, acked: zero, head: zero };
+        let acked_at = Timestamp(0);
+        let lane = Lane { epoch, pruned_through: zero, acked: zero, acked_at, head: zero };
         self.lanes.push(LaneState::new(lane, &self.config));
     }
 
@@ -212,13 +215,14 @@ impl Uplink {
         let present = self.lanes.last().map(|lane| lane.span.epoch);
         // A life that is gone from here has nothing left to learn.
         let Some(lane) = self.lane_mut(ack.epoch) else { return Ok(()) };
-        let Lane { epoch, pruned_through, acked, head } = lane.span;
+        let Lane { epoch, pruned_through, acked, acked_at, head } = lane.span;
         if ack.acked_through > head {
             let acked = ack.acked_through;
             return Err(ProtocolError::AckAheadOfHead { epoch, acked, head });
         }
-        let newer = ack.depot_time > lane.newest_ack;
-        lane.newest_ack = lane.newest_ack.max(ack.depot_time);
+        let newer = ack.depot_time > acked_at;
+        let depot_time = acked_at.max(ack.depot_time);
+        lane.span.acked_at = depot_time;
         let mut result = Ok(());
         if ack.acked_through > acked {
             lane.advance(now, ack.acked_through, &config);
@@ -239,7 +243,7 @@ impl Uplink {
             lane.gap_answered = Some(through);
         }
         if through != acked {
-            self.outbox.push_back(Output::Acked { epoch, through });
+            self.outbox.push_back(Output::Acked { epoch, through, depot_time });
             self.lanes.retain(|lane| {
                 Some(lane.span.epoch) == present || lane.span.acked < lane.span.head
             });
@@ -329,7 +333,6 @@ impl LaneState {
             deadline: None,
             probing: false,
             gap_answered: None,
-            newest_ack: Timestamp(0),
             blocked: false,
         }
     }

@@ -88,6 +88,8 @@ pub struct LifeSpan {
     pub pruned_through: TapSeq,
     /// Entries up to here are committed at the depot.
     pub acked: TapSeq,
+    /// When the depot said so, by its clock.
+    pub acked_at: Timestamp,
     /// The last entry.
     pub head: TapSeq,
 }
@@ -98,6 +100,7 @@ pub(crate) struct Life {
     pub(crate) epoch: Epoch,
     pub(crate) base: Mark,
     pub(crate) acked: TapSeq,
+    pub(crate) acked_at: Timestamp,
     pub(crate) head: Mark,
 }
 
@@ -223,12 +226,13 @@ impl TapLog {
         }
     }
 
-    /// The depot has committed `epoch` through `through`. The op needs no sync of its own: losing
+    /// The depot has committed `epoch` through `through`, as it said at `depot_time`. The op needs no sync of its own: losing
     /// it costs a resend.
     pub fn handle_acked(
         &mut self,
         epoch: Epoch,
         through: TapSeq,
+        depot_time: Timestamp,
     ) -> Result<Vec<StoreOp>, LogError> {
         let life = self.life_mut(epoch).ok_or(LogError::UnknownEpoch(epoch))?;
         let head = life.head.through;
@@ -240,7 +244,8 @@ impl TapLog {
         }
         // A depot that was restored from a backup asks again for what it lost.
         life.acked = through.max(life.base.through);
-        Ok(vec![put_acked(epoch, life.acked)])
+        life.acked_at = depot_time;
+        Ok(vec![put_acked(epoch, life.acked, depot_time)])
     }
 
     /// Begins a new life, because numbers of the present one may have been used before. The guard
@@ -402,6 +407,10 @@ impl TapLog {
 }
 
 impl Life {
+    pub(crate) const fn empty(epoch: Epoch, start: Mark) -> Self {
+        Self { epoch, base: start, acked: TapSeq(0), acked_at: Timestamp(0), head: start }
+    }
+
     /// Puts the record, whose bytes these are, behind the head.
     pub(crate) fn append(&mut self, record: &TapRecord, bytes: &[u8]) -> StoreOp {
         assert_eq!(record.seq, self.head.through.next(), "numbers are contiguous");
@@ -430,7 +439,7 @@ impl NewLife {
         let above = newest.max(guard.map(|g| g.epoch)).map_or(0, |e| e.0.saturating_add(1));
         let epoch = Epoch(fresh.0.max(above));
         let start = Mark::start(validator, epoch);
-        let life = Life { epoch, base: start, acked: TapSeq(0), head: start };
+        let life = Life::empty(epoch, start);
         let guard = GuardState {
             generation: guard.map_or(1, |g| g.generation + 1),
             epoch,

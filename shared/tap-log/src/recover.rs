@@ -145,7 +145,7 @@ impl Recovery {
     fn found(&mut self, epoch: Epoch) -> &mut Found {
         let start = Mark::start(self.validator, epoch);
         self.lives.entry(epoch).or_insert_with(|| Found {
-            life: Life { epoch, base: start, acked: TapSeq(0), head: start },
+            life: Life::empty(epoch, start),
             has_base: false,
             broken_at: None,
             in_doubt: vec![],
@@ -169,7 +169,10 @@ impl Recovery {
                     found.life.base = mark;
                     found.life.head = mark;
                 }
-                Ok(MetaRow::Acked(epoch, through)) => self.found(epoch).life.acked = through,
+                Ok(MetaRow::Acked(epoch, through, depot_time)) => {
+                    let life = &mut self.found(epoch).life;
+                    (life.acked, life.acked_at) = (through, depot_time);
+                }
                 Ok(MetaRow::Evidence) => {}
                 Err(RowError::NewerVersion(version)) => {
                     return Err(RecoveryError::NewerFormat(version));
@@ -311,7 +314,7 @@ impl Recovery {
             .collect();
         self.report.decision = decision;
         self.report.guard = guard;
-        self.report.ops.push(put_acked(life.epoch, life.acked));
+        self.report.ops.push(put_acked(life.epoch, life.acked, life.acked_at));
         (TapLog::open(self.validator, life, past, in_doubt, guard), self.report)
     }
 

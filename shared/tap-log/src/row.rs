@@ -8,12 +8,12 @@
 //! | intents | the same | version, entry bytes (event in-doubt), CRC-32C |
 //! | meta | `owner` | version, validator (4), CRC-32C |
 //! | meta | `base`, epoch (4) | version, pruned through (8), chain (32), registers (24), CRC-32C |
-//! | meta | `acked`, epoch (4) | version, number (8), CRC-32C |
+//! | meta | `acked`, epoch (4) | version, number (8), depot's time in ms (8), CRC-32C |
 //! | meta | `damaged`, old key | the intent's value that did not read, verbatim |
 
 use alloc::vec::Vec;
 
-use model::{Epoch, Registers, TapSeq, ValidatorId};
+use model::{Epoch, Registers, TapSeq, Timestamp, ValidatorId};
 use wire::ChainHash;
 
 use crate::{Row, StoreOp, Tree, crc::crc32c};
@@ -109,9 +109,9 @@ pub(crate) fn read_intent(row: &Row) -> Result<&[u8], RowError> {
     open(&row.key, &row.value)
 }
 
-pub(crate) fn put_acked(epoch: Epoch, through: TapSeq) -> StoreOp {
+pub(crate) fn put_acked(epoch: Epoch, through: TapSeq, depot_time: Timestamp) -> StoreOp {
     let key = meta_key(b"acked", epoch);
-    let value = seal(&key, &[&through.0.to_be_bytes()]);
+    let value = seal(&key, &[&through.0.to_be_bytes(), &depot_time.0.to_be_bytes()]);
     StoreOp::Put { tree: Tree::Meta, key, value }
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn remove_life(epoch: Epoch) -> [StoreOp; 2] {
 pub(crate) enum MetaRow {
     Owner(Option<ValidatorId>),
     Base(Epoch, Mark),
-    Acked(Epoch, TapSeq),
+    Acked(Epoch, TapSeq, Timestamp),
     /// Kept for a person to look at.
     Evidence,
 }
@@ -141,22 +141,25 @@ pub(crate) fn read_meta(row: &Row) -> Result<MetaRow, RowError> {
         return Ok(MetaRow::Evidence);
     }
     let body = open(&row.key, &row.value)?;
-    let seq = |b: &[u8]| Some(TapSeq(u64::from_be_bytes(b.try_into().ok()?)));
+    let number = |b: &[u8]| Some(u64::from_be_bytes(b.try_into().ok()?));
     let epoch = |b: &[u8]| Some(Epoch(u32::from_be_bytes(b.try_into().ok()?)));
     let read = || -> Option<MetaRow> {
         if row.key == b"owner" {
-            let number = u32::from_be_bytes(body.try_into().ok()?);
-            return Some(MetaRow::Owner(ValidatorId::new(number)));
+            let owner = u32::from_be_bytes(body.try_into().ok()?);
+            return Some(MetaRow::Owner(ValidatorId::new(owner)));
         }
         if let Some(rest) = row.key.strip_prefix(b"base") {
             let (through, rest_of_body) = body.split_at_checked(8)?;
             let (hash, registers) = rest_of_body.split_first_chunk::<32>()?;
             let registers = read_registers(registers.try_into().ok()?);
-            let mark = Mark { through: seq(through)?, hash: ChainHash(*hash), registers };
+            let mark =
+                Mark { through: TapSeq(number(through)?), hash: ChainHash(*hash), registers };
             return Some(MetaRow::Base(epoch(rest)?, mark));
         }
         let rest = row.key.strip_prefix(b"acked")?;
-        Some(MetaRow::Acked(epoch(rest)?, seq(body)?))
+        let (through, depot_time) = body.split_at_checked(8)?;
+        let (through, depot_time) = (TapSeq(number(through)?), Timestamp(number(depot_time)?));
+        Some(MetaRow::Acked(epoch(rest)?, through, depot_time))
     };
     read().ok_or(RowError::Damaged)
 }

@@ -17,7 +17,9 @@ use crate::*;
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for line in bytes.chunks(32) {
-        line.iter().for_each(|b| write!(text, "{b:02x}").unwrap());
+        for b in line {
+            write!(text, "{b:02x}").unwrap();
+        }
         text.push('\n');
     }
     text
