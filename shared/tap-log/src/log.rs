@@ -423,8 +423,13 @@ impl Life {
     }
 
     fn span(&self) -> LifeSpan {
-        let Self { epoch, base, acked, head } = self;
-        LifeSpan { epoch: *epoch, pruned_through: base.through, acked: *acked, head: head.through }
+        LifeSpan {
+            epoch: self.epoch,
+            pruned_through: self.base.through,
+            acked: self.acked,
+            acked_at: self.acked_at,
+            head: self.head.through,
+        }
     }
 }
 

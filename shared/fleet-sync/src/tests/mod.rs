@@ -84,10 +84,6 @@ impl ModelLog {
         TapSeq(seq)
     }
 
-    fn head(&self) -> TapSeq {
-        TapSeq(self.entries.len() as u64)
-    }
-
     /// The chain's value after `seq`.
     fn hash(&self, seq: TapSeq) -> ChainHash {
         match usize::try_from(seq.0).unwrap() {
