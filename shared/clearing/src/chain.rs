@@ -81,13 +81,13 @@ impl<K: Known> Step<'_, K> {
         match self.state.position(claim.record.ctr) {
             Position::Known => self.meet(claim),
             Position::Alone | Position::Older | Position::Newer | Position::InGap(_) => {
-                Ok(self.add(claim))
+                self.add(claim)
             }
         }
     }
 
     /// A record whose counter was not known. It decides every in-doubt tap of that counter.
-    fn add(&mut self, mut claim: Claim) -> Learned {
+    fn add(&mut self, mut claim: Claim) -> Result<Learned, ClearError<K::Error>> {
         let (decided, open) =
             self.state.doubts.iter().partition(|doubt| doubt.after.ctr == claim.record.ctr);
         self.state.doubts = open;
@@ -95,6 +95,7 @@ impl<K: Known> Step<'_, K> {
         let record = claim.record;
         for doubt in decided.iter().filter(|doubt| doubt.after == record) {
             claim.strengthened_by(doubt);
+            self.learn_found_by(doubt)?;
         }
         if claim.source == Source::Evidence {
             self.recovered += 1;
@@ -104,7 +105,28 @@ impl<K: Known> Step<'_, K> {
         let insertion = self.state.insert(known);
         self.book(&known, &insertion, &decided);
         self.records.push(known);
-        if insertion.right.is_none() { Learned::Newest } else { Learned::Late }
+        Ok(if insertion.right.is_none() { Learned::Newest } else { Learned::Late })
+    }
+
+    /// An in-doubt tap that happened is evidence, too, of the record that it found.
+    pub(crate) fn learn_found_by(&mut self, doubt: &Doubt) -> Result<(), ClearError<K::Error>> {
+        if doubt.before.ctr < doubt.after.ctr {
+            self.learn_evidence(&doubt.before)?;
+        }
+        Ok(())
+    }
+
+    /// A record that a later tap found on the card.
+    pub(crate) fn learn_evidence(
+        &mut self,
+        record: &CardRecord,
+    ) -> Result<Learned, ClearError<K::Error>> {
+        self.learn(Claim {
+            record: *record,
+            source: Source::Evidence,
+            operator: self.rules.operator(record, None),
+            priced_from: None,
+        })
     }
 
     /// Books a record that was put into the chain. The value comes from whoever accounted for it
@@ -157,11 +179,11 @@ impl<K: Known> Step<'_, K> {
             *same = claim.known(self.reprice(&claim, same.mispriced));
             Learned::Better
         } else {
-            for doubt in
-                self.known.in_doubt(self.card, claim.record.ctr).map_err(ClearError::Known)?
-            {
-                if let Some(doubt) = self.doubt(&doubt).filter(|d| d.after == claim.record) {
+            let entries = self.known.in_doubt(self.card, claim.record.ctr);
+            for entry in entries.map_err(ClearError::Known)? {
+                if let Some(doubt) = self.doubt(&entry).filter(|d| d.after == claim.record) {
                     claim.strengthened_by(&doubt);
+                    self.learn_found_by(&doubt)?;
                 }
             }
             all.push(claim.known(self.reprice(&claim, false)));
@@ -190,6 +212,10 @@ impl<K: Known> Step<'_, K> {
         }
         if chain.newest.record.ctr == ctr {
             return Ok((chain.newest, Vec::new()));
+        }
+        // The store does not hold yet what this very step learned.
+        if let Some(here) = self.records.iter().rfind(|known| known.record.ctr == ctr) {
+            return Ok((*here, Vec::new()));
         }
         let found = self.known.record(self.card, ctr).map_err(ClearError::Known)?;
         Ok((found.ok_or(ClearError::RecordMissing { ctr })?, Vec::new()))

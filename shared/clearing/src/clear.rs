@@ -217,12 +217,7 @@ impl<'a, K: Known> Step<'a, K> {
     ) -> Result<(Outcome, Option<Priced>), ClearError<K::Error>> {
         let CardTransaction { before, after } = transaction;
         if before.ctr < after.ctr {
-            self.learn(Claim {
-                record: *before,
-                source: Source::Evidence,
-                operator: self.rules.operator(before, None),
-                priced_from: None,
-            })?;
+            self.learn_evidence(before)?;
         }
         let learned = self.learn(Claim {
             record: *after,
@@ -241,12 +236,12 @@ impl<'a, K: Known> Step<'a, K> {
         let CardTransaction { before, after } = transaction;
         let finding =
             format!("record {} says that it found record {} on the card", after.ctr, before.ctr);
+        let key = TapRef::of(tap).to_bytes();
         let tap = Some(TapRef::of(tap));
         let evidence = alloc::vec![
             Evidence { title: "record found", tap, record: Some(*before) },
             Evidence { title: "record written", tap, record: Some(*after) },
         ];
-        let key = after.ctr.0.to_be_bytes();
         let item = self.items.item(ExceptionKind::Contradiction, &key, 0, finding, evidence);
         self.changes.push(ExceptionChange::Opened(item));
     }
@@ -277,6 +272,7 @@ impl<'a, K: Known> Step<'a, K> {
                 operator: doubt.operator,
                 priced_from: Some((doubt.before, doubt.route)),
             };
+            self.learn_found_by(&doubt)?;
             return Ok(self.learn(claim)?.into());
         }
         let at = self.state.doubts.partition_point(|other| other.tap < entry);

@@ -274,17 +274,16 @@ impl CardItems {
             ));
         }
         for gap in state.gaps() {
-            let (did, net) =
-                if gap.net() > 0 { ("added", gap.net()) } else { ("took", -gap.net()) };
-            let finding = format!(
-                "{} records are missing, {} to {}; together they {did} {}",
-                gap.missing(),
-                gap.first,
-                gap.last,
-                self.money(net)
-            );
+            let net = self.money(gap.net().abs());
+            let did = if gap.net() > 0 { "added" } else { "took" };
+            let (first, last) = (gap.first, gap.last);
+            let finding = if gap.missing() == 1 {
+                format!("record {first} is missing; it {did} {net}")
+            } else {
+                format!("records {first} to {last} are missing; together they {did} {net}")
+            };
             let key = gap.first.0.to_be_bytes();
-            items.push(self.item(ExceptionKind::CardGap, &key, net, finding, Vec::new()));
+            items.push(self.item(ExceptionKind::CardGap, &key, gap.net(), finding, Vec::new()));
         }
         for doubt in state.doubts() {
             let amount = doubt.after.delta();
@@ -323,12 +322,11 @@ impl CardItems {
         let first = state.forks().first()?;
         let others = || state.forks().iter().flat_map(|fork| &fork.others);
         let unbooked = others().map(|known| known.record.delta()).sum::<i64>();
-        let finding = format!(
-            "{} records claim counters that other records hold, from {} on; not booked: {}",
-            others().count(),
-            first.ctr(),
-            self.money(unbooked.abs())
-        );
+        let (count, from) = (others().count(), first.ctr());
+        let claim = if count == 1 { "record claims a counter" } else { "records claim counters" };
+        let amount = self.money(unbooked.abs());
+        let finding =
+            format!("{count} {claim} that others hold, from {from} on; not booked: {amount}");
         let mut evidence = Vec::new();
         for fork in state.forks() {
             let kept = Some(fork.kept.record);

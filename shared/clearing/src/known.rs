@@ -37,8 +37,9 @@ impl TapRef {
     }
 }
 
-/// By what a record is known, the weakest first. All of them are proven: the card's Transaction
-/// MAC covers what a transaction wrote and the record it found.
+/// By what a record is known, the weakest first. The card's Transaction MAC covers what a
+/// transaction wrote and the record it found, so each of them is proven by the card; for the record
+/// found by an in-doubt tap that happened, the validator's signature stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// Only as the newest record that a later tap found: recovered. Its own entry may be late, or

@@ -18,6 +18,9 @@ mod touched;
 mod transfer;
 mod trial;
 
+#[cfg(test)]
+mod tests;
+
 pub use account::{AccountCode, AccountId, AccountIdError, Balance};
 pub use apply::{Books, LedgerRefusal, Outcome, apply, apply_batch};
 pub use chain::BatchRoot;

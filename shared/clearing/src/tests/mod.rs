@@ -1,6 +1,7 @@
 //! A depot in memory and a card's honest history, for the tables and the properties.
 
 mod bytes;
+mod properties;
 mod tables;
 
 use alloc::{
@@ -219,7 +220,7 @@ pub(super) fn entry_of(
 pub(super) fn forked(transaction: CardTransaction, later_s: u32) -> CardTransaction {
     let after = CardRecord {
         at_s: transaction.after.at_s + later_s,
-        validator: ValidatorId::new(7000 + later_s).unwrap(),
+        validator: ValidatorId::new(100_000 + 1000 * transaction.after.ctr.0 + later_s).unwrap(),
         amount: transaction.after.amount + 100,
         balance: transaction.after.balance - 100,
         ..transaction.after
@@ -371,6 +372,10 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                 "clone" => cloned(&history, ctr, 60),
                 "older clone" => cloned(&history, ctr, 0),
                 "overcharged" => history.entry(ctr, 1, |t| committed(forked(t, 0))),
+                "forged" => history.entry(ctr, 1, |mut t| {
+                    t.after.balance += 100;
+                    committed(t)
+                }),
                 "backwards" => history.entry(ctr, 1, |t| {
                     committed(CardTransaction { before: t.after, after: t.before })
                 }),
@@ -437,7 +442,7 @@ fn write_step(out: &mut String, line: &str, cleared: &Cleared) {
 }
 
 fn stake(item: &Exception) -> String {
-    item.amount.map_or_else(String::new, |amount| amount.decimal())
+    item.amount.map_or_else(String::new, Money::decimal)
 }
 
 /// What an error is, for tables.

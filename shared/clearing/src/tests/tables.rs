@@ -115,14 +115,14 @@ fn a_gap_holds_the_exact_net_amount_until_late_records_take_their_shares() {
             7 => booked, 1 recovered
                 1.50 card(…cafe) -> fare-revenue(0)
                 4.50 card(…cafe) -> gap-suspense(…cafe, 2)
-                + card-gap 4.50: 4 records are missing, 2 to 5; together they took 4.50 EUR
+                + card-gap 4.50: records 2 to 5 are missing; together they took 4.50 EUR
             4 => booked-late, 1 recovered
                 4.00 gap-suspense(…cafe, 2) -> fare-revenue(unattributed)
                 1.00 gap-suspense(…cafe, 4) -> gap-suspense(…cafe, 2)
                 5.00 load-clearing -> gap-suspense(…cafe, 4)
                 4.00 gap-suspense(…cafe, 4) -> gap-suspense(…cafe, 5)
-                ~ card-gap 1.50: 1 records are missing, 2 to 2; together they took 1.50 EUR
-                + card-gap 4.00: 1 records are missing, 5 to 5; together they took 4.00 EUR
+                ~ card-gap 1.50: record 2 is missing; it took 1.50 EUR
+                + card-gap 4.00: record 5 is missing; it took 4.00 EUR
             2 => booked-late
                 1.50 gap-suspense(…cafe, 2) -> fare-revenue(0)
                 - card-gap: the missing records are known
@@ -349,14 +349,14 @@ fn an_in_doubt_tap_inside_a_gap_waits_and_then_takes_its_share() {
                 4.00 card(…cafe) -> fare-revenue(unattributed)
                 8.00 card(…cafe) -> gap-suspense(…cafe, 2)
                 4.00 card(…cafe) -> fare-revenue(1)
-                + card-gap 8.00: 2 records are missing, 2 to 3; together they took 8.00 EUR
+                + card-gap 8.00: records 2 to 3 are missing; together they took 8.00 EUR
             2 confirmed => booked-late
                 4.00 card(…cafe) -> fare-revenue(1) voided
                 4.00 gap-suspense(…cafe, 2) -> fare-revenue(1)
                 4.00 gap-suspense(…cafe, 2) -> gap-suspense(…cafe, 3)
                 - card-gap: the missing records are known
                 - in-doubt: happened: a later record of the card proves it
-                + card-gap 4.00: 1 records are missing, 3 to 3; together they took 4.00 EUR
+                + card-gap 4.00: record 3 is missing; it took 4.00 EUR
             books:
               card(…cafe) 4.00
               fare-revenue(unattributed) 4.00
@@ -386,7 +386,7 @@ fn two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
             3 => booked
                 4.00 card(…cafe) -> fare-revenue(1)
             2 clone => forked
-                + fork 2.50: 1 records claim counters that other records hold, from 2 on; not booked: 2.50 EUR
+                + fork 2.50: 1 record claims a counter that others hold, from 2 on; not booked: 2.50 EUR
                 + fare-mismatch 1.00: record 2 charged 2.50 EUR; tariff 1 says: 1.50 EUR
             2 clone => replayed
             books:
@@ -415,7 +415,7 @@ fn two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
                 1.50 fare-revenue(0) -> card(…cafe)
                 2.50 card(…cafe) -> fare-revenue(0)
                 1.00 difference(…cafe, 3) -> card(…cafe)
-                + fork 1.50: 1 records claim counters that other records hold, from 2 on; not booked: 1.50 EUR
+                + fork 1.50: 1 record claims a counter that others hold, from 2 on; not booked: 1.50 EUR
                 + fare-mismatch 1.00: record 2 charged 2.50 EUR; tariff 1 says: 1.50 EUR
             books:
               card(…cafe) 14.50
@@ -434,19 +434,26 @@ fn records_that_do_not_fit_together_are_a_difference() {
         "
         issue
         2
-        3 overcharged
+        3 forged
+        2 clone
         ",
         expect![[r#"
             issue => booked
                 20.00 issuer-cash -> card(…cafe)
             2 => booked
                 4.00 card(…cafe) -> fare-revenue(1)
-            3 overcharged => booked
-                5.00 card(…cafe) -> fare-revenue(1)
-                + fare-mismatch 1.00: record 3 charged 5.00 EUR; tariff 1 says: 4.00 EUR
+            3 forged => booked
+                4.00 card(…cafe) -> fare-revenue(1)
+                1.00 difference(…cafe, 3) -> card(…cafe)
+                + balance-mismatch 1.00: record 3 begins with 1.00 EUR more than the record before it ended with
+            2 clone => forked
+                - balance-mismatch: explained by the fork
+                + fork 5.00: 1 record claims a counter that others hold, from 2 on; not booked: 5.00 EUR
+                + fare-mismatch 1.00: record 2 charged 5.00 EUR; tariff 1 says: 4.00 EUR
             books:
-              card(…cafe) 11.00
-              fare-revenue(1) 9.00
+              card(…cafe) 13.00
+              fare-revenue(1) 8.00
+              difference(…cafe, 3) -1.00
               issuer-cash -20.00
         "#]],
     );

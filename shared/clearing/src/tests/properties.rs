@@ -1,0 +1,282 @@
+//! The promises of reconciliation, over random histories and random delivery.
+
+use alloc::{string::String, vec::Vec};
+
+use model::{CardRecord, CardTransaction, PlaceIx, RecordKind, RouteIx, TapRecord};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use super::{
+    Depot, History, Ride, committed, confirmed, entry_of, forked, in_doubt, rules, voided,
+};
+use crate::{Account, Rules};
+
+/// How a transaction that happened is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Committed,
+    /// In doubt, then confirmed by the same validator.
+    Confirmed,
+    /// In doubt; only the card's next tap proves it.
+    Doubted,
+    /// In doubt, then denied by a validator that is wrong.
+    Denied,
+}
+
+/// What else claims the same counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// An attempt that did not happen.
+    Attempt,
+    /// The same, and its validator found out.
+    VoidedAttempt,
+    /// A copy of the card did this, and the depot hears of it late or early.
+    Clone {
+        later_s: u32,
+    },
+    /// The copy's tap was in doubt, and then confirmed.
+    DoubtedClone,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    ride: Ride,
+    told: Told,
+    beside: Beside,
+    /// Of 100; below the run's threshold, the entries of this turn are lost.
+    luck: u32,
+}
+
+fn ride() -> impl Strategy<Value = Ride> {
+    prop_oneof![
+        4 => (0..2_u16).prop_map(|route| Ride::Board(RouteIx(route))),
+        2 => (0..3_u16).prop_map(|place| Ride::Entry(PlaceIx(place))),
+        2 => (0..3_u16).prop_map(|place| Ride::Exit(PlaceIx(place))),
+        1 => (1..5000_u32).prop_map(Ride::Load),
+    ]
+}
+
+fn honest() -> impl Strategy<Value = Turn> {
+    let told = prop_oneof![
+        6 => Just(Told::Committed),
+        1 => Just(Told::Confirmed),
+        1 => Just(Told::Doubted),
+    ];
+    let beside = prop_oneof![
+        6 => Just(Beside::Nothing),
+        1 => Just(Beside::Attempt),
+        1 => Just(Beside::VoidedAttempt),
+    ];
+    (ride(), told, beside, 0..100_u32).prop_map(|(ride, told, beside, luck)| Turn {
+        ride,
+        told,
+        beside,
+        luck,
+    })
+}
+
+fn hostile() -> impl Strategy<Value = Turn> {
+    let told = prop_oneof![
+        3 => Just(Told::Committed),
+        2 => Just(Told::Confirmed),
+        2 => Just(Told::Doubted),
+        1 => Just(Told::Denied),
+    ];
+    let beside = prop_oneof![
+        4 => Just(Beside::Nothing),
+        1 => Just(Beside::Attempt),
+        1 => Just(Beside::VoidedAttempt),
+        1 => (0..3_u32).prop_map(|later_s| Beside::Clone { later_s }),
+        1 => Just(Beside::DoubtedClone),
+    ];
+    (ride(), told, beside, 0..100_u32).prop_map(|(ride, told, beside, luck)| Turn {
+        ride,
+        told,
+        beside,
+        luck,
+    })
+}
+
+/// A card's life, and the log entries of each of its transactions.
+fn live(rules: &Rules, turns: &[Turn]) -> (History, Vec<(Vec<TapRecord>, u32)>) {
+    let mut history = History::issued(100_000);
+    let mut told = Vec::new();
+    for turn in turns {
+        let before = history.records.len();
+        history.ride(rules, turn.ride);
+        if history.records.len() > before {
+            told.push((entries(&history, turn), turn.luck));
+        }
+    }
+    (history, told)
+}
+
+fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
+    let ctr = history.newest().ctr.0;
+    let mut entries = match turn.told {
+        Told::Committed => alloc::vec![history.committed(ctr)],
+        Told::Confirmed => {
+            alloc::vec![history.entry(ctr, 1, in_doubt), history.entry(ctr, 2, confirmed)]
+        }
+        Told::Doubted => alloc::vec![history.entry(ctr, 1, in_doubt)],
+        Told::Denied => {
+            alloc::vec![history.entry(ctr, 1, in_doubt), history.entry(ctr, 2, voided)]
+        }
+    };
+    let other = |later_s| forked(history.transaction(ctr), later_s);
+    let route = history.committed(ctr).route;
+    let mut add = |seq, t: CardTransaction, event: fn(CardTransaction) -> _| {
+        entries.push(entry_of(&t, route, seq, event(t)));
+    };
+    match turn.beside {
+        Beside::Nothing => {}
+        Beside::Attempt => add(1, other(500), in_doubt),
+        Beside::VoidedAttempt => {
+            add(1, other(500), in_doubt);
+            add(2, other(500), voided);
+        }
+        // Earlier, at the same time and later than the honest one.
+        Beside::Clone { later_s } => {
+            let mut t = other(later_s);
+            t.after.at_s -= 1;
+            add(1, t, committed);
+        }
+        Beside::DoubtedClone => {
+            add(1, other(700), in_doubt);
+            add(2, other(700), confirmed);
+        }
+    }
+    entries
+}
+
+/// One delivery: an entry, or the issue.
+type Delivery = Option<TapRecord>;
+
+/// Shuffles by drawing one after another, and repeats some.
+fn shuffled(deliveries: &[Delivery], draws: &[Index]) -> Vec<Delivery> {
+    let mut rest = deliveries.to_vec();
+    let mut draws = draws.iter().cycle();
+    let mut out: Vec<Delivery> = Vec::new();
+    while !rest.is_empty() {
+        let draw = draws.next().unwrap();
+        out.push(rest.swap_remove(draw.index(rest.len())));
+        let again = draws.next().unwrap().index(4 * out.len());
+        if let Some(again) = out.get(again).copied() {
+            out.push(again);
+        }
+    }
+    out
+}
+
+fn cleared(rules: &Rules, history: &History, deliveries: &[Delivery]) -> Depot {
+    let mut depot = Depot::default();
+    deliver(&mut depot, rules, history, deliveries);
+    depot
+}
+
+fn deliver(depot: &mut Depot, rules: &Rules, history: &History, deliveries: &[Delivery]) {
+    for delivery in deliveries {
+        match delivery {
+            Some(tap) => depot.clear(rules, tap),
+            None => depot.issue(rules, &history.records[0]),
+        };
+    }
+}
+
+fn open(depot: &Depot) -> Vec<String> {
+    depot.open.values().map(|item| alloc::format!("{item:?}")).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rec_1_the_books_are_a_function_of_the_set_of_records(
+        turns in vec(hostile(), 1..14),
+        lost_pct in 0..40_u32,
+        issued in any::<bool>(),
+        one in vec(any::<Index>(), 8..40),
+        two in vec(any::<Index>(), 8..40),
+    ) {
+        let rules = rules();
+        let (history, told) = live(&rules, &turns);
+        let arrived = told.iter().filter(|(_, luck)| *luck >= lost_pct);
+        let mut deliveries: Vec<Delivery> =
+            arrived.flat_map(|(entries, _)| entries).copied().map(Some).collect();
+        if issued {
+            deliveries.push(None);
+        }
+        let in_order = cleared(&rules, &history, &deliveries);
+        for draws in [one, two] {
+            let other = cleared(&rules, &history, &shuffled(&deliveries, &draws));
+            prop_assert_eq!(in_order.standing(), other.standing());
+            prop_assert_eq!(open(&in_order), open(&other));
+            prop_assert_eq!(in_order.state.to_bytes(), other.state.to_bytes());
+            prop_assert_eq!(&in_order.records, &other.records);
+        }
+    }
+
+    #[test]
+    fn rec_2_the_shadow_is_exact_with_records_lost_and_suspense_ends_when_they_arrive(
+        turns in vec(honest(), 1..30),
+        lost_pct in 0..=20_u32,
+        draws in vec(any::<Index>(), 8..40),
+    ) {
+        let rules = rules();
+        let (mut history, mut told) = live(&rules, &turns);
+        // The card taps once more, and that tap arrives.
+        history.ride(&rules, Ride::Board(RouteIx(0)));
+        let last = history.newest().ctr.0;
+        told.push((alloc::vec![history.committed(last)], 100));
+
+        let (arrived, lost): (Vec<_>, Vec<_>) =
+            told.into_iter().partition(|(_, luck)| *luck >= lost_pct);
+        let taps = |told: Vec<(Vec<TapRecord>, u32)>| -> Vec<Delivery> {
+            told.into_iter().flat_map(|(entries, _)| entries).map(Some).collect()
+        };
+        let mut first = taps(arrived);
+        first.push(None);
+        let mut depot = cleared(&rules, &history, &shuffled(&first, &draws));
+        let card = i64::from(history.newest().balance);
+        prop_assert_eq!(depot.balance(Account::Card(super::CARD)), card);
+        // Suspense is what the records in the gaps took, to the unit.
+        for gap in depot.state.gaps() {
+            let missing = gap.first.0 as usize - 1..gap.last.0 as usize;
+            let net: i64 = history.records[missing].iter().map(CardRecord::delta).sum();
+            let account = Account::GapSuspense(super::CARD, gap.first);
+            prop_assert_eq!((gap.net(), depot.balance(account)), (net, -net));
+        }
+
+        deliver(&mut depot, &rules, &history, &shuffled(&taps(lost), &draws));
+        prop_assert_eq!(depot.balance(Account::Card(super::CARD)), card);
+        prop_assert_eq!(depot.state.gaps(), &[]);
+        prop_assert_eq!(open(&depot), Vec::<String>::new());
+        let codes = depot.standing();
+        for (id, ..) in &codes {
+            let account = Account::parse(id);
+            let plain = matches!(
+                account,
+                Some(
+                    Account::Card(_)
+                        | Account::FareRevenue(Some(_))
+                        | Account::IssuerCash
+                        | Account::LoadClearing
+                )
+            );
+            prop_assert!(plain, "{:?}", account);
+        }
+        // Every fare earned by an operator, every load to be met, every opening paid in.
+        let sum = |kind| -> i64 {
+            let of_kind = history.records.iter().filter(|r| r.kind == kind);
+            of_kind.map(CardRecord::delta).sum()
+        };
+        let earned: i64 = [0, 1]
+            .map(|n| depot.balance(Account::FareRevenue(Some(model::OperatorId(n)))))
+            .iter()
+            .sum();
+        let fares = sum(RecordKind::Board) + sum(RecordKind::Entry) + sum(RecordKind::Exit);
+        prop_assert_eq!(earned, -fares);
+        prop_assert_eq!(depot.balance(Account::LoadClearing), -sum(RecordKind::Load));
+        prop_assert_eq!(depot.balance(Account::IssuerCash), -sum(RecordKind::Issue));
+    }
+}
