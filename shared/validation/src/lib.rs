@@ -1,1 +1,26 @@
-//! Placeholder.
+//! One tap, from the presentation of a card to the passage of its rider.
+//!
+//! Invariants:
+//! - a commit is sent only after the intent is durable and the card holds what is to be committed;
+//! - a passage is granted only after its outcome is durable;
+//! - a tap whose commit got no answer is decided by the card's newest record at its next
+//!   presentation here, and is never charged twice;
+//! - of several reasons to refuse, the first in the order of `model::Refusal` is reported.
+//!
+//! Nothing here does I/O, asks a clock or makes randomness. Numbers are given by the tap log,
+//! prices by `fare`, bytes for the card by `card`.
+#![no_std]
+extern crate alloc;
+
+mod context;
+mod decide;
+mod doubt;
+mod hotlist;
+mod machine;
+mod passage;
+
+pub use context::{Rules, ValidatorContext};
+pub use doubt::Doubt;
+pub use hotlist::Hotlist;
+pub use machine::{Output, Presented, TapMachine};
+pub use passage::{Note, Passage, PassageClass, Verdict};

@@ -1,0 +1,47 @@
+//! What a validator knows besides the card: who it is, where it stands, what it prices with.
+
+use core::time::Duration;
+
+use fare::TariffSet;
+use model::{ClockQuality, PlaceIx, RouteIx, TapRole, TariffVersion, ValidatorId};
+
+use crate::Hotlist;
+
+/// Replaced whole between taps; a tap never sees two of them.
+#[derive(Debug, Clone)]
+pub struct ValidatorContext {
+    /// Who.
+    pub id: ValidatorId,
+    /// What it does.
+    pub role: TapRole,
+    /// Where it stands, in the numbering of `tariff`.
+    pub place: PlaceIx,
+    /// The route it serves, in the numbering of `tariff`.
+    pub route: Option<RouteIx>,
+    /// The version in force.
+    pub tariff: TariffVersion,
+    /// That version, and the older ones under which journeys may still be open.
+    pub tariffs: TariffSet,
+    /// Cards to refuse.
+    pub hotlist: Hotlist,
+    /// How far the clock can be believed.
+    pub clock: ClockQuality,
+    /// Windows and thresholds.
+    pub rules: Rules,
+}
+
+/// What the operator may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// A card whose tap was in doubt and that comes back within this time gets its passage
+    /// without a second charge.
+    pub retry_window: Duration,
+    /// A balance below this, in minor units, is pointed out.
+    pub low_balance: i64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { retry_window: Duration::from_secs(120), low_balance: 0 }
+    }
+}

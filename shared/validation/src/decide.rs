@@ -1,0 +1,97 @@
+//! Whether a card may pass, and the record it gets: one `if` per refusal, in the order of
+//! `model::Refusal`.
+
+use fare::{FareTap, Journey, Quote, price};
+use model::{CardId, CardRecord, ClockQuality, Ctr, RecordKind, Refusal, TapRole, Timestamp};
+
+use crate::ValidatorContext;
+
+/// The largest counter that a record can hold.
+const CTR_MAX: u32 = (1 << 24) - 1;
+
+/// A tap that may be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decision {
+    /// What it costs and why.
+    pub(crate) quote: Quote,
+    /// The record to append.
+    pub(crate) after: CardRecord,
+}
+
+/// From the card's newest record. What could be found out without reading it (several cards, a
+/// foreign card) was refused before.
+pub(crate) fn decide(
+    context: &ValidatorContext,
+    card: CardId,
+    before: &CardRecord,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    if context.hotlist.contains(card) {
+        return Err(Refusal::Hotlisted);
+    }
+    if !before.valid_until.allows(now) {
+        return Err(Refusal::CardExpired);
+    }
+    if before.ctr.0 >= CTR_MAX {
+        return Err(Refusal::CardDataInvalid);
+    }
+    // Not valid here, double entry, no entry: `fare` keeps the same order among them.
+    let quote = price(&context.tariffs, &Journey::from_record(before), &tap(context, before, now))?;
+    if i64::from(before.balance) < quote.min_balance.minor() {
+        return Err(Refusal::InsufficientValue);
+    }
+    let after = successor(context, before, now, &quote).ok_or(Refusal::CardDataInvalid)?;
+    Ok(Decision { quote, after })
+}
+
+/// The tap as pricing sees it. Whole seconds, because that is what the card's record keeps and
+/// the depot prices again from it.
+pub(crate) fn tap(context: &ValidatorContext, before: &CardRecord, now: Timestamp) -> FareTap {
+    FareTap {
+        at: fare_time(context.clock, before, now),
+        role: context.role,
+        place: context.place,
+        route: context.route,
+        class: before.class,
+        validator: context.id,
+        tariff: context.tariff,
+    }
+}
+
+/// A clock that nobody set must not expire a transfer or a journey: it is then at least as late
+/// as the card's own last tap.
+fn fare_time(clock: ClockQuality, before: &CardRecord, now: Timestamp) -> Timestamp {
+    let now = Timestamp::from_secs(now.secs());
+    match clock {
+        ClockQuality::Unknown | ClockQuality::Saved => now.max(before.at()),
+        ClockQuality::Rtc | ClockQuality::Ntp | ClockQuality::Gnss => now,
+    }
+}
+
+/// `None` when a number leaves its place in the record.
+fn successor(
+    context: &ValidatorContext,
+    before: &CardRecord,
+    now: Timestamp,
+    quote: &Quote,
+) -> Option<CardRecord> {
+    let amount = u32::try_from(quote.charge.minor()).ok()?;
+    let balance = i64::from(before.balance) - i64::from(amount);
+    let after = CardRecord {
+        kind: match context.role {
+            TapRole::Board => RecordKind::Board,
+            TapRole::Entry => RecordKind::Entry,
+            TapRole::Exit => RecordKind::Exit,
+        },
+        ctr: Ctr(before.ctr.0 + 1),
+        balance: i32::try_from(balance).ok()?,
+        amount,
+        at_s: u32::try_from(fare_time(context.clock, before, now).secs()).ok()?,
+        validator: context.id,
+        place: context.place,
+        tariff: context.tariff,
+        run: quote.run_after,
+        ..*before
+    };
+    after.to_bytes().ok().map(|_| after)
+}

@@ -1,0 +1,77 @@
+//! Taps of this validator whose commit got no answer, until their card is seen again.
+
+use alloc::collections::BTreeMap;
+
+use model::{CardId, CardRecord, CardTransaction, TapSeq, Timestamp};
+
+/// More cards in doubt at once than one validator can meet; the oldest go first. Whatever is
+/// forgotten here, the depot still decides from the card's next record.
+const DOUBTS_MAX: usize = 4096;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// Its number in the tap log.
+    pub seq: TapSeq,
+    /// When it was tapped.
+    pub tapped_at: Timestamp,
+    /// What was read, and what may have been written.
+    pub transaction: CardTransaction,
+}
+
+/// What the newest record of a card says about a tap in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The card committed it: its newest record is the one written then.
+    Happened,
+    /// The card did not: the record before is still the newest, or another took its counter.
+    NeverHappened,
+    /// The card has moved on since; its later record tells the depot.
+    Overtaken,
+    /// The card is older than what was read then: a copy, and no proof of anything.
+    Contradicted,
+}
+
+impl Doubt {
+    pub(crate) fn judged_by(&self, newest: &CardRecord) -> Proof {
+        let CardTransaction { before, after } = &self.transaction;
+        if newest == after {
+            return Proof::Happened;
+        }
+        if newest == before || newest.ctr == after.ctr {
+            return Proof::NeverHappened;
+        }
+        if newest.ctr > after.ctr { Proof::Overtaken } else { Proof::Contradicted }
+    }
+}
+
+/// At most one per card: whatever was in doubt before it, its own reading has decided.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doubts {
+    by_card: BTreeMap<CardId, Doubt>,
+}
+
+impl Doubts {
+    pub(crate) fn insert(&mut self, card: CardId, doubt: Doubt) {
+        let newest = self.by_card.get(&card).is_none_or(|known| known.seq <= doubt.seq);
+        if newest {
+            self.by_card.insert(card, doubt);
+        }
+        while self.by_card.len() > DOUBTS_MAX {
+            let oldest = self.by_card.iter().min_by_key(|(_, d)| d.seq).map(|(card, _)| *card);
+            oldest.and_then(|card| self.by_card.remove(&card));
+        }
+    }
+
+    pub(crate) fn find(&self, card: CardId) -> Option<Doubt> {
+        self.by_card.get(&card).copied()
+    }
+
+    pub(crate) fn forget(&mut self, card: CardId) {
+        self.by_card.remove(&card);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_card.len()
+    }
+}

@@ -1,0 +1,524 @@
+//! The tap machine: drives one card transaction at a time, between reader, tap log and screen.
+//!
+//! `Finding → Writing → Committing → Closing`; a card whose tap is in doubt goes
+//! `Finding → Proving → Closing` instead. The intent is made durable while the card takes the
+//! debit and the record; the commit waits for both.
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::mem;
+
+use card::{CardOutput, DebitTransaction, ExchangeError, Key, Settlement};
+use fare::{Journey, price};
+use model::{
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, RecordKind, Refusal,
+    TapDraft, TapEvent, TapRole, TapSeq, Timestamp,
+};
+
+use crate::{
+    Doubt, Passage, ValidatorContext,
+    decide::{Decision, decide},
+    doubt::{Doubts, Proof},
+};
+
+/// What came into the field.
+#[derive(Debug)]
+pub enum Presented {
+    /// One card, with the key it must know and 16 fresh random bytes.
+    Card {
+        /// Its number.
+        card: CardId,
+        /// Its debit key.
+        key: Key,
+        /// Randomness of the authentication.
+        rnd_a: [u8; 16],
+    },
+    /// Something that cannot be a card of ours.
+    Foreign,
+    /// More than one.
+    Several,
+}
+
+/// What the shell is to do, in this order. The tap log keeps the order it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this to the card, then call `handle_response`.
+    Transmit(Vec<u8>),
+    /// Give it a number and make it durable, then call `handle_intent_durable`. Do not wait for
+    /// it before the next `Transmit`.
+    LogIntent {
+        /// When, where, which card.
+        draft: TapDraft,
+        /// What was read and what is to be written.
+        transaction: CardTransaction,
+    },
+    /// Make it durable, then call `handle_outcome_durable`. Without a number it gets one.
+    LogOutcome {
+        /// The number of the intent it ends.
+        seq: Option<TapSeq>,
+        /// When, where, which card.
+        draft: TapDraft,
+        /// What became of the tap.
+        event: TapEvent,
+    },
+    /// Append it; it is durable with whatever is appended next, and nobody waits for it.
+    LogResolution {
+        /// When, where, which card.
+        draft: TapDraft,
+        /// What became of an earlier tap.
+        event: TapEvent,
+    },
+    /// Tell the rider and the gate.
+    Show(Passage),
+    /// Present the same card again with fresh randomness: an earlier tap is settled, this one is
+    /// still to be made.
+    PresentAgain,
+    /// The tap is over; the card may go.
+    Done,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct TapMachine {
+    context: ValidatorContext,
+    doubts: Doubts,
+    in_service: bool,
+    state: State,
+    outbox: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Finding {
+        tap: Tap,
+        card: Box<DebitTransaction>,
+    },
+    Proving {
+        tap: Tap,
+        card: Box<DebitTransaction>,
+        doubt: Doubt,
+    },
+    Writing(Box<Writing>),
+    /// The card was lost while the intent was being written; its number must still be closed.
+    Abandoned {
+        tap: Tap,
+        before: CardRecord,
+        reason: Refusal,
+    },
+    Committing {
+        tap: Tap,
+        card: Box<DebitTransaction>,
+        decision: Box<Decided>,
+        seq: TapSeq,
+    },
+    /// The outcome is being written; this is what the rider is told then.
+    Closing(Box<Passage>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tap {
+    card: CardId,
+    draft: TapDraft,
+}
+
+/// Two things happen side by side: the card is written, and the intent is made durable.
+#[derive(Debug)]
+struct Writing {
+    tap: Tap,
+    card: DebitTransaction,
+    decision: Decided,
+    intent: Option<TapSeq>,
+    card_is_ready: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Decided {
+    before: CardRecord,
+    decision: Decision,
+}
+
+impl Decided {
+    const fn transaction(&self) -> CardTransaction {
+        CardTransaction { before: self.before, after: self.decision.after }
+    }
+}
+
+impl TapMachine {
+    /// In service, with the taps that the log says are in doubt.
+    pub fn new(
+        context: ValidatorContext,
+        in_doubt: impl IntoIterator<Item = (CardId, Doubt)>,
+    ) -> Self {
+        let mut doubts = Doubts::default();
+        for (card, doubt) in in_doubt {
+            doubts.insert(card, doubt);
+        }
+        Self { context, doubts, in_service: true, state: State::Idle, outbox: VecDeque::new() }
+    }
+
+    /// What to do next; `None` while something is awaited.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Whether a card may be presented.
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether taps are taken.
+    pub const fn in_service(&self) -> bool {
+        self.in_service
+    }
+
+    /// Taps whose commit is still unknown.
+    pub fn in_doubt(&self) -> usize {
+        self.doubts.len()
+    }
+
+    /// What is known besides the card.
+    pub const fn context(&self) -> &ValidatorContext {
+        &self.context
+    }
+
+    /// New tariffs, lists, place or clock quality.
+    ///
+    /// # Panics
+    /// In the middle of a tap, which must not see two contexts.
+    pub fn replace_context(&mut self, context: ValidatorContext) {
+        assert!(self.is_idle(), "a tap sees one context");
+        self.context = context;
+    }
+
+    /// How far the clock can be believed from here on.
+    ///
+    /// # Panics
+    /// In the middle of a tap.
+    pub fn set_clock_quality(&mut self, clock: ClockQuality) {
+        assert!(self.is_idle(), "a tap sees one context");
+        self.context.clock = clock;
+    }
+
+    /// A new life of the log began: nothing in it can decide taps of the old one.
+    pub fn forget_doubts(&mut self) {
+        self.doubts = Doubts::default();
+    }
+
+    /// Takes taps, or refuses them all with `OutOfService`.
+    pub const fn set_in_service(&mut self, in_service: bool) {
+        self.in_service = in_service;
+    }
+
+    /// A card, or something else, came into the field.
+    ///
+    /// # Panics
+    /// In the middle of a tap: one reader serves one card.
+    pub fn handle_presented(&mut self, now: Timestamp, presented: Presented) {
+        assert!(self.is_idle(), "one card at a time");
+        let draft = |card| TapDraft {
+            card,
+            tapped_at: now,
+            clock: self.context.clock,
+            role: self.context.role,
+            place: self.context.place,
+            route: self.context.route,
+            tariff: self.context.tariff,
+        };
+        let refused = match presented {
+            Presented::Several => (draft(None), Refusal::SeveralCards),
+            // Nothing about the card is looked at, so no reason above this one can be known.
+            _ if !self.in_service => return self.show_out_of_service(),
+            Presented::Foreign => (draft(None), Refusal::ForeignCard),
+            Presented::Card { card, key, rnd_a } => {
+                let tap = Tap { card, draft: draft(Some(card)) };
+                let transaction = Box::new(DebitTransaction::new(card, key, rnd_a));
+                self.state = self.find(tap, transaction);
+                return;
+            }
+        };
+        self.state = self.refuse(refused.0, None, refused.1, None);
+    }
+
+    /// The card's answer to the last `Transmit`, or why there is none.
+    pub fn handle_response(&mut self, response: Result<&[u8], ExchangeError>) {
+        self.state = match mem::replace(&mut self.state, State::Idle) {
+            State::Finding { tap, mut card } => {
+                card.handle_response(response);
+                self.find(tap, card)
+            }
+            State::Proving { tap, mut card, doubt } => {
+                card.handle_response(response);
+                self.prove(tap, card, doubt)
+            }
+            State::Writing(mut writing) => {
+                writing.card.handle_response(response);
+                self.write(writing)
+            }
+            State::Committing { tap, mut card, decision, seq } => {
+                card.handle_response(response);
+                self.commit(tap, card, decision, seq)
+            }
+            // Nobody waits for an answer; a late one changes nothing.
+            State::Idle => State::Idle,
+            State::Abandoned { tap, before, reason } => State::Abandoned { tap, before, reason },
+            State::Closing(passage) => State::Closing(passage),
+        };
+    }
+
+    /// The intent is durable under this number.
+    pub fn handle_intent_durable(&mut self, seq: TapSeq) {
+        self.state = match mem::replace(&mut self.state, State::Idle) {
+            State::Writing(mut writing) => {
+                writing.intent = Some(seq);
+                self.commit_when_both(writing)
+            }
+            State::Abandoned { tap, before, reason } => {
+                self.refuse(tap.draft, Some(seq), reason, Some(before))
+            }
+            other @ (State::Idle
+            | State::Finding { .. }
+            | State::Proving { .. }
+            | State::Committing { .. }
+            | State::Closing(_)) => other,
+        };
+    }
+
+    /// The outcome is durable: now, and not before, the rider is told.
+    pub fn handle_outcome_durable(&mut self) {
+        if let State::Closing(passage) = mem::replace(&mut self.state, State::Idle) {
+            self.outbox.push_back(Output::Show(*passage));
+            self.outbox.push_back(Output::Done);
+        }
+    }
+
+    /// The log took no write: nothing may be promised any more. A card that was committed and
+    /// whose outcome is lost becomes an in-doubt tap when the log is recovered.
+    pub fn handle_log_failed(&mut self) {
+        self.in_service = false;
+        let idle = matches!(mem::replace(&mut self.state, State::Idle), State::Idle);
+        self.outbox.clear();
+        if !idle {
+            self.show_out_of_service();
+        }
+    }
+
+    fn show_out_of_service(&mut self) {
+        let passage = Passage::refused(Refusal::OutOfService, self.money(0), None);
+        self.outbox.push_back(Output::Show(passage));
+        self.outbox.push_back(Output::Done);
+    }
+
+    fn find(&mut self, tap: Tap, mut card: Box<DebitTransaction>) -> State {
+        match card.poll() {
+            Some(CardOutput::Transmit(apdu)) => {
+                self.outbox.push_back(Output::Transmit(apdu));
+                State::Finding { tap, card }
+            }
+            Some(CardOutput::Found(before)) => self.found(tap, card, before),
+            Some(CardOutput::Settled(Settlement::Refused(failure))) => {
+                self.refuse(tap.draft, None, self.unread(tap.card, failure.refusal()), None)
+            }
+            Some(CardOutput::ReadyToCommit | CardOutput::Settled(_)) | None => {
+                self.refuse(tap.draft, None, Refusal::Unreadable, None)
+            }
+        }
+    }
+
+    /// A card that proved its key and cannot be read further may also be hotlisted, which ranks
+    /// above what is wrong with its contents.
+    fn unread(&self, card: CardId, reason: Refusal) -> Refusal {
+        if reason > Refusal::Hotlisted && self.context.hotlist.contains(card) {
+            return Refusal::Hotlisted;
+        }
+        reason
+    }
+
+    fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, before: CardRecord) -> State {
+        if let Some(doubt) = self.doubts.find(tap.card) {
+            match doubt.judged_by(&before) {
+                Proof::Happened => {
+                    card.read_proof();
+                    return self.prove(tap, card, doubt);
+                }
+                Proof::NeverHappened => {
+                    self.doubts.forget(tap.card);
+                    let event = TapEvent::Voided { of: doubt.seq, seen: before };
+                    self.outbox.push_back(Output::LogResolution { draft: tap.draft, event });
+                }
+                // The evidence in the records of this card decides at the depot.
+                Proof::Overtaken | Proof::Contradicted => self.doubts.forget(tap.card),
+            }
+        }
+        let decision = match decide(&self.context, tap.card, &before, tap.draft.tapped_at) {
+            Ok(decision) => decision,
+            Err(reason) => {
+                card.release();
+                return self.refuse(tap.draft, None, reason, Some(before));
+            }
+        };
+        if card.write(&decision.after).is_err() {
+            card.release();
+            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(before));
+        }
+        let decision = Decided { before, decision };
+        let transaction = decision.transaction();
+        // Before the card is written to, so that both go on at the same time.
+        self.outbox.push_back(Output::LogIntent { draft: tap.draft, transaction });
+        self.write(Box::new(Writing {
+            tap,
+            card: *card,
+            decision,
+            intent: None,
+            card_is_ready: false,
+        }))
+    }
+
+    fn prove(&mut self, tap: Tap, mut card: Box<DebitTransaction>, doubt: Doubt) -> State {
+        match card.poll() {
+            Some(CardOutput::Transmit(apdu)) => {
+                self.outbox.push_back(Output::Transmit(apdu));
+                State::Proving { tap, card, doubt }
+            }
+            Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })) => {
+                self.proved(tap, &doubt, ctr, proof)
+            }
+            // The card left again: the tap stays in doubt.
+            _ => {
+                let seen = Some(doubt.transaction.after);
+                self.refuse(tap.draft, None, Refusal::Unreadable, seen)
+            }
+        }
+    }
+
+    fn proved(&mut self, tap: Tap, doubt: &Doubt, ctr: Ctr, proof: CardProof) -> State {
+        let after = doubt.transaction.after;
+        self.doubts.forget(tap.card);
+        if ctr != after.ctr {
+            // Counter and record of the card contradict each other.
+            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(after));
+        }
+        let event = TapEvent::Confirmed { of: doubt.seq, transaction: doubt.transaction, proof };
+        let draft = tap.draft;
+        if draft.tapped_at.since(doubt.tapped_at) > self.context.rules.retry_window {
+            self.outbox.push_back(Output::LogResolution { draft, event });
+            self.outbox.push_back(Output::PresentAgain);
+            return State::Idle;
+        }
+        self.outbox.push_back(Output::LogOutcome { seq: None, draft, event });
+        State::Closing(Box::new(Passage::granted(
+            self.money(i64::from(after.amount)),
+            self.money(i64::from(after.balance)),
+            self.steps_of(doubt),
+            self.context.rules.low_balance,
+            true,
+        )))
+    }
+
+    /// The explanation of an earlier tap, priced again; empty when its tariff is gone.
+    fn steps_of(&self, doubt: &Doubt) -> Vec<fare::Step> {
+        let CardTransaction { before, after } = &doubt.transaction;
+        let role = match after.kind {
+            RecordKind::Board => TapRole::Board,
+            RecordKind::Entry => TapRole::Entry,
+            RecordKind::Exit => TapRole::Exit,
+            RecordKind::Issue | RecordKind::Load => return Vec::new(),
+        };
+        let tap = fare::FareTap {
+            at: after.at(),
+            role,
+            place: after.place,
+            route: self.context.route,
+            class: after.class,
+            validator: after.validator,
+            tariff: after.tariff,
+        };
+        price(&self.context.tariffs, &Journey::from_record(before), &tap)
+            .map_or_else(|_| Vec::new(), |quote| quote.steps)
+    }
+
+    fn write(&mut self, mut writing: Box<Writing>) -> State {
+        match writing.card.poll() {
+            Some(CardOutput::Transmit(apdu)) => {
+                self.outbox.push_back(Output::Transmit(apdu));
+                State::Writing(writing)
+            }
+            Some(CardOutput::ReadyToCommit) => {
+                writing.card_is_ready = true;
+                self.commit_when_both(writing)
+            }
+            Some(CardOutput::Settled(Settlement::Refused(failure))) => {
+                let Writing { tap, decision, intent, .. } = *writing;
+                let (before, reason) = (decision.before, failure.refusal());
+                match intent {
+                    Some(seq) => self.refuse(tap.draft, Some(seq), reason, Some(before)),
+                    None => State::Abandoned { tap, before, reason },
+                }
+            }
+            Some(CardOutput::Found(_) | CardOutput::Settled(_)) | None => State::Writing(writing),
+        }
+    }
+
+    fn commit_when_both(&mut self, mut writing: Box<Writing>) -> State {
+        let (Some(seq), true) = (writing.intent, writing.card_is_ready) else {
+            return State::Writing(writing);
+        };
+        writing.card.commit();
+        let Writing { tap, card, decision, .. } = *writing;
+        self.commit(tap, Box::new(card), Box::new(decision), seq)
+    }
+
+    fn commit(
+        &mut self,
+        tap: Tap,
+        mut card: Box<DebitTransaction>,
+        decision: Box<Decided>,
+        seq: TapSeq,
+    ) -> State {
+        let transaction = decision.transaction();
+        let draft = tap.draft;
+        let (event, passage) = match card.poll() {
+            Some(CardOutput::Transmit(apdu)) => {
+                self.outbox.push_back(Output::Transmit(apdu));
+                return State::Committing { tap, card, decision, seq };
+            }
+            Some(CardOutput::Settled(Settlement::Committed { proof, .. })) => {
+                let passage = Passage::granted(
+                    decision.decision.quote.charge,
+                    self.money(i64::from(transaction.after.balance)),
+                    decision.decision.quote.steps,
+                    self.context.rules.low_balance,
+                    false,
+                );
+                (TapEvent::Committed { transaction, proof }, passage)
+            }
+            Some(CardOutput::Settled(Settlement::Refused(failure))) => {
+                return self.refuse(draft, Some(seq), failure.refusal(), Some(decision.before));
+            }
+            _ => {
+                let tapped_at = draft.tapped_at;
+                self.doubts.insert(tap.card, Doubt { seq, tapped_at, transaction });
+                let passage = Passage::refused(Refusal::Unreadable, self.money(0), None);
+                (TapEvent::InDoubt { transaction }, passage)
+            }
+        };
+        self.outbox.push_back(Output::LogOutcome { seq: Some(seq), draft, event });
+        State::Closing(Box::new(passage))
+    }
+
+    fn refuse(
+        &mut self,
+        draft: TapDraft,
+        seq: Option<TapSeq>,
+        reason: Refusal,
+        seen: Option<CardRecord>,
+    ) -> State {
+        let event = TapEvent::Refused { reason, seen };
+        self.outbox.push_back(Output::LogOutcome { seq, draft, event });
+        let balance = seen.map(|record| self.money(i64::from(record.balance)));
+        State::Closing(Box::new(Passage::refused(reason, self.money(0), balance)))
+    }
+
+    fn money(&self, minor: i64) -> Money {
+        Money::new(minor, self.context.tariffs.newest().currency())
+    }
+}

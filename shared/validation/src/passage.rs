@@ -1,0 +1,170 @@
+//! What the rider is shown and the gate is told.
+
+use alloc::vec::Vec;
+
+use fare::{Step, StepKind};
+use model::{Money, Refusal};
+
+/// The answer to one presentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// Whether the rider may pass.
+    pub verdict: Verdict,
+    /// What this tap took off the card.
+    pub charge: Money,
+    /// Stored value after it, when the card was read.
+    pub balance: Option<Money>,
+    /// Why it cost that.
+    pub steps: Vec<Step>,
+    /// What else the rider should know.
+    pub notes: Vec<Note>,
+}
+
+/// Whether the rider may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes.
+    Granted,
+    /// Not yet: holding the card again will decide.
+    TryAgain(Refusal),
+    /// No.
+    Refused(Refusal),
+    /// Nobody is served here until it is repaired.
+    OutOfService,
+}
+
+/// What else the rider should know, in the order of showing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// The tap before was finished; nothing was charged a second time.
+    EarlierTapFinished,
+    /// A journey before this one had no tap-out and was charged.
+    MissingTapOut,
+    /// A transfer made this ride cheaper.
+    Transfer,
+    /// Little is left on the card.
+    LowBalance,
+}
+
+/// How it is shown (reference, operators and riders §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PassageClass {
+    /// Accepted.
+    A,
+    /// Accepted, with a note.
+    B,
+    /// Try again.
+    C,
+    /// Refused.
+    D,
+    /// Out of service.
+    E,
+}
+
+impl PassageClass {
+    /// The letter used in logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+            Self::E => "E",
+        }
+    }
+}
+
+impl Note {
+    /// One line of English.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::EarlierTapFinished => "Your tap before is finished, not charged again",
+            Self::MissingTapOut => "Your last journey had no tap-out and was charged",
+            Self::Transfer => "Transfer",
+            Self::LowBalance => "Your balance is low: top up soon",
+        }
+    }
+}
+
+impl Passage {
+    /// Granted, with the notes that the steps and the balance call for.
+    pub(crate) fn granted(
+        charge: Money,
+        balance: Money,
+        steps: Vec<Step>,
+        low_balance: i64,
+        finished: bool,
+    ) -> Self {
+        let has = |wanted: fn(&StepKind) -> bool| steps.iter().any(|step| wanted(&step.kind));
+        let missing = has(|kind| matches!(kind, StepKind::MissingTapOut { .. }));
+        let transfer = has(|kind| matches!(kind, StepKind::Transfer { .. }));
+        let notes = [
+            (finished, Note::EarlierTapFinished),
+            (missing, Note::MissingTapOut),
+            (transfer, Note::Transfer),
+            (balance.minor() < low_balance, Note::LowBalance),
+        ];
+        Self {
+            verdict: Verdict::Granted,
+            charge,
+            balance: Some(balance),
+            notes: notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect(),
+            steps,
+        }
+    }
+
+    /// Not granted: nothing was charged, as far as is known.
+    pub(crate) fn refused(reason: Refusal, zero: Money, balance: Option<Money>) -> Self {
+        let verdict = match reason {
+            Refusal::SeveralCards | Refusal::Unreadable => Verdict::TryAgain(reason),
+            Refusal::OutOfService => Verdict::OutOfService,
+            Refusal::ForeignCard
+            | Refusal::Hotlisted
+            | Refusal::CardExpired
+            | Refusal::CardDataInvalid
+            | Refusal::NotValidHere
+            | Refusal::DoubleEntry
+            | Refusal::NoEntry
+            | Refusal::InsufficientValue => Verdict::Refused(reason),
+        };
+        Self { verdict, charge: zero, balance, steps: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Whether the gate opens.
+    pub fn is_granted(&self) -> bool {
+        self.verdict == Verdict::Granted
+    }
+
+    /// Why not, if not.
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self.verdict {
+            Verdict::Granted => None,
+            Verdict::TryAgain(reason) | Verdict::Refused(reason) => Some(reason),
+            Verdict::OutOfService => Some(Refusal::OutOfService),
+        }
+    }
+
+    /// How it is shown.
+    pub fn class(&self) -> PassageClass {
+        match self.verdict {
+            Verdict::Granted if self.notes.is_empty() => PassageClass::A,
+            Verdict::Granted => PassageClass::B,
+            Verdict::TryAgain(_) => PassageClass::C,
+            Verdict::Refused(_) => PassageClass::D,
+            Verdict::OutOfService => PassageClass::E,
+        }
+    }
+
+    /// The two digits that a rider can read to staff.
+    pub fn assist_code(&self) -> Option<u8> {
+        self.refusal().map(Refusal::assist_code)
+    }
+
+    /// One sentence: what is wrong and what to do; empty when there is nothing to say.
+    pub fn advice(&self) -> &'static str {
+        match self.refusal() {
+            Some(reason) => reason.advice(),
+            None => self.notes.first().map_or("", |note| note.text()),
+        }
+    }
+}
