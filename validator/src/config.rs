@@ -13,8 +13,11 @@ use std::{
     time::Duration,
 };
 
+use fleet_sync::DepotName;
 use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::reader::{ReaderConfig, ReaderConfigError};
 
 /// Everything that a validator is told by its file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,7 +59,8 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// The depot it belongs to: one topic level.
-    pub depot: String,
+    #[serde(with = "text")]
+    pub depot: DepotName,
 }
 
 /// `[state]`
@@ -68,6 +72,10 @@ pub struct State {
     /// Memory for the store's cache, MiB.
     #[serde(default = "default_cache_mib")]
     pub cache_mib: u64,
+    /// Entries stay at least this long, also when the depot has them: a tap in doubt is decided
+    /// with them, and they are a copy for the worst day.
+    #[serde(default = "default_keep_days")]
+    pub keep_days: u64,
     /// How long opening the store may take before it is put aside as damaged.
     #[serde(default = "default_open_deadline_s")]
     pub open_deadline_s: u64,
@@ -95,33 +103,6 @@ pub struct Keys {
     pub card: PathBuf,
     /// The depot's public key: 64 hexadecimal digits in a file.
     pub depot: PathBuf,
-}
-
-/// `[reader]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReaderConfig {
-    /// `pn532` (serial), `libnfc` (when built with it) or `virtual` (cards in memory; only for
-    /// programs that embed the validator).
-    pub kind: ReaderKind,
-    /// The serial device, or libnfc's connection string.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
-    /// Serial speed, baud.
-    #[serde(default = "default_baud")]
-    pub baud: u32,
-}
-
-/// What drives the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReaderKind {
-    /// The chip PN532 on a serial line.
-    Pn532,
-    /// Any reader that the C library libnfc drives.
-    Libnfc,
-    /// Cards in memory.
-    Virtual,
 }
 
 /// `[broker]`
@@ -161,9 +142,6 @@ pub struct Rules {
     /// A card that left too early and comes back within this time finishes its tap and is not
     /// charged again.
     pub retry_window_s: u64,
-    /// A second tap of the same card at the same place within this time is a double entry; 0
-    /// allows it (one card paying for companions).
-    pub pass_back_s: u64,
     /// A balance below this, in minor units, is pointed out to the rider.
     pub low_balance: u32,
 }
@@ -179,7 +157,7 @@ pub struct Metrics {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { retry_window_s: 120, pass_back_s: 60, low_balance: 0 }
+        Self { retry_window_s: 120, low_balance: 0 }
     }
 }
 
@@ -188,21 +166,16 @@ impl Rules {
     pub const fn retry_window(self) -> Duration {
         Duration::from_secs(self.retry_window_s)
     }
-
-    /// As the validation core wants it.
-    pub const fn pass_back(self) -> Duration {
-        Duration::from_secs(self.pass_back_s)
-    }
 }
 
 const fn default_cache_mib() -> u64 {
     8
 }
+const fn default_keep_days() -> u64 {
+    7
+}
 const fn default_open_deadline_s() -> u64 {
     30
-}
-const fn default_baud() -> u32 {
-    115_200
 }
 const fn default_port() -> u16 {
     8883
@@ -233,6 +206,14 @@ pub enum ConfigError {
         /// What was probably meant.
         suggestion: String,
     },
+    /// The table `[reader]` cannot be right.
+    #[error("{path}: {source}")]
+    Reader {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to write.
+        source: ReaderConfigError,
+    },
     /// A value is of the right type and still cannot be right.
     #[error("{path}: {key} {problem}")]
     Value {
@@ -261,6 +242,10 @@ impl Config {
             suggestion: suggestion(e.message()),
         })?;
         config.check(path)?;
+        config
+            .reader
+            .check()
+            .map_err(|source| ConfigError::Reader { path: path.to_path_buf(), source })?;
         Ok(config)
     }
 
@@ -272,12 +257,6 @@ impl Config {
         if self.validator.id == ValidatorId::DEPOT {
             return wrong("validator.id", "is v000000, which is the depot's own: use another");
         }
-        if !is_topic_level(&self.validator.depot) {
-            return wrong(
-                "validator.depot",
-                "must be 1 to 32 lower-case letters, digits or hyphens: it is a topic level",
-            );
-        }
         if self.validator.place.is_empty() {
             return wrong("validator.place", "is empty: name a place of the tariff");
         }
@@ -287,11 +266,11 @@ impl Config {
         if !(1..=1024).contains(&self.state.cache_mib) {
             return wrong("state.cache_mib", "must lie between 1 and 1024");
         }
+        if !(1..=365).contains(&self.state.keep_days) {
+            return wrong("state.keep_days", "must lie between 1 and 365");
+        }
         if !(1..=600).contains(&self.state.open_deadline_s) {
             return wrong("state.open_deadline_s", "must lie between 1 and 600");
-        }
-        if self.reader.kind != ReaderKind::Virtual && self.reader.device.is_none() {
-            return wrong("reader.device", "is missing: name the reader, such as /dev/ttyUSB0");
         }
         if self.broker.host.is_empty() {
             return wrong("broker.host", "is empty: name the broker");
@@ -346,7 +325,7 @@ fn annotate(
     }
 }
 
-/// `unknown field `a`, expected one of `b`, `c`` → the nearest of b and c, if one is near.
+/// From "unknown field a, expected one of b, c" (each in backticks): the nearest, if one is near.
 fn suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     if !message.starts_with("unknown") {
@@ -374,11 +353,6 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-fn is_topic_level(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -427,7 +401,7 @@ depot = "/etc/tapline/depot.pub"
 
 [reader]
 kind = "pn532"
-device = "/dev/ttyUSB0"
+port = "/dev/ttyUSB0"
 
 [broker]
 host = "127.0.0.1"
@@ -455,18 +429,17 @@ port = 1883
             [metrics]
 
             [reader]
-            baud = 115200  # default
-            device = "/dev/ttyUSB0"
             kind = "pn532"
+            port = "/dev/ttyUSB0"
 
             [rules]
             low_balance = 0  # default
-            pass_back_s = 60  # default
             retry_window_s = 120  # default
 
             [state]
             cache_mib = 8  # default
             folder = "/var/lib/tapline"
+            keep_days = 7  # default
             open_deadline_s = 30  # default
 
             [tariff]
@@ -496,10 +469,8 @@ port = 1883
     fn a_value_that_cannot_be_right_is_named_by_its_key() {
         for (from, to, key) in [
             ("v000042", "v000000", "validator.id"),
-            ("\"north\"", "\"No.rth\"", "validator.depot"),
             ("\"central\"", "\"\"", "validator.place"),
             ("[\"/etc/tapline/tariff-1.toml\"]", "[]", "tariff.files"),
-            ("device = \"/dev/ttyUSB0\"\n", "", "reader.device"),
             ("127.0.0.1", "broker.example", "broker.tls"),
             ("port = 1883", "port = 1883\nkeep_alive_s = 1", "broker.keep_alive_s"),
             ("[reader]", "[metrics]\nlisten = \"0.0.0.0:1\"\n[reader]", "metrics.listen"),
@@ -513,5 +484,9 @@ port = 1883
     fn a_wrong_role_says_which_roles_exist() {
         let message = error(&GOOD.replace("\"entry\"", "\"enter\""));
         assert!(message.contains("use board, entry or exit"), "{message}");
+        let message = error(&GOOD.replace("\"north\"", "\"No.rth\""));
+        assert!(message.contains("is not a depot name"), "{message}");
+        let message = error(&GOOD.replace("port = \"/dev/ttyUSB0\"\n", ""));
+        assert!(message.contains("needs port"), "{message}");
     }
 }

@@ -1,11 +1,40 @@
 //! The validator: the daemon that takes taps offline and brings them to the depot.
 //!
 //! `tap_loop` drives the validation core, `log_keeper` owns the tap log and its store,
-//! `sync_loop` drives the uplink. They meet only in channels. This crate touches the world and
-//! decides nothing about money.
+//! `sync_loop` drives the uplink, `daemon` wires them. They meet only in channels. This crate
+//! touches the world and decides nothing about money.
 
 pub mod clock;
 pub mod config;
-pub mod guard;
+pub mod daemon;
+pub mod doctor;
+mod guard;
+pub mod keys;
+mod link;
+pub mod log_keeper;
+pub mod metrics;
 pub mod reader;
+mod reader_task;
+pub mod screen;
 pub mod store;
+mod sync_loop;
+mod tap_loop;
+
+pub use daemon::{Daemon, Parts, StartError};
+pub use tap_loop::Service;
+
+/// An error and everything below it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text = format!("{text}: {error}");
+        below = error.source();
+    }
+    text
+}
+
+/// Spreads retries; nothing secret hangs on it.
+fn random_u32() -> u32 {
+    getrandom::u32().unwrap_or(0)
+}

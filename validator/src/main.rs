@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The program `validator`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Speed of a PN532 after reset, and therefore of the first word spoken with it.
 pub const RESET_BAUD: u32 = 115_200;
@@ -20,7 +20,7 @@ const LIBNFC_BAUD_MAX: u32 = 460_800;
 const CONNSTRING_LEN_MAX: usize = 1_023;
 
 /// Which driver speaks with the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReaderKind {
     /// A PN532 on a serial line, by this program's own driver.
@@ -42,7 +42,7 @@ impl fmt::Display for ReaderKind {
 }
 
 /// The table `[reader]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReaderConfig {
     /// Which driver.

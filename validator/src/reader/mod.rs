@@ -9,7 +9,6 @@
 
 mod config;
 mod error;
-mod exchange;
 #[cfg(feature = "libnfc")]
 mod libnfc;
 mod medium;
@@ -18,12 +17,12 @@ mod virt;
 
 use std::future::Future;
 
+pub use card::ExchangeError;
 use model::CardId;
 
 pub use self::{
     config::{BAUDS, RESET_BAUD, ReaderConfig, ReaderConfigError, ReaderKind},
     error::ReaderError,
-    exchange::ExchangeError,
     medium::{Activation, Picc},
     pn532::{Pn532, frame},
     virt::{Cut, VirtualField, VirtualReader},

@@ -1,0 +1,164 @@
+//! The command line: what can be asked of the program, and how it answers.
+
+use std::{
+    fs,
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use validator::{
+    clock::Clock,
+    config::{Config, ConfigError},
+    daemon::{Daemon, Parts, load_hotlist, load_tariffs},
+    doctor::{Finding, examine},
+    keys::{self, DeviceKeys},
+    reader::Reader,
+    screen::LineScreen,
+    store::Durability,
+};
+
+/// sysexits: the configuration is wrong.
+const EX_CONFIG: u8 = 78;
+const DEFAULT_CONFIG: &str = "/etc/tapline/validator.toml";
+
+/// Takes fares offline from smart cards and brings every tap to the depot.
+#[derive(Debug, Parser)]
+#[command(
+    name = "validator",
+    version,
+    after_help = "Examples:\n  validator keygen --signing /etc/tapline/signing.key\n  \
+                  validator doctor\n  validator run --config validator.toml"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take taps until told to stop.
+    Run {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Check the configuration and print it, defaults included.
+    CheckConfig {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Look at store, keys, tariff, clock, reader and broker, and say what to do.
+    Doctor {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Make key files; files that exist are never overwritten.
+    Keygen {
+        /// Where to write this validator's signing key; its public key is printed for the depot.
+        #[arg(long)]
+        signing: PathBuf,
+        /// Where to write a random card key: only for trials, a fleet's comes from the depot.
+        #[arg(long)]
+        trial_card_key: Option<PathBuf>,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run { config } => run(&config),
+        Command::CheckConfig { config } => check_config(&config),
+        Command::Doctor { config } => doctor(&config),
+        Command::Keygen { signing, trial_card_key } => keygen(&signing, trial_card_key.as_deref()),
+        Command::Version => say(&format!("validator {}", env!("CARGO_PKG_VERSION"))),
+    };
+    match done {
+        Ok(code) => code,
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "error: {e:#}");
+            if e.is::<ConfigError>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = Config::load(path)?;
+    let keys = DeviceKeys::load(&config.keys)?;
+    let tariffs = load_tariffs(&config.tariff.files)?;
+    let hotlist = load_hotlist(config.tariff.hotlist.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let reader = Reader::open(&config.reader).await?;
+        tracing::info!(validator = %config.validator.id, reader = reader.describe(), "starting");
+        let daemon = Daemon::start(Parts {
+            config,
+            keys,
+            tariffs,
+            hotlist,
+            reader,
+            screen: Box::new(LineScreen(stdout())),
+            clock: Clock::system(),
+            durability: Durability::Synced,
+        })
+        .await?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        tokio::select! {
+            () = daemon.stop() => {}
+            // A second signal does not wait; recovery is a tested path.
+            _ = interrupt.recv() => {}
+        }
+        anyhow::Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    let text = fs::read_to_string(path)?;
+    say(config.annotated(&text).trim_end())
+}
+
+fn doctor(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let checks = runtime.block_on(examine(&config));
+    for check in &checks {
+        say(&check.to_string())?;
+    }
+    let bad = checks.iter().any(|check| check.finding == Finding::Bad);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn keygen(signing: &Path, card: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let public = keys::generate_signing(signing)?;
+    if let Some(card) = card {
+        keys::generate_card(card)?;
+    }
+    say(&public)
+}
+
+fn say(text: &str) -> anyhow::Result<ExitCode> {
+    writeln!(stdout(), "{text}")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,393 @@
+//! Wiring: opens everything, starts the loops, stops them in order.
+//!
+//! Order of start: log (recovered before anything else), then link and loops. Order of stop: no
+//! more taps, then the link's goodbye, then the log, whose keeper ends with its last asker.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use fare::{Tariff, TariffSet};
+use fleet_sync::Topic;
+use model::{CardId, ClockQuality};
+use tap_log::{InDoubtTap, RecoveryReport};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use validation::{Doubt, Hotlist, Rules, TapMachine, ValidatorContext};
+use wire::StateWord;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    keys::DeviceKeys,
+    link::{self, LinkSettings, TlsFiles},
+    log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
+    metrics::{self, Metrics},
+    reader::Reader,
+    reader_task,
+    screen::RiderScreen,
+    store::{Durability, OpenReport, StoreOptions},
+    sync_loop::{Identity, SyncLoop},
+    tap_loop::{Event, Service, TapLoop, Underway},
+};
+
+/// Everything a validator is made of. The program takes it from files; demo and tests build it.
+pub struct Parts {
+    /// Checked configuration.
+    pub config: Config,
+    /// Its keys.
+    pub keys: DeviceKeys,
+    /// The tariffs it prices with; the newest is in force.
+    pub tariffs: TariffSet,
+    /// Cards to refuse.
+    pub hotlist: Hotlist,
+    /// What reads the cards.
+    pub reader: Reader,
+    /// What the rider sees.
+    pub screen: Box<dyn RiderScreen>,
+    /// Its time.
+    pub clock: Clock,
+    /// Always `Synced` but in simulations.
+    pub durability: Durability,
+}
+
+/// Why a validator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tap log.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// A tariff file.
+    #[error("cannot read the tariff file {path}")]
+    TariffFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A tariff.
+    #[error("the tariff {path} cannot be used:\n{problems}")]
+    Tariff {
+        /// Which file.
+        path: PathBuf,
+        /// Line by line.
+        problems: String,
+    },
+    /// The hotlist file.
+    #[error("cannot use the hotlist {path}: {problem}")]
+    Hotlist {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The place or route is not in the tariff in force.
+    #[error("{key} {name:?} is not in tariff version {version}: it has {known}")]
+    Unknown {
+        /// The configuration key.
+        key: &'static str,
+        /// What it says.
+        name: String,
+        /// The tariff's version.
+        version: String,
+        /// Some that it has.
+        known: String,
+    },
+    /// The metrics page.
+    #[error("cannot serve metrics at {address}: choose another metrics.listen")]
+    Metrics {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A running validator.
+pub struct Daemon {
+    events: mpsc::UnboundedSender<Event>,
+    stop: watch::Sender<bool>,
+    metrics: Metrics,
+    log: watch::Receiver<LogStatus>,
+    service: watch::Receiver<Service>,
+    recovery: RecoveryReport,
+    store: OpenReport,
+    taps: JoinHandle<()>,
+    reader: JoinHandle<()>,
+    sync: JoinHandle<()>,
+    follow: JoinHandle<()>,
+}
+
+/// The tariff files of a configuration, as one set.
+pub fn load_tariffs(files: &[PathBuf]) -> Result<TariffSet, StartError> {
+    let mut set: Option<TariffSet> = None;
+    for path in files {
+        let problem = |problems: String| StartError::Tariff { path: path.clone(), problems };
+        let text = fs::read_to_string(path)
+            .map_err(|source| StartError::TariffFile { path: path.clone(), source })?;
+        let tariff = Tariff::parse(&text).map_err(|found| {
+            problem(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })?;
+        match &mut set {
+            None => set = Some(TariffSet::new(tariff)),
+            Some(set) => set.insert(tariff).map_err(|e| problem(e.to_string()))?,
+        }
+    }
+    set.ok_or_else(|| StartError::Tariff {
+        path: PathBuf::new(),
+        problems: "no tariff file is named".into(),
+    })
+}
+
+/// The hotlist file: a card a line; `#` begins a remark.
+pub fn load_hotlist(path: Option<&Path>) -> Result<Hotlist, StartError> {
+    let Some(path) = path else { return Ok(Hotlist::default()) };
+    let wrong = |problem: String| StartError::Hotlist { path: path.to_path_buf(), problem };
+    let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let cards: Result<Vec<CardId>, StartError> = text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| (i, line.split('#').next().unwrap_or_default().trim()))
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(i, line)| line.parse().map_err(|e| wrong(format!("line {}: {e}", i + 1))))
+        .collect();
+    cards.map(Hotlist::new)
+}
+
+/// What the validation core knows, from configuration and tariff.
+pub fn context(
+    config: &Config,
+    tariffs: &TariffSet,
+    hotlist: Hotlist,
+    clock: ClockQuality,
+) -> Result<ValidatorContext, StartError> {
+    let tariff = tariffs.newest();
+    let unknown = |key, name: &str, known: Vec<&str>| StartError::Unknown {
+        key,
+        name: name.to_string(),
+        version: tariff.version().to_string(),
+        known: if known.len() > 8 {
+            format!("{} and {} more", known[..8].join(", "), known.len() - 8)
+        } else {
+            known.join(", ")
+        },
+    };
+    let name = &config.validator.place;
+    let place = tariff.place_ix(name).ok_or_else(|| {
+        unknown("validator.place", name, tariff.places().iter().map(|p| &*p.id).collect())
+    })?;
+    let route = match &config.validator.route {
+        None => None,
+        Some(name) => Some(tariff.route_ix(name).ok_or_else(|| {
+            unknown("validator.route", name, tariff.routes().iter().map(|r| &*r.id).collect())
+        })?),
+    };
+    Ok(ValidatorContext {
+        id: config.validator.id,
+        role: config.validator.role,
+        place,
+        route,
+        tariff: tariff.version(),
+        tariffs: tariffs.clone(),
+        hotlist,
+        clock,
+        rules: Rules {
+            retry_window: config.rules.retry_window(),
+            low_balance: i64::from(config.rules.low_balance),
+        },
+    })
+}
+
+impl Daemon {
+    /// Starts a validator on the current runtime.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { config, keys, tariffs, hotlist, reader, screen, clock, durability } = parts;
+        let context = context(&config, &tariffs, hotlist, clock.quality())?;
+        let metrics = Metrics::new();
+        let opened = open_log(&config, clock, metrics.clone(), durability).await?;
+        let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
+        if let Some(address) = config.metrics.listen {
+            let served = metrics::serve(address, metrics.clone()).await;
+            served.map_err(|source| StartError::Metrics { address, source })?;
+        }
+        let identity = Identity {
+            validator: config.validator.id,
+            depot: config.validator.depot.clone(),
+            signing: keys.signing,
+            depot_key: keys.depot,
+            tariff: context.tariff,
+            keep: Duration::from_secs(config.state.keep_days * 86_400),
+            clock,
+        };
+        let log = keeper.status();
+        let (service_tell, service) = watch::channel(Service::In);
+        let (stop, stopped) = watch::channel(false);
+        let link = start_link(&config, &identity, &keeper, first_connection);
+        let (log_followed, service_followed) = (log.clone(), service.clone());
+        let sync = SyncLoop::new(
+            identity,
+            keeper.clone(),
+            service_followed,
+            link,
+            stopped,
+            metrics.clone(),
+        );
+        let (events, tap_events) = mpsc::unbounded_channel();
+        let (ask, asks) = mpsc::unbounded_channel();
+        let taps = TapLoop {
+            machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt)),
+            keeper,
+            keys: keys.card,
+            clock,
+            metrics: metrics.clone(),
+            screen,
+            reader: ask,
+            tell: events.clone(),
+            service: service_tell,
+            tap: Underway::default(),
+        };
+        Ok(Self {
+            follow: tokio::spawn(follow_lives(log_followed, events.clone())),
+            reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
+            taps: tokio::spawn(taps.run(tap_events)),
+            sync: tokio::spawn(sync.run()),
+            events,
+            stop,
+            metrics,
+            log,
+            service,
+            recovery,
+            store,
+        })
+    }
+
+    /// Its series.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Follows its log: head, acknowledged mark, taps in doubt.
+    pub fn log(&self) -> watch::Receiver<LogStatus> {
+        self.log.clone()
+    }
+
+    /// Follows whether it takes taps.
+    pub fn service(&self) -> watch::Receiver<Service> {
+        self.service.clone()
+    }
+
+    /// What recovery found at start.
+    pub const fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// What opening the store had to do at start.
+    pub const fn store(&self) -> &OpenReport {
+        &self.store
+    }
+
+    /// New tariffs, hotlist or place, from the next tap on.
+    pub fn replace_context(&self, context: ValidatorContext) {
+        // A daemon that is stopping needs none.
+        let _ = self.events.send(Event::Context(Box::new(context)));
+    }
+
+    /// Ends the tap under way, says goodbye to the broker, and closes the log.
+    pub async fn stop(self) {
+        let _ = self.events.send(Event::Shutdown);
+        // A task that panicked has said so itself; the others are still stopped in order.
+        let _ = self.taps.await;
+        let _ = self.reader.await;
+        let _ = self.stop.send(true);
+        let _ = self.sync.await;
+        self.follow.abort();
+    }
+
+    /// Ends at once, as a power cut would end it: nothing is said, nothing more is written.
+    pub fn kill(self) {
+        for task in [&self.taps, &self.reader, &self.sync, &self.follow] {
+            task.abort();
+        }
+    }
+}
+
+async fn open_log(
+    config: &Config,
+    clock: Clock,
+    metrics: Metrics,
+    durability: Durability,
+) -> Result<Opened, StartError> {
+    let folder = config.state.folder.clone();
+    let options = StoreOptions {
+        cache_bytes: config.state.cache_mib << 20,
+        open_deadline: Duration::from_secs(config.state.open_deadline_s),
+        durability,
+    };
+    let validator = config.validator.id;
+    let open = move || LogKeeper::open(&folder, options, validator, clock, metrics);
+    let opened = tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|e| OpenError::Thread(std::io::Error::other(e)))??;
+    let recovery = &opened.recovery;
+    tracing::info!(
+        decision = ?recovery.decision,
+        epoch = %recovery.guard.epoch,
+        became_in_doubt = recovery.became_in_doubt.len(),
+        damaged = recovery.damaged.len(),
+        stranded = recovery.stranded,
+        quarantined = ?opened.store.quarantined,
+        "tap log recovered"
+    );
+    Ok(opened)
+}
+
+fn start_link(
+    config: &Config,
+    identity: &Identity,
+    keeper: &LogKeeper,
+    first_connection: u64,
+) -> mpsc::Receiver<link::LinkEvent> {
+    let name = |topic: Topic| topic.name(&identity.depot);
+    let settings = LinkSettings {
+        client: identity.validator.to_string(),
+        host: config.broker.host.clone(),
+        port: config.broker.port,
+        keep_alive: Duration::from_secs(config.broker.keep_alive_s),
+        tls: config.broker.tls.as_ref().map(|tls| TlsFiles {
+            ca: tls.ca.clone(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        }),
+        subscriptions: vec![name(Topic::Ack(identity.validator)), name(Topic::Host)],
+        will_topic: name(Topic::State(identity.validator)),
+        first_connection,
+    };
+    let (log, signer) = (keeper.status(), identity.clone());
+    let will = move |connection| signer.state(StateWord::Lost, connection, &log.borrow());
+    link::start(settings, will, crate::random_u32)
+}
+
+fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {
+    let InDoubtTap { card, seq, tapped_at, transaction } = *tap;
+    Some((card?, Doubt { seq, tapped_at, transaction }))
+}
+
+/// Tells the tap loop when the log begins a new life.
+async fn follow_lives(mut log: watch::Receiver<LogStatus>, tell: mpsc::UnboundedSender<Event>) {
+    let mut epoch = log.borrow().live().epoch;
+    while log.changed().await.is_ok() {
+        let now = log.borrow_and_update().live().epoch;
+        if now != epoch {
+            epoch = now;
+            if tell.send(Event::NewLife).is_err() {
+                return;
+            }
+        }
+    }
+}

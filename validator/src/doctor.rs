@@ -1,0 +1,170 @@
+//! `validator doctor`: looks at everything the daemon will need and says what to do about it.
+
+use std::{fmt, path::Path, time::Duration};
+
+use model::{ClockQuality, Timestamp};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    daemon::{context, load_hotlist, load_tariffs},
+    keys::{load_card, load_depot, load_signing},
+    reader::Reader,
+    store::{Store, StoreError, StoreOptions},
+};
+
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const READER_MAX: Duration = Duration::from_secs(10);
+/// 2026-01-01: a clock before it was never set.
+const EPOCH_OF_SOFTWARE: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing to do.
+    Good,
+    /// It works, and someone should look.
+    Warning,
+    /// It will not work.
+    Bad,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at.
+    pub what: &'static str,
+    /// How it ended.
+    pub finding: Finding,
+    /// What was seen, and what to do.
+    pub detail: String,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.finding {
+            Finding::Good => "ok  ",
+            Finding::Warning => "warn",
+            Finding::Bad => "BAD ",
+        };
+        write!(f, "{mark} {:<8} {}", self.what, self.detail)
+    }
+}
+
+/// All checks, in the order of a start.
+pub async fn examine(config: &Config) -> Vec<Check> {
+    let state = config.state.folder.clone();
+    let options = StoreOptions {
+        cache_bytes: config.state.cache_mib << 20,
+        open_deadline: Duration::from_secs(config.state.open_deadline_s),
+        ..StoreOptions::default()
+    };
+    let store = tokio::task::spawn_blocking(move || check_store(&state, options)).await;
+    vec![
+        store.unwrap_or_else(|e| check("store", Finding::Bad, e.to_string())),
+        check_keys(config),
+        check_tariff(config),
+        check_clock(Clock::system()),
+        check_reader(config).await,
+        check_broker(config).await,
+    ]
+}
+
+const fn check(what: &'static str, finding: Finding, detail: String) -> Check {
+    Check { what, finding, detail }
+}
+
+fn check_store(state: &Path, options: StoreOptions) -> Check {
+    if !state.join("store").exists() {
+        let detail = format!("{} holds no store yet: the first start makes it", state.display());
+        let writable = state.parent().is_some_and(Path::exists) || state.exists();
+        return check("store", if writable { Finding::Good } else { Finding::Warning }, detail);
+    }
+    match Store::open(state, options) {
+        Ok((store, report)) => match report.quarantined {
+            None => check("store", Finding::Good, format!("{} KiB", store.size() / 1024)),
+            Some(folder) => check(
+                "store",
+                Finding::Warning,
+                format!("was damaged; kept for the depot in {}", folder.display()),
+            ),
+        },
+        Err(e @ StoreError::InUse(_)) => {
+            check("store", Finding::Warning, format!("not looked at: {e}"))
+        }
+        Err(e) => check("store", Finding::Bad, crate::chain(&e)),
+    }
+}
+
+fn check_keys(config: &Config) -> Check {
+    let keys = &config.keys;
+    let all = load_signing(&keys.signing)
+        .map(drop)
+        .and_then(|()| load_card(&keys.card).map(drop))
+        .and_then(|()| load_depot(&keys.depot).map(drop));
+    match all {
+        Ok(()) => check("keys", Finding::Good, "all readable and private".into()),
+        Err(e) => check("keys", Finding::Bad, crate::chain(&e)),
+    }
+}
+
+fn check_tariff(config: &Config) -> Check {
+    let loaded = load_tariffs(&config.tariff.files).and_then(|tariffs| {
+        let hotlist = load_hotlist(config.tariff.hotlist.as_deref())?;
+        let (version, cards) = (tariffs.newest().version(), hotlist.len());
+        context(config, &tariffs, hotlist, ClockQuality::Unknown)?;
+        Ok(format!("version {version} in force, {cards} cards to refuse"))
+    });
+    match loaded {
+        Ok(detail) => check("tariff", Finding::Good, detail),
+        Err(e) => check("tariff", Finding::Bad, crate::chain(&e)),
+    }
+}
+
+fn check_clock(clock: Clock) -> Check {
+    if clock.now() < EPOCH_OF_SOFTWARE {
+        let detail = "the date lies before this software was made: set the clock".into();
+        return check("clock", Finding::Bad, detail);
+    }
+    match clock.quality() {
+        ClockQuality::Ntp | ClockQuality::Gnss => {
+            check("clock", Finding::Good, "synchronised".into())
+        }
+        ClockQuality::Rtc => check("clock", Finding::Good, "from the hardware clock".into()),
+        ClockQuality::Unknown | ClockQuality::Saved => check(
+            "clock",
+            Finding::Warning,
+            "neither network time nor a hardware clock: taps will be marked so".into(),
+        ),
+    }
+}
+
+async fn check_reader(config: &Config) -> Check {
+    match timeout(READER_MAX, Reader::open(&config.reader)).await {
+        Ok(Ok(reader)) => {
+            let detail = reader.describe();
+            reader.close().await;
+            check("reader", Finding::Good, detail)
+        }
+        Ok(Err(e)) => check("reader", Finding::Bad, crate::chain(&e)),
+        Err(_) => check("reader", Finding::Bad, "does not answer within 10 s".into()),
+    }
+}
+
+async fn check_broker(config: &Config) -> Check {
+    let (host, port) = (&config.broker.host, config.broker.port);
+    if let Some(tls) = &config.broker.tls {
+        for path in [&tls.ca, &tls.certificate, &tls.key] {
+            if let Err(e) = std::fs::read(path) {
+                return check("broker", Finding::Bad, format!("{}: {e}", path.display()));
+            }
+        }
+    }
+    let away = "taps are kept until it is back; check network, host and port";
+    match timeout(CONNECT_MAX, TcpStream::connect((host.as_str(), port))).await {
+        Ok(Ok(_)) => check("broker", Finding::Good, format!("{host}:{port} answers")),
+        Ok(Err(e)) => check("broker", Finding::Warning, format!("{host}:{port}: {e}; {away}")),
+        Err(_) => check("broker", Finding::Warning, format!("{host}:{port} is silent; {away}")),
+    }
+}

@@ -1,0 +1,210 @@
+//! What the validator counts, and the page that shows it.
+//!
+//! No card number and no label with many values ever appears here (PRV-6). Each daemon has its own
+//! registry, so that many can live in one process.
+
+use std::{net::SocketAddr, time::Duration};
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+const REQUEST_BYTES_MAX: usize = 8 * 1024;
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// All series of one validator.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Taps, by outcome: committed, in-doubt, refused, confirmed, voided.
+    pub taps: IntCounterVec,
+    /// Refusals, by reason.
+    pub refusals: IntCounterVec,
+    /// Card detected to feedback shown.
+    pub tap_seconds: Histogram,
+    /// The validator's own part of a tap: everything but waiting for the card.
+    pub own_seconds: Histogram,
+    /// One durable write of the tap log.
+    pub log_write_seconds: Histogram,
+    /// 1 while the validator takes taps.
+    pub in_service: IntGauge,
+    /// 1 while connected to the broker.
+    pub link_up: IntGauge,
+    /// Connections made to the broker.
+    pub connections: IntCounter,
+    /// Batches sent, again or not.
+    pub batches: IntCounter,
+    /// The newest entry of the tap log.
+    pub log_head: IntGauge,
+    /// The newest entry that the depot acknowledged.
+    pub log_acked: IntGauge,
+    /// Taps whose commit is still unknown.
+    pub in_doubt: IntGauge,
+    /// Bytes of the store on disk.
+    pub store_bytes: IntGauge,
+    /// Failures of the reader itself.
+    pub reader_errors: IntCounter,
+}
+
+impl Metrics {
+    /// All series at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let metrics = Self {
+            taps: counters("tapline_taps_total", "Taps recorded", "outcome"),
+            refusals: counters("tapline_tap_refusals_total", "Taps refused", "reason"),
+            tap_seconds: seconds(
+                "tapline_tap_duration_seconds",
+                "Card detected to feedback shown",
+                &[0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.0],
+            ),
+            own_seconds: seconds(
+                "tapline_tap_own_duration_seconds",
+                "The validator's own part of a tap, without the card",
+                &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
+            ),
+            log_write_seconds: seconds(
+                "tapline_log_write_duration_seconds",
+                "One durable write of the tap log",
+                &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
+            ),
+            in_service: gauge("tapline_in_service", "1 while taps are taken"),
+            link_up: gauge("tapline_link_up", "1 while connected to the broker"),
+            connections: counter("tapline_link_connections_total", "Connections to the broker"),
+            batches: counter("tapline_batches_sent_total", "Batches sent, again or not"),
+            log_head: gauge("tapline_log_head", "Newest entry of the tap log"),
+            log_acked: gauge("tapline_log_acked", "Newest entry acknowledged by the depot"),
+            in_doubt: gauge("tapline_taps_in_doubt", "Taps whose commit is still unknown"),
+            store_bytes: gauge("tapline_store_bytes", "Bytes of the store on disk"),
+            reader_errors: counter("tapline_reader_errors_total", "Failures of the reader"),
+            registry,
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
+            Box::new(self.taps.clone()),
+            Box::new(self.refusals.clone()),
+            Box::new(self.tap_seconds.clone()),
+            Box::new(self.own_seconds.clone()),
+            Box::new(self.log_write_seconds.clone()),
+            Box::new(self.in_service.clone()),
+            Box::new(self.link_up.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.batches.clone()),
+            Box::new(self.log_head.clone()),
+            Box::new(self.log_acked.clone()),
+            Box::new(self.in_doubt.clone()),
+            Box::new(self.store_bytes.clone()),
+            Box::new(self.reader_errors.clone()),
+        ];
+        for collector in all {
+            self.registry.register(collector).expect("each name is used once");
+        }
+    }
+
+    /// The page.
+    pub fn text(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("counters and gauges always encode")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const VALID: &str = "the name and help are constants that prometheus accepts";
+
+fn counters(name: &str, help: &str, label: &str) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), &[label]).expect(VALID)
+}
+
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::new(name, help).expect(VALID)
+}
+
+fn gauge(name: &str, help: &str) -> IntGauge {
+    IntGauge::new(name, help).expect(VALID)
+}
+
+fn seconds(name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(VALID)
+}
+
+/// Serves `/metrics` until dropped. Returns the address, which matters when the port was 0.
+pub async fn serve(listen: SocketAddr, metrics: Metrics) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        loop {
+            if let Ok((stream, _)) = listener.accept().await {
+                let metrics = metrics.clone();
+                tokio::spawn(timeout(REQUEST_TIME_MAX, answer(stream, metrics)));
+            }
+        }
+    });
+    Ok(address)
+}
+
+async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|w| w == b"\r\n\r\n") {
+        if request.len() > REQUEST_BYTES_MAX || stream.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let (status, body) = if request.starts_with(b"GET /metrics ") {
+        ("200 OK", metrics.text())
+    } else if request.starts_with(b"GET /health ") && metrics.in_service.get() == 1 {
+        ("200 OK", "in service\n".to_string())
+    } else if request.starts_with(b"GET /health ") {
+        ("503 Service Unavailable", "out of service\n".to_string())
+    } else {
+        ("404 Not Found", "this validator serves /metrics and /health\n".to_string())
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn the_page_shows_what_was_counted_and_health_follows_service() {
+        let metrics = Metrics::new();
+        metrics.taps.with_label_values(&["committed"]).inc();
+        let address = serve("127.0.0.1:0".parse().unwrap(), metrics.clone()).await.unwrap();
+        let page = get(address, "/metrics").await;
+        assert!(page.contains("tapline_taps_total{outcome=\"committed\"} 1"), "{page}");
+        assert!(get(address, "/health").await.starts_with("HTTP/1.1 503"));
+        metrics.in_service.set(1);
+        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
+    }
+}

@@ -1,0 +1,305 @@
+//! The sync loop: drives the uplink between the tap log and the link.
+//!
+//! It reads the log through its keeper, signs, publishes, and tells the log what the depot has
+//! committed. Its clock is the uptime, which never steps; the states it publishes carry wall time.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use fleet_sync::{
+    DepotName, HostPresence, Lane, Link, Output, ProtocolError, Topic, Uplink, UplinkConfig,
+    sign_batch, sign_state, verify_ack, verify_host,
+};
+use model::{Epoch, TapSeq, TariffVersion, Timestamp, ValidatorId};
+use tap_log::LifeSpan;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+use wire::{StateWord, ValidatorState};
+
+use crate::{
+    clock::Clock,
+    link::{LinkEvent, Publisher},
+    log_keeper::{KeeperError, LogKeeper, LogStatus, Request},
+    metrics::Metrics,
+    tap_loop::Service,
+};
+
+/// A changed state is published at most this often, but for births and changes of service.
+const STATE_EVERY: Duration = Duration::from_secs(15);
+/// How often old entries are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(300);
+/// How long the last words may take to leave.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Retries are spread over this, so that a fleet does not retry in step.
+const JITTER_MAX_MS: u32 = 1_000;
+
+/// What stays the same while the daemon runs.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) validator: ValidatorId,
+    pub(crate) depot: DepotName,
+    pub(crate) signing: SigningKey,
+    pub(crate) depot_key: VerifyingKey,
+    pub(crate) tariff: TariffVersion,
+    pub(crate) keep: Duration,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct SyncLoop {
+    identity: Identity,
+    uplink: Uplink,
+    host: HostPresence,
+    keeper: LogKeeper,
+    log: watch::Receiver<LogStatus>,
+    service: watch::Receiver<Service>,
+    link: mpsc::Receiver<LinkEvent>,
+    stop: watch::Receiver<bool>,
+    metrics: Metrics,
+    connection: Option<(u64, Publisher)>,
+    lives: BTreeSet<Epoch>,
+}
+
+enum Event {
+    Link(LinkEvent),
+    Log,
+    Service,
+    Deadline,
+    State,
+    Prune,
+    Stop,
+}
+
+impl Identity {
+    /// The signed state; `log` is what it says of the log.
+    pub(crate) fn state(&self, word: StateWord, connection: u64, log: &LogStatus) -> Vec<u8> {
+        let live = log.live();
+        let state = ValidatorState {
+            validator: self.validator,
+            word,
+            connection,
+            epoch: live.epoch,
+            software: env!("CARGO_PKG_VERSION").into(),
+            tariff: Some(self.tariff),
+            head: live.head,
+            acked: live.acked,
+            in_doubt: u32::try_from(log.in_doubt).unwrap_or(u32::MAX),
+            clock: self.clock.quality(),
+            at: self.clock.now(),
+            undrained_before: log.undrained_before(),
+        };
+        sign_state(&state, &self.signing).expect("the version of this software is short")
+    }
+}
+
+impl SyncLoop {
+    pub(crate) fn new(
+        identity: Identity,
+        keeper: LogKeeper,
+        service: watch::Receiver<Service>,
+        link: mpsc::Receiver<LinkEvent>,
+        stop: watch::Receiver<bool>,
+        metrics: Metrics,
+    ) -> Self {
+        let log = keeper.status();
+        let lane = |life: &LifeSpan| {
+            let LifeSpan { epoch, pruned_through, acked, acked_at, head } = *life;
+            Lane { epoch, pruned_through, acked, acked_at, head }
+        };
+        let lanes: Vec<Lane> = log.borrow().lives.iter().map(lane).collect();
+        Self {
+            lives: lanes.iter().map(|lane| lane.epoch).collect(),
+            uplink: Uplink::resume(UplinkConfig::default(), lanes),
+            host: HostPresence::default(),
+            connection: None,
+            identity,
+            keeper,
+            log,
+            service,
+            link,
+            stop,
+            metrics,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut reports = interval(STATE_EVERY);
+        let mut prunes = interval(PRUNE_EVERY);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        prunes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut published = None;
+        loop {
+            self.send().await;
+            let deadline = self.uplink.wake_at().map(|at| at.since(self.now()));
+            let event = tokio::select! {
+                Some(event) = self.link.recv() => Event::Link(event),
+                Ok(()) = self.log.changed() => Event::Log,
+                Ok(()) = self.service.changed() => Event::Service,
+                () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => Event::Deadline,
+                _ = reports.tick() => Event::State,
+                _ = prunes.tick() => Event::Prune,
+                _ = self.stop.changed() => Event::Stop,
+            };
+            match event {
+                Event::Link(event) => self.handle_link(event),
+                Event::Log => self.handle_log(),
+                Event::Service => self.publish_state(self.word()),
+                Event::Deadline => {
+                    let jitter = u64::from(crate::random_u32() % JITTER_MAX_MS);
+                    self.uplink.handle_timeout(self.now(), Duration::from_millis(jitter));
+                }
+                Event::State => {
+                    let status = self.log.borrow().clone();
+                    if published.as_ref() != Some(&status) {
+                        self.publish_state(self.word());
+                        published = Some(status);
+                    }
+                }
+                Event::Prune => {
+                    let keep_ms = u64::try_from(self.identity.keep.as_millis()).unwrap_or(u64::MAX);
+                    let keep_since = Timestamp(self.identity.clock.now().0.saturating_sub(keep_ms));
+                    self.keeper.ask(Request::Prune { keep_since });
+                }
+                Event::Stop => return self.say_goodbye().await,
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.identity.clock.uptime()
+    }
+
+    fn word(&self) -> StateWord {
+        match *self.service.borrow() {
+            Service::In => StateWord::Ready,
+            Service::Out(_) => StateWord::OutOfService,
+        }
+    }
+
+    async fn send(&mut self) {
+        while let Some(output) = self.uplink.poll() {
+            match output {
+                Output::SendBatch { epoch, from, limit } => {
+                    self.send_batch(epoch, from, limit).await;
+                }
+                Output::Acked { epoch, through, depot_time } => {
+                    self.keeper.ask(Request::Acked { epoch, through, depot_time });
+                }
+            }
+        }
+    }
+
+    async fn send_batch(&mut self, epoch: Epoch, from: TapSeq, limit: u16) {
+        let batch = match self.keeper.batch(epoch, from, limit).await {
+            Ok(batch) => batch,
+            Err(e @ (KeeperError::Refused(_) | KeeperError::Broken(_))) => {
+                let error = crate::chain(&e);
+                tracing::error!(%epoch, %from, %error, "entries cannot be read back");
+                return self.uplink.handle_unreadable(epoch);
+            }
+        };
+        if let Some((_, publisher)) = &self.connection {
+            let topic = Topic::Taps(self.identity.validator).name(&self.identity.depot);
+            // Not taken is as good as lost on the way: it is sent again after the ack timeout.
+            publisher.publish(&topic, sign_batch(&batch, &self.identity.signing), false);
+            self.metrics.batches.inc();
+        }
+        self.uplink.handle_sent(self.now(), epoch, batch.last());
+    }
+
+    fn handle_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { connection, publisher } => {
+                tracing::info!(connection, "connected to the broker");
+                self.metrics.link_up.set(1);
+                self.metrics.connections.inc();
+                self.connection = Some((connection, publisher));
+                self.uplink.handle_link(self.now(), Link::Up { session_present: false });
+                self.publish_state(self.word());
+            }
+            LinkEvent::Down { reason } => {
+                tracing::warn!(%reason, "not connected to the broker");
+                self.metrics.link_up.set(0);
+                self.connection = None;
+                self.uplink.handle_link(self.now(), Link::Down);
+            }
+            LinkEvent::Refused { reason } => {
+                tracing::error!(%reason, "the broker refuses our messages: check its access rules");
+            }
+            LinkEvent::Message { topic, payload } => self.handle_message(&topic, &payload),
+        }
+    }
+
+    /// Whatever a peer sends is checked before it is believed.
+    fn handle_message(&mut self, topic: &str, payload: &[u8]) {
+        let validator = self.identity.validator;
+        match Topic::parse(&self.identity.depot, topic) {
+            Ok(Topic::Ack(of)) if of == validator => {
+                match verify_ack(payload, validator, &self.identity.depot_key) {
+                    Ok(ack) => self.handle_ack(&ack),
+                    Err(e) => tracing::warn!(error = %crate::chain(&e), "ack not believed"),
+                }
+            }
+            Ok(Topic::Host) => match verify_host(payload, &self.identity.depot_key) {
+                Ok(state) => {
+                    self.host.handle_host(state);
+                    self.uplink.handle_host(self.host.is_online());
+                }
+                Err(e) => tracing::warn!(error = %crate::chain(&e), "presence not believed"),
+            },
+            Ok(Topic::Taps(_) | Topic::State(_) | Topic::Ack(_)) | Err(_) => {
+                tracing::warn!(topic, "message on a topic that is not ours");
+            }
+        }
+    }
+
+    fn handle_ack(&mut self, ack: &wire::Ack) {
+        match self.uplink.handle_ack(self.now(), ack) {
+            Ok(()) => {}
+            Err(ProtocolError::AckAheadOfHead { epoch, acked, .. }) => {
+                // The log decides: it begins a new life, and its status tells us.
+                let depot_time = ack.depot_time;
+                self.keeper.ask(Request::Acked { epoch, through: acked, depot_time });
+            }
+            Err(e @ ProtocolError::AlreadyPruned { .. }) => {
+                tracing::error!(error = %e, "the depot lost entries that are gone here too");
+            }
+        }
+    }
+
+    fn handle_log(&mut self) {
+        let status = self.log.borrow_and_update().clone();
+        for life in &status.lives {
+            if self.lives.insert(life.epoch) {
+                self.uplink.handle_new_life(life.epoch);
+            }
+            self.uplink.handle_appended(life.epoch, life.head);
+            self.uplink.handle_pruned(life.epoch, life.pruned_through);
+        }
+    }
+
+    fn publish_state(&self, word: StateWord) {
+        if let Some((connection, publisher)) = &self.connection {
+            let topic = Topic::State(self.identity.validator).name(&self.identity.depot);
+            let state = self.identity.state(word, *connection, &self.log.borrow());
+            publisher.publish(&topic, state, true);
+        }
+    }
+
+    async fn say_goodbye(mut self) {
+        self.publish_state(StateWord::Asleep);
+        if let Some((_, publisher)) = self.connection.take() {
+            publisher.disconnect();
+            let down = async {
+                while let Some(event) = self.link.recv().await {
+                    if matches!(event, LinkEvent::Down { .. }) {
+                        return;
+                    }
+                }
+            };
+            // Whatever does not leave in time is sent after the next start.
+            let _ = tokio::time::timeout(GOODBYE_MAX, down).await;
+        }
+    }
+}

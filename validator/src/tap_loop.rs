@@ -1,0 +1,256 @@
+//! The tap loop: one closed set of events, one loop, no business rules.
+//!
+//! What is to be durable is asked of the log keeper first; the reader goes on meanwhile; the rider
+//! is told last. The rules are `validation`'s.
+
+use std::time::Duration;
+
+use card::{CardKeys, ExchangeError, KeySet};
+use model::{CardId, Refusal, TapEvent, TapSeq};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, UnboundedSender},
+    watch,
+};
+use validation::{Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
+
+use crate::{
+    clock::Clock,
+    log_keeper::{KeeperError, LogKeeper, Reply, Request},
+    metrics::Metrics,
+    reader::{Presence, ReaderError},
+    reader_task::Ask,
+    screen::{RiderScreen, TapTiming},
+};
+
+/// A card that cannot be read is tried again while it lies there, this many times.
+const TRIES_MAX: u8 = 3;
+
+/// Everything that can happen.
+pub(crate) enum Event {
+    /// Something is in the field, or the reader failed.
+    Found(Result<Presence, ReaderError>),
+    /// The card answered, or did not.
+    Answered {
+        /// The answer, or why there is none.
+        answer: Result<Vec<u8>, ExchangeError>,
+        /// How long the card and the reader took.
+        took: Duration,
+    },
+    /// The intent has its number, or cannot be written.
+    Intent(Result<TapSeq, KeeperError>),
+    /// The outcome is durable, or cannot be written.
+    Outcome(Result<TapSeq, KeeperError>),
+    /// The decision of an earlier tap is durable, or cannot be written.
+    Resolution(Result<TapSeq, KeeperError>),
+    /// New tariffs, lists or place.
+    Context(Box<ValidatorContext>),
+    /// The log began a new life.
+    NewLife,
+    /// Stop after the tap under way.
+    Shutdown,
+}
+
+/// Whether taps are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// Yes.
+    In,
+    /// No, and why.
+    Out(String),
+}
+
+pub(crate) struct TapLoop {
+    pub(crate) machine: TapMachine,
+    pub(crate) keeper: LogKeeper,
+    pub(crate) keys: KeySet,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) screen: Box<dyn RiderScreen>,
+    pub(crate) reader: UnboundedSender<Ask>,
+    pub(crate) tell: UnboundedSender<Event>,
+    pub(crate) service: watch::Sender<Service>,
+    pub(crate) tap: Underway,
+}
+
+/// The tap under way, as far as the shell must know it.
+#[derive(Debug, Default)]
+pub(crate) struct Underway {
+    card: Option<CardId>,
+    began: Duration,
+    waited: Duration,
+    tries: u8,
+    /// Applied between taps.
+    context: Option<Box<ValidatorContext>>,
+}
+
+impl TapLoop {
+    pub(crate) async fn run(mut self, mut events: UnboundedReceiver<Event>) {
+        self.metrics.in_service.set(1);
+        self.screen.in_service();
+        self.ask(Ask::Card);
+        let mut stopping = false;
+        while !(stopping && self.machine.is_idle()) {
+            let Some(event) = events.recv().await else { break };
+            stopping |= matches!(event, Event::Shutdown);
+            self.handle(event);
+            self.drain();
+        }
+        self.metrics.in_service.set(0);
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Found(Ok(presence)) => self.found(presence),
+            Event::Found(Err(e)) => {
+                self.metrics.reader_errors.inc();
+                tracing::warn!(error = %e, "reader");
+                self.ask(Ask::Card);
+            }
+            Event::Answered { answer, took } => {
+                self.tap.waited += took;
+                self.machine.handle_response(answer.as_deref().map_err(Clone::clone));
+            }
+            Event::Intent(Ok(seq)) => self.machine.handle_intent_durable(seq),
+            Event::Outcome(Ok(_)) => self.machine.handle_outcome_durable(),
+            Event::Resolution(Ok(_)) | Event::Shutdown => {}
+            Event::Resolution(Err(KeeperError::Refused(e))) => {
+                tracing::warn!(error = %e, "an earlier tap is left to the depot");
+            }
+            Event::Intent(Err(e))
+            | Event::Outcome(Err(e))
+            | Event::Resolution(Err(e @ KeeperError::Broken(_))) => self.leave_service(&e),
+            Event::Context(context) => self.tap.context = Some(context),
+            Event::NewLife => self.machine.forget_doubts(),
+        }
+    }
+
+    fn found(&mut self, presence: Presence) {
+        if let Some(context) = self.tap.context.take() {
+            self.machine.replace_context(*context);
+        }
+        self.machine.set_clock_quality(self.clock.quality());
+        self.tap.began = self.clock.elapsed();
+        self.tap.waited = Duration::ZERO;
+        self.tap.card = None;
+        match presence {
+            Presence::Card(card) => self.present(card),
+            Presence::Foreign => {
+                self.machine.handle_presented(self.clock.now(), Presented::Foreign);
+            }
+            Presence::Several => {
+                self.machine.handle_presented(self.clock.now(), Presented::Several);
+            }
+        }
+    }
+
+    fn present(&mut self, card: CardId) {
+        self.tap.card = Some(card);
+        let mut rnd_a = [0; 16];
+        let presented = match (getrandom::fill(&mut rnd_a), self.keys.debit_key(&card)) {
+            (Ok(()), Ok(key)) => Presented::Card { card, key, rnd_a },
+            (random, key) => {
+                tracing::error!(random = ?random.err(), key = ?key.err(), "no card can be opened");
+                self.machine.set_in_service(false);
+                Presented::Foreign
+            }
+        };
+        self.machine.handle_presented(self.clock.now(), presented);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Transmit(apdu) => self.ask(Ask::Exchange(apdu)),
+                Output::LogIntent { draft, transaction } => {
+                    let reply = self.reply(Event::Intent);
+                    self.keeper.ask(Request::Intent { draft, transaction, reply });
+                }
+                Output::LogOutcome { seq, draft, event } => {
+                    self.count(&event);
+                    let duration_ms = self.duration_ms();
+                    let reply = self.reply(Event::Outcome);
+                    self.keeper.ask(match seq {
+                        Some(seq) => Request::Outcome { seq, duration_ms, event, reply },
+                        None => Request::Record { draft, duration_ms, event, reply },
+                    });
+                }
+                Output::LogResolution { draft, event } => {
+                    self.count(&event);
+                    let duration_ms = self.duration_ms();
+                    let reply = self.reply(Event::Resolution);
+                    self.keeper.ask(Request::Record { draft, duration_ms, event, reply });
+                }
+                Output::Show(passage) => self.show(&passage),
+                Output::PresentAgain => {
+                    if let Some(card) = self.tap.card {
+                        self.present(card);
+                    }
+                }
+                Output::Done => self.next_card(),
+            }
+        }
+    }
+
+    fn show(&mut self, passage: &Passage) {
+        let timing = self.timing();
+        self.screen.show(passage);
+        self.screen.timing(timing);
+        self.metrics.tap_seconds.observe(timing.total.as_secs_f64());
+        self.metrics.own_seconds.observe(timing.own.as_secs_f64());
+        let unread = passage.verdict == Verdict::TryAgain(Refusal::Unreadable);
+        self.tap.tries = if unread { self.tap.tries + 1 } else { 0 };
+    }
+
+    /// A card that could not be read may still lie there: then it is tried again at once.
+    fn next_card(&mut self) {
+        if (1..TRIES_MAX).contains(&self.tap.tries) {
+            self.ask(Ask::Again);
+        } else {
+            self.tap.tries = 0;
+            self.ask(Ask::Gone);
+        }
+    }
+
+    fn leave_service(&mut self, error: &KeeperError) {
+        let reason = crate::chain(error);
+        tracing::error!(%reason, "out of service");
+        self.metrics.in_service.set(0);
+        self.screen.out_of_service(&reason);
+        self.service.send_replace(Service::Out(reason));
+        self.machine.handle_log_failed();
+    }
+
+    fn count(&self, event: &TapEvent) {
+        let outcome = match event {
+            TapEvent::Committed { .. } => "committed",
+            TapEvent::InDoubt { .. } => "in-doubt",
+            TapEvent::Refused { reason, .. } => {
+                self.metrics.refusals.with_label_values(&[reason.word()]).inc();
+                "refused"
+            }
+            TapEvent::Confirmed { .. } => "confirmed",
+            TapEvent::Voided { .. } => "voided",
+        };
+        self.metrics.taps.with_label_values(&[outcome]).inc();
+    }
+
+    fn timing(&self) -> TapTiming {
+        let total = self.clock.elapsed().saturating_sub(self.tap.began);
+        TapTiming { total, own: total.saturating_sub(self.tap.waited) }
+    }
+
+    fn duration_ms(&self) -> u16 {
+        u16::try_from(self.timing().total.as_millis()).unwrap_or(u16::MAX)
+    }
+
+    fn reply(&self, event: fn(Result<TapSeq, KeeperError>) -> Event) -> Reply<TapSeq> {
+        let tell = self.tell.clone();
+        // A loop that has ended needs no answer.
+        Reply::new(move |result| drop(tell.send(event(result))))
+    }
+
+    fn ask(&self, ask: Ask) {
+        // The reader's task ends only after this loop.
+        let _ = self.reader.send(ask);
+    }
+}
