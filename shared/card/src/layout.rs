@@ -54,7 +54,8 @@ const fn rights(read: u8, write: u8, both: u8, change: u8) -> [u8; 2] {
 
 /// Profile: read by the debit key, written by the issuer.
 pub const RIGHTS_PROFILE: [u8; 2] = rights(KEY_DEBIT, KEY_ISSUER, KEY_ISSUER, KEY_ISSUER);
-/// Value: debited by the debit key, credited by the load key, limited credit by nobody.
+/// Value: debited by the debit key, credited by the load key only, limited credit by nobody:
+/// a validator cannot make money (ADR-0001).
 pub const RIGHTS_VALUE: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, KEY_LOAD, KEY_ISSUER);
 /// Log: read and appended by the debit key and by the load key.
 pub const RIGHTS_LOG: [u8; 2] = rights(KEY_DEBIT, KEY_DEBIT, KEY_LOAD, KEY_ISSUER);
