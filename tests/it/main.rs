@@ -1,4 +1,5 @@
 //! The one integration binary: real sled, SQLite, serial ports, broker, processes and browser.
 
 mod broker;
+mod fares;
 mod tidy;
