@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests share: the chip emulator.
+
+pub mod pn532;

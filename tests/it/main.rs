@@ -2,4 +2,5 @@
 
 mod broker;
 mod fares;
+mod readers;
 mod tidy;

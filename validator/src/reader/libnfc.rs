@@ -43,6 +43,7 @@ enum Request {
 
 /// The async end. Dropping it ends the thread, which closes the reader.
 pub struct Libnfc {
+    thread: thread::JoinHandle<()>,
     requests: mpsc::Sender<Request>,
     connstring: String,
     name: String,
@@ -63,7 +64,7 @@ impl Libnfc {
             selected: false,
             field_on: false,
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("libnfc".into())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| ReaderError::Lost { place: connstring.clone(), source })?;
@@ -73,6 +74,7 @@ impl Libnfc {
             looks
         };
         let mut reader = Self {
+            thread,
             requests,
             connstring,
             name: String::new(),
@@ -83,6 +85,13 @@ impl Libnfc {
         };
         reader.name = reader.ask(Request::Open).await.unwrap_or_else(|| Err(reader.ended()))?;
         Ok(reader)
+    }
+
+    /// Returns once the reader is closed and free for others.
+    pub async fn close(self) {
+        drop(self.requests);
+        // A thread that panicked has closed it too.
+        let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
     }
 
     /// What it is, for people.

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use card::VirtualCard;
 use model::CardId;
 
 use super::Presence;
@@ -57,6 +58,20 @@ pub trait Picc: Send {
     fn transceive(&mut self, apdu: &[u8]) -> Option<Vec<u8>>;
     /// The field is gone: sessions and uncommitted transactions end.
     fn field_off(&mut self);
+}
+
+impl Picc for VirtualCard {
+    fn activation(&self) -> Activation {
+        Activation { ats: self.ats().to_vec(), ..Activation::desfire(self.uid()) }
+    }
+
+    fn transceive(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        Some(self.handle_apdu(apdu))
+    }
+
+    fn field_off(&mut self) {
+        self.power_off();
+    }
 }
 
 /// A medium that the test keeps a hand on while it lies on the reader.

@@ -114,7 +114,7 @@ impl Reader {
         match self {
             Self::Pn532(reader) => reader.close().await,
             #[cfg(feature = "libnfc")]
-            Self::Libnfc(reader) => drop(reader),
+            Self::Libnfc(reader) => reader.close().await,
             Self::Virtual(_) => {}
         }
     }

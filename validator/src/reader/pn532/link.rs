@@ -18,6 +18,9 @@ use super::frame::{ACK, Direction, Frame, NACK, Parser, encode};
 /// A frame's bytes follow each other; a longer pause in mid-frame means that bytes were lost.
 /// Above the 16 ms that USB adapters collect bytes for.
 const QUIET: Duration = Duration::from_millis(40);
+/// A garbled answer is asked for again once the chip surely has nothing more to say: asked in the
+/// middle of a command, it would repeat an older answer. Above a card's 77 ms for a block.
+const GARBLED_QUIET: Duration = Duration::from_millis(150);
 /// How often a garbled answer is asked for again.
 const REPEATS_MAX: u32 = 3;
 /// Wakes the chip from low power and is ignored when it is awake.
@@ -139,7 +142,7 @@ impl Link {
             while let Some(frame) = self.parser.next_frame() {
                 let ours = acked || !stale_possible;
                 match frame {
-                    Frame::Ack => acked = true,
+                    Frame::Ack => (acked, garbled) = (true, false),
                     Frame::Corrupt => garbled = true,
                     Frame::Error if ours => return Err(LinkError::Refused),
                     Frame::Data(Direction::FromChip, mut answer) if ours && answer[0] == code => {
@@ -149,7 +152,11 @@ impl Link {
                     Frame::Error | Frame::Data(..) | Frame::Nack => {}
                 }
             }
-            let wait = if garbled || self.parser.is_mid_frame() { QUIET } else { limit };
+            let wait = match (self.parser.is_mid_frame(), garbled) {
+                (true, _) => QUIET,
+                (false, true) => GARBLED_QUIET,
+                (false, false) => limit,
+            };
             match timeout(wait, self.fill()).await {
                 Ok(filled) => filled?,
                 Err(_) if self.parser.is_mid_frame() => {

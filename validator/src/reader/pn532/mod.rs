@@ -46,6 +46,8 @@ pub struct Pn532 {
     found: Option<Presence>,
     /// The card that can be spoken with.
     target: Option<u8>,
+    /// Media may have been activated since the field was last off, and answer no more calls.
+    stirred: bool,
 }
 
 enum State {
@@ -76,6 +78,7 @@ impl Pn532 {
             gone_looks: period(GONE_PERIOD),
             found: None,
             target: None,
+            stirred: false,
         })
     }
 
@@ -133,10 +136,12 @@ impl Pn532 {
 
     /// One look at the field, after what was activated before has been let go of.
     async fn look(&mut self) -> Result<Option<Presence>, ReaderError> {
-        let active = self.target.take().is_some();
+        self.target = None;
+        self.chip().await?;
+        let restart = std::mem::replace(&mut self.stirred, true);
         let chip = self.chip().await?;
         let listed = async {
-            if active {
+            if restart {
                 chip.field(false).await?;
             }
             chip.list().await
@@ -144,7 +149,7 @@ impl Pn532 {
         let targets: Vec<Target> = listed.await.map_err(|error| self.failed(error))?;
         let seen: Vec<Activation> = targets.iter().map(|t| t.activation.clone()).collect();
         let found = presence(&seen);
-        // Two targets are activated as well, and must not be found silent at the next look.
+        self.stirred = found.is_some();
         self.target = targets.first().map(|target| target.number);
         Ok(found)
     }
@@ -207,10 +212,15 @@ impl CardTransport for Pn532 {
 
     async fn release(&mut self) {
         self.target = None;
-        if let State::Ready(chip) = &mut self.state
-            && let Err(LinkError::Io(error)) = chip.release().await
-        {
-            self.state = State::Failed(link_error(&self.port, LinkError::Io(error)));
+        if let State::Ready(chip) = &mut self.state {
+            match chip.release().await {
+                Ok(()) => self.stirred = false,
+                Err(LinkError::Io(error)) => {
+                    self.state = State::Failed(link_error(&self.port, LinkError::Io(error)));
+                }
+                // The next look begins with the field off, or finds the chip dead.
+                Err(LinkError::Silent | LinkError::Refused) => self.stirred = true,
+            }
         }
     }
 }

@@ -1,0 +1,193 @@
+//! What the transports are tried on: a reader of each kind, a hand that puts cards on it, and one
+//! debit driven through it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench that cannot be set up is a failed test"
+)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use card::{CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VirtualCard};
+use model::{CardId, CardRecord, Ctr, PlaceIx, RecordKind, ValidatorId};
+use tapline_tests::pn532::{Emulator, Fault};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use validator::reader::{
+    Activation, CardTransport, Cut, ExchangeError, Picc, Presence, Reader, ReaderConfig,
+    ReaderError, ReaderKind, VirtualField,
+};
+
+pub(super) const UID: CardId = CardId([4, 0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6]);
+const ROOT: Key = Key([7; 16]);
+/// Longer than anything here takes, so that a hang is a failure and not a stuck run.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for several looks at the field.
+pub(super) const A_WHILE: Duration = Duration::from_millis(250);
+/// Exchanges of a debit, the commit being the last.
+pub(super) const EXCHANGES: u32 = 7;
+
+pub(super) type SharedCard = Arc<Mutex<VirtualCard>>;
+
+fn keys() -> KeySet {
+    KeySet::from_root(&ROOT)
+}
+
+pub(super) fn issued(uid: CardId) -> SharedCard {
+    let opening = Opening { balance: 2_000, ..Opening::default() };
+    let (card, _) = VirtualCard::issue(uid, [9; 16], &keys(), &opening).unwrap();
+    Arc::new(Mutex::new(card))
+}
+
+/// A card without ISO 14443-4.
+pub(super) struct Classic;
+
+impl Picc for Classic {
+    fn activation(&self) -> Activation {
+        Activation { atqa: [0, 4], sak: 8, uid: vec![1, 2, 3, 4], ats: vec![] }
+    }
+
+    fn transceive(&mut self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn field_off(&mut self) {}
+}
+
+/// What a transport is tried on.
+pub(super) enum Hand {
+    Chip(Emulator, TempDir),
+    Memory(VirtualField),
+}
+
+pub(super) struct Bench {
+    pub(super) name: &'static str,
+    /// Dropped before the line it speaks over.
+    pub(super) reader: Reader,
+    pub(super) hand: Hand,
+}
+
+impl Bench {
+    async fn chip(name: &'static str, kind: ReaderKind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let emulator = Emulator::start(&dir.path().join("reader")).unwrap();
+        let config = ReaderConfig { kind, ..ReaderConfig::pn532(emulator.path()) };
+        let reader = Reader::open(&config).await.unwrap();
+        Self { name, reader, hand: Hand::Chip(emulator, dir) }
+    }
+
+    pub(super) async fn native() -> Self {
+        Self::chip("pn532", ReaderKind::Pn532).await
+    }
+
+    /// The transports that go over a line.
+    pub(super) async fn wired() -> Vec<Self> {
+        let native = Self::native().await;
+        #[cfg(feature = "libnfc")]
+        let all = vec![native, Self::chip("libnfc", ReaderKind::Libnfc).await];
+        #[cfg(not(feature = "libnfc"))]
+        let all = vec![native];
+        all
+    }
+
+    pub(super) async fn all() -> Vec<Self> {
+        let (reader, field) = Reader::virtual_cards();
+        let mut all = Self::wired().await;
+        all.push(Self { name: "virtual", reader, hand: Hand::Memory(field) });
+        all
+    }
+
+    pub(super) fn place(&self, medium: impl Picc + 'static) {
+        match &self.hand {
+            Hand::Chip(emulator, _) => emulator.place(medium),
+            Hand::Memory(field) => field.place(medium),
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        match &self.hand {
+            Hand::Chip(emulator, _) => emulator.chip().clear(),
+            Hand::Memory(field) => field.clear(),
+        }
+    }
+
+    pub(super) fn pull(&self, after: u32, heard: bool) {
+        match &self.hand {
+            Hand::Chip(emulator, _) if heard => emulator.fault(Fault::PullHeard(after)),
+            Hand::Chip(emulator, _) => emulator.fault(Fault::Pull(after)),
+            Hand::Memory(field) => field.cut(Cut { after, heard }),
+        }
+    }
+
+    pub(super) fn emulator(&mut self) -> &mut Emulator {
+        match &mut self.hand {
+            Hand::Chip(emulator, _) => emulator,
+            Hand::Memory(_) => panic!("this bench has no chip"),
+        }
+    }
+
+    pub(super) async fn presence(&mut self) -> Result<Presence, ReaderError> {
+        timeout(PATIENCE, self.reader.wait_card()).await.expect("the reader answers in time")
+    }
+
+    /// Waits for the card and debits it once.
+    pub(super) async fn debit(&mut self) -> Debit {
+        assert_eq!(self.presence().await.unwrap(), Presence::Card(UID), "{}", self.name);
+        let debit = timeout(PATIENCE, debit(&mut self.reader, UID)).await.expect(self.name);
+        self.reader.release().await;
+        debit
+    }
+}
+
+/// A command and what came back.
+type Exchange = (Vec<u8>, Result<Vec<u8>, ExchangeError>);
+
+/// All that was said, and what came of it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Debit {
+    pub(super) said: Vec<Exchange>,
+    pub(super) found: Option<CardRecord>,
+    pub(super) settlement: Settlement,
+}
+
+fn next_record(before: &CardRecord) -> CardRecord {
+    CardRecord {
+        kind: RecordKind::Board,
+        ctr: Ctr(before.ctr.0 + 1),
+        balance: before.balance - 250,
+        amount: 250,
+        at_s: 1_800_000_000,
+        validator: ValidatorId::new(42).unwrap(),
+        place: PlaceIx(3),
+        ..*before
+    }
+}
+
+pub(super) async fn debit(reader: &mut Reader, uid: CardId) -> Debit {
+    let mut debit = DebitTransaction::new(uid, keys().debit_key(&uid).unwrap(), [5; 16]);
+    let (mut said, mut before) = (Vec::new(), None);
+    loop {
+        match debit.poll().expect("a debit always says what comes next") {
+            CardOutput::Transmit(apdu) => {
+                let answer = reader.exchange(&apdu).await;
+                debit.handle_response(answer.as_deref().map_err(Clone::clone));
+                said.push((apdu, answer));
+            }
+            CardOutput::Found(record) => {
+                before = Some(record);
+                debit.write(&next_record(&record)).unwrap();
+            }
+            CardOutput::ReadyToCommit => debit.commit(),
+            CardOutput::Settled(settlement) => return Debit { said, found: before, settlement },
+        }
+    }
+}
+
+pub(super) fn newest(card: &SharedCard) -> (Ctr, i32) {
+    let contents = card.lock().unwrap().contents().unwrap();
+    (contents.ctr, contents.balance)
+}
