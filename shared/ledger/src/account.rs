@@ -15,7 +15,7 @@ pub struct AccountCode(pub u16);
 /// The opaque bytes may hold a card number, so `Debug` and `Display` show the last two only
 /// (PRV-6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId([u8; 16]);
+pub struct AccountId(u128);
 
 /// Why 16 bytes are no account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,12 +39,13 @@ impl AccountId {
         bytes[..2].copy_from_slice(&code.0.to_be_bytes());
         bytes[2..4].copy_from_slice(&currency.numeric().to_be_bytes());
         bytes[4..4 + opaque.len()].copy_from_slice(opaque);
-        Self(bytes)
+        Self(u128::from_be_bytes(bytes))
     }
 
     /// Its kind.
     pub const fn code(&self) -> AccountCode {
-        AccountCode(u16::from_be_bytes([self.0[0], self.0[1]]))
+        let [a, b, ..] = self.to_bytes();
+        AccountCode(u16::from_be_bytes([a, b]))
     }
 
     /// Its currency.
@@ -53,25 +54,27 @@ impl AccountId {
     }
 
     /// The 12 opaque bytes.
-    pub fn opaque(&self) -> &[u8; 12] {
-        self.0[4..].first_chunk().expect("16 - 4 bytes")
+    pub const fn opaque(&self) -> [u8; 12] {
+        let [_, _, _, _, rest @ ..] = self.to_bytes();
+        rest
     }
 
     /// The 16 bytes, as stores keep them.
     pub const fn to_bytes(self) -> [u8; 16] {
-        self.0
+        self.0.to_be_bytes()
     }
 
     /// From the 16 bytes of a store.
     pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, AccountIdError> {
-        let id = Self(bytes);
+        let id = Self(u128::from_be_bytes(bytes));
         Currency::from_numeric(id.currency_number())
             .map_err(|_| AccountIdError::UnknownCurrency(id.currency_number()))?;
         Ok(id)
     }
 
     const fn currency_number(&self) -> u16 {
-        u16::from_be_bytes([self.0[2], self.0[3]])
+        let [_, _, a, b, ..] = self.to_bytes();
+        u16::from_be_bytes([a, b])
     }
 }
 

@@ -10,15 +10,18 @@ use crate::{AccountId, Balance, Books, PendingState, Recorded, TransferId};
 pub struct Touched {
     /// With whether it changed since the last `take_changes`; the same for transfers.
     balances: BTreeMap<AccountId, (Balance, bool)>,
-    transfers: BTreeMap<TransferId, (Recorded, bool)>,
-    inserted: Vec<TransferId>,
+    /// Places in `journal`. Wide records would make the tree slow to grow.
+    places: BTreeMap<TransferId, usize>,
+    /// In order of arrival.
+    journal: Vec<(Recorded, bool)>,
+    inserted: Vec<usize>,
     settled: Vec<(TransferId, PendingState)>,
 }
 
 /// What a batch changed, in the order in which a store writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Accounts with their balance after the batch.
+    /// Accounts with their balance after the batch, in order of the id.
     pub balances: Vec<(AccountId, Balance)>,
     /// New transfers, in booking order.
     pub inserted: Vec<Recorded>,
@@ -34,7 +37,9 @@ impl Touched {
 
     /// Brings in a transfer that a store holds: replays and pending ones to be settled.
     pub fn preload_transfer(&mut self, recorded: Recorded) {
-        self.transfers.insert(recorded.transfer.id, (recorded, false));
+        if !self.places.contains_key(&recorded.transfer.id) {
+            self.push(recorded, false);
+        }
     }
 
     /// Whether the account's balance is here.
@@ -47,9 +52,9 @@ impl Touched {
         self.balances.iter().map(|(account, (balance, _))| (account, balance))
     }
 
-    /// Every transfer here, in order of the id.
+    /// Every transfer here, in order of arrival.
     pub fn transfers(&self) -> impl Iterator<Item = &Recorded> {
-        self.transfers.values().map(|(recorded, _)| recorded)
+        self.journal.iter().map(|(recorded, _)| recorded)
     }
 
     /// What changed since the last call.
@@ -61,22 +66,26 @@ impl Touched {
                 (*account, *balance)
             })
             .collect();
-        let inserted = core::mem::take(&mut self.inserted);
-        let inserted = inserted
-            .iter()
-            .filter_map(|id| {
-                let (recorded, fresh) = self.transfers.get_mut(id)?;
-                *fresh = false;
-                Some(*recorded)
-            })
-            .collect();
+        let mut inserted = Vec::with_capacity(self.inserted.len());
+        for place in self.inserted.drain(..) {
+            let (recorded, fresh) = &mut self.journal[place];
+            *fresh = false;
+            inserted.push(*recorded);
+        }
         Changes { balances, inserted, settled: core::mem::take(&mut self.settled) }
+    }
+
+    fn push(&mut self, recorded: Recorded, fresh: bool) -> usize {
+        let place = self.journal.len();
+        self.places.insert(recorded.transfer.id, place);
+        self.journal.push((recorded, fresh));
+        place
     }
 }
 
 impl Books for Touched {
     fn transfer(&self, id: &TransferId) -> Option<Recorded> {
-        self.transfers.get(id).map(|(recorded, _)| *recorded)
+        self.places.get(id).map(|place| self.journal[*place].0)
     }
 
     fn balance(&self, account: &AccountId) -> Balance {
@@ -88,12 +97,13 @@ impl Books for Touched {
     }
 
     fn insert(&mut self, recorded: Recorded) {
-        self.inserted.push(recorded.transfer.id);
-        self.transfers.insert(recorded.transfer.id, (recorded, true));
+        let place = self.push(recorded, true);
+        self.inserted.push(place);
     }
 
     fn settle(&mut self, id: &TransferId, state: PendingState) {
-        let Some((recorded, fresh)) = self.transfers.get_mut(id) else { return };
+        let Some(place) = self.places.get(id) else { return };
+        let (recorded, fresh) = &mut self.journal[*place];
         recorded.pending = Some(state);
         // One held and settled within a batch is written once, in its final state.
         if !*fresh {

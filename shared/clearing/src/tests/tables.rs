@@ -42,7 +42,7 @@ fn an_issued_card_rides_and_loads() {
 }
 
 #[test]
-fn a_replay_changes_nothing() {
+fn i1_a_replay_changes_nothing() {
     check(
         "20.00, bus 7, ferry F",
         "
@@ -73,7 +73,7 @@ fn a_replay_changes_nothing() {
 }
 
 #[test]
-fn a_lost_tap_is_recovered_from_the_evidence_of_the_next_and_its_late_entry_adds_nothing() {
+fn i4_a_lost_tap_is_recovered_from_the_evidence_of_the_next_and_its_late_entry_adds_nothing() {
     check(
         "20.00, ferry F, bus 7",
         "
@@ -99,7 +99,7 @@ fn a_lost_tap_is_recovered_from_the_evidence_of_the_next_and_its_late_entry_adds
 }
 
 #[test]
-fn a_gap_holds_the_exact_net_amount_until_late_records_take_their_shares() {
+fn i4_a_gap_holds_the_exact_net_amount_until_late_records_take_their_shares() {
     check(
         "20.00, bus 7, ferry F, load 5.00, ferry F, bus 7, bus 7",
         "
@@ -368,7 +368,7 @@ fn an_in_doubt_tap_inside_a_gap_waits_and_then_takes_its_share() {
 }
 
 #[test]
-fn two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
+fn i2_two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
     check(
         "20.00, bus 7, ferry F",
         "
@@ -428,7 +428,7 @@ fn two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
 }
 
 #[test]
-fn records_that_do_not_fit_together_are_a_difference() {
+fn i3_records_that_do_not_fit_together_are_a_difference() {
     check(
         "20.00, ferry F, ferry F",
         "
