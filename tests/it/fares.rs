@@ -46,8 +46,8 @@ fn made_feed() -> BTreeMap<String, String> {
         writeln!(stops, "S{i},Station {i},17.{i:02},78.4,ignored,1,").unwrap();
         let own: &[(&str, usize)] = if i == 15 { &[("r", 0), ("g", 1)] } else { &[("", line)] };
         for (mark, line) in own {
-            writeln!(stops, "S{i}{mark}1,Station {i},17.{i:02},78.4,Z{i}{mark},0,S{i}").unwrap();
-            lines[*line].push(format!("S{i}{mark}1"));
+            writeln!(stops, "P{i}{mark},Station {i},17.{i:02},78.4,Z{i}{mark},0,S{i}").unwrap();
+            lines[*line].push(format!("P{i}{mark}"));
             if !(i == 40 || (i, *mark) == (15, "g")) {
                 zones.push((i, format!("Z{i}{mark}")));
             }

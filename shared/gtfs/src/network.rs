@@ -160,8 +160,7 @@ fn read_places(feed: &Feed, found: &mut Findings) -> (Vec<FeedPlace>, BTreeMap<S
         };
         let ix = u16::try_from(places.len()).unwrap_or(u16::MAX);
         if place_of.contains_key(&stop.id) {
-            let at = At::field("stops.txt", stop.row, "stop_id");
-            found.error("duplicate_id", at, format!("stop {:?} stands twice", stop.id));
+            duplicate(stop, found);
             continue;
         }
         place_of.insert(stop.id.clone(), ix);
@@ -187,6 +186,10 @@ fn read_places(feed: &Feed, found: &mut Findings) -> (Vec<FeedPlace>, BTreeMap<S
             found.error("unknown_reference", at, message);
             continue;
         };
+        if place_of.contains_key(&stop.id) {
+            duplicate(stop, found);
+            continue;
+        }
         let place = &mut places[usize::from(ix)];
         place.stop_ids.push(stop.id.clone());
         if !stop.zone.is_empty() {
@@ -195,6 +198,11 @@ fn read_places(feed: &Feed, found: &mut Findings) -> (Vec<FeedPlace>, BTreeMap<S
         place_of.insert(stop.id.clone(), ix);
     }
     (places, place_of)
+}
+
+fn duplicate(stop: &Stop, found: &mut Findings) {
+    let at = At::field("stops.txt", stop.row, "stop_id");
+    found.error("duplicate_id", at, format!("stop {:?} stands twice", stop.id));
 }
 
 /// A stop, platform or station; entrances, nodes and boarding areas are no places to tap.

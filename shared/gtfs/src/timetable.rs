@@ -54,9 +54,12 @@ fn read_trips(
     read(feed, "trips.txt", &COLUMNS, found, |row, found| {
         let Some(route) = tables.route_of.get(row.text(1)).copied() else {
             let message = format!("there is no route {:?}", row.text(1));
-            found.error("unknown_reference", row.at(1), message);
-            return;
+            return found.error("unknown_reference", row.at(1), message);
         };
+        if trip_of.contains_key(row.text(0)) {
+            let message = format!("trip {:?} stands twice", row.text(0));
+            return found.error("duplicate_id", row.at(0), message);
+        }
         let next = u32::try_from(services.len()).unwrap_or(u32::MAX);
         let service = *services.entry(row.text(2).to_owned()).or_insert(next);
         let ix = u32::try_from(trips.len()).unwrap_or(u32::MAX);

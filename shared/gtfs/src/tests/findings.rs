@@ -106,6 +106,8 @@ fn faults_in_the_files_are_named_by_row_and_field() {
         ("stops.txt", "A1,Alpha,1.0,2.0,za,0,A", "A1,Alpha,1.0,2.0,za,0,Q"),
         ("stops.txt", "B,Beta,1.1", "B,Beta,north"),
         ("stops.txt", "s2,Stop 2", "s1,Stop 2"),
+        ("stops.txt", "B2,Beta", "s1,Beta"),
+        ("trips.txt", "M,wk,m2", "M,wk,m1"),
         ("routes.txt", ",3,red", ",99,red"),
         ("trips.txt", "7,wk,b1", "8,wk,b1"),
         ("stop_times.txt", "b1,2,s2,08:05:00,08:05:00", "b1,2,s2,8.05,8.05"),
@@ -188,6 +190,15 @@ fn faults_in_the_files_are_named_by_row_and_field() {
 
         error[duplicate_id]: stops.txt:9 stop_id: stop "s1" stands twice
         error[unknown_reference]: stop_times.txt:11 stop_id: there is no stop "s2"
+        tariff: no
+
+        error[duplicate_id]: stops.txt:6 stop_id: stop "s1" stands twice
+        error[unknown_reference]: stop_times.txt:8 stop_id: there is no stop "B2"
+        tariff: no
+
+        error[duplicate_id]: trips.txt:3 trip_id: trip "m1" stands twice
+        error[unknown_reference]: stop_times.txt:4 trip_id: there is no trip "m2"
+        error[unknown_reference]: stop_times.txt:5 trip_id: there is no trip "m2"
         tariff: no
 
         error[invalid_value]: routes.txt:3 route_type: route_type "99" is unknown: use 0 to 12
