@@ -18,6 +18,8 @@ mod doubt;
 mod hotlist;
 mod machine;
 mod passage;
+#[cfg(test)]
+mod tests;
 
 pub use context::{Rules, ValidatorContext};
 pub use doubt::Doubt;

@@ -227,7 +227,9 @@ impl TapMachine {
         let refused = match presented {
             Presented::Several => (draft(None), Refusal::SeveralCards),
             // Nothing about the card is looked at, so no reason above this one can be known.
-            _ if !self.in_service => return self.show_out_of_service(),
+            Presented::Card { .. } | Presented::Foreign if !self.in_service => {
+                return self.show_out_of_service();
+            }
             Presented::Foreign => (draft(None), Refusal::ForeignCard),
             Presented::Card { card, key, rnd_a } => {
                 let tap = Tap { card, draft: draft(Some(card)) };
@@ -383,7 +385,8 @@ impl TapMachine {
                 self.proved(tap, &doubt, ctr, proof)
             }
             // The card left again: the tap stays in doubt.
-            _ => {
+            Some(CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_))
+            | None => {
                 let seen = Some(doubt.transaction.after);
                 self.refuse(tap.draft, None, Refusal::Unreadable, seen)
             }
@@ -494,7 +497,8 @@ impl TapMachine {
             Some(CardOutput::Settled(Settlement::Refused(failure))) => {
                 return self.refuse(draft, Some(seq), failure.refusal(), Some(decision.before));
             }
-            _ => {
+            Some(CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_))
+            | None => {
                 let tapped_at = draft.tapped_at;
                 self.doubts.insert(tap.card, Doubt { seq, tapped_at, transaction });
                 let passage = Passage::refused(Refusal::Unreadable, self.money(0), None);

@@ -1,0 +1,292 @@
+//! A validator on a bench: the real machine, virtual cards that really refuse and forget, a log
+//! that gives numbers, and a hand that pulls cards away.
+
+mod decisions;
+mod tearing;
+
+use alloc::{vec, vec::Vec};
+
+use card::{CardKeys, ExchangeError, Key, KeySet, Opening, VirtualCard};
+use fare::{Tariff, TariffSet};
+use model::{
+    CardId, CardTransaction, ClockQuality, RiderClass, TapDraft, TapEvent, TapRole, TapSeq,
+    TariffVersion, Timestamp, ValidUntil, ValidatorId,
+};
+
+use crate::{Doubt, Hotlist, Output, Passage, Presented, Rules, TapMachine, ValidatorContext};
+
+/// 2027-01-15T08:00:00Z.
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+const CITY: &str = r#"
+format = 1
+version = 1
+network = "Test"
+timezone = "Europe/Berlin"
+currency = "EUR"
+pass_back_s = 60
+groups = ["bus", "metro"]
+operator = [{ id = "op", name = "Operator" }]
+product = [
+  { id = "bus", name = "Bus single", price = "1.50" },
+  { id = "near", price = "2.00" },
+  { id = "far", price = "3.00" },
+]
+place = [
+  { id = "A", name = "Alpha", lat = 1.5, lon = 2, kind = "station" },
+  { id = "B", name = "Beta", lat = 1.6, lon = 2, kind = "station" },
+  { id = "s1", name = "Stop 1", lat = 0, lon = 0, kind = "stop" },
+]
+route = [
+  { id = "7", name = "Bus 7", mode = "bus", operator = "op", group = "bus", product = "bus" },
+  { id = "M", name = "Metro", mode = "subway", operator = "op", group = "metro" },
+]
+
+[gate]
+group = "metro"
+journey_limit_s = 7200
+
+[matrix]
+to = ["A", "B"]
+[matrix.from]
+A = ["near", "far"]
+B = ["far", "near"]
+"#;
+
+pub(crate) fn tariffs() -> TariffSet {
+    TariffSet::new(Tariff::parse(CITY).unwrap_or_else(|found| panic!("{found:#?}")))
+}
+
+pub(crate) fn context(role: TapRole, place: &str) -> ValidatorContext {
+    let tariffs = tariffs();
+    let tariff = tariffs.newest();
+    ValidatorContext {
+        id: ValidatorId::new(42).unwrap(),
+        role,
+        place: tariff.place_ix(place).unwrap(),
+        route: (role == TapRole::Board).then(|| tariff.route_ix("7").unwrap()),
+        tariff: tariff.version(),
+        tariffs: tariffs.clone(),
+        hotlist: Hotlist::default(),
+        clock: ClockQuality::Ntp,
+        rules: Rules::default(),
+    }
+}
+
+pub(crate) fn keys() -> KeySet {
+    KeySet::from_root(&Key([7; 16]))
+}
+
+pub(crate) fn card(n: u8, balance: u32) -> VirtualCard {
+    let uid = CardId([4, 1, 2, 3, 4, 5, n]);
+    let opening = Opening {
+        issuer: 1,
+        currency: *b"EUR",
+        class: RiderClass(0),
+        valid_until: ValidUntil::Always,
+        balance,
+        negative_limit: 0,
+        deposit: 0,
+        at_s: 1_700_000_000,
+        tariff: TariffVersion(1),
+    };
+    VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap().0
+}
+
+/// The card is pulled away at this exchange of a presentation, counted from 0.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub(crate) at: usize,
+    /// The card still hears the command; its answer is lost either way.
+    pub(crate) heard: bool,
+}
+
+pub(crate) const NEVER: Cut = Cut { at: usize::MAX, heard: false };
+
+/// When the log answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogPace {
+    /// Before the next exchange with the card.
+    Fast,
+    /// Only when nothing else is left to do.
+    Slow,
+}
+
+/// What the log holds of one tap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Logged {
+    pub(crate) seq: TapSeq,
+    pub(crate) draft: TapDraft,
+    /// `None` while only the intent is there.
+    pub(crate) event: Option<TapEvent>,
+    pub(crate) intent: Option<CardTransaction>,
+}
+
+pub(crate) struct Bench {
+    pub(crate) machine: TapMachine,
+    pub(crate) now: Timestamp,
+    pub(crate) pace: LogPace,
+    pub(crate) log: Vec<Logged>,
+    /// Stop dead, as by power loss, before this many outputs have been served.
+    pub(crate) dies_after: usize,
+    served: usize,
+    random: u8,
+}
+
+impl Bench {
+    pub(crate) fn new(context: ValidatorContext) -> Self {
+        Self {
+            machine: TapMachine::new(context, []),
+            now: START,
+            pace: LogPace::Fast,
+            log: vec![],
+            dies_after: usize::MAX,
+            served: 0,
+            random: 0,
+        }
+    }
+
+    pub(crate) fn boarding() -> Self {
+        Self::new(context(TapRole::Board, "s1"))
+    }
+
+    /// Power comes back: the machine knows what the log says, and nothing else.
+    pub(crate) fn restart(&mut self) {
+        for tap in &mut self.log {
+            let open = tap.intent.filter(|_| tap.event.is_none());
+            tap.event = tap.event.or(open.map(|transaction| TapEvent::InDoubt { transaction }));
+        }
+        let decided = |seq: TapSeq| {
+            self.log.iter().any(|tap| {
+                matches!(tap.event, Some(TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. }) if of == seq)
+            })
+        };
+        let doubts: Vec<(CardId, Doubt)> = self
+            .log
+            .iter()
+            .filter(|tap| !decided(tap.seq))
+            .filter_map(|tap| match tap.event {
+                Some(TapEvent::InDoubt { transaction }) => Some((
+                    tap.draft.card?,
+                    Doubt { seq: tap.seq, tapped_at: tap.draft.tapped_at, transaction },
+                )),
+                _ => None,
+            })
+            .collect();
+        self.machine = TapMachine::new(self.machine.context().clone(), doubts);
+        self.dies_after = usize::MAX;
+    }
+
+    fn present(&mut self, card: &VirtualCard) {
+        self.random += 1;
+        let key = keys().debit_key(&card.uid()).unwrap();
+        let rnd_a = [self.random; 16];
+        self.machine.handle_presented(self.now, Presented::Card { card: card.uid(), key, rnd_a });
+    }
+
+    /// One presentation; `None` when the validator died in the middle.
+    pub(crate) fn tap(&mut self, card: &mut VirtualCard, cut: Cut) -> Option<Passage> {
+        card.power_off();
+        self.present(card);
+        let mut shown = None;
+        let mut exchanges = 0;
+        let mut waiting: Option<TapSeq> = None;
+        self.served = 0;
+        loop {
+            if self.pace == LogPace::Fast
+                && let Some(seq) = waiting.take()
+            {
+                self.machine.handle_intent_durable(seq);
+            }
+            let Some(output) = self.machine.poll() else {
+                let seq = waiting.take().expect("the machine waits for the log, or is done");
+                self.machine.handle_intent_durable(seq);
+                continue;
+            };
+            if self.served == self.dies_after {
+                card.power_off();
+                return None;
+            }
+            self.served += 1;
+            match output {
+                Output::Transmit(apdu) => {
+                    let here = exchanges < cut.at;
+                    if here || (exchanges == cut.at && cut.heard) {
+                        let answer = card.handle_apdu(&apdu);
+                        let response =
+                            if here { Ok(answer.as_slice()) } else { Err(ExchangeError::Absent) };
+                        self.machine.handle_response(response);
+                    } else {
+                        self.machine.handle_response(Err(ExchangeError::Absent));
+                    }
+                    exchanges += 1;
+                }
+                Output::LogIntent { draft, transaction } => {
+                    let seq = self.append(draft, None, Some(transaction));
+                    waiting = Some(seq);
+                }
+                Output::LogOutcome { seq: Some(seq), event, .. } => {
+                    let index = usize::try_from(seq.0 - 1).unwrap();
+                    assert_eq!(self.log[index].event.replace(event), None, "one outcome each");
+                    self.machine.handle_outcome_durable();
+                }
+                Output::LogOutcome { seq: None, draft, event } => {
+                    self.append(draft, Some(event), None);
+                    self.machine.handle_outcome_durable();
+                }
+                Output::LogResolution { draft, event } => {
+                    self.append(draft, Some(event), None);
+                }
+                Output::Show(passage) => shown = Some(passage),
+                Output::PresentAgain => {
+                    exchanges = 0;
+                    self.present(card);
+                }
+                Output::Done => {
+                    card.power_off();
+                    return shown;
+                }
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        draft: TapDraft,
+        event: Option<TapEvent>,
+        intent: Option<CardTransaction>,
+    ) -> TapSeq {
+        let seq = TapSeq(self.log.len() as u64 + 1);
+        self.log.push(Logged { seq, draft, event, intent });
+        seq
+    }
+
+    /// What the log says was certainly debited.
+    pub(crate) fn debited(&self) -> i64 {
+        self.log
+            .iter()
+            .filter_map(|tap| match tap.event {
+                Some(
+                    TapEvent::Committed { transaction, .. }
+                    | TapEvent::Confirmed { transaction, .. },
+                ) => Some(i64::from(transaction.after.amount)),
+                _ => None,
+            })
+            .sum()
+    }
+
+    /// Outcomes as words, in the order of numbers.
+    pub(crate) fn outcomes(&self) -> Vec<&'static str> {
+        self.log
+            .iter()
+            .map(|tap| match &tap.event {
+                None => "intent",
+                Some(TapEvent::Committed { .. }) => "committed",
+                Some(TapEvent::InDoubt { .. }) => "in-doubt",
+                Some(TapEvent::Refused { reason, .. }) => reason.word(),
+                Some(TapEvent::Confirmed { .. }) => "confirmed",
+                Some(TapEvent::Voided { .. }) => "voided",
+            })
+            .collect()
+    }
+}
