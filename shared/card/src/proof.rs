@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use model::{CardId, CardProof, CardRecord, CardTransaction, RecordError, RecordKind};
 
 use crate::apdu::{cmd, span};
-use crate::crypto::{cbc_encrypt, cmac, mac_t, same_mac};
+use crate::crypto::{Cipher, cmac, same_mac};
 use crate::keys::Key;
 use crate::layout::{FILE_LOG, FILE_VALUE, RECORD_LEN};
 
@@ -55,7 +55,7 @@ impl Tmi {
 
 /// The Transaction MAC of `tmi` for the transaction that brings the counter to `ctr`.
 pub fn transaction_proof(tmac_key: &Key, uid: &CardId, ctr: u32, tmi: &Tmi) -> CardProof {
-    CardProof(mac_t(&session_mac_key(tmac_key, *uid, ctr), &[tmi.as_bytes()]))
+    CardProof(Cipher::new(&session_mac_key(tmac_key, *uid, ctr)).mac_t(&[tmi.as_bytes()]))
 }
 
 /// Whether the card itself committed `transaction`: the depot's check of every tap.
@@ -130,6 +130,6 @@ pub(crate) fn encrypted_reader_id(
     previous: [u8; 16],
 ) -> [u8; 16] {
     let mut block = previous;
-    cbc_encrypt(&session_enc_key(tmac_key, uid, ctr), [0; 16], &mut block);
+    Cipher::new(&session_enc_key(tmac_key, uid, ctr)).cbc_encrypt([0; 16], &mut block);
     block
 }

@@ -3,11 +3,11 @@
 //! Invariants: the reader uses no byte of an answer before its MAC was verified; the command
 //! counter moves once per command on both ends; it never wraps.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{cbc_decrypt, cbc_encrypt, cmac, ecb, jamcrc, mac_t, same_mac};
+use crate::crypto::{Cipher, cbc_decrypt, jamcrc, same_mac};
 use crate::keys::Key;
 
 /// How a command or an answer is protected within a session.
@@ -42,14 +42,16 @@ pub enum SessionError {
 #[derive(Debug)]
 pub struct Authentication {
     key: Key,
+    cipher: Box<Cipher>,
     rnd_a: [u8; 16],
     rnd_b: [u8; 16],
 }
 
 impl Authentication {
     /// With the key to prove and 16 random bytes from the shell.
-    pub const fn new(key: Key, rnd_a: [u8; 16]) -> Self {
-        Self { key, rnd_a, rnd_b: [0; 16] }
+    pub fn new(key: Key, rnd_a: [u8; 16]) -> Self {
+        let cipher = Box::new(Cipher::new(&key));
+        Self { key, cipher, rnd_a, rnd_b: [0; 16] }
     }
 
     /// What to send after the card's challenge.
@@ -59,7 +61,7 @@ impl Authentication {
         let mut answer = [0; 32];
         answer[..16].copy_from_slice(&self.rnd_a);
         answer[16..].copy_from_slice(&rotate(self.rnd_b));
-        cbc_encrypt(&self.key, [0; 16], &mut answer);
+        self.cipher.cbc_encrypt([0; 16], &mut answer);
         answer
     }
 
@@ -69,7 +71,7 @@ impl Authentication {
         cbc_decrypt(&self.key, [0; 16], &mut plain);
         let (ti, rest) = plain.split_first_chunk::<4>()?;
         same_mac(&rest[..16], &rotate(self.rnd_a))
-            .then(|| Session::derive(&self.key, &self.rnd_a, &self.rnd_b, *ti, 0))
+            .then(|| Session::derive(&self.cipher, &self.rnd_a, &self.rnd_b, *ti, 0))
     }
 
     /// The session of `AuthenticateEV2NonFirst` within `running`: new keys, same TI and counter.
@@ -77,7 +79,7 @@ impl Authentication {
         let mut plain = *answer;
         cbc_decrypt(&self.key, [0; 16], &mut plain);
         same_mac(&plain, &rotate(self.rnd_a)).then(|| {
-            Session::derive(&self.key, &self.rnd_a, &self.rnd_b, running.ti, running.counter)
+            Session::derive(&self.cipher, &self.rnd_a, &self.rnd_b, running.ti, running.counter)
         })
     }
 }
@@ -86,18 +88,20 @@ impl Authentication {
 #[derive(Debug, Clone)]
 pub struct CardAuthentication {
     key: Key,
+    cipher: Box<Cipher>,
     rnd_b: [u8; 16],
 }
 
 impl CardAuthentication {
     /// With the card's key and its 16 random bytes.
-    pub const fn new(key: Key, rnd_b: [u8; 16]) -> Self {
-        Self { key, rnd_b }
+    pub fn new(key: Key, rnd_b: [u8; 16]) -> Self {
+        let cipher = Box::new(Cipher::new(&key));
+        Self { key, cipher, rnd_b }
     }
 
     /// The first answer.
     pub fn challenge(&self) -> [u8; 16] {
-        ecb(&self.key, self.rnd_b)
+        self.cipher.ecb(self.rnd_b)
     }
 
     /// The second answer and the session; `None` when the reader does not know the key. With a
@@ -115,16 +119,16 @@ impl CardAuthentication {
             return None;
         }
         let (mut answer, session) = if let Some(s) = running {
-            let session = Session::derive(&self.key, rnd_a, &self.rnd_b, s.ti, s.counter);
+            let session = Session::derive(&self.cipher, rnd_a, &self.rnd_b, s.ti, s.counter);
             (rotate(*rnd_a).to_vec(), session)
         } else {
             let mut answer = Vec::with_capacity(32);
             answer.extend_from_slice(&ti);
             answer.extend_from_slice(&rotate(*rnd_a));
             answer.extend_from_slice(&[0; 12]); // PDcap2 and PCDcap2
-            (answer, Session::derive(&self.key, rnd_a, &self.rnd_b, ti, 0))
+            (answer, Session::derive(&self.cipher, rnd_a, &self.rnd_b, ti, 0))
         };
-        cbc_encrypt(&self.key, [0; 16], &mut answer);
+        self.cipher.cbc_encrypt([0; 16], &mut answer);
         Some((answer, session))
     }
 }
@@ -134,6 +138,8 @@ impl CardAuthentication {
 pub struct Session {
     enc: Key,
     mac: Key,
+    /// The MAC key expanded: every command and answer needs it.
+    mac_cipher: Box<Cipher>,
     ti: [u8; 4],
     counter: u16,
 }
@@ -143,11 +149,12 @@ pub(crate) const ANSWER: [u8; 2] = [0x5A, 0xA5];
 
 impl Session {
     /// From its parts; used by tests against published sessions.
-    pub const fn from_parts(enc: Key, mac: Key, ti: [u8; 4], counter: u16) -> Self {
-        Self { enc, mac, ti, counter }
+    pub fn from_parts(enc: Key, mac: Key, ti: [u8; 4], counter: u16) -> Self {
+        let mac_cipher = Box::new(Cipher::new(&mac));
+        Self { enc, mac, mac_cipher, ti, counter }
     }
 
-    fn derive(key: &Key, a: &[u8; 16], b: &[u8; 16], ti: [u8; 4], counter: u16) -> Self {
+    fn derive(key: &Cipher, a: &[u8; 16], b: &[u8; 16], ti: [u8; 4], counter: u16) -> Self {
         let mut sv = [0; 32];
         sv[..6].copy_from_slice(&[0xA5, 0x5A, 0x00, 0x01, 0x00, 0x80]);
         sv[6..8].copy_from_slice(&a[..2]);
@@ -156,9 +163,9 @@ impl Session {
         }
         sv[14..24].copy_from_slice(&b[6..]);
         sv[24..].copy_from_slice(&a[8..]);
-        let enc = Key(cmac(key, &[&sv]));
+        let enc = Key(key.cmac(&[&sv]));
         sv[..2].copy_from_slice(&[0x5A, 0xA5]);
-        Self { enc, mac: Key(cmac(key, &[&sv])), ti, counter }
+        Self::from_parts(enc, Key(key.cmac(&[&sv])), ti, counter)
     }
 
     /// Commands exchanged so far.
@@ -182,7 +189,7 @@ impl Session {
         out.extend_from_slice(header);
         self.append_body(mode, COMMAND, &mut out, data);
         if mode != CommMode::Plain {
-            let mac = mac_t(&self.mac, &[&[cmd], &self.counter.to_le_bytes(), &self.ti, &out]);
+            let mac = self.mac_cipher.mac_t(&[&[cmd], &self.counter.to_le_bytes(), &self.ti, &out]);
             out.extend_from_slice(&mac);
         }
         out
@@ -209,7 +216,7 @@ impl Session {
         let mut out = Vec::with_capacity(data.len() + 26);
         self.append_body(mode, ANSWER, &mut out, data);
         if mode != CommMode::Plain {
-            let mac = mac_t(&self.mac, &[&[0], &self.counter.to_le_bytes(), &self.ti, &out]);
+            let mac = self.mac_cipher.mac_t(&[&[0], &self.counter.to_le_bytes(), &self.ti, &out]);
             out.extend_from_slice(&mac);
         }
         out
@@ -233,7 +240,8 @@ impl Session {
             return Ok(payload);
         }
         let (signed, mac) = payload.split_last_chunk::<8>().ok_or(SessionError::Length)?;
-        let expected = mac_t(&self.mac, &[&[first], &self.counter.to_le_bytes(), &self.ti, signed]);
+        let expected =
+            self.mac_cipher.mac_t(&[&[first], &self.counter.to_le_bytes(), &self.ti, signed]);
         if same_mac(mac, &expected) { Ok(signed) } else { Err(SessionError::Mac) }
     }
 
@@ -243,7 +251,8 @@ impl Session {
         if mode == CommMode::Full && !data.is_empty() {
             out.push(0x80);
             out.resize(start + (data.len() / 16 + 1) * 16, 0);
-            cbc_encrypt(&self.enc, self.iv(direction), &mut out[start..]);
+            let cipher = Cipher::new(&self.enc);
+            cipher.cbc_encrypt(self.iv(&cipher, direction), &mut out[start..]);
         }
     }
 
@@ -260,7 +269,7 @@ impl Session {
         if !data.len().is_multiple_of(16) {
             return Err(SessionError::Length);
         }
-        cbc_decrypt(&self.enc, self.iv(direction), &mut data);
+        cbc_decrypt(&self.enc, self.iv(&Cipher::new(&self.enc), direction), &mut data);
         let end = data.iter().rposition(|b| *b != 0).ok_or(SessionError::Padding)?;
         if data[end] != 0x80 || data.len() - end > 16 {
             return Err(SessionError::Padding);
@@ -269,12 +278,12 @@ impl Session {
         Ok(data)
     }
 
-    pub(crate) fn iv(&self, direction: [u8; 2]) -> [u8; 16] {
+    pub(crate) fn iv(&self, enc: &Cipher, direction: [u8; 2]) -> [u8; 16] {
         let mut block = [0; 16];
         block[..2].copy_from_slice(&direction);
         block[2..6].copy_from_slice(&self.ti);
         block[6..8].copy_from_slice(&self.counter.to_le_bytes());
-        ecb(&self.enc, block)
+        enc.ecb(block)
     }
 }
 

@@ -132,11 +132,16 @@ impl DebitTransaction {
     /// # Panics
     /// When no card is found: a mistake of the caller.
     pub fn write(&mut self, after: &CardRecord) -> Result<(), WriteError> {
-        let State::Found { session, before } = &self.state else {
+        let State::Found { session, before } = mem::replace(&mut self.state, State::Settled) else {
             panic_out_of_turn("write", "Found");
         };
-        let bytes = checked_successor(before, after)?;
-        let session = session.clone();
+        let bytes = match checked_successor(&before, after) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.state = State::Found { session, before };
+                return Err(error);
+            }
+        };
         if after.amount == 0 {
             self.append(session, &bytes);
         } else {

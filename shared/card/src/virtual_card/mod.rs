@@ -22,7 +22,7 @@ use core::mem;
 use model::{CardId, CardRecord, Ctr};
 
 use crate::apdu::{Command, StatusWord, answer, cmd, parse_command};
-use crate::crypto::{cmac, ecb};
+use crate::crypto::{Cipher, cmac};
 use crate::failure::{CardFailure, CardStep};
 use crate::keys::{CardKeys, Key};
 use crate::layout;
@@ -316,7 +316,8 @@ impl VirtualCard {
         if let Some(block) = self.memory.dictated.pop_front() {
             return block;
         }
-        let block = ecb(&self.memory.random_key, u128::from(self.memory.drawn).to_be_bytes());
+        let block =
+            Cipher::new(&self.memory.random_key).ecb(u128::from(self.memory.drawn).to_be_bytes());
         self.memory.drawn = self.memory.drawn.wrapping_add(1);
         block
     }
