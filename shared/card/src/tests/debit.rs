@@ -8,11 +8,11 @@ use model::{
     CardProof, CardTransaction, Ctr, PlaceIx, RecordError, RecordKind, Refusal, TransferRun,
 };
 
-use super::{UID, charge, debit, issued_card, issued_with, keys, newest, run, start};
+use super::{UID, charge, debit, hex, issued_card, issued_with, keys, newest, run, start};
 use crate::apdu::StatusWord;
 use crate::{
     CardFailure, CardKeys, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Opening,
-    Settlement, VirtualCard, WriteError, issue_proof_holds, proof_holds,
+    Settlement, Tmi, VirtualCard, WriteError, issue_proof_holds, proof_holds, transaction_proof,
 };
 
 /// What a reader may get instead of the card's answer.
@@ -265,6 +265,18 @@ fn the_cards_proof_holds_for_what_was_done_and_for_nothing_else() {
     assert!(!proof_holds(&tmac, &UID, &CardTransaction { before, ..t }, proof));
     assert!(!proof_holds(&tmac, &UID, &t, CardProof([0; 8])));
     assert!(!proof_holds(&keys().debit_key(&UID).unwrap(), &UID, &t, proof));
+}
+
+#[test]
+fn the_proof_is_over_what_was_read_and_written_with_the_codes_really_sent() {
+    let (_, t, proof) = committed();
+    let mut input = Tmi::new();
+    input.step(0xBB, &hex("05 000000 010000"), &t.before.to_bytes().unwrap());
+    input.step(0xDC, &hex("02 13010000"), &[]);
+    input.step(0x3B, &hex("05 000000 200000"), &t.after.to_bytes().unwrap());
+    assert_eq!(input.as_bytes().len(), 7 * 16);
+    let tmac = keys().tmac_key(&UID).unwrap();
+    assert_eq!(transaction_proof(&tmac, &UID, 2, &input), proof);
 }
 
 #[test]
