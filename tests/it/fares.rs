@@ -109,11 +109,27 @@ fn hyderabad() -> (Feed, BTreeMap<String, String>, (String, String)) {
     (feed, texts, ("Z40".into(), "Z41".into()))
 }
 
-/// Rows of a simple text table by column name, without the importer's reader.
+/// Rows of a text table by column name, without the importer's reader.
 fn rows(text: &str) -> Vec<BTreeMap<&str, &str>> {
     let mut lines = text.trim_start_matches('\u{feff}').lines();
     let header: Vec<&str> = lines.next().unwrap().split(',').collect();
-    lines.map(|line| header.iter().copied().zip(line.split(',')).collect()).collect()
+    lines.map(|line| header.iter().copied().zip(fields(line)).collect()).collect()
+}
+
+/// Splits at the commas outside quotes.
+fn fields(line: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let comma = |c: char| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    };
+    line.split(comma).collect()
+}
+
+/// `12`, `2.5` or `2.5000` in hundredths.
+fn hundredths(text: &str) -> i64 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{:0<2.2}", fraction).parse().unwrap()
 }
 
 /// Station → zones of its platforms, and zone pair → price, straight from the texts.
@@ -122,61 +138,92 @@ type Tables = (BTreeMap<String, BTreeSet<String>>, BTreeMap<(String, String), i6
 fn independent_reading(texts: &BTreeMap<String, String>) -> Tables {
     let mut stations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in rows(&texts["stops.txt"]) {
-        if row["location_type"] == "0" {
-            let zones = stations.entry(row["parent_station"].to_owned()).or_default();
+        if row.get("location_type").is_none_or(|kind| ["", "0"].contains(kind)) {
+            let station = row.get("parent_station").filter(|id| !id.is_empty());
+            let zones = stations.entry(station.unwrap_or(&row["stop_id"]).to_string()).or_default();
             zones.insert(row["zone_id"].to_owned());
         }
     }
     let attributes = rows(&texts["fare_attributes.txt"]);
-    let rupees: BTreeMap<&str, i64> =
-        attributes.iter().map(|row| (row["fare_id"], row["price"].parse().unwrap())).collect();
+    let prices: BTreeMap<&str, i64> =
+        attributes.iter().map(|row| (row["fare_id"], hundredths(row["price"]))).collect();
     let rules = rows(&texts["fare_rules.txt"]);
     let pair = |row: &BTreeMap<&str, &str>| {
         let zones = (row["origin_id"].to_owned(), row["destination_id"].to_owned());
-        (zones, rupees[row["fare_id"]] * 100)
+        (zones, prices[row["fare_id"]])
     };
     (stations, rules.iter().map(pair).collect())
+}
+
+/// Rides every pair by real taps under the native text of the import, and compares. Returns how
+/// many pairs have a fare and how many have none.
+fn compare(tariff: &Tariff, (stations, prices): &Tables) -> (usize, usize) {
+    let set = TariffSet::new(Tariff::parse(&tariff.to_toml()).unwrap());
+    assert_eq!(set.newest(), tariff, "the native text holds all of it");
+    let (mut known, mut unknown) = (0, 0);
+    for (from, from_zones) in stations {
+        for (to, to_zones) in stations {
+            let of = |a: &String, b: &String| prices.get(&(a.clone(), b.clone())).copied();
+            let answers: BTreeSet<i64> = from_zones
+                .iter()
+                .flat_map(|a| to_zones.iter().filter_map(move |b| of(a, b)))
+                .collect();
+            assert!(answers.len() <= 1, "{from} to {to}: {answers:?}");
+            let place = |id: &str| tariff.place_ix(id).unwrap();
+            let charged = ride(&set, place(from), place(to)).map(Money::minor);
+            assert_eq!(charged, answers.first().copied(), "{from} to {to}");
+            if charged.is_some() { known += 1 } else { unknown += 1 }
+        }
+    }
+    (known, unknown)
 }
 
 #[test]
 fn every_station_pair_costs_exactly_what_the_feeds_tables_say() {
     let (feed, texts, alias) = hyderabad();
-    let (mut stations, paise) = independent_reading(&texts);
-    assert_eq!(stations.len(), 57);
+    let mut tables = independent_reading(&texts);
+    assert_eq!(tables.0.len(), 57);
     for aliased in [false, true] {
         let zone_aliases = if aliased { vec![alias.clone()] } else { Vec::new() };
         let options =
             ImportOptions { version: TariffVersion(1), zone_aliases, ..ImportOptions::default() };
         let Import { tariff, diagnostics, .. } = import(&feed, &options);
         let tariff = tariff.unwrap_or_else(|| panic!("{diagnostics:#?}"));
-        if aliased {
-            for zones in stations.values_mut() {
-                if zones.remove(&alias.0) {
-                    zones.insert(alias.1.clone());
-                }
-            }
-        }
-        let set = TariffSet::new(Tariff::parse(&tariff.to_toml()).unwrap());
-        assert_eq!(*set.newest(), tariff, "the native text holds all of it");
-        let (mut known, mut unknown) = (0, 0);
-        for (from, from_zones) in &stations {
-            for (to, to_zones) in &stations {
-                let of = |a: &String, b: &String| paise.get(&(a.clone(), b.clone())).copied();
-                let answers: BTreeSet<i64> = from_zones
-                    .iter()
-                    .flat_map(|a| to_zones.iter().filter_map(move |b| of(a, b)))
-                    .collect();
-                assert!(answers.len() <= 1, "{from} to {to}: {answers:?}");
-                let place = |id: &str| tariff.place_ix(id).unwrap();
-                let charged = ride(&set, place(from), place(to)).map(Money::minor);
-                assert_eq!(charged, answers.first().copied(), "{from} to {to}");
-                if charged.is_some() { known += 1 } else { unknown += 1 }
+        for zones in tables.0.values_mut().filter(|_| aliased) {
+            if zones.remove(&alias.0) {
+                zones.insert(alias.1.clone());
             }
         }
         // Without the alias, one station has no fare from or to anywhere.
-        assert_eq!((known, unknown), if aliased { (3249, 0) } else { (3136, 113) });
+        let expected = if aliased { (3249, 0) } else { (3136, 113) };
+        assert_eq!(compare(&tariff, &tables), expected);
         let expected = if aliased { "zone_alias" } else { "zone_without_fare" };
         assert!(diagnostics.iter().any(|d| d.code == expected), "{diagnostics:#?}");
+    }
+}
+
+/// Other real feeds with fares between zones, where they are at hand; a made one always.
+#[test]
+fn zone_fares_of_other_feeds_are_exact_too() {
+    let more = feeds_folder().join("../gtfs-more");
+    let mut ridden = Vec::new();
+    for name in ["bart-2018", "caltrain-2009"] {
+        if !more.join(name).is_dir() {
+            continue;
+        }
+        let text =
+            |file: &str| (file.to_owned(), fs::read_to_string(more.join(name).join(file)).unwrap());
+        let texts = ["stops.txt", "fare_attributes.txt", "fare_rules.txt"].map(text).into();
+        ridden.push((name, Feed::open(&more.join(name)).unwrap(), independent_reading(&texts)));
+    }
+    let texts = made_feed();
+    let feed = Feed::from_files(texts.iter().map(|(name, text)| (name.as_str(), text.as_bytes())));
+    ridden.push(("made", feed, independent_reading(&texts)));
+    for (name, feed, tables) in ridden {
+        let options = ImportOptions { version: TariffVersion(1), ..ImportOptions::default() };
+        let Import { tariff, diagnostics, .. } = import(&feed, &options);
+        let tariff = tariff.unwrap_or_else(|| panic!("{name}: {diagnostics:#?}"));
+        assert!(compare(&tariff, &tables).0 > 100, "{name}");
     }
 }
 

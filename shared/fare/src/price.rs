@@ -1,6 +1,6 @@
 //! The one pricing function of validator and depot.
 //!
-//! Order of work: unfinished journey → fare of this ride → transfer right. Limits are inclusive.
+//! Order of work: unfinished journey, fare of this ride, transfer right. Limits are inclusive.
 //! Every rider category pays the default price. The record written after a tap names the version
 //! in force at the validator (`FareTap::tariff`), and the quote's run is numbered by it, although
 //! a journey's fare comes from the version of its tap-in.

@@ -134,9 +134,30 @@ pub(crate) fn ride(set: &TariffSet, script: &str) -> String {
             Err(why) => writeln!(out, "{line} => {}: {why}", why.refusal().word()).unwrap(),
         }
     }
-    out
+    wrapped(&out)
 }
 
 pub(crate) fn check(script: &str, expected: &Expect) {
     expected.assert_eq(&ride(&TariffSet::new(city()), script));
+}
+
+/// Long lines broken at spaces, so that a snapshot fits the page.
+pub(super) fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let mut width = 0;
+        for (i, word) in line.split(' ').enumerate() {
+            if i > 0 && width + word.chars().count() > 80 {
+                width = indent + 4;
+                write!(out, "\n{:width$}", "").unwrap();
+            } else if i > 0 {
+                out.push(' ');
+            }
+            out.push_str(word);
+            width += word.chars().count() + 1;
+        }
+        out.push('\n');
+    }
+    out
 }

@@ -157,16 +157,17 @@ fn too_long_inside_costs_the_maximum_fare_once() {
     check(
         "8:00:00 entry A\n 10:00:01 exit B\n 10:05:00 entry A\n 12:05:00 exit B",
         &expect![[r#"
-        8:00:00 entry A => 0.00 EUR (needs 3.00 EUR)
-              0.00 gate: Tapped in at Alpha: paid at tap-out, at most 3.00 EUR
-        10:00:01 exit B => 3.00 EUR (needs 3.00 EUR)
-              3.00 gate.journey_limit_s: 120 min 1 s since the tap-in at Alpha, 120 min allowed: maximum fare
-        10:05:00 entry A => 0.00 EUR (needs 3.00 EUR)
-              0.00 gate: Tapped in at Alpha: paid at tap-out, at most 3.00 EUR
-        12:05:00 exit B => 2.00 EUR (needs 2.00 EUR)
-              2.00 near: Alpha to Beta
-            run TransferRun { legs: 1, paid: 200, age_s: 7200, group: 1 }
-    "#]],
+            8:00:00 entry A => 0.00 EUR (needs 3.00 EUR)
+                  0.00 gate: Tapped in at Alpha: paid at tap-out, at most 3.00 EUR
+            10:00:01 exit B => 3.00 EUR (needs 3.00 EUR)
+                  3.00 gate.journey_limit_s: 120 min 1 s since the tap-in at Alpha, 120 min
+                      allowed: maximum fare
+            10:05:00 entry A => 0.00 EUR (needs 3.00 EUR)
+                  0.00 gate: Tapped in at Alpha: paid at tap-out, at most 3.00 EUR
+            12:05:00 exit B => 2.00 EUR (needs 2.00 EUR)
+                  2.00 near: Alpha to Beta
+                run TransferRun { legs: 1, paid: 200, age_s: 7200, group: 1 }
+        "#]],
     );
 }
 

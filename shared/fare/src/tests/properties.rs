@@ -57,7 +57,11 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_tariff_is_read_or_refused(at in 0..CITY.len(), insert in "[ -~\\n]{0,6}", cut in 0_usize..30) {
+    fn a_damaged_tariff_is_read_or_refused(
+        at in 0..CITY.len(),
+        insert in "[ -~\\n]{0,6}",
+        cut in 0_usize..30,
+    ) {
         let mut bytes = CITY.as_bytes().to_vec();
         let end = (at + cut).min(bytes.len());
         bytes.splice(at..end, insert.bytes());

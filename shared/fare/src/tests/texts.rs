@@ -4,7 +4,7 @@ use alloc::{format, string::String, vec::Vec};
 use expect_test::expect;
 use model::TariffVersion;
 
-use super::{CITY, city};
+use super::{CITY, city, wrapped};
 use crate::{Diagnostic, Tariff};
 
 #[test]
@@ -18,13 +18,15 @@ fn an_overlay_replaces_the_sections_it_names() {
     assert_eq!(tariff.gate().unwrap().same_station, None);
     let broken = Tariff::parse_with_overlay(CITY, "\n[gate]\ngroup = \"metr\"\nmaximum_fare = 2");
     expect![[r#"
-        error: overlay line 3, gate.group: there is no group "metr"; did you mean "metro"?
+        error: overlay line 3, gate.group: there is no group "metr"; did you mean
+            "metro"?
     "#]]
     .assert_eq(&findings(broken));
 }
 
 fn findings(result: Result<Tariff, Vec<Diagnostic>>) -> String {
-    result.unwrap_err().iter().fold(String::new(), |text, found| text + &format!("{found}\n"))
+    let list = result.unwrap_err();
+    wrapped(&list.iter().fold(String::new(), |text, found| text + &format!("{found}\n")))
 }
 
 #[test]
@@ -54,34 +56,43 @@ fn each_finding_names_the_line_the_key_what_is_wrong_and_what_to_do() {
         error: line 29, transfer[1].limit_s: missing; add `limit_s = …`
         error: line 33, transfer[1].limt_s: unknown key; did you mean "limit_s"?
 
-        error: line 11, product[1].price: "1.505" has more decimals than EUR allows (2); write an amount such as "2.40"
+        error: line 11, product[1].price: "1.505" has more decimals than EUR allows (2);
+            write an amount such as "2.40"
 
-        error: line 11, product[1].price: "a boolean" is not an amount: use digits with at most one decimal point, such as 2.40; write an amount such as "2.40"
+        error: line 11, product[1].price: "a boolean" is not an amount: use digits with
+            at most one decimal point, such as 2.40; write an amount such as "2.40"
 
-        error: line 11, product[1].price: -1.50 EUR is out of range; use an amount from 0 to 83886.07 EUR
+        error: line 11, product[1].price: -1.50 EUR is out of range; use an amount from
+            0 to 83886.07 EUR
 
-        error: line 6, currency: unknown currency "EURO": use an ISO 4217 code such as EUR, KRW or KWD; correct the code
+        error: line 6, currency: unknown currency "EURO": use an ISO 4217 code such as
+            EUR, KRW or KWD; correct the code
 
-        error: line 3, version: 70000 is out of range; write a whole number from 0 to 65535
+        error: line 3, version: 70000 is out of range; write a whole number from 0 to
+            65535
 
         error: line 2, format: format 2 is not known here; use format 1
 
         error: line 26, route[3].group: there is no group "metr"; did you mean "metro"?
 
-        error: line 24, route[1].mode: unknown mode "zeppelin"; use one of: bus, ferry, other, rail, subway, tram
+        error: line 24, route[1].mode: unknown mode "zeppelin"; use one of: bus, ferry,
+            other, rail, subway, tram
 
         error: line 25, route[2].id: "7" stands here a second time; give each its own id
 
-        error: line 17, place[1].lat: is no position; write decimal degrees from -90 to 90
+        error: line 17, place[1].lat: is no position; write decimal degrees from -90 to
+            90
 
-        error: line 51, TOML: unclosed table, expected `]`; correct the line; see https://toml.io
+        error: line 51, TOML: unclosed table, expected `]`; correct the line; see
+            https://toml.io
 
         error: line 1, format: missing; add `format = …`
         error: line 1, currency: missing; add `currency = …`
 
         error: line 1, format: missing; add `format = …`
         error: line 1, version: missing; add `version = …`
-        error: line 1, operator: is not a list of tables; write [[operator]] and the keys of one entry below
+        error: line 1, operator: is not a list of tables; write [[operator]] and the
+            keys of one entry below
         error: line 1, network: missing; add `network = …`
         error: line 1, timezone: missing; add `timezone = …`
         error: line 2, place: entry 1 is no table; write { id = …, … }
@@ -107,25 +118,34 @@ fn findings_about_rules_that_contradict_each_other_are_as_exact() {
     ]
     .join("\n");
     expect![[r#"
-        error: line 59, matrix.from.A: 2 fares for 3 places; write one product, or "-", for each place in `to`
+        error: line 59, matrix.from.A: 2 fares for 3 places; write one product, or "-",
+            for each place in `to`
 
         error: line 59, matrix.from.A: there is no product "neer"; did you mean "near"?
 
         error: line 58, matrix.from.B: missing; add `B = …`
 
-        error: line 56, matrix.from: missing; add [matrix.from] with a row for each place
+        error: line 56, matrix.from: missing; add [matrix.from] with a row for each
+            place
         error: line 58, matrix.form: unknown key; did you mean "from"?
 
-        error: line 53, gate.maximum_fare: 2.50 EUR is below the dearest fare 3.00 EUR: not tapping out pays; raise it, or leave the key out for the highest fare from each place
+        error: line 53, gate.maximum_fare: 2.50 EUR is below the dearest fare 3.00 EUR:
+            not tapping out pays; raise it, or leave the key out for the highest fare
+            from each place
 
-        error: line 40, transfer[2].to: "bus" to "bus" is already in "change"; keep each pair of groups in one transfer
-        error: line 40, transfer[2].to: "metro" to "bus" is already in "change"; keep each pair of groups in one transfer
+        error: line 40, transfer[2].to: "bus" to "bus" is already in "change"; keep each
+            pair of groups in one transfer
+        error: line 40, transfer[2].to: "metro" to "bus" is already in "change"; keep
+            each pair of groups in one transfer
 
-        error: line 48, transfer[3].limit_s: 70000 is out of range; use 1 to 65534 seconds
+        error: line 48, transfer[3].limit_s: 70000 is out of range; use 1 to 65534
+            seconds
 
-        error: line 73, example[2].price: the rules give 0.00 EUR, the example says 1.00 EUR; correct the rules or the example
+        error: line 73, example[2].price: the rules give 0.00 EUR, the example says 1.00
+            EUR; correct the rules or the example
 
-        error: line 66, example[1].price: the example rides nothing or twice; write from and to, or route
+        error: line 66, example[1].price: the example rides nothing or twice; write from
+            and to, or route
     "#]].assert_eq(&text);
 }
 

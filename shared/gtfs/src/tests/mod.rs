@@ -92,5 +92,26 @@ pub(crate) fn findings(feed: &Feed, options: &ImportOptions) -> String {
     }
     writeln!(out, "tariff: {}", if import.tariff.is_some() { "yes" } else { "no" }).unwrap();
     assert_ne!(import.tariff.is_some(), import.has_errors());
+    wrapped(&out)
+}
+
+/// Long lines broken at spaces, so that a snapshot fits the page.
+pub(super) fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let mut width = 0;
+        for (i, word) in line.split(' ').enumerate() {
+            if i > 0 && width + word.chars().count() > 80 {
+                width = indent + 4;
+                write!(out, "\n{:width$}", "").unwrap();
+            } else if i > 0 {
+                out.push(' ');
+            }
+            out.push_str(word);
+            width += word.chars().count() + 1;
+        }
+        out.push('\n');
+    }
     out
 }
