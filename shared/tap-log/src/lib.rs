@@ -82,3 +82,6 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,10 @@ use super::*;
 use crate::*;
 
 fn accepted(verdict: Verdict) -> Accepted {
-    match verdict {
-        Verdict::Accepted(accepted) => accepted,
-        other => panic!("not accepted: {other:?}"),
+    if let Verdict::Accepted(accepted) = verdict {
+        return accepted;
     }
+    panic!("not accepted: {verdict:?}")
 }
 
 fn intake() -> Intake {
@@ -93,11 +93,11 @@ fn a_re_imaged_validator_with_old_numbers_is_an_incident_whatever_the_batch() {
     for _ in 0..10 {
         again.append(1);
     }
-    let incident =
-        |intake: &mut Intake, batch: &Batch, stored| match intake.handle_batch(batch, stored) {
-            Verdict::Incident(incident) => incident,
-            other => panic!("no incident: {other:?}"),
-        };
+    let incident = |intake: &mut Intake, batch: &Batch, stored| {
+        let verdict = intake.handle_batch(batch, stored);
+        let Verdict::Incident(incident) = verdict else { panic!("no incident: {verdict:?}") };
+        incident
+    };
     let mut intake = with_first(&books, 8);
     let epoch = Epoch(7);
     // All below the mark, ending at the mark, over the mark, and behind the mark.

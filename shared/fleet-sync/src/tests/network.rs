@@ -158,7 +158,9 @@ impl World {
                         self.staged.extend(accepted.entries);
                     }
                     Verdict::Known { .. } | Verdict::Gap { .. } => self.ack(),
-                    other => panic!("an honest validator got {other:?}"),
+                    Verdict::NeedsStoredHash { .. } | Verdict::Incident(_) => {
+                        panic!("an honest validator got {verdict:?}")
+                    }
                 }
             }
             Message::Down(ack) => self.uplink.handle_ack(self.now, ack).unwrap(),

@@ -97,7 +97,7 @@ fn another_key_another_topic_and_another_kind_are_refused() {
     assert_eq!(refused(&replayed, validator(), &device), SignatureError::NotAuthentic);
 }
 
-/// Bytes of the MQTT 5 PUBLISH packet, QoS 1, without properties.
+/// Bytes of the packet that publishes it over MQTT 5 at least once, without properties.
 fn on_the_wire(payload: &[u8]) -> usize {
     let topic = Topic::Taps(validator()).name(&"central".parse().unwrap());
     let body = 2 + topic.len() + 2 + 1 + payload.len();

@@ -1,7 +1,7 @@
 //! What the validator's end does, step by step.
 
 use alloc::{format, string::String, vec};
-use core::time::Duration;
+use core::{fmt::Write, time::Duration};
 
 use expect_test::{Expect, expect};
 use wire::Ack;
@@ -50,14 +50,14 @@ impl Bench {
             match output {
                 Output::SendBatch { epoch, from, limit } => {
                     let through = TapSeq(from.0 + u64::from(limit) - 1);
-                    line += &format!(" send {from}-{through}");
+                    write!(line, " send {from}-{through}").unwrap();
                     self.uplink.handle_sent(Timestamp::from_secs(s), epoch, through);
                 }
-                Output::Acked { through, .. } => line += &format!(" acked {through}"),
+                Output::Acked { through, .. } => write!(line, " acked {through}").unwrap(),
             }
         }
         if let Some(at) = self.uplink.wake_at() {
-            line += &format!(" (wake {})", at.secs());
+            write!(line, " (wake {})", at.secs()).unwrap();
         }
         self.seen += &line;
         self.seen.push('\n');
