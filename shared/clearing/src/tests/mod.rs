@@ -363,6 +363,10 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
             let tap = match what {
                 "" => history.committed(ctr),
                 "doubt" => history.entry(ctr, 1, in_doubt),
+                "doubtful issue" => history.entry(ctr, 1, |mut t| {
+                    t.after.kind = RecordKind::Issue;
+                    in_doubt(t)
+                }),
                 "confirmed" => history.entry(ctr, 2, confirmed),
                 "voided" => history.entry(ctr, 2, voided),
                 "refused" => history.entry(ctr, 1, |t| TapEvent::Refused {

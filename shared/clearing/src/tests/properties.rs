@@ -36,6 +36,8 @@ enum Beside {
     },
     /// The copy's tap was in doubt, and then confirmed.
     DoubtedClone,
+    /// The copy's tap was in doubt, and its next ride proves it.
+    RidingClone,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +90,7 @@ fn hostile() -> impl Strategy<Value = Turn> {
         1 => Just(Beside::VoidedAttempt),
         1 => (0..3_u32).prop_map(|later_s| Beside::Clone { later_s }),
         1 => Just(Beside::DoubtedClone),
+        1 => Just(Beside::RidingClone),
     ];
     (ride(), told, beside, 0..100_u32).prop_map(|(ride, told, beside, luck)| Turn {
         ride,
@@ -144,6 +147,14 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
         Beside::DoubtedClone => {
             add(1, other(700), in_doubt);
             add(2, other(700), confirmed);
+        }
+        Beside::RidingClone => {
+            let first = other(800);
+            let mut next = CardTransaction { before: first.after, after: first.after };
+            next.after.ctr.0 += 1;
+            next = forked(next, 900);
+            add(1, first, in_doubt);
+            add(1, next, committed);
         }
     }
     entries

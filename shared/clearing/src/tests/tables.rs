@@ -368,6 +368,31 @@ fn an_in_doubt_tap_inside_a_gap_waits_and_then_takes_its_share() {
 }
 
 #[test]
+fn what_is_held_says_nothing_about_the_origin_of_a_card() {
+    check(
+        "20.00, ferry F",
+        "
+        issue
+        2 doubtful issue
+        2 voided
+        ",
+        expect![[r#"
+            issue => booked
+                20.00 issuer-cash -> card(…cafe)
+            2 doubtful issue => held
+                4.00 unknown-origin(…cafe) -> card(…cafe) held
+                + in-doubt 4.00: nobody knows yet whether the card committed record 2 over 4.00 EUR
+            2 voided => void
+                4.00 unknown-origin(…cafe) -> card(…cafe) voided
+                - in-doubt: did not happen: the validator saw the card unchanged
+            books:
+              card(…cafe) 20.00
+              issuer-cash -20.00
+        "#]],
+    );
+}
+
+#[test]
 fn i2_two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
     check(
         "20.00, bus 7, ferry F",
