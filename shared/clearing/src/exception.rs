@@ -259,11 +259,10 @@ impl CardItems {
         let forked_from = state.forks().first().map(super::state::Fork::ctr);
         let unexplained = |ctr| forked_from.is_none_or(|forked| ctr < forked);
         for difference in state.differences().iter().filter(|d| unexplained(d.ctr)) {
-            let finding = format!(
-                "record {} begins with {} more than the record before it ended with",
-                difference.ctr,
-                self.money(difference.net)
-            );
+            let side = if difference.net > 0 { "above" } else { "below" };
+            let net = self.money(difference.net.abs());
+            let ctr = difference.ctr;
+            let finding = format!("record {ctr} begins {net} {side} the end of the one before it");
             let key = difference.ctr.0.to_be_bytes();
             items.push(self.item(
                 ExceptionKind::BalanceMismatch,
@@ -325,8 +324,7 @@ impl CardItems {
         let (count, from) = (others().count(), first.ctr());
         let claim = if count == 1 { "record claims a counter" } else { "records claim counters" };
         let amount = self.money(unbooked.abs());
-        let finding =
-            format!("{count} {claim} that others hold, from {from} on; not booked: {amount}");
+        let finding = format!("{count} {claim} held by others, from {from} on: {amount} unbooked");
         let mut evidence = Vec::new();
         for fork in state.forks() {
             let kept = Some(fork.kept.record);

@@ -206,8 +206,16 @@ fn a_store_writes_back_what_changed_and_nothing_else() {
 fn journal_bytes_and_batch_roots_never_change() {
     let one = transfer("one A B 100");
     let two = transfer("two A B 100 pending");
-    let hex = |bytes: &[u8]| format!("{bytes:02x?}").replace(", ", "");
-    expect!["[4fe1c7081a8b5f3ee4e3f427b050ddfcf6a19e183aa3058c0bc089969f2bc94a000103d2410000000000000000000000000103d2420000000000000000000000000000000000006403d2000000000000000000000000000000000000000000000000000000000000000000000000000000000100000000000000020001615f69ed4e249a34955fc08be20fc324c06462f6ae8b817d22280505adca9209]"].assert_eq(&hex(&one.to_bytes()));
+    let bytes = one.to_bytes();
+    let rows: Vec<String> =
+        bytes.chunks(32).map(|row| format!("{row:02x?}").replace(", ", "")).collect();
+    expect![[r#"
+        [4fe1c7081a8b5f3ee4e3f427b050ddfcf6a19e183aa3058c0bc089969f2bc94a]
+        [000103d2410000000000000000000000000103d2420000000000000000000000]
+        [000000000000006403d200000000000000000000000000000000000000000000]
+        [0000000000000000000000000000000000000100000000000000020001615f69]
+        [ed4e249a34955fc08be20fc324c06462f6ae8b817d22280505adca9209]"#]]
+    .assert_eq(&rows.join("\n"));
     let first = BatchRoot::genesis().after([&one].into_iter());
     let second = first.after([&two].into_iter());
     expect![[r#"

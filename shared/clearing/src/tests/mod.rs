@@ -254,7 +254,13 @@ impl Known for Depot {
     }
 
     fn in_doubt(&self, _: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
-        let doubted = |tap: &&TapRecord| matches!(tap.event, TapEvent::InDoubt { transaction } if transaction.after.ctr == ctr);
+        let doubted = |tap: &&TapRecord| match &tap.event {
+            TapEvent::InDoubt { transaction } => transaction.after.ctr == ctr,
+            TapEvent::Committed { .. }
+            | TapEvent::Refused { .. }
+            | TapEvent::Confirmed { .. }
+            | TapEvent::Voided { .. } => false,
+        };
         Ok(self.taps.values().filter(doubted).copied().collect())
     }
 }

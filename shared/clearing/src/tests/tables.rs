@@ -411,7 +411,7 @@ fn i2_two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
             3 => booked
                 4.00 card(…cafe) -> fare-revenue(1)
             2 clone => forked
-                + fork 2.50: 1 record claims a counter that others hold, from 2 on; not booked: 2.50 EUR
+                + fork 2.50: 1 record claims a counter held by others, from 2 on: 2.50 EUR unbooked
                 + fare-mismatch 1.00: record 2 charged 2.50 EUR; tariff 1 says: 1.50 EUR
             2 clone => replayed
             books:
@@ -440,7 +440,7 @@ fn i2_two_records_under_one_counter_are_a_fork_and_one_of_them_is_booked() {
                 1.50 fare-revenue(0) -> card(…cafe)
                 2.50 card(…cafe) -> fare-revenue(0)
                 1.00 difference(…cafe, 3) -> card(…cafe)
-                + fork 1.50: 1 record claims a counter that others hold, from 2 on; not booked: 1.50 EUR
+                + fork 1.50: 1 record claims a counter held by others, from 2 on: 1.50 EUR unbooked
                 + fare-mismatch 1.00: record 2 charged 2.50 EUR; tariff 1 says: 1.50 EUR
             books:
               card(…cafe) 14.50
@@ -470,10 +470,10 @@ fn i3_records_that_do_not_fit_together_are_a_difference() {
             3 forged => booked
                 4.00 card(…cafe) -> fare-revenue(1)
                 1.00 difference(…cafe, 3) -> card(…cafe)
-                + balance-mismatch 1.00: record 3 begins with 1.00 EUR more than the record before it ended with
+                + balance-mismatch 1.00: record 3 begins 1.00 EUR above the end of the one before it
             2 clone => forked
                 - balance-mismatch: explained by the fork
-                + fork 5.00: 1 record claims a counter that others hold, from 2 on; not booked: 5.00 EUR
+                + fork 5.00: 1 record claims a counter held by others, from 2 on: 5.00 EUR unbooked
                 + fare-mismatch 1.00: record 2 charged 5.00 EUR; tariff 1 says: 4.00 EUR
             books:
               card(…cafe) 13.00
