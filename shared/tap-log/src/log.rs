@@ -226,8 +226,8 @@ impl TapLog {
         }
     }
 
-    /// The depot has committed `epoch` through `through`, as it said at `depot_time`. The op needs no sync of its own: losing
-    /// it costs a resend.
+    /// The depot has committed `epoch` through `through`, as it said at `depot_time`. The op needs
+    /// no sync of its own: losing it costs a resend.
     pub fn handle_acked(
         &mut self,
         epoch: Epoch,

@@ -1,11 +1,12 @@
 //! The rows of the store: keys and values, each value with its version and checksum.
 //!
 //! The checksum covers key and value, so that a value found under another key is damaged too.
+//! Integers are written MSB first.
 //!
 //! | tree | key | value |
 //! |---|---|---|
-//! | taps | epoch (4), number (8), MSB first | version, chain before (32), registers after (24), entry bytes, CRC-32C |
-//! | intents | the same | version, entry bytes (event in-doubt), CRC-32C |
+//! | taps | epoch (4), number (8) | version, chain before (32), registers (24), entry, CRC-32C |
+//! | intents | the same | version, entry (event in-doubt), CRC-32C |
 //! | meta | `owner` | version, validator (4), CRC-32C |
 //! | meta | `base`, epoch (4) | version, pruned through (8), chain (32), registers (24), CRC-32C |
 //! | meta | `acked`, epoch (4) | version, number (8), depot's time in ms (8), CRC-32C |
