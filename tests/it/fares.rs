@@ -43,10 +43,11 @@ fn made_feed() -> BTreeMap<String, String> {
     let mut lines: [Vec<String>; 2] = [Vec::new(), Vec::new()];
     for i in 0..57 {
         let line = usize::from(i > 29);
-        writeln!(stops, "S{i},Station {i},17.{i:02},78.4,ignored,1,").unwrap();
+        writeln!(stops, "S{i},Station {i},17.{i:02},78.4,ignored,1,").expect("a string takes all");
         let own: &[(&str, usize)] = if i == 15 { &[("r", 0), ("g", 1)] } else { &[("", line)] };
         for (mark, line) in own {
-            writeln!(stops, "P{i}{mark},Station {i},17.{i:02},78.4,Z{i}{mark},0,S{i}").unwrap();
+            writeln!(stops, "P{i}{mark},Station {i},17.{i:02},78.4,Z{i}{mark},0,S{i}")
+                .expect("a string takes all");
             lines[*line].push(format!("P{i}{mark}"));
             if !(i == 40 || (i, *mark) == (15, "g")) {
                 zones.push((i, format!("Z{i}{mark}")));
@@ -56,22 +57,22 @@ fn made_feed() -> BTreeMap<String, String> {
     let mut trips = "trip_id,route_id,service_id\n".to_owned();
     let mut times = "trip_id,stop_sequence,stop_id,departure_time\n".to_owned();
     for (line, stations) in lines.iter().enumerate() {
-        writeln!(trips, "T{line},L{line},wk").unwrap();
+        writeln!(trips, "T{line},L{line},wk").expect("a string takes all");
         for (i, stop) in stations.iter().enumerate() {
-            writeln!(times, "T{line},{i},{stop},06:{i:02}:00").unwrap();
+            writeln!(times, "T{line},{i},{stop},06:{i:02}:00").expect("a string takes all");
         }
     }
     let prices = [12, 18, 30, 40, 50, 55, 60, 66, 70, 75];
     let mut attributes =
         "fare_id,price,currency_type,payment_method,transfers,agency_id\n".to_owned();
     for price in prices {
-        writeln!(attributes, "F_{price},{price},INR,1,,X").unwrap();
+        writeln!(attributes, "F_{price},{price},INR,1,,X").expect("a string takes all");
     }
     let mut rules = "origin_id,destination_id,fare_id\n".to_owned();
     for (i, from) in &zones {
         for (j, to) in &zones {
             let price = prices[(i * 31 + j * 17) % prices.len()];
-            writeln!(rules, "{from},{to},F_{price}").unwrap();
+            writeln!(rules, "{from},{to},F_{price}").expect("a string takes all");
         }
     }
     let agency = "agency_id,agency_name,agency_timezone\nX,Made,Asia/Kolkata\n";
@@ -102,7 +103,11 @@ fn hyderabad() -> (Feed, BTreeMap<String, String>, (String, String)) {
             (name.to_owned(), fs::read_to_string(folder.join(name)).expect("the feed is complete"))
         };
         let texts = ["stops.txt", "fare_attributes.txt", "fare_rules.txt"].map(text);
-        return (Feed::open(&folder).unwrap(), texts.into(), ("JBS".into(), "PRG".into()));
+        return (
+            Feed::open(&folder).expect("the feed is there"),
+            texts.into(),
+            ("JBS".into(), "PRG".into()),
+        );
     }
     let texts = made_feed();
     let feed = Feed::from_files(texts.iter().map(|(name, text)| (name.as_str(), text.as_bytes())));
@@ -112,7 +117,7 @@ fn hyderabad() -> (Feed, BTreeMap<String, String>, (String, String)) {
 /// Rows of a text table by column name, without the importer's reader.
 fn rows(text: &str) -> Vec<BTreeMap<&str, &str>> {
     let mut lines = text.trim_start_matches('\u{feff}').lines();
-    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let header: Vec<&str> = lines.next().expect("a table has a header").split(',').collect();
     lines.map(|line| header.iter().copied().zip(fields(line)).collect()).collect()
 }
 
@@ -129,7 +134,7 @@ fn fields(line: &str) -> Vec<&str> {
 /// `12`, `2.5` or `2.5000` in hundredths.
 fn hundredths(text: &str) -> i64 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    format!("{whole}{:0<2.2}", fraction).parse().unwrap()
+    format!("{whole}{fraction:0<2.2}").parse().expect("a price is a decimal number")
 }
 
 /// Station → zones of its platforms, and zone pair → price, straight from the texts.
@@ -158,7 +163,7 @@ fn independent_reading(texts: &BTreeMap<String, String>) -> Tables {
 /// Rides every pair by real taps under the native text of the import, and compares. Returns how
 /// many pairs have a fare and how many have none.
 fn compare(tariff: &Tariff, (stations, prices): &Tables) -> (usize, usize) {
-    let set = TariffSet::new(Tariff::parse(&tariff.to_toml()).unwrap());
+    let set = TariffSet::new(Tariff::parse(&tariff.to_toml()).expect("it reads back"));
     assert_eq!(set.newest(), tariff, "the native text holds all of it");
     let (mut known, mut unknown) = (0, 0);
     for (from, from_zones) in stations {
@@ -169,7 +174,7 @@ fn compare(tariff: &Tariff, (stations, prices): &Tables) -> (usize, usize) {
                 .flat_map(|a| to_zones.iter().filter_map(move |b| of(a, b)))
                 .collect();
             assert!(answers.len() <= 1, "{from} to {to}: {answers:?}");
-            let place = |id: &str| tariff.place_ix(id).unwrap();
+            let place = |id: &str| tariff.place_ix(id).expect("every station is a place");
             let charged = ride(&set, place(from), place(to)).map(Money::minor);
             assert_eq!(charged, answers.first().copied(), "{from} to {to}");
             if charged.is_some() { known += 1 } else { unknown += 1 }
@@ -236,7 +241,8 @@ fn the_invented_city_is_sound_and_every_ride_in_it_has_a_price() {
         overlay: Some(overlay),
         ..ImportOptions::default()
     };
-    let Import { tariff, network, diagnostics } = import(&Feed::open(&folder).unwrap(), &options);
+    let Import { tariff, network, diagnostics } =
+        import(&Feed::open(&folder).expect("the feed is there"), &options);
     assert_eq!(diagnostics, []);
     let (tariff, network) = (tariff.unwrap(), network.unwrap());
     let set = TariffSet::new(tariff);
