@@ -17,6 +17,7 @@ mod decide;
 mod doubt;
 mod hotlist;
 mod machine;
+mod output;
 mod passage;
 #[cfg(test)]
 mod tests;
@@ -24,5 +25,6 @@ mod tests;
 pub use context::{Rules, ValidatorContext};
 pub use doubt::Doubt;
 pub use hotlist::Hotlist;
-pub use machine::{Output, Presented, TapMachine};
+pub use machine::TapMachine;
+pub use output::{Output, Presented};
 pub use passage::{Note, Passage, PassageClass, Verdict};

@@ -7,7 +7,7 @@
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::mem;
 
-use card::{CardOutput, DebitTransaction, ExchangeError, Key, Settlement};
+use card::{CardOutput, DebitTransaction, ExchangeError, Settlement};
 use fare::{Journey, price};
 use model::{
     CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, RecordKind, Refusal,
@@ -15,66 +15,10 @@ use model::{
 };
 
 use crate::{
-    Doubt, Passage, ValidatorContext,
+    Doubt, Output, Passage, Presented, ValidatorContext,
     decide::{Decision, decide},
     doubt::{Doubts, Proof},
 };
-
-/// What came into the field.
-#[derive(Debug)]
-pub enum Presented {
-    /// One card, with the key it must know and 16 fresh random bytes.
-    Card {
-        /// Its number.
-        card: CardId,
-        /// Its debit key.
-        key: Key,
-        /// Randomness of the authentication.
-        rnd_a: [u8; 16],
-    },
-    /// Something that cannot be a card of ours.
-    Foreign,
-    /// More than one.
-    Several,
-}
-
-/// What the shell is to do, in this order. The tap log keeps the order it is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send this to the card, then call `handle_response`.
-    Transmit(Vec<u8>),
-    /// Give it a number and make it durable, then call `handle_intent_durable`. Do not wait for
-    /// it before the next `Transmit`.
-    LogIntent {
-        /// When, where, which card.
-        draft: TapDraft,
-        /// What was read and what is to be written.
-        transaction: CardTransaction,
-    },
-    /// Make it durable, then call `handle_outcome_durable`. Without a number it gets one.
-    LogOutcome {
-        /// The number of the intent it ends.
-        seq: Option<TapSeq>,
-        /// When, where, which card.
-        draft: TapDraft,
-        /// What became of the tap.
-        event: TapEvent,
-    },
-    /// Append it; it is durable with whatever is appended next, and nobody waits for it.
-    LogResolution {
-        /// When, where, which card.
-        draft: TapDraft,
-        /// What became of an earlier tap.
-        event: TapEvent,
-    },
-    /// Tell the rider and the gate.
-    Show(Passage),
-    /// Present the same card again with fresh randomness: an earlier tap is settled, this one is
-    /// still to be made.
-    PresentAgain,
-    /// The tap is over; the card may go.
-    Done,
-}
 
 /// See the module's documentation.
 #[derive(Debug)]

@@ -1,0 +1,64 @@
+//! What goes into the tap machine and what comes out of it.
+
+use alloc::vec::Vec;
+
+use card::Key;
+use model::{CardId, CardTransaction, TapDraft, TapEvent, TapSeq};
+
+use crate::Passage;
+
+/// What came into the field.
+#[derive(Debug)]
+pub enum Presented {
+    /// One card, with the key it must know and 16 fresh random bytes.
+    Card {
+        /// Its number.
+        card: CardId,
+        /// Its debit key.
+        key: Key,
+        /// Randomness of the authentication.
+        rnd_a: [u8; 16],
+    },
+    /// Something that cannot be a card of ours.
+    Foreign,
+    /// More than one.
+    Several,
+}
+
+/// What the shell is to do, in this order. The tap log keeps the order it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this to the card, then call `handle_response`.
+    Transmit(Vec<u8>),
+    /// Give it a number and make it durable, then call `handle_intent_durable`. Do not wait for
+    /// it before the next `Transmit`.
+    LogIntent {
+        /// When, where, which card.
+        draft: TapDraft,
+        /// What was read and what is to be written.
+        transaction: CardTransaction,
+    },
+    /// Make it durable, then call `handle_outcome_durable`. Without a number it gets one.
+    LogOutcome {
+        /// The number of the intent it ends.
+        seq: Option<TapSeq>,
+        /// When, where, which card.
+        draft: TapDraft,
+        /// What became of the tap.
+        event: TapEvent,
+    },
+    /// Append it; it is durable with whatever is appended next, and nobody waits for it.
+    LogResolution {
+        /// When, where, which card.
+        draft: TapDraft,
+        /// What became of an earlier tap.
+        event: TapEvent,
+    },
+    /// Tell the rider and the gate.
+    Show(Passage),
+    /// Present the same card again with fresh randomness: an earlier tap is settled, this one is
+    /// still to be made.
+    PresentAgain,
+    /// The tap is over; the card may go.
+    Done,
+}
