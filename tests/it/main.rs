@@ -4,3 +4,4 @@ mod broker;
 mod fares;
 mod readers;
 mod tidy;
+mod validator;

@@ -155,6 +155,18 @@ pub struct Metrics {
     pub listen: Option<SocketAddr>,
 }
 
+impl State {
+    /// This folder, and defaults for the rest.
+    pub const fn in_folder(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            cache_mib: default_cache_mib(),
+            keep_days: default_keep_days(),
+            open_deadline_s: default_open_deadline_s(),
+        }
+    }
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Self { retry_window_s: 120, low_balance: 0 }

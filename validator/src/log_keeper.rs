@@ -286,18 +286,18 @@ impl Worker {
             let done = catch_unwind(AssertUnwindSafe(|| self.serve(group)));
             if done.is_err() {
                 self.break_down("the store panicked".into());
+                self.publish();
             }
-            let status = status_of(&self.log, self.broken.clone());
-            self.publish(status);
         }
     }
 
-    fn publish(&self, status: LogStatus) {
+    /// Before any answer, so that whoever was answered finds the log as it was told.
+    fn publish(&self) {
+        let status = status_of(&self.log, self.broken.clone());
         let live = status.live();
         self.metrics.log_head.set(gauge(live.head.0));
         self.metrics.log_acked.set(gauge(live.acked.0));
         self.metrics.in_doubt.set(gauge(status.in_doubt as u64));
-        self.metrics.store_bytes.set(gauge(self.store.size()));
         self.tell.send_if_modified(|known| {
             let changed = *known != status;
             *known = status;
@@ -336,6 +336,7 @@ impl Worker {
             let took = self.clock.elapsed().saturating_sub(before);
             self.metrics.log_write_seconds.observe(took.as_secs_f64());
         }
+        self.publish();
         for (reply, seq) in group.answers {
             reply.send(self.broken.clone().map_or(Ok(seq), |why| Err(KeeperError::Broken(why))));
         }
@@ -411,6 +412,7 @@ impl Worker {
     }
 
     fn prune(&mut self, keep_since: Timestamp, group: &mut Group) {
+        self.metrics.store_bytes.set(gauge(self.store.size()));
         let lives: Vec<LifeSpan> = self.log.lives().collect();
         for life in lives.into_iter().filter(|life| life.pruned_through < life.acked) {
             let rows = self.rows(life.epoch, life.pruned_through.next(), PRUNE_ROWS);

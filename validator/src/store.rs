@@ -164,6 +164,11 @@ impl Store {
         Ok((Self { db, synced, folder, durability, syncs, _lock: lock }, report))
     }
 
+    /// Whether nobody has the store of this state folder open.
+    pub fn is_free(state: &Path) -> bool {
+        lock(state).is_ok()
+    }
+
     /// Applies all of `ops` or none. Not durable before [`Self::sync`].
     pub fn apply(&self, ops: &[StoreOp]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();

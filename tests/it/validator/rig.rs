@@ -1,0 +1,344 @@
+//! A validator in a scratch folder, the hand that holds cards to it, and what its rider sees.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a rig that cannot be set up is a failed test"
+)]
+
+use std::{
+    collections::HashMap,
+    net::TcpListener,
+    path::PathBuf,
+    pin::pin,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use card::{Key, KeySet, Opening, VirtualCard};
+use ed25519_dalek::SigningKey;
+use fare::{Tariff, TariffSet};
+use fleet_sync::{DepotName, Topic, sign_ack, verify_batch, verify_state};
+use model::{CardId, TapRecord, TapSeq, Timestamp, ValidatorId};
+use rumqttc::v5::{
+    AsyncClient, Event, EventLoop, MqttOptions,
+    mqttbytes::{QoS, v5::Packet},
+};
+use rumqttd::{Broker, Config as BrokerConfig, ConnectionSettings, RouterConfig, ServerSettings};
+use tempfile::TempDir;
+use tokio::{sync::mpsc, time::timeout};
+use validation::{Hotlist, Passage};
+use validator::{
+    Daemon, Parts, StartError,
+    clock::Clock,
+    config::{self, Config},
+    keys::DeviceKeys,
+    reader::{Reader, ReaderConfig, VirtualField},
+    screen::RiderScreen,
+    store::{Durability, Store},
+};
+use wire::{Ack, ChainHash, StateWord};
+
+/// Longer than anything here takes, so that a hang is a failure and not a stuck run.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TARIFF: &str = r#"
+format = 1
+version = 1
+network = "Test"
+timezone = "Europe/Berlin"
+currency = "EUR"
+pass_back_s = 60
+groups = ["bus"]
+operator = [{ id = "op", name = "Operator" }]
+product = [{ id = "bus", name = "Bus single", price = "1.50" }]
+place = [
+  { id = "s1", name = "Stop 1", lat = 0, lon = 0, kind = "stop" },
+  { id = "s2", name = "Stop 2", lat = 0, lon = 0, kind = "stop" },
+]
+route = [
+  { id = "7", name = "Bus 7", mode = "bus", operator = "op", group = "bus", product = "bus" },
+]
+"#;
+
+pub(super) type SharedCard = Arc<Mutex<VirtualCard>>;
+
+fn keys() -> KeySet {
+    KeySet::from_root(&Key([7; 16]))
+}
+
+fn signing() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+fn depot_key() -> SigningKey {
+    SigningKey::from_bytes(&[2; 32])
+}
+
+/// A card with a balance in cents.
+pub(super) fn issued(n: u8, balance: u32) -> SharedCard {
+    let uid = CardId([4, 1, 2, 3, 4, 5, n]);
+    let opening = Opening { balance, ..Opening::default() };
+    let (card, _) = VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap();
+    Arc::new(Mutex::new(card))
+}
+
+pub(super) fn charge(passage: &Passage) -> i64 {
+    passage.charge.minor()
+}
+
+struct Told(mpsc::UnboundedSender<Passage>);
+
+impl RiderScreen for Told {
+    fn show(&mut self, passage: &Passage) {
+        // A test that no longer looks at the screen is over.
+        let _ = self.0.send(passage.clone());
+    }
+
+    fn out_of_service(&mut self, _: &str) {}
+}
+
+/// See the module's documentation.
+pub(super) struct Rig {
+    pub(super) config: Config,
+    pub(super) field: VirtualField,
+    pub(super) durability: Durability,
+    shown: mpsc::UnboundedReceiver<Passage>,
+    folder: TempDir,
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = PathBuf::from("/nonexistent");
+        let config = Config {
+            validator: config::Identity {
+                id: ValidatorId::new(42).unwrap(),
+                role: model::TapRole::Board,
+                place: "s1".into(),
+                route: Some("7".into()),
+                depot: "north".parse().unwrap(),
+            },
+            state: config::State::in_folder(folder.path().join("state")),
+            tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
+            keys: config::Keys { signing: nowhere.clone(), card: nowhere.clone(), depot: nowhere },
+            reader: ReaderConfig::virtual_cards(),
+            broker: config::Broker {
+                host: "127.0.0.1".into(),
+                port: free_port(),
+                keep_alive_s: 5,
+                tls: None,
+            },
+            rules: config::Rules::default(),
+            metrics: config::Metrics::default(),
+        };
+        let (_, shown) = mpsc::unbounded_channel();
+        let (_, field) = Reader::virtual_cards();
+        Self { config, field, durability: Durability::Synced, shown, folder }
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Starts the daemon; after a kill this waits until the store is free.
+    pub(super) async fn start(&mut self) -> Result<Daemon, StartError> {
+        self.closed().await;
+        let (reader, field) = Reader::virtual_cards();
+        let (tell, shown) = mpsc::unbounded_channel();
+        (self.field, self.shown) = (field, shown);
+        Daemon::start(Parts {
+            config: self.config.clone(),
+            keys: DeviceKeys {
+                signing: signing(),
+                card: keys().for_validator(),
+                depot: depot_key().verifying_key(),
+            },
+            tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),
+            hotlist: Hotlist::default(),
+            reader,
+            screen: Box::new(Told(tell)),
+            clock: Clock::system(),
+            durability: self.durability,
+        })
+        .await
+    }
+
+    /// Holds the card until the rider is told something.
+    pub(super) async fn tap(&mut self, card: &SharedCard) -> Passage {
+        self.field.place(Arc::clone(card));
+        let passage = timeout(PATIENCE, self.shown.recv()).await.expect("an answer in time");
+        self.field.clear();
+        passage.expect("the daemon runs")
+    }
+
+    /// Waits until nobody has the store open.
+    pub(super) async fn closed(&self) {
+        let state = self.state();
+        let free = move || {
+            for _ in 0..3000 {
+                if !state.join("lock").exists() || Store::is_free(&state) {
+                    return;
+                }
+                thread::park_timeout(Duration::from_millis(10));
+            }
+            panic!("the store stays open");
+        };
+        tokio::task::spawn_blocking(free).await.unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    // Below the ephemeral range, so that no outgoing connection takes it meanwhile.
+    (20_000..30_000)
+        .map(|port| port + u16::try_from(std::process::id() % 2_000).unwrap())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a port is free")
+}
+
+fn start_broker(port: u16) {
+    let connections = ConnectionSettings {
+        connection_timeout_ms: 5_000,
+        max_payload_size: 256 * 1024,
+        max_inflight_count: 100,
+        auth: None,
+        external_auth: None,
+        dynamic_filters: true,
+    };
+    let server = ServerSettings {
+        name: "test".into(),
+        listen: ([127, 0, 0, 1], port).into(),
+        tls: None,
+        next_connection_delay_ms: 1,
+        connections,
+    };
+    let router = RouterConfig {
+        max_connections: 100,
+        max_outgoing_packet_count: 200,
+        max_segment_size: 1 << 20,
+        max_segment_count: 10,
+        ..RouterConfig::default()
+    };
+    let config = BrokerConfig {
+        router,
+        v5: Some(HashMap::from([("test".to_string(), server)])),
+        ..BrokerConfig::default()
+    };
+    // The broker has no stop; it ends with the test process.
+    thread::spawn(move || Broker::new(config).start());
+}
+
+/// Takes batches in order, checks chain and signature, and acknowledges. Nothing else.
+pub(super) struct Depot {
+    pub(super) taps: Vec<TapRecord>,
+    name: DepotName,
+    client: AsyncClient,
+    events: EventLoop,
+    hash: Option<ChainHash>,
+    states: Vec<StateWord>,
+}
+
+impl Depot {
+    pub(super) async fn start(rig: &mut Rig) -> Self {
+        rig.config.broker.port = free_port();
+        let port = rig.config.broker.port;
+        start_broker(port);
+        let mut options = MqttOptions::new("depot", "127.0.0.1", port);
+        options.set_max_packet_size(Some(256 * 1024));
+        let (client, events) = AsyncClient::new(options, 100);
+        let name = rig.config.validator.depot.clone();
+        let mut depot = Self { taps: vec![], name, client, events, hash: None, states: vec![] };
+        timeout(PATIENCE, depot.connect()).await.expect("the broker starts");
+        depot
+    }
+
+    async fn connect(&mut self) {
+        loop {
+            match self.events.poll().await {
+                Ok(Event::Incoming(Packet::ConnAck(_))) => break,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        for filter in self.name.uplink_filters() {
+            self.client.try_subscribe(filter, QoS::AtLeastOnce).unwrap();
+        }
+        while !matches!(self.events.poll().await, Ok(Event::Incoming(Packet::SubAck(_)))) {}
+    }
+
+    /// Waits until so many taps have come.
+    pub(super) async fn until(&mut self, count: usize) {
+        timeout(PATIENCE, async {
+            while self.taps.len() < count {
+                self.step().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{} of {count} taps came", self.taps.len()));
+    }
+
+    /// Goes on until something else has happened.
+    pub(super) async fn serve_until(&mut self, done: impl Future<Output = ()>) {
+        let mut done = pin!(done);
+        timeout(PATIENCE, async {
+            loop {
+                tokio::select! {
+                    () = &mut done => return,
+                    () = self.step() => {}
+                }
+            }
+        })
+        .await
+        .expect("it happens in time");
+    }
+
+    /// Waits for the orderly goodbye.
+    pub(super) async fn until_asleep(&mut self) {
+        timeout(PATIENCE, async {
+            while self.states.last() != Some(&StateWord::Asleep) {
+                self.step().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("states: {:?}", self.states));
+    }
+
+    async fn step(&mut self) {
+        let event = self.events.poll().await.expect("the broker stays");
+        let Event::Incoming(Packet::Publish(message)) = event else { return };
+        let topic = String::from_utf8(message.topic.to_vec()).unwrap();
+        let key = signing().verifying_key();
+        match Topic::parse(&self.name, &topic).unwrap() {
+            Topic::Taps(validator) => {
+                let batch = verify_batch(&message.payload, validator, &key).unwrap();
+                let epoch = batch.head.epoch;
+                for (seq, entry) in (batch.head.first.0..).zip(&batch.entries) {
+                    if seq != self.taps.len() as u64 + 1 {
+                        continue;
+                    }
+                    let start = ChainHash::start(validator, epoch);
+                    self.hash = Some(self.hash.unwrap_or(start).then(entry));
+                    let id = (validator, epoch, TapSeq(seq));
+                    self.taps.push(wire::decode_entry(entry, id).unwrap());
+                }
+                assert_eq!(self.hash, Some(batch.last_hash), "one unbroken chain");
+                let ack = Ack {
+                    validator,
+                    epoch,
+                    acked_through: TapSeq(self.taps.len() as u64),
+                    missing: vec![],
+                    depot_time: Timestamp(self.taps.len() as u64),
+                };
+                let payload = sign_ack(&ack, &depot_key());
+                let topic = Topic::Ack(validator).name(&self.name);
+                self.client.try_publish(topic, QoS::AtLeastOnce, true, payload).unwrap();
+            }
+            Topic::State(validator) => {
+                let state = verify_state(&message.payload, validator, &key).unwrap();
+                self.states.push(state.word);
+            }
+            Topic::Ack(_) | Topic::Host => {}
+        }
+    }
+}
