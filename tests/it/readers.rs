@@ -18,7 +18,9 @@ use validator::reader::{
     CardTransport, ExchangeError, Presence, Reader, ReaderConfig, ReaderError,
 };
 
-use self::bench::{A_WHILE, Bench, Classic, EXCHANGES, Hand, PATIENCE, UID, debit, issued, newest};
+use self::bench::{
+    A_WHILE, Bench, Classic, EXCHANGES, Echo, Hand, PATIENCE, UID, debit, issued, newest,
+};
 
 #[tokio::test]
 async fn the_same_debit_says_the_same_through_every_transport() {
@@ -250,6 +252,19 @@ async fn a_dropped_exchange_leaves_no_answer_behind_for_the_next() {
         let debit = bench.debit().await;
         let committed = matches!(debit.settlement, Settlement::Committed { .. });
         assert!(committed, "{}: {debit:?}", bench.name);
+    }
+}
+
+#[tokio::test]
+async fn what_is_longer_than_a_frame_goes_in_pieces_both_ways() {
+    for mut bench in [Bench::native().await, Bench::memory()] {
+        bench.place(Echo);
+        assert_eq!(bench.presence().await.unwrap(), Presence::Card(UID));
+        for len in [1, 261, 262, 263, 524, 1_000] {
+            let apdu: Vec<u8> = (0..len).map(|n: usize| n.to_le_bytes()[0]).collect();
+            let answer = timeout(PATIENCE, bench.reader.exchange(&apdu)).await.unwrap();
+            assert_eq!(answer, Ok(apdu), "{} {len}", bench.name);
+        }
     }
 }
 

@@ -242,6 +242,8 @@ impl Chip {
                 Some(vec![0])
             }
             [0x4a, max, 0, uid @ ..] => Some(self.list(*max, uid)),
+            // No medium of another type is ever there.
+            [0x4a, _, 1..=4, ..] => Some(vec![0]),
             // Diagnose: card presence; InPSL, InSelect.
             [0x00, 0x06] | [0x4e, _, _, _] | [0x54, _] => Some(vec![0]),
             // InAutoPoll for type A, as nfc-poll does it.

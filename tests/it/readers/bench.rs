@@ -58,6 +58,21 @@ impl Picc for Classic {
     fn field_off(&mut self) {}
 }
 
+/// A card that repeats what it hears.
+pub(super) struct Echo;
+
+impl Picc for Echo {
+    fn activation(&self) -> Activation {
+        Activation::desfire(UID)
+    }
+
+    fn transceive(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        Some(apdu.to_vec())
+    }
+
+    fn field_off(&mut self) {}
+}
+
 /// What a transport is tried on.
 pub(super) enum Hand {
     Chip(Emulator, TempDir),
@@ -95,10 +110,14 @@ impl Bench {
     }
 
     pub(super) async fn all() -> Vec<Self> {
-        let (reader, field) = Reader::virtual_cards();
         let mut all = Self::wired().await;
-        all.push(Self { name: "virtual", reader, hand: Hand::Memory(field) });
+        all.push(Self::memory());
         all
+    }
+
+    pub(super) fn memory() -> Self {
+        let (reader, field) = Reader::virtual_cards();
+        Self { name: "virtual", reader, hand: Hand::Memory(field) }
     }
 
     pub(super) fn place(&self, medium: impl Picc + 'static) {

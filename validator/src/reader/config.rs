@@ -47,8 +47,7 @@ impl fmt::Display for ReaderKind {
 pub struct ReaderConfig {
     /// Which driver.
     pub kind: ReaderKind,
-    /// The serial device, such as `/dev/ttyAMA0`. For `virtual`: a card image that lies on the
-    /// reader whenever the file is there.
+    /// The serial device, such as `/dev/ttyAMA0`.
     pub port: Option<PathBuf>,
     /// Line speed once the reader is awake; 115200 when absent.
     pub baud: Option<u32>,
@@ -122,6 +121,9 @@ impl ReaderConfig {
         }
         match kind {
             ReaderKind::Pn532 => self.serial_port().map(|_| ()),
+            ReaderKind::Virtual if self.port.is_some() => {
+                Err(ReaderConfigError::UselessKey { key: "port", kind })
+            }
             ReaderKind::Virtual if self.baud.is_some() => {
                 Err(ReaderConfigError::UselessKey { key: "baud", kind })
             }
@@ -192,6 +194,7 @@ mod tests {
         check("kind = 'pn532'", "needs port: add, for example");
         check("kind = 'pn532'\nport = 'x'\nbaud = 100000", "choose one of 9600, 19200");
         check("kind = 'pn532'\nport = 'x'\nconnstring = 'y'", "connstring means nothing with");
+        check("kind = 'virtual'\nport = 'x'", "port means nothing with");
         check("kind = 'virtual'\nbaud = 9600", "baud means nothing with");
         check("kind = 'pn532'\nport = 'x'\nspeed = 9600", "unknown field `speed`");
         check("kind = 'pn533'\nport = 'x'", "expected one of `pn532`, `libnfc`, `virtual`");

@@ -255,6 +255,21 @@ mod tests {
         assert_eq!(Chip::speeds(115_200)[..2], [115_200, 921_600]);
     }
 
+    #[test]
+    fn what_the_chip_says_of_an_exchange_is_told_by_what_is_known() {
+        let said = |byte| RfStatus::parse(byte);
+        assert_eq!(said(0x00), None);
+        assert_eq!(said(0x40), None, "more to fetch");
+        assert_eq!(said(0x80), None, "a node address, which the exchange refuses");
+        for silent in [0x01, 0x29, 0x2b, 0x41] {
+            assert_eq!(said(silent), Some(RfStatus::Absent), "{silent:#x}");
+        }
+        for garbled in [0x02, 0x03, 0x06, 0x0b, 0x13] {
+            assert_eq!(said(garbled), Some(RfStatus::Garbled), "{garbled:#x}");
+        }
+        assert_eq!(said(0x27), Some(RfStatus::Other(0x27)));
+    }
+
     proptest! {
         #[test]
         fn any_answer_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
