@@ -242,10 +242,9 @@ impl Chip {
                 Some(vec![0])
             }
             [0x4a, max, 0, uid @ ..] => Some(self.list(*max, uid)),
-            // No medium of another type is ever there.
-            [0x4a, _, 1..=4, ..] => Some(vec![0]),
-            // Diagnose: card presence; InPSL, InSelect.
-            [0x00, 0x06] | [0x4e, _, _, _] | [0x54, _] => Some(vec![0]),
+            // Diagnose: card presence; InPSL; InSelect; a search for media of other types, none of
+            // which is ever there.
+            [0x00, 0x06] | [0x4e, _, _, _] | [0x54, _] | [0x4a, _, 1..=4, ..] => Some(vec![0]),
             // InAutoPoll for type A, as nfc-poll does it.
             [0x60, ..] => {
                 let [count, target @ ..] = &self.list(1, &[])[..] else { return None };
