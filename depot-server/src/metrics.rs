@@ -53,9 +53,9 @@ const INGEST_TAPS: Entry = Entry {
 const INGEST_BATCHES: Entry = Entry {
     name: "tapline_ingest_batches_total",
     kind: Kind::Counter,
-    label: Some(("result", &["booked", "duplicate", "rejected", "quarantined"])),
+    label: Some(("result", &["booked", "duplicate", "gapped", "quarantined"])),
     help: "Batches by what became of them here.",
-    good: "quarantined stays 0: otherwise look at the quarantine, somebody sends rubbish.",
+    good: "gapped grows for a moment after lost messages; quarantined stays 0: see the quarantine.",
 };
 const INGEST_LAG: Entry = Entry {
     name: "tapline_ingest_lag_seconds",
@@ -181,8 +181,10 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "fork",
     "proof-invalid",
     "balance-mismatch",
+    "contradiction",
     "register-mismatch",
     "chain-broken",
+    "unknown-card",
     "fare-mismatch",
     "card-gap",
     "sequence-gap",

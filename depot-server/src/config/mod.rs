@@ -15,8 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use check::{Origin, Setting, settings};
-pub(crate) use keys::to_hex;
 pub use keys::{KeyError, Keys};
+pub(crate) use keys::{parse_hex, to_hex};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -221,10 +221,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let level = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.into() });
-        if self.depot.is_empty() || self.depot.len() > 32 || !self.depot.chars().all(level) {
-            return value("depot", "use 1 to 32 letters, digits and `-`: it is a level of topics");
+        if self.depot.parse::<fleet_sync::DepotName>().is_err() {
+            return value("depot", "use 1 to 32 of a-z, 0-9 and -: it is a level of topics");
         }
         if !(5..=3600).contains(&self.mqtt.keep_alive_s) {
             return value("mqtt.keep_alive_s", "use 5 to 3600 seconds");
