@@ -71,7 +71,11 @@ impl AppState {
     /// Whose session a cookie stands for; `None` when it is unknown or over.
     pub async fn session(&self, cookie: String) -> Result<Option<Session>, StoreError> {
         let app = self.clone();
-        self.run_blocking(move || crate::auth::session(&app.store, &cookie, app.clock.now())).await
+        self.run_blocking(move || {
+            let hours = app.config.http.session_hours;
+            crate::auth::session(&app.store, &cookie, app.clock.now(), hours)
+        })
+        .await
     }
 
     /// Ends a session at once.

@@ -88,8 +88,18 @@ pub(crate) fn session(
     store: &Store,
     cookie: &str,
     now: Timestamp,
+    hours: u32,
 ) -> Result<Option<Session>, StoreError> {
-    store.find_session(&hash(cookie), now)
+    let hash = hash(cookie);
+    let Some(session) = store.find_session(&hash, now)? else { return Ok(None) };
+    // Written once in half a life, not with every request.
+    let life = Duration::from_secs(u64::from(hours) * 3600);
+    if session.expires_at.since(now) >= life / 2 {
+        return Ok(Some(session));
+    }
+    let expires_at = now.plus(life);
+    store.prolong_session(&hash, expires_at)?;
+    Ok(Some(Session { expires_at, ..session }))
 }
 
 pub(crate) fn end_session(store: &Store, cookie: &str) -> Result<(), StoreError> {
@@ -117,10 +127,10 @@ mod tests {
         let (cookie, session) = redeem(&store, link.reveal(), NOW, 1).unwrap();
         assert_eq!(session.user, "ana");
         assert!(matches!(redeem(&store, link.reveal(), NOW, 1), Err(LoginError::NotValid)));
-        assert_eq!(super::session(&store, cookie.reveal(), NOW).unwrap(), Some(session.clone()));
-        assert_eq!(super::session(&store, cookie.reveal(), session.expires_at).unwrap(), None);
+        assert_eq!(super::session(&store, cookie.reveal(), NOW, 1).unwrap(), Some(session.clone()));
+        assert_eq!(super::session(&store, cookie.reveal(), session.expires_at, 1).unwrap(), None);
         end_session(&store, cookie.reveal()).unwrap();
-        assert_eq!(super::session(&store, cookie.reveal(), NOW).unwrap(), None);
+        assert_eq!(super::session(&store, cookie.reveal(), NOW, 1).unwrap(), None);
     }
 
     #[test]

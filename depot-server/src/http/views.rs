@@ -59,26 +59,6 @@ pub trait Books: Send + Sync + 'static {
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError>;
     /// Committed and refused entries received in each of `minutes` minutes from `from` on.
     fn taps_by_minute(&self, from: Timestamp, minutes: u32) -> Result<Vec<Minute>, BooksError>;
-    /// Exchanges a one-time token for a session; `None` when it is unknown, used or too old.
-    fn redeem(&self, token: &str, now: Timestamp) -> Result<Option<NewSession>, BooksError>;
-    /// The session of a cookie, kept alive by this call; `None` when it is unknown or over.
-    fn session(&self, secret: &str, now: Timestamp) -> Result<Option<Session>, BooksError>;
-    /// Ends a session.
-    fn end_session(&self, secret: &str) -> Result<(), BooksError>;
-}
-
-/// A session just begun.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewSession {
-    /// 256 random bits as text, for the cookie; the store keeps only its hash.
-    pub secret: String,
-}
-
-/// Who is signed in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The operator's name, for the audit.
-    pub who: String,
 }
 
 /// What arrived in one minute.

@@ -68,7 +68,7 @@ impl StoreError {
         move |source| Self::Write { what, source: Box::new(source) }
     }
 
-    pub(super) fn damaged(what: impl Into<String>) -> Self {
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }
 }

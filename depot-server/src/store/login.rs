@@ -3,7 +3,10 @@
 use model::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError, sql_time, time};
+use super::{
+    Store, StoreError,
+    codes::{sql_time, time},
+};
 use crate::auth::Session;
 
 impl Store {
@@ -84,6 +87,21 @@ impl Store {
                     .optional()
             })
             .map_err(StoreError::read("a session"))
+    }
+
+    /// Moves the end of a session.
+    pub(crate) fn prolong_session(
+        &self,
+        hash: &[u8; 32],
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.writer()
+            .execute(
+                "UPDATE sessions SET expires_at = ?2 WHERE hash = ?1",
+                params![hash, sql_time(expires_at)],
+            )
+            .map(|_| ())
+            .map_err(StoreError::write("a session"))
     }
 
     /// Ends a session.

@@ -6,10 +6,17 @@
 //!
 //! Signatures hold plain model types, so that another database can stand behind the same names.
 
+mod codes;
 mod error;
+mod evidence;
 mod fleet;
+mod group;
+mod handles;
+mod journal;
 mod login;
+mod queries;
 mod schema;
+mod write;
 
 use std::{
     ops::Deref,
@@ -18,11 +25,13 @@ use std::{
     time::Duration,
 };
 
-use model::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::StoreError;
-pub use fleet::{Enrolment, LinkChange};
+pub use fleet::Enrolment;
+pub use group::Group;
+pub use journal::JournalRow;
+pub use queries::ReadModel;
 
 /// Readers kept open.
 const READERS_MAX: usize = 8;
@@ -35,21 +44,25 @@ pub struct Store {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    handles: handles::Handles,
 }
 
 impl Store {
     /// Opens the books, makes them when missing, and brings their schema up to date.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut writer = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-        schema::migrate(&mut writer)?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+        Self::with(path, connect(path, OpenFlags::SQLITE_OPEN_CREATE)?)
     }
 
     /// Opens books that must exist.
     pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
-        let mut writer = connect(path, OpenFlags::empty())?;
+        Self::with(path, connect(path, OpenFlags::empty())?)
+    }
+
+    fn with(path: &Path, mut writer: Connection) -> Result<Self, StoreError> {
         schema::migrate(&mut writer)?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+        let handles = handles::Handles::open(&writer)?;
+        let (path, readers) = (path.to_owned(), Mutex::default());
+        Ok(Self { path, writer: Mutex::new(writer), readers, handles })
     }
 
     /// Where they are kept.
@@ -122,16 +135,6 @@ fn connect(path: &Path, create: OpenFlags) -> Result<Connection, StoreError> {
         .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
-}
-
-/// A time as the database holds it. Past the year 292 million it stops at the largest number.
-fn sql_time(at: Timestamp) -> i64 {
-    i64::try_from(at.0).unwrap_or(i64::MAX)
-}
-
-/// A time read back; what is below 1970 was never written by us.
-fn time(sql: i64) -> Timestamp {
-    Timestamp(u64::try_from(sql).unwrap_or(0))
 }
 
 #[cfg(test)]

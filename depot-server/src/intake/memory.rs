@@ -1,0 +1,170 @@
+//! Books in memory: the same answers as the database gives, for `verify` and the simulator.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
+
+use clearing::{
+    CardState, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, Source, TapRef,
+};
+use fleet_sync::EpochMark;
+use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
+use model::{CardId, Ctr, Epoch, TapEvent, TapRecord, TapSeq, ValidatorId};
+use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
+
+use super::stored::{Attribution, BookedTap, Booking, Stored};
+
+/// Everything that the database would hold, without the journal's bytes.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryBooks {
+    /// Reconciliation's states.
+    pub cards: BTreeMap<CardId, CardState>,
+    /// Ledger accounts.
+    pub accounts: BTreeMap<AccountId, Balance>,
+    /// Transfers, in the order of booking; what became of pending ones is in `pending`.
+    pub transfers: Vec<Recorded>,
+    /// Work items that are open.
+    pub open: BTreeMap<ExceptionId, Exception>,
+    /// Every work item that was ever opened.
+    pub opened: BTreeSet<ExceptionId>,
+    /// Booked entries.
+    pub taps: BTreeMap<TapRef, BookedTap>,
+    /// How far each life is booked.
+    pub marks: BTreeMap<(ValidatorId, Epoch), EpochMark>,
+    /// What validators last reported.
+    pub states: BTreeMap<ValidatorId, ValidatorState>,
+    /// Messages set aside.
+    pub set_aside: u64,
+    records: BTreeMap<(CardId, Ctr), KnownRecord>,
+    doubts: BTreeMap<(CardId, Ctr), Vec<TapRecord>>,
+    pending: BTreeMap<TransferId, Recorded>,
+    hashes: BTreeMap<(ValidatorId, Epoch, TapSeq), ChainHash>,
+}
+
+impl MemoryBooks {
+    /// Writes a booking.
+    pub fn apply(&mut self, booking: Booking) {
+        for batch in booking.batches {
+            self.keep_hashes(&batch.payload);
+            for tap in batch.taps {
+                self.tap(tap);
+            }
+        }
+        self.cards.extend(booking.cards);
+        let records = booking.records.into_iter();
+        self.records.extend(records.map(|(card, known)| ((card, known.record.ctr), known)));
+        self.accounts.extend(booking.ledger.balances);
+        for recorded in &booking.ledger.inserted {
+            if recorded.pending.is_some() {
+                self.pending.insert(recorded.transfer.id, *recorded);
+            }
+        }
+        self.transfers.extend(booking.ledger.inserted);
+        for (id, state) in booking.ledger.settled {
+            if let Some(recorded) = self.pending.get_mut(&id) {
+                recorded.pending = Some(state);
+            }
+        }
+        for change in booking.exceptions {
+            match change {
+                ExceptionChange::Opened(exception) => {
+                    self.opened.insert(exception.id);
+                    self.open.insert(exception.id, exception);
+                }
+                ExceptionChange::Changed(exception) => {
+                    self.open.insert(exception.id, exception);
+                }
+                ExceptionChange::Resolved { id, .. } => {
+                    self.open.remove(&id);
+                }
+            }
+        }
+        let progress = booking.progress.into_iter();
+        self.marks.extend(progress.map(|(key, progress)| (key, progress.mark)));
+        let states = booking.states.into_iter();
+        self.states.extend(states.map(|(validator, report)| (validator, report.state)));
+        self.set_aside += booking.quarantine.len() as u64;
+    }
+
+    /// What has become of a transfer that was booked as pending.
+    pub fn pending_state(&self, id: &TransferId) -> Option<PendingState> {
+        self.pending.get(id).and_then(|recorded| recorded.pending)
+    }
+
+    fn tap(&mut self, tap: BookedTap) {
+        if let (Some(card), TapEvent::InDoubt { transaction }) =
+            (tap.record.card, &tap.record.event)
+        {
+            self.doubts.entry((card, transaction.after.ctr)).or_default().push(tap.record);
+        }
+        if let (Some(card), Some(Attribution(operator)), TapEvent::Committed { transaction, .. }) =
+            (tap.record.card, tap.operator, &tap.record.event)
+        {
+            let record = transaction.after;
+            let known = KnownRecord { record, source: Source::Tap, operator, mispriced: false };
+            self.records.insert((card, record.ctr), known);
+        }
+        self.taps.insert(TapRef::of(&tap.record), tap);
+    }
+
+    fn keep_hashes(&mut self, payload: &[u8]) {
+        let batch = Envelope::decode(Message::Taps, payload)
+            .and_then(|envelope| Batch::decode(envelope.body))
+            .expect("a booked payload was decoded before");
+        let (mut seq, mut hash) = (batch.head.first, batch.head.prev_hash);
+        for entry in &batch.entries {
+            hash = hash.then(entry);
+            self.hashes.insert((batch.head.validator, batch.head.epoch, seq), hash);
+            seq = seq.next();
+        }
+    }
+}
+
+impl Known for MemoryBooks {
+    type Error = Infallible;
+
+    fn record(&self, card: CardId, ctr: Ctr) -> Result<Option<KnownRecord>, Infallible> {
+        Ok(self.records.get(&(card, ctr)).copied())
+    }
+
+    fn cleared(&self, tap: TapRef) -> Result<bool, Infallible> {
+        Ok(self.taps.get(&tap).is_some_and(|tap| tap.cleared))
+    }
+
+    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
+        Ok(self.doubts.get(&(card, ctr)).cloned().unwrap_or_default())
+    }
+}
+
+impl Stored for MemoryBooks {
+    fn marks(&self, validator: ValidatorId) -> Result<Vec<EpochMark>, Infallible> {
+        let all = (validator, Epoch(0))..=(validator, Epoch(u32::MAX));
+        Ok(self.marks.range(all).map(|(_, mark)| *mark).collect())
+    }
+
+    fn state(&self, validator: ValidatorId) -> Result<Option<ValidatorState>, Infallible> {
+        Ok(self.states.get(&validator).cloned())
+    }
+
+    fn chain_hash(
+        &self,
+        validator: ValidatorId,
+        epoch: Epoch,
+        seq: TapSeq,
+    ) -> Result<Option<ChainHash>, Infallible> {
+        Ok(self.hashes.get(&(validator, epoch, seq)).copied())
+    }
+
+    fn card(&self, card: CardId) -> Result<Option<CardState>, Infallible> {
+        Ok(self.cards.get(&card).cloned())
+    }
+
+    fn balance(&self, account: &AccountId) -> Result<Balance, Infallible> {
+        Ok(self.accounts.get(account).copied().unwrap_or_default())
+    }
+
+    fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, Infallible> {
+        Ok(self.pending.get(id).copied())
+    }
+}

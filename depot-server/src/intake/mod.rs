@@ -1,0 +1,294 @@
+//! From MQTT bytes to durable books: check, step, commit, then ack.
+//!
+//! Invariants: an ack leaves only after the commit that it tells of; every message has an outcome
+//! (booked, known, asked for again, or set aside with a reason); a fault of one message costs that
+//! message. A crash anywhere loses nothing, because the validator offers again what was not acked,
+//! and harms nothing, because what is booked is known by its number and its bytes.
+//!
+//! [`Pipeline::submit`] is the whole way for tests and benchmarks, without MQTT; `run.rs` drives
+//! the two stages side by side. The second stage is the pure [`step::step`], which the simulator
+//! drives over [`memory::MemoryBooks`].
+
+pub mod check;
+pub mod memory;
+pub mod run;
+pub mod step;
+pub mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use clearing::{ExceptionChange, Rules};
+use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
+use model::{CardId, CardRecord, ValidatorId};
+
+use crate::{
+    clock::{Clock, Stopwatch},
+    events::Events,
+    http::views::Live,
+    metrics::{Metrics, Stage},
+    store::{Store, StoreError},
+};
+
+pub use check::{Checked, Checker, Message, PublicKeys};
+pub use step::{Seats, StepError};
+
+/// Taps named one by one to live screens after one commit.
+const LIVE_TAPS_MAX: u32 = 64;
+
+/// Why a message was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Not a topic of this depot.
+    UnknownTopic,
+    /// The validator is not enrolled.
+    UnknownValidator,
+    /// Does not decode.
+    Unreadable,
+    /// Written in a format newer than this program.
+    UnknownVersion,
+    /// Not signed by the validator's key.
+    BadSignature,
+    /// Signed well, but about another validator.
+    WrongValidator,
+    /// Does not follow from what the validator sent before.
+    ChainBroken,
+    /// Other bytes under numbers that are booked.
+    Conflicting,
+    /// Bigger or more than the format allows.
+    Oversize,
+}
+
+impl Reason {
+    /// The stable word in the store, in metrics and on screens.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UnknownTopic => "unknown-topic",
+            Self::UnknownValidator => "unknown-validator",
+            Self::Unreadable => "unreadable",
+            Self::UnknownVersion => "unknown-version",
+            Self::BadSignature => "bad-signature",
+            Self::WrongValidator => "wrong-validator",
+            Self::ChainBroken => "chain-broken",
+            Self::Conflicting => "conflicting",
+            Self::Oversize => "oversize",
+        }
+    }
+}
+
+/// Why a group was not booked. Nothing of it was, and nothing of it is acked.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The books could not be read or written.
+    #[error("the books failed; nothing of this group is booked or acked")]
+    Store(#[from] StoreError),
+    /// The step could not ask the books.
+    #[error("the books could not answer; nothing of this group is booked or acked")]
+    Step(#[from] StepError<StoreError>),
+}
+
+/// What is to be said after a commit.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Retained messages to publish: (topic, payload).
+    pub acks: Vec<(String, Vec<u8>)>,
+    /// New entries that were booked.
+    pub new_taps: u64,
+}
+
+/// What both stages share.
+#[derive(Debug, Clone)]
+pub struct Workplace {
+    /// The depot's level in the topics.
+    pub depot: DepotName,
+    /// The books.
+    pub store: Arc<Store>,
+    /// Tariffs, for pricing again.
+    pub rules: Arc<Rules>,
+    /// Where live screens listen.
+    pub events: Events,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The first stage with its keys.
+pub struct Front {
+    place: Workplace,
+    checker: Checker,
+    keys: PublicKeys,
+    threads: usize,
+}
+
+/// The second stage with its memory.
+pub struct Back {
+    place: Workplace,
+    seats: Seats,
+    signing: SigningKey,
+}
+
+/// Both stages, one after the other.
+pub struct Pipeline {
+    /// Check.
+    pub front: Front,
+    /// Step, commit, ack.
+    pub back: Back,
+}
+
+impl Pipeline {
+    /// Ready to take messages. `threads` check side by side.
+    pub fn new(place: Workplace, checker: Checker, signing: SigningKey, threads: usize) -> Self {
+        Self {
+            front: Front {
+                place: place.clone(),
+                checker,
+                keys: PublicKeys::new(),
+                threads: threads.max(1),
+            },
+            back: Back { place, seats: Seats::default(), signing },
+        }
+    }
+
+    /// Books a group in one durable commit.
+    pub fn submit(&mut self, messages: Vec<Message>) -> Result<Output, IntakeError> {
+        let checked = self.front.check(messages)?;
+        self.back.book(checked)
+    }
+}
+
+impl Front {
+    /// Decodes and verifies.
+    pub fn check(&mut self, messages: Vec<Message>) -> Result<Vec<Checked>, IntakeError> {
+        let stage = Stopwatch::start();
+        self.load_keys(&messages)?;
+        let checked = self.checker.check_all(&self.keys, messages, self.threads);
+        self.place.metrics.observe_stage(Stage::Verify, stage.elapsed());
+        Ok(checked)
+    }
+
+    /// Keys are enrolled by a command beside the running server, so a sender without a key is
+    /// looked up again; a replaced key is picked up when the old one stops working.
+    fn load_keys(&mut self, messages: &[Message]) -> Result<(), IntakeError> {
+        let senders: BTreeSet<ValidatorId> =
+            messages.iter().filter_map(|message| self.checker.sender(message)).collect();
+        let unknown = senders.into_iter().filter(|sender| !self.keys.contains_key(sender));
+        for sender in unknown.collect::<Vec<_>>() {
+            if let Some(newest) = self.place.store.public_keys(sender)?.pop() {
+                self.keys.insert(sender, vec![newest]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the keys, so that a replaced one is read again.
+    pub fn forget_keys(&mut self) {
+        self.keys.clear();
+    }
+}
+
+impl Back {
+    /// Books what was checked, in one durable commit, and says what to ack.
+    pub fn book(&mut self, checked: Vec<Checked>) -> Result<Output, IntakeError> {
+        let booked = self.try_book(checked);
+        if booked.is_err() {
+            self.seats.roll_back();
+        }
+        booked
+    }
+
+    fn try_book(&mut self, checked: Vec<Checked>) -> Result<Output, IntakeError> {
+        let place = &self.place;
+        let now = place.clock.now();
+        let stage = Stopwatch::start();
+        let group = place.store.begin()?;
+        let (booking, tally) = step::step(&mut self.seats, &group, &place.rules, checked, now)?;
+        place.metrics.observe_stage(Stage::Book, stage.elapsed());
+        let stage = Stopwatch::start();
+        let first_tap = group.commit(&booking)?;
+        place.metrics.observe_stage(Stage::Commit, stage.elapsed());
+        self.seats.commit();
+        self.count(&booking, &tally);
+        self.tell(&booking, first_tap);
+        let mut output = Output { acks: Vec::new(), new_taps: tally.new };
+        for (validator, epoch) in tally.answer {
+            if let Some(intake) = self.seats.intake(validator) {
+                let ack = intake.ack(epoch, now);
+                let topic = Topic::Ack(validator).name(&self.place.depot);
+                output.acks.push((topic, sign_ack(&ack, &self.signing)));
+            }
+        }
+        Ok(output)
+    }
+
+    fn count(&self, booking: &stored::Booking, tally: &step::Tally) {
+        let metrics = &self.place.metrics;
+        let taps = |result, count| metrics.ingest_taps.with_label_values(&[result]).inc_by(count);
+        taps("new", tally.new - tally.rejected);
+        taps("duplicate", tally.duplicate);
+        taps("rejected", tally.rejected);
+        let batches =
+            |result, count| metrics.ingest_batches.with_label_values(&[result]).inc_by(count);
+        batches("booked", tally.booked);
+        batches("duplicate", tally.known);
+        batches("gapped", tally.gapped);
+        batches("quarantined", booking.quarantine.len() as u64);
+        for message in &booking.quarantine {
+            metrics.quarantined.with_label_values(&[message.reason.word()]).inc();
+            tracing::warn!(
+                topic = message.topic,
+                reason = message.reason.word(),
+                detail = message.detail,
+                "message set aside"
+            );
+        }
+        for change in &booking.exceptions {
+            if let ExceptionChange::Opened(exception) = change {
+                metrics.exceptions_opened.with_label_values(&[exception.kind.word()]).inc();
+            }
+        }
+        for tap in booking.batches.iter().flat_map(|batch| &batch.taps) {
+            let lag = booking.at.since(tap.record.tapped_at);
+            metrics.ingest_lag.observe(lag.as_secs_f64());
+        }
+        if !booking.batches.is_empty() {
+            let secs = i64::try_from(booking.at.secs()).unwrap_or(i64::MAX);
+            metrics.last_commit.set(secs);
+        }
+    }
+
+    /// After the commit, so that a screen never shows what a crash could undo.
+    fn tell(&self, booking: &stored::Booking, first_tap: i64) {
+        let Workplace { events, store, rules, .. } = &self.place;
+        if !events.is_heard() {
+            return;
+        }
+        let currency = rules.currency();
+        if !booking.batches.is_empty() {
+            match store.taps_from(first_tap, LIVE_TAPS_MAX, currency) {
+                Ok(rows) => rows.into_iter().for_each(|row| events.send(Live::Tap(row))),
+                Err(error) => tracing::warn!(%error, "live screens miss some taps"),
+            }
+        }
+        let heard = booking.progress.keys().map(|(validator, _)| *validator);
+        let heard: BTreeSet<_> = heard.chain(booking.states.keys().copied()).collect();
+        for validator in heard {
+            events.send(Live::Validator(validator));
+        }
+        if !booking.exceptions.is_empty() {
+            events.send(Live::Exceptions);
+        }
+    }
+}
+
+/// Books cards that we issued, so that their value has an origin.
+pub fn register_cards(
+    place: &Workplace,
+    issues: &[(CardId, CardRecord)],
+) -> Result<(), IntakeError> {
+    let group = place.store.begin()?;
+    let booking = step::register(&group, &place.rules, issues, place.clock.now())?;
+    group.commit(&booking)?;
+    Ok(())
+}

@@ -1,0 +1,479 @@
+//! The second stage: believed messages against what is stored, to what is to be written. Pure: the
+//! same messages, store and time give the same booking.
+//!
+//! Here the cores are put in a row: `fleet_sync::Intake` says which entries are new, `clearing`
+//! what they mean, `ledger` what they move. A fault of one entry costs that entry, never the group.
+
+use std::collections::BTreeMap;
+
+use clearing::{
+    ClearError, Cleared, Evidence, ExceptionChange, ExceptionKind, KnownRecord, Outcome, Overlay,
+    Rules, Source, TapRef, ValidatorFinding, clear, register_issue,
+};
+use fleet_sync::{Accepted, Incident, Intake, Presence, RegistersCheck, Verdict};
+use ledger::{Kind, LedgerRefusal, Touched};
+use model::{
+    CardId, CardRecord, Epoch, Money, TapEvent, TapRecord, TapSeq, Timestamp, ValidatorId,
+};
+use wire::ValidatorState;
+
+use super::{
+    Reason,
+    check::{Checked, CheckedBatch},
+    stored::{
+        Attribution, BookedBatch, BookedTap, Booking, Progress, SetAside, StateReport, Stored,
+    },
+};
+
+/// What the second stage remembers of a validator between groups; rebuilt from the store.
+#[derive(Debug)]
+struct Seat {
+    intake: Intake,
+    presence: Presence,
+}
+
+/// What the second stage remembers between groups.
+#[derive(Debug, Default)]
+pub struct Seats(BTreeMap<ValidatorId, Seat>);
+
+/// Why a group could not be booked. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError<E> {
+    /// The store could not answer.
+    #[error("the store could not answer")]
+    Stored(#[source] E),
+}
+
+/// What a group was, for metrics and acks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// New entries.
+    pub new: u64,
+    /// Entries that the books held.
+    pub duplicate: u64,
+    /// New entries that were not cleared.
+    pub rejected: u64,
+    /// Batches that brought something new.
+    pub booked: u64,
+    /// Batches that brought nothing new.
+    pub known: u64,
+    /// Batches above a gap, dropped to come again.
+    pub gapped: u64,
+    /// Batches that contradict the books.
+    pub incidents: u64,
+    /// To ack once this is committed.
+    pub answer: Vec<(ValidatorId, Epoch)>,
+}
+
+/// One group on its way.
+struct Desk<'a, S: Stored> {
+    stored: &'a S,
+    known: Overlay<'a, S>,
+    rules: &'a Rules,
+    touched: Touched,
+    booking: Booking,
+    tally: Tally,
+}
+
+/// Books a group. On an error, or when the booking could not be committed, call
+/// [`Seats::roll_back`]; after the commit [`Seats::commit`].
+pub fn step<S: Stored>(
+    seats: &mut Seats,
+    stored: &S,
+    rules: &Rules,
+    group: Vec<Checked>,
+    now: Timestamp,
+) -> Result<(Booking, Tally), StepError<S::Error>> {
+    let mut desk = Desk::new(stored, rules, now);
+    for message in group {
+        match message {
+            Checked::Batch(batch) => desk.batch(seats, batch)?,
+            Checked::State { state, payload } => desk.state(seats, state, payload)?,
+            Checked::SetAside(set_aside) => desk.booking.quarantine.push(set_aside),
+            Checked::Ours => {}
+        }
+    }
+    Ok(desk.finish())
+}
+
+/// Books cards that we issued.
+pub fn register<S: Stored>(
+    stored: &S,
+    rules: &Rules,
+    issues: &[(CardId, CardRecord)],
+    now: Timestamp,
+) -> Result<Booking, StepError<S::Error>> {
+    let mut desk = Desk::new(stored, rules, now);
+    for (card, record) in issues {
+        let state = desk.card(*card)?;
+        let cleared = register_issue(&state, *card, record, now, rules, &desk.known);
+        match cleared {
+            Ok(cleared) if cleared.outcome == Outcome::Replayed && cleared.state == state => {}
+            Ok(cleared) => {
+                desk.booking.issues.push((*card, *record));
+                desk.absorb(*card, None, cleared)?;
+            }
+            Err(ClearError::Known(source)) => return Err(StepError::Stored(source)),
+            Err(error) => {
+                tracing::warn!(%card, %error, "the issue of a card is not booked");
+            }
+        }
+    }
+    Ok(desk.finish().0)
+}
+
+impl Seats {
+    /// What was booked since the last call is durable.
+    pub fn commit(&mut self) {
+        self.0.values_mut().for_each(|seat| seat.intake.handle_committed());
+    }
+
+    /// What was booked since the last call is not durable, and must come again.
+    pub fn roll_back(&mut self) {
+        // Presence and intake are read from the store again.
+        self.0.clear();
+    }
+
+    /// The intake of a validator that was heard of since the start.
+    pub fn intake(&mut self, validator: ValidatorId) -> Option<&mut Intake> {
+        self.0.get_mut(&validator).map(|seat| &mut seat.intake)
+    }
+
+    fn of<S: Stored>(
+        &mut self,
+        validator: ValidatorId,
+        stored: &S,
+    ) -> Result<&mut Seat, StepError<S::Error>> {
+        match self.0.entry(validator) {
+            std::collections::btree_map::Entry::Occupied(seat) => Ok(seat.into_mut()),
+            std::collections::btree_map::Entry::Vacant(empty) => {
+                let marks = stored.marks(validator).map_err(StepError::Stored)?;
+                let intake = Intake::resume(validator, marks);
+                let mut presence = Presence::default();
+                if let Some(state) = stored.state(validator).map_err(StepError::Stored)? {
+                    presence.handle_state(state);
+                }
+                Ok(empty.insert(Seat { intake, presence }))
+            }
+        }
+    }
+}
+
+impl<'a, S: Stored> Desk<'a, S> {
+    fn new(stored: &'a S, rules: &'a Rules, now: Timestamp) -> Self {
+        Self {
+            stored,
+            known: Overlay::new(stored),
+            rules,
+            touched: Touched::default(),
+            booking: Booking { at: now, ..Booking::default() },
+            tally: Tally::default(),
+        }
+    }
+
+    fn finish(mut self) -> (Booking, Tally) {
+        self.booking.ledger = self.touched.take_changes();
+        self.tally.answer.sort_unstable();
+        self.tally.answer.dedup();
+        (self.booking, self.tally)
+    }
+
+    fn state(
+        &mut self,
+        seats: &mut Seats,
+        state: ValidatorState,
+        payload: Vec<u8>,
+    ) -> Result<(), StepError<S::Error>> {
+        let validator = state.validator;
+        let presence = &mut seats.of(validator, self.stored)?.presence;
+        if presence.handle_state(state.clone()) {
+            let report = StateReport { state, payload, linked: presence.is_linked() };
+            self.booking.states.insert(validator, report);
+        }
+        Ok(())
+    }
+
+    fn batch(
+        &mut self,
+        seats: &mut Seats,
+        checked: CheckedBatch,
+    ) -> Result<(), StepError<S::Error>> {
+        let CheckedBatch { batch, .. } = &checked;
+        let (validator, epoch) = (batch.head.validator, batch.head.epoch);
+        let intake = &mut seats.of(validator, self.stored)?.intake;
+        let mut verdict = intake.handle_batch(batch, None);
+        if let Verdict::NeedsStoredHash { epoch, seq } = verdict {
+            let hash = self.stored.chain_hash(validator, epoch, seq).map_err(StepError::Stored)?;
+            if hash.is_some() {
+                verdict = intake.handle_batch(batch, hash);
+            }
+        }
+        match verdict {
+            Verdict::Accepted(accepted) => self.accepted(checked, accepted)?,
+            Verdict::Known { count } => {
+                self.tally.known += 1;
+                self.tally.duplicate += count;
+                if let Some(mark) = intake.committed(epoch) {
+                    self.progress(mark, validator, count);
+                }
+                self.tally.answer.push((validator, epoch));
+            }
+            Verdict::Gap { .. } => {
+                self.tally.gapped += 1;
+                self.tally.answer.push((validator, epoch));
+            }
+            Verdict::NeedsStoredHash { .. } => {
+                // The journal holds every booked entry, so this is damage that `verify` explains.
+                self.tally.incidents += 1;
+                let detail = "the journal lacks the entries that this batch repeats".to_owned();
+                self.set_aside(checked, Reason::Conflicting, detail);
+            }
+            Verdict::Incident(incident) => self.incident(checked, incident),
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, mark: fleet_sync::EpochMark, validator: ValidatorId, duplicates: u64) {
+        let entry = self.booking.progress.entry((validator, mark.epoch));
+        let progress = entry.or_insert(Progress { mark, duplicates: 0 });
+        if mark.through >= progress.mark.through {
+            progress.mark = mark;
+        }
+        progress.duplicates += duplicates;
+    }
+
+    fn accepted(
+        &mut self,
+        checked: CheckedBatch,
+        accepted: Accepted,
+    ) -> Result<(), StepError<S::Error>> {
+        let CheckedBatch { batch, proofs, payload, .. } = checked;
+        let (validator, epoch) = (batch.head.validator, batch.head.epoch);
+        let Accepted { mark, entries, known, registers, .. } = accepted;
+        let mut taps = Vec::with_capacity(entries.len());
+        let known_count = usize::try_from(known).unwrap_or(usize::MAX);
+        for (entry, proven) in entries.into_iter().zip(proofs.into_iter().skip(known_count)) {
+            self.tally.new += 1;
+            match entry.record {
+                Ok(record) => taps.push(self.tap(record, proven)?),
+                Err(error) => {
+                    self.tally.rejected += 1;
+                    self.open(ValidatorFinding {
+                        kind: ExceptionKind::Quarantined,
+                        validator,
+                        key: number_key(epoch, entry.seq),
+                        card: None,
+                        amount: None,
+                        finding: format!("entry {} of epoch {epoch}: {error}", entry.seq),
+                        evidence: Vec::new(),
+                    });
+                }
+            }
+        }
+        if let RegistersCheck::Differ { claimed, computed } = registers {
+            let differs = claimed.debit_sum.saturating_sub(computed.debit_sum);
+            self.open(ValidatorFinding {
+                kind: ExceptionKind::RegisterMismatch,
+                validator,
+                key: number_key(epoch, mark.through),
+                card: None,
+                amount: Some(self.money(differs.saturating_abs())),
+                finding: format!(
+                    "through entry {} the registers say {} entries and {} debited, the entries \
+                     give {} and {}",
+                    mark.through,
+                    claimed.count,
+                    self.money(claimed.debit_sum),
+                    computed.count,
+                    self.money(computed.debit_sum)
+                ),
+                evidence: Vec::new(),
+            });
+        }
+        self.progress(mark, validator, known);
+        self.tally.booked += 1;
+        self.tally.duplicate += known;
+        self.tally.answer.push((validator, epoch));
+        self.booking.batches.push(BookedBatch {
+            validator,
+            epoch,
+            first: batch.head.first,
+            last: batch.last(),
+            last_hash: batch.last_hash,
+            payload,
+            taps,
+        });
+        Ok(())
+    }
+
+    fn tap(&mut self, record: TapRecord, proven: bool) -> Result<BookedTap, StepError<S::Error>> {
+        let refused = BookedTap { record, cleared: false, operator: None };
+        if !proven {
+            self.tally.rejected += 1;
+            self.not_cleared(
+                &record,
+                ExceptionKind::ProofInvalid,
+                "the card's proof does not hold",
+            );
+            return Ok(refused);
+        }
+        let Some(card) = record.card else {
+            return Ok(BookedTap { cleared: true, ..refused });
+        };
+        let state = self.card(card)?;
+        match clear(&state, &record, self.booking.at, self.rules, &self.known) {
+            Ok(cleared) => {
+                let operator = own_record(&record, &cleared);
+                self.absorb(card, Some(&record), cleared)?;
+                Ok(BookedTap { record, cleared: true, operator })
+            }
+            Err(ClearError::Known(source)) => Err(StepError::Stored(source)),
+            Err(error) => {
+                self.tally.rejected += 1;
+                self.not_cleared(&record, ExceptionKind::Quarantined, &error.to_string());
+                Ok(refused)
+            }
+        }
+    }
+
+    fn card(&self, card: CardId) -> Result<clearing::CardState, StepError<S::Error>> {
+        if let Some(state) = self.booking.cards.get(&card) {
+            return Ok(state.clone());
+        }
+        Ok(self.stored.card(card).map_err(StepError::Stored)?.unwrap_or_default())
+    }
+
+    /// Takes over what clearing one entry changed.
+    fn absorb(
+        &mut self,
+        card: CardId,
+        tap: Option<&TapRecord>,
+        cleared: Cleared,
+    ) -> Result<(), StepError<S::Error>> {
+        let own = tap.and_then(|tap| own_record(tap, &cleared));
+        self.known.absorb(card, tap, &cleared.records);
+        for transfer in &cleared.transfers {
+            for account in [transfer.debit, transfer.credit] {
+                if !self.touched.has_balance(&account) {
+                    let balance = self.stored.balance(&account).map_err(StepError::Stored)?;
+                    self.touched.preload_balance(account, balance);
+                }
+            }
+            if let Kind::Post(id) | Kind::Void(id) = transfer.kind {
+                self.preload_pending(&id)?;
+            }
+            if let Err(refusal) = ledger::apply(&mut self.touched, transfer) {
+                self.ledger_refused(card, tap, refusal);
+            }
+        }
+        if own.is_none() {
+            self.booking.records.extend(cleared.records.iter().map(|known| (card, *known)));
+        }
+        self.booking.exceptions.extend(cleared.exceptions);
+        self.booking.cards.insert(card, cleared.state);
+        Ok(())
+    }
+
+    fn preload_pending(&mut self, id: &ledger::TransferId) -> Result<(), StepError<S::Error>> {
+        if ledger::Books::transfer(&self.touched, id).is_none()
+            && let Some(recorded) = self.stored.pending(id).map_err(StepError::Stored)?
+        {
+            self.touched.preload_transfer(recorded);
+        }
+        Ok(())
+    }
+
+    /// Clearing never makes a transfer that the ledger refuses; should it, the books still balance
+    /// and a person is told.
+    fn ledger_refused(&mut self, card: CardId, tap: Option<&TapRecord>, refusal: LedgerRefusal) {
+        tracing::error!(%card, error = %refusal, "the ledger refused a transfer of clearing");
+        if let Some(tap) = tap {
+            let finding = format!("the ledger refused a transfer: {refusal}");
+            self.not_cleared(tap, ExceptionKind::Contradiction, &finding);
+        }
+    }
+
+    fn not_cleared(&mut self, tap: &TapRecord, kind: ExceptionKind, finding: &str) {
+        let amount = match &tap.event {
+            TapEvent::Committed { transaction, .. }
+            | TapEvent::InDoubt { transaction }
+            | TapEvent::Confirmed { transaction, .. } => {
+                Some(self.money(transaction.after.delta().saturating_abs()))
+            }
+            TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+        };
+        let entry = Some(TapRef::of(tap));
+        let mut evidence = Vec::new();
+        if let Some((transaction, _)) = tap.settled() {
+            let pair =
+                [("record found", transaction.before), ("record written", transaction.after)];
+            evidence.extend(pair.map(|(title, record)| Evidence {
+                title,
+                tap: entry,
+                record: Some(record),
+            }));
+        }
+        self.open(ValidatorFinding {
+            kind,
+            validator: tap.validator,
+            key: TapRef::of(tap).to_bytes().to_vec(),
+            card: tap.card,
+            amount,
+            finding: format!("entry {} of epoch {}: {finding}", tap.seq, tap.epoch),
+            evidence,
+        });
+    }
+
+    fn incident(&mut self, checked: CheckedBatch, incident: Incident) {
+        self.tally.incidents += 1;
+        let detail = incident.to_string();
+        let head = &checked.batch.head;
+        self.open(ValidatorFinding {
+            kind: ExceptionKind::ChainBroken,
+            validator: head.validator,
+            key: checked.batch.last_hash.0.to_vec(),
+            card: None,
+            amount: None,
+            finding: detail.clone(),
+            evidence: Vec::new(),
+        });
+        let reason = match incident {
+            Incident::OtherBytes { .. } => Reason::Conflicting,
+            Incident::OtherHistory { .. } | Incident::OwnHash { .. } => Reason::ChainBroken,
+            Incident::OtherValidator(_) => Reason::WrongValidator,
+            Incident::TooManyLives(_) => Reason::Oversize,
+        };
+        self.set_aside(checked, reason, detail);
+    }
+
+    fn set_aside(&mut self, checked: CheckedBatch, reason: Reason, detail: String) {
+        let CheckedBatch { topic, payload, .. } = checked;
+        self.booking.quarantine.push(SetAside { topic, payload, reason, detail });
+    }
+
+    fn open(&mut self, finding: ValidatorFinding) {
+        let opened = finding.opened(self.booking.at);
+        self.booking.exceptions.push(ExceptionChange::Opened(opened));
+    }
+
+    fn money(&self, minor: i64) -> Money {
+        Money::new(minor, self.rules.currency())
+    }
+}
+
+/// The plain case: the entry's own record became the card's newest and nothing else was learned.
+/// Then the entry itself is the books' record, and no other row is written for it.
+fn own_record(tap: &TapRecord, cleared: &Cleared) -> Option<Attribution> {
+    let TapEvent::Committed { transaction, .. } = &tap.event else { return None };
+    let [KnownRecord { record, source: Source::Tap, operator, mispriced: false }] =
+        cleared.records[..]
+    else {
+        return None;
+    };
+    let plain = cleared.outcome == Outcome::Booked && record == transaction.after;
+    plain.then_some(Attribution(operator))
+}
+
+fn number_key(epoch: Epoch, seq: TapSeq) -> Vec<u8> {
+    [epoch.0.to_be_bytes().as_slice(), &seq.0.to_be_bytes()].concat()
+}

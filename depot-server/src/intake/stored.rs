@@ -1,0 +1,128 @@
+//! What the step may ask of the store, and what it gives back to be written.
+//!
+//! Two things stand behind [`Stored`]: the database within one open transaction, and memory (for
+//! `verify` and the simulator). The step itself cannot tell which.
+
+use std::collections::BTreeMap;
+
+use clearing::{CardState, ExceptionChange, Known, KnownRecord};
+use fleet_sync::EpochMark;
+use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
+use model::{CardId, CardRecord, Epoch, OperatorId, TapRecord, TapSeq, Timestamp, ValidatorId};
+use wire::{ChainHash, ValidatorState};
+
+use super::Reason;
+
+/// What the books hold, as far as a group of messages touches it.
+pub trait Stored: Known {
+    /// How far each life of a validator's log is booked.
+    fn marks(&self, validator: ValidatorId) -> Result<Vec<EpochMark>, Self::Error>;
+    /// What a validator last reported about itself.
+    fn state(&self, validator: ValidatorId) -> Result<Option<ValidatorState>, Self::Error>;
+    /// The chain's value after a booked entry.
+    fn chain_hash(
+        &self,
+        validator: ValidatorId,
+        epoch: Epoch,
+        seq: TapSeq,
+    ) -> Result<Option<ChainHash>, Self::Error>;
+    /// Reconciliation's state of a card; `None` for a card never seen.
+    fn card(&self, card: CardId) -> Result<Option<CardState>, Self::Error>;
+    /// What stands on an account; zero when nothing ever did.
+    fn balance(&self, account: &AccountId) -> Result<Balance, Self::Error>;
+    /// A transfer that was booked as pending, whatever became of it.
+    fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, Self::Error>;
+}
+
+/// Everything that one group changes: written in one commit, or not at all.
+#[derive(Debug, Default)]
+pub struct Booking {
+    /// The depot's clock.
+    pub at: Timestamp,
+    /// New journal rows, in order.
+    pub batches: Vec<BookedBatch>,
+    /// Opening records of cards that we issued.
+    pub issues: Vec<(CardId, CardRecord)>,
+    /// States of cards that were touched.
+    pub cards: BTreeMap<CardId, CardState>,
+    /// Known records that no tap of this booking stands for (see [`BookedTap::operator`]).
+    pub records: Vec<(CardId, KnownRecord)>,
+    /// New transfers and the accounts that they moved.
+    pub ledger: Changes,
+    /// Work items that open, change and resolve, in order.
+    pub exceptions: Vec<ExceptionChange>,
+    /// How far each touched life is booked.
+    pub progress: BTreeMap<(ValidatorId, Epoch), Progress>,
+    /// Newest states that validators reported.
+    pub states: BTreeMap<ValidatorId, StateReport>,
+    /// Messages that cannot be believed.
+    pub quarantine: Vec<SetAside>,
+}
+
+/// One envelope that brought at least one new entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookedBatch {
+    /// Whose.
+    pub validator: ValidatorId,
+    /// Of which life.
+    pub epoch: Epoch,
+    /// Its first entry, which may have been known.
+    pub first: TapSeq,
+    /// Its last entry.
+    pub last: TapSeq,
+    /// The chain's value after the last entry.
+    pub last_hash: ChainHash,
+    /// As received.
+    pub payload: Vec<u8>,
+    /// Its new entries that read.
+    pub taps: Vec<BookedTap>,
+}
+
+/// One new entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BookedTap {
+    /// What it says.
+    pub record: TapRecord,
+    /// Whether it was cleared. One whose proof does not hold is kept and shown, but moves nothing.
+    pub cleared: bool,
+    /// `Some` when this entry itself is the books' record of its card and counter; inside: whose
+    /// revenue it is.
+    pub operator: Option<Attribution>,
+}
+
+/// Whose revenue a record is; `None` while nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attribution(pub Option<OperatorId>);
+
+/// How far one life of a validator's log is booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The mark.
+    pub mark: EpochMark,
+    /// Entries of this group that the books held already.
+    pub duplicates: u64,
+}
+
+/// A validator's word about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateReport {
+    /// What it says.
+    pub state: ValidatorState,
+    /// As received.
+    pub payload: Vec<u8>,
+    /// Whether its connection stands.
+    pub linked: bool,
+}
+
+/// A message that cannot be believed, kept as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it came from.
+    pub topic: String,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+    /// Why, as a stable word.
+    pub reason: Reason,
+    /// Why, in a sentence.
+    pub detail: String,
+}

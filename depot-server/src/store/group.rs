@@ -1,0 +1,399 @@
+//! One group of messages inside one transaction: what it may read. `write.rs` writes it.
+//!
+//! The rows of the cards that the group touches are read once and kept until the commit, because
+//! the step asks for a card's state and for its account, and the write needs its newest tap.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::MutexGuard,
+};
+
+use clearing::{Account, CardState, Known, KnownRecord, TapRef};
+use fleet_sync::EpochMark;
+use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
+use model::{
+    CardId, CardTransaction, Ctr, Epoch, OperatorId, Registers, TapEvent, TapRecord, TapSeq,
+    ValidatorId,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
+
+use super::{
+    Store, StoreError,
+    codes::{balance_at, epoch, seq, sql_card, sql_seq, validator},
+};
+use crate::intake::stored::Stored;
+
+/// An open transaction on the books. Rolled back unless committed.
+pub struct Group<'a> {
+    pub(super) writer: MutexGuard<'a, Connection>,
+    pub(super) cards: RefCell<HashMap<CardId, CardRow>>,
+    pub(super) done: bool,
+}
+
+/// A row of `cards`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CardRow {
+    pub(super) known: bool,
+    pub(super) state: CardState,
+    pub(super) balance: Balance,
+    pub(super) last_tap: Option<i64>,
+    pub(super) taps: i64,
+}
+
+impl Store {
+    /// Begins a group. Nobody else can write until it is committed or dropped.
+    pub fn begin(&self) -> Result<Group<'_>, StoreError> {
+        let writer = self.writer();
+        writer.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::write("a group"))?;
+        Ok(Group { writer, cards: RefCell::default(), done: false })
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        // A transaction that the database has ended by itself needs no end.
+        if !self.done && !self.writer.is_autocommit() {
+            let _ = self.writer.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn card_row(&self, card: CardId) -> Result<CardRow, StoreError> {
+        if let Some(row) = self.cards.borrow().get(&card) {
+            return Ok(row.clone());
+        }
+        let row = read_card_row(&self.writer, card)?.unwrap_or_default();
+        self.cards.borrow_mut().insert(card, row.clone());
+        Ok(row)
+    }
+}
+
+pub(super) fn read_card_row(
+    connection: &Connection,
+    card: CardId,
+) -> Result<Option<CardRow>, StoreError> {
+    let failed = || StoreError::read("a card");
+    let row: Option<(Vec<u8>, CardRow)> = connection
+        .prepare_cached(
+            "SELECT state, debits_posted, credits_posted, debits_pending, credits_pending,
+                    last_tap, taps
+             FROM cards WHERE card = ?1",
+        )
+        .and_then(|mut statement| {
+            let read = |row: &rusqlite::Row<'_>| {
+                let kept = CardRow {
+                    known: true,
+                    state: CardState::default(),
+                    balance: balance_at(row, 1)?,
+                    last_tap: row.get(5)?,
+                    taps: row.get(6)?,
+                };
+                Ok((row.get(0)?, kept))
+            };
+            statement.query_row([sql_card(card)], read).optional()
+        })
+        .map_err(failed())?;
+    let Some((bytes, mut row)) = row else { return Ok(None) };
+    row.state = CardState::from_bytes(&bytes)
+        .map_err(|error| StoreError::damaged(format!("state of card {card}: {error}")))?;
+    Ok(Some(row))
+}
+
+impl Known for Group<'_> {
+    type Error = StoreError;
+
+    fn record(&self, card: CardId, ctr: Ctr) -> Result<Option<KnownRecord>, StoreError> {
+        known_record(&self.writer, card, ctr)
+    }
+
+    fn cleared(&self, tap: TapRef) -> Result<bool, StoreError> {
+        self.writer
+            .prepare_cached(
+                "SELECT cleared FROM taps WHERE validator = ?1 AND epoch = ?2 AND seq = ?3",
+            )
+            .and_then(|mut statement| {
+                let key = params![tap.validator.number(), tap.epoch.0, sql_seq(tap.seq)];
+                statement.query_row(key, |row| row.get(0)).optional()
+            })
+            .map(|cleared| cleared.unwrap_or(false))
+            .map_err(StoreError::read("a tap"))
+    }
+
+    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, StoreError> {
+        let mut doubts = Vec::new();
+        walk(&self.writer, card, |link| {
+            if link.outcome == 1 && link.ctr == Some(ctr.0) {
+                doubts.push(journal_record(&self.writer, link.id)?);
+            }
+            Ok(true)
+        })?;
+        Ok(doubts)
+    }
+}
+
+impl Stored for Group<'_> {
+    fn marks(&self, validator: ValidatorId) -> Result<Vec<EpochMark>, StoreError> {
+        marks(&self.writer, validator)
+    }
+
+    fn state(&self, validator: ValidatorId) -> Result<Option<ValidatorState>, StoreError> {
+        let payload: Option<Option<Vec<u8>>> = self
+            .writer
+            .prepare_cached("SELECT state FROM validators WHERE id = ?1")
+            .and_then(|mut s| s.query_row([validator.number()], |row| row.get(0)).optional())
+            .map_err(StoreError::read("a validator's state"))?;
+        // A state that this version cannot read says nothing.
+        Ok(payload.flatten().as_deref().and_then(read_state))
+    }
+
+    fn chain_hash(
+        &self,
+        validator: ValidatorId,
+        epoch: Epoch,
+        seq: TapSeq,
+    ) -> Result<Option<ChainHash>, StoreError> {
+        let row: Option<(i64, Vec<u8>, Vec<u8>)> = self
+            .writer
+            .prepare_cached(
+                "SELECT last, last_hash, payload FROM batches
+                 WHERE validator = ?1 AND epoch = ?2 AND last >= ?3 ORDER BY last LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                let key = params![validator.number(), epoch.0, sql_seq(seq)];
+                let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+                statement.query_row(key, read).optional()
+            })
+            .map_err(StoreError::read("the journal"))?;
+        let Some((last, last_hash, payload)) = row else { return Ok(None) };
+        if last == sql_seq(seq) {
+            return Ok(last_hash.first_chunk().map(|hash| ChainHash(*hash)));
+        }
+        let batch = journal_batch(&payload)?;
+        let through = seq.0.checked_sub(batch.head.first.0);
+        Ok(through.map(|through| {
+            let entries = batch.entries.iter().take(usize::try_from(through).unwrap_or(0) + 1);
+            entries.fold(batch.head.prev_hash, |hash, entry| hash.then(entry))
+        }))
+    }
+
+    fn card(&self, card: CardId) -> Result<Option<CardState>, StoreError> {
+        let row = self.card_row(card)?;
+        Ok(row.known.then_some(row.state))
+    }
+
+    fn balance(&self, account: &AccountId) -> Result<Balance, StoreError> {
+        match Account::parse(account) {
+            Some(Account::Card(card)) => Ok(self.card_row(card)?.balance),
+            Some(_) | None => account_balance(&self.writer, account),
+        }
+    }
+
+    fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, StoreError> {
+        let row: Option<(Vec<u8>, i64)> = self
+            .writer
+            .prepare_cached("SELECT body, pending FROM transfers WHERE pending_id = ?1")
+            .and_then(|mut statement| {
+                statement.query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            })
+            .map_err(StoreError::read("a pending transfer"))?;
+        row.map(|(body, state)| {
+            let transfer = read_transfer(&body)?;
+            let pending = Some(match state {
+                0 => PendingState::Held,
+                1 => PendingState::Posted,
+                _ => PendingState::Voided,
+            });
+            Ok(Recorded { transfer, pending })
+        })
+        .transpose()
+    }
+}
+
+pub(super) fn marks(
+    connection: &Connection,
+    validator: ValidatorId,
+) -> Result<Vec<EpochMark>, StoreError> {
+    let failed = || StoreError::read("how far a validator is booked");
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT epoch, through, hash, count, debit_sum, load_sum FROM epochs
+             WHERE validator = ?1",
+        )
+        .map_err(failed())?;
+    let rows = statement
+        .query_map([validator.number()], |row| {
+            let registers = Registers {
+                count: super::codes::unsigned(row.get(3)?),
+                debit_sum: row.get(4)?,
+                load_sum: row.get(5)?,
+            };
+            let hash = ChainHash(row.get(2)?);
+            Ok(EpochMark { epoch: epoch(row.get(0)?), through: seq(row.get(1)?), hash, registers })
+        })
+        .map_err(failed())?;
+    rows.collect::<Result<_, _>>().map_err(failed())
+}
+
+pub(super) fn account_balance(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Balance, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT debits_posted, credits_posted, debits_pending, credits_pending
+             FROM accounts WHERE id = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([account.to_bytes()], |row| balance_at(row, 0)).optional()
+        })
+        .map(Option::unwrap_or_default)
+        .map_err(StoreError::read("an account"))
+}
+
+pub(super) fn read_transfer(body: &[u8]) -> Result<Transfer, StoreError> {
+    body.first_chunk()
+        .filter(|_| body.len() == Transfer::LEN)
+        .and_then(|body| Transfer::from_bytes(body).ok())
+        .ok_or_else(|| StoreError::damaged("a transfer that cannot be read"))
+}
+
+pub(super) fn read_state(payload: &[u8]) -> Option<ValidatorState> {
+    let envelope = Envelope::decode(Message::State, payload).ok()?;
+    ValidatorState::decode(envelope.body).ok()
+}
+
+/// A journal payload; its signature was checked before it was booked, and `verify` checks again.
+pub(super) fn journal_batch(payload: &[u8]) -> Result<Batch, StoreError> {
+    Envelope::decode(Message::Taps, payload)
+        .and_then(|envelope| Batch::decode(envelope.body))
+        .map_err(|error| StoreError::damaged(format!("a journal row cannot be read: {error}")))
+}
+
+/// One tap of a card, as far as a walk along its taps needs it.
+pub(super) struct CardLink {
+    pub(super) id: i64,
+    pub(super) outcome: i64,
+    pub(super) ctr: Option<u32>,
+    pub(super) operator: Option<u16>,
+}
+
+/// Visits the taps of a card, the newest booked first, until `visit` says `false`.
+pub(super) fn walk(
+    connection: &Connection,
+    card: CardId,
+    mut visit: impl FnMut(&CardLink) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let failed = || StoreError::read("the taps of a card");
+    let mut next: Option<i64> = connection
+        .prepare_cached("SELECT last_tap FROM cards WHERE card = ?1")
+        .and_then(|mut s| s.query_row([sql_card(card)], |row| row.get(0)).optional())
+        .map_err(failed())?
+        .flatten();
+    while let Some(id) = next {
+        let link = connection
+            .prepare_cached("SELECT outcome, ctr, operator, prev FROM taps WHERE id = ?1")
+            .and_then(|mut statement| {
+                statement.query_row([id], |row| {
+                    next = row.get(3)?;
+                    Ok(CardLink {
+                        id,
+                        outcome: row.get(0)?,
+                        ctr: row.get(1)?,
+                        operator: row.get(2)?,
+                    })
+                })
+            })
+            .map_err(failed())?;
+        if !visit(&link)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The record kept for a counter: a row of its own, or the tap that stands for it.
+pub(super) fn known_record(
+    connection: &Connection,
+    card: CardId,
+    ctr: Ctr,
+) -> Result<Option<KnownRecord>, StoreError> {
+    let body: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT body FROM records WHERE card = ?1 AND ctr = ?2")
+        .and_then(|mut statement| {
+            statement.query_row(params![sql_card(card), ctr.0], |row| row.get(0)).optional()
+        })
+        .map_err(StoreError::read("a card record"))?;
+    if let Some(body) = body {
+        let known = body.first_chunk().and_then(KnownRecord::from_bytes);
+        return known.map(Some).ok_or_else(|| StoreError::damaged("a card record"));
+    }
+    let mut found = None;
+    walk(connection, card, |link| {
+        if let (Some(operator), Some(of)) = (link.operator, link.ctr)
+            && of == ctr.0
+        {
+            found = Some((link.id, operator));
+        }
+        Ok(found.is_none())
+    })?;
+    let Some((id, operator)) = found else { return Ok(None) };
+    let TapEvent::Committed { transaction: CardTransaction { after, .. }, .. } =
+        journal_record(connection, id)?.event
+    else {
+        return Err(StoreError::damaged(format!("tap {id} stands for a record it did not write")));
+    };
+    Ok(Some(KnownRecord {
+        record: after,
+        source: clearing::Source::Tap,
+        operator: (operator != u16::MAX).then_some(OperatorId(operator)),
+        mispriced: false,
+    }))
+}
+
+/// A tap, read again from the journal.
+pub(super) fn journal_record(connection: &Connection, tap: i64) -> Result<TapRecord, StoreError> {
+    journal_records(connection, &[tap])?
+        .remove(&tap)
+        .ok_or_else(|| StoreError::damaged(format!("tap {tap} is not in the journal")))
+}
+
+/// Taps, read again from the journal; each journal row is decoded once.
+pub(super) fn journal_records(
+    connection: &Connection,
+    taps: &[i64],
+) -> Result<BTreeMap<i64, TapRecord>, StoreError> {
+    let failed = || StoreError::read("the journal");
+    let mut batches: HashMap<i64, Batch> = HashMap::new();
+    let mut records = BTreeMap::new();
+    for tap in taps {
+        let (batch, validator_no, epoch_no, seq_no): (i64, u32, u32, i64) = connection
+            .prepare_cached("SELECT batch, validator, epoch, seq FROM taps WHERE id = ?1")
+            .and_then(|mut statement| {
+                statement.query_row([tap], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+            })
+            .map_err(failed())?;
+        let found = match batches.entry(batch) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(empty) => {
+                let payload: Vec<u8> = connection
+                    .prepare_cached("SELECT payload FROM batches WHERE id = ?1")
+                    .and_then(|mut statement| statement.query_row([batch], |row| row.get(0)))
+                    .map_err(failed())?;
+                empty.insert(journal_batch(&payload)?)
+            }
+        };
+        let number = (validator(validator_no)?, epoch(epoch_no), seq(seq_no));
+        let ix = number.2.0.checked_sub(found.head.first.0).and_then(|ix| usize::try_from(ix).ok());
+        let bytes = ix.and_then(|ix| found.entries.get(ix));
+        let record = bytes.and_then(|bytes| wire::decode_entry(bytes, number).ok());
+        let record = record
+            .ok_or_else(|| StoreError::damaged(format!("tap {tap} is not in its journal row")))?;
+        records.insert(*tap, record);
+    }
+    Ok(records)
+}

@@ -1,0 +1,168 @@
+//! One card: its balances and standing, and its history with every charge explained.
+
+use clearing::{Gap as CardGap, Priced};
+use fare::{Step, StepKind};
+use model::{CardId, CardRecord, TapRecord};
+use rusqlite::ToSql;
+
+use super::{
+    ReadModel,
+    taps::{COLUMNS, LIMIT_MAX},
+};
+use crate::{
+    http::views::{
+        CardEntry, CardFacts, CardHandle, CardStanding, ChargeStep, ExceptionFilter, Gap, Outcome,
+        Page, TapRow,
+    },
+    store::{
+        StoreError,
+        codes::unsigned,
+        group::{journal_records, read_card_row, walk},
+        write::written,
+    },
+};
+
+impl ReadModel {
+    pub(super) fn find_card_facts(
+        &self,
+        handle: CardHandle,
+    ) -> Result<Option<CardFacts>, StoreError> {
+        let Some(card) = self.card_of(handle)? else { return Ok(None) };
+        let reader = self.store.reader()?;
+        let Some(row) = read_card_row(&reader, card)? else { return Ok(None) };
+        let state = &row.state;
+        let newest = state.newest().map(|known| known.record);
+        let now = self.clock.now();
+        let standing = if !state.forks().is_empty() {
+            CardStanding::Forked
+        } else if newest.is_some_and(|record| !record.valid_until.allows(now)) {
+            CardStanding::Expired
+        } else {
+            CardStanding::Good
+        };
+        let gaps: i64 = state.gaps().iter().map(CardGap::net).sum();
+        let doubts: i64 = state.doubts().map(|doubt| -doubt.after.delta()).sum();
+        let page = Page::first(LIMIT_MAX);
+        let exceptions = self.exceptions_of_card(&ExceptionFilter::default(), Some(card), page)?;
+        // A card that was only ever refused has shown no record; its number is all we know.
+        let Some(record) = newest.or(self.last_seen(card)?) else { return Ok(None) };
+        Ok(Some(CardFacts {
+            card: self.store.handles.card_ref(card),
+            standing,
+            class: record.class,
+            valid_until: record.valid_until,
+            ctr: record.ctr,
+            seen_at: record.at(),
+            on_card: self.money(i64::from(record.balance)),
+            in_ledger: self.money(row.balance.posted()),
+            suspense: self.money(-gaps),
+            in_doubt: self.money(doubts),
+            entries: unsigned(row.taps),
+            exceptions,
+        }))
+    }
+
+    /// The newest record that a refused tap saw on the card.
+    fn last_seen(&self, card: CardId) -> Result<Option<CardRecord>, StoreError> {
+        let reader = self.store.reader()?;
+        let mut newest = None;
+        walk(&reader, card, |link| {
+            newest.get_or_insert(link.id);
+            Ok(false)
+        })?;
+        let Some(id) = newest else { return Ok(None) };
+        let records = journal_records(&reader, &[id])?;
+        Ok(records.get(&id).and_then(|record| record.evidence().copied()))
+    }
+
+    pub(super) fn list_card_entries(
+        &self,
+        handle: CardHandle,
+        page: Page,
+    ) -> Result<Vec<CardEntry>, StoreError> {
+        let Some(card) = self.card_of(handle)? else { return Ok(Vec::new()) };
+        let reader = self.store.reader()?;
+        let Some(row) = read_card_row(&reader, card)? else { return Ok(Vec::new()) };
+        let mut links = Vec::new();
+        walk(&reader, card, |link| {
+            links.push((u64::from(link.ctr.unwrap_or(0)), link.id));
+            Ok(true)
+        })?;
+        // Highest counter first; what shares a counter, newest booked first.
+        links.sort_unstable_by(|a, b| b.cmp(a));
+        let from = links.partition_point(|(ctr, _)| page.before.is_some_and(|b| *ctr >= b));
+        let links = &links[from..];
+        let mut take = links.len().min(page.limit.min(LIMIT_MAX) as usize);
+        // A page ends between two counters, because the next one begins below a counter.
+        while take > 0 && take < links.len() && links[take].0 == links[take - 1].0 {
+            take += 1;
+        }
+        let ids: Vec<i64> = links[..take].iter().map(|(_, id)| *id).collect();
+        let records = journal_records(&reader, &ids)?;
+        let rows = self.rows_of(&ids)?;
+        let missing = || StoreError::damaged("a card's chain names a tap that is gone");
+        ids.iter()
+            .map(|id| {
+                let tap = rows.iter().find(|row| row.no == unsigned(*id)).cloned();
+                let record = records.get(id).ok_or_else(missing)?;
+                Ok(self.entry(tap.ok_or_else(missing)?, record, row.state.gaps()))
+            })
+            .collect()
+    }
+
+    /// The rows of these taps, in any order.
+    pub(super) fn rows_of(&self, ids: &[i64]) -> Result<Vec<TapRow>, StoreError> {
+        let marks = vec!["?"; ids.len()].join(", ");
+        let sql = format!("SELECT {COLUMNS} FROM taps WHERE taps.id IN ({marks})");
+        let values: Vec<Box<dyn ToSql>> =
+            ids.iter().map(|id| Box::new(*id) as Box<dyn ToSql>).collect();
+        self.store.tap_rows(&sql, &values, self.currency())
+    }
+
+    fn entry(&self, tap: TapRow, record: &TapRecord, gaps: &[CardGap]) -> CardEntry {
+        let before = record.evidence().copied();
+        let after = written(record).copied();
+        let certain = matches!(tap.outcome, Outcome::Committed | Outcome::Confirmed);
+        let steps = match (before, after) {
+            (Some(before), Some(after)) if certain => self.explain(record, &before, &after),
+            (_, _) => Vec::new(),
+        };
+        let gap = after.and_then(|after| {
+            let gap = gaps.iter().find(|gap| gap.last.0 + 1 == after.ctr.0)?;
+            Some(Gap { from: gap.first, through: gap.last, net: self.money(-gap.net()) })
+        });
+        CardEntry { tap, before, after, steps, gap }
+    }
+
+    /// The charge, worked out again by the function that priced it.
+    fn explain(&self, tap: &TapRecord, before: &CardRecord, after: &CardRecord) -> Vec<ChargeStep> {
+        match self.rules.price(before, after, tap.route) {
+            Priced::Quote(quote) => quote.steps.iter().map(charge_step).collect(),
+            Priced::Refused(_) | Priced::NotAFare => Vec::new(),
+        }
+    }
+}
+
+fn charge_step(step: &Step) -> ChargeStep {
+    ChargeStep {
+        label: label(&step.kind).to_owned(),
+        detail: step.text(),
+        rule: step.rule.to_string(),
+        amount: step.amount,
+    }
+}
+
+fn label(kind: &StepKind) -> &'static str {
+    match kind {
+        StepKind::MissingTapOut { .. } => "Missing tap-out",
+        StepKind::JourneyOpened { .. } => "Journey opened",
+        StepKind::Flat { .. } => "Flat fare",
+        StepKind::OriginDestination { .. } => "Fare by stations",
+        StepKind::SameStation { .. } => "Same station",
+        StepKind::OverTime { .. } => "Time limit exceeded",
+        StepKind::UnknownFare { .. } => "Unknown fare",
+        StepKind::Transfer { .. } => "Transfer",
+        StepKind::TransferTooLate { .. } => "Transfer too late",
+        StepKind::TransferRidesUsed { .. } => "Transfer rides used",
+    }
+}

@@ -1,0 +1,229 @@
+//! The fleet: link, drain and service of each validator, from its row and its last state message.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use model::{ClockQuality, PlaceIx, RouteIx, TapRole, TapSeq, Timestamp, ValidatorId};
+use rusqlite::{OptionalExtension, Row, params};
+use wire::{StateWord, ValidatorState};
+
+use super::{ReadModel, taps::percentile_95};
+use crate::{
+    http::views::{DrainState, EpochFacts, FleetRow, LinkState, ServiceState, ValidatorFacts},
+    store::{
+        StoreError,
+        codes::{epoch, role_of, seq, time, unsigned, validator},
+        group::read_state,
+    },
+};
+
+/// A connected validator says something at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(15 * 60);
+/// Behind, connected, and nothing arrived for this long: not getting nearer.
+const STUCK_AFTER: Duration = Duration::from_secs(3 * 60);
+
+const COLUMNS: &str = "validators.id, validators.link, validators.link_at, validators.heard_at,
+    validators.state, validators.state_at, validators.durations, validators.enrolled_at,
+    taps.role, taps.place, taps.route, taps.tapped_at,
+    (SELECT max(epoch) FROM epochs WHERE epochs.validator = validators.id)";
+const TABLES: &str = "validators LEFT JOIN taps ON taps.id = validators.last_tap";
+
+/// What the row says, before it is judged.
+struct Raw {
+    id: ValidatorId,
+    link: i64,
+    link_since: Timestamp,
+    heard_at: Option<Timestamp>,
+    state: Option<ValidatorState>,
+    state_at: Option<Timestamp>,
+    durations: Vec<u8>,
+    last: Option<LastTap>,
+    newest_epoch: Option<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct LastTap {
+    role: TapRole,
+    place: PlaceIx,
+    route: Option<RouteIx>,
+    at: Timestamp,
+}
+
+impl ReadModel {
+    pub(super) fn list_fleet(&self) -> Result<Vec<FleetRow>, StoreError> {
+        let failed = || StoreError::read("the fleet");
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} ORDER BY validators.id");
+        let reader = self.store.reader()?;
+        let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
+        let rows = statement.query_map([], |row| Ok(raw(row))).map_err(failed())?;
+        let rows = rows.collect::<Result<Vec<_>, _>>().map_err(failed())?;
+        rows.into_iter().map(|row| self.fleet_row(&row?)).collect()
+    }
+
+    pub(super) fn find_fleet_row(&self, id: ValidatorId) -> Result<Option<FleetRow>, StoreError> {
+        self.raw_row(id)?.map(|row| self.fleet_row(&row)).transpose()
+    }
+
+    pub(super) fn find_validator(
+        &self,
+        id: ValidatorId,
+    ) -> Result<Option<ValidatorFacts>, StoreError> {
+        let Some(raw) = self.raw_row(id)? else { return Ok(None) };
+        let clock = raw.state.as_ref().map_or(ClockQuality::Unknown, |state| state.clock);
+        let row = self.fleet_row(&raw)?;
+        let mut epochs = self.epochs(id)?;
+        for facts in &mut epochs {
+            let said = raw.state.as_ref().filter(|state| state.epoch == facts.epoch);
+            facts.recorded_through =
+                facts.booked_through.max(said.map_or(TapSeq(0), |state| state.head));
+        }
+        Ok(Some(ValidatorFacts { row, clock, epochs }))
+    }
+
+    fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE validators.id = ?1");
+        let found = self.store.reader()?.prepare_cached(&sql).and_then(|mut statement| {
+            statement.query_row([id.number()], |row| Ok(raw(row))).optional()
+        });
+        found.map_err(StoreError::read("a validator"))?.transpose()
+    }
+
+    fn fleet_row(&self, raw: &Raw) -> Result<FleetRow, StoreError> {
+        let now = self.clock.now();
+        let state = raw.state.as_ref();
+        let unsent = state.map(|state| self.unsent(raw, state)).transpose()?;
+        let heard_within = |bound| raw.heard_at.is_some_and(|at| now.since(at) <= bound);
+        let link = match raw.link {
+            0 => LinkState::NeverSeen,
+            2 if heard_within(HEARTBEAT) => LinkState::Connected,
+            2 => LinkState::Late,
+            _ => LinkState::Lost,
+        };
+        let drain = match unsent {
+            None => DrainState::Unknown,
+            Some(0) => DrainState::Empty,
+            Some(_) if raw.link == 2 && !heard_within(STUCK_AFTER) => DrainState::Stuck,
+            Some(_) => DrainState::Draining,
+        };
+        let (service, reason) = service(state);
+        Ok(FleetRow {
+            id: raw.id,
+            role: raw.last.map(|last| last.role),
+            place: raw.last.map(|last| last.place),
+            route: raw.last.and_then(|last| last.route),
+            link,
+            link_since: raw.link_since,
+            drain,
+            unsent: unsent.unwrap_or(0),
+            oldest_unsent: None,
+            service,
+            service_reason: reason.to_owned(),
+            last_tap: raw.last.map(|last| last.at),
+            last_heard: raw.heard_at,
+            tap_p95_ms: p95(&raw.durations),
+            tariff: state.and_then(|state| state.tariff),
+            clock_offset_ms: state.zip(raw.state_at).map(|(state, at)| offset(state.at, at)),
+            software: state.map_or_else(String::new, |state| state.software.clone()),
+        })
+    }
+
+    /// Entries that the validator recorded and the books do not have.
+    fn unsent(&self, raw: &Raw, state: &ValidatorState) -> Result<u64, StoreError> {
+        // A later life that is here already proves the state message old.
+        if raw.newest_epoch.is_some_and(|newest| newest > state.epoch.0) {
+            return Ok(0);
+        }
+        let booked: Option<i64> = self
+            .store
+            .reader()?
+            .prepare_cached("SELECT through FROM epochs WHERE validator = ?1 AND epoch = ?2")
+            .and_then(|mut statement| {
+                let key = params![raw.id.number(), state.epoch.0];
+                statement.query_row(key, |row| row.get(0)).optional()
+            })
+            .map_err(StoreError::read("what a validator handed in"))?;
+        let missing = state.head.0.saturating_sub(unsigned(booked.unwrap_or(0)));
+        Ok(missing.saturating_add(state.undrained_before))
+    }
+
+    fn epochs(&self, id: ValidatorId) -> Result<Vec<EpochFacts>, StoreError> {
+        let failed = || StoreError::read("the lives of a validator's log");
+        let reader = self.store.reader()?;
+        let mut statement = reader
+            .prepare_cached(
+                "SELECT epoch, through, duplicates FROM epochs
+                 WHERE validator = ?1 ORDER BY epoch DESC",
+            )
+            .map_err(failed())?;
+        let rows = statement
+            .query_map([id.number()], |row| {
+                // Entries are booked without a hole, so the mark is the highest booked one too.
+                let through = seq(row.get(1)?);
+                Ok(EpochFacts {
+                    epoch: epoch(row.get(0)?),
+                    acked_through: through,
+                    booked_through: through,
+                    recorded_through: through,
+                    missing: Vec::new(),
+                    duplicates: unsigned(row.get(2)?),
+                })
+            })
+            .map_err(failed())?;
+        rows.collect::<Result<Vec<_>, _>>().map_err(failed())
+    }
+}
+
+fn raw(row: &Row<'_>) -> Result<Raw, StoreError> {
+    let failed = || StoreError::read("a validator");
+    let state: Option<Vec<u8>> = row.get(4).map_err(failed())?;
+    let role: Option<i64> = row.get(8).map_err(failed())?;
+    let role = role.map(role_of).transpose()?;
+    let id = validator(row.get(0).map_err(failed())?)?;
+    let read = || -> rusqlite::Result<Raw> {
+        let maybe_time = |ix| row.get::<_, Option<i64>>(ix).map(|at| at.map(time));
+        let last = match role {
+            None => None,
+            Some(role) => Some(LastTap {
+                role,
+                place: PlaceIx(row.get(9)?),
+                route: row.get::<_, Option<u16>>(10)?.map(RouteIx),
+                at: time(row.get(11)?),
+            }),
+        };
+        Ok(Raw {
+            id,
+            link: row.get(1)?,
+            link_since: maybe_time(2)?.unwrap_or(time(row.get(7)?)),
+            heard_at: maybe_time(3)?,
+            state: state.as_deref().and_then(read_state),
+            state_at: maybe_time(5)?,
+            durations: row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default(),
+            last,
+            newest_epoch: row.get(12)?,
+        })
+    };
+    read().map_err(failed())
+}
+
+fn service(state: Option<&ValidatorState>) -> (ServiceState, &'static str) {
+    match state.map(|state| state.word) {
+        None | Some(StateWord::Lost) => (ServiceState::Unknown, ""),
+        Some(StateWord::Ready) => (ServiceState::InService, ""),
+        Some(StateWord::Starting) => (ServiceState::Degraded, "starting"),
+        Some(StateWord::OutOfService) => (ServiceState::Out, "takes no taps: see its own log"),
+        Some(StateWord::Asleep) => (ServiceState::Out, "stopped in order"),
+    }
+}
+
+/// Its clock minus ours, with the way here counted in.
+fn offset(theirs: Timestamp, ours: Timestamp) -> i64 {
+    let signed = |at: Timestamp| i64::try_from(at.0).unwrap_or(i64::MAX);
+    signed(theirs).saturating_sub(signed(ours))
+}
+
+fn p95(durations: &[u8]) -> Option<u32> {
+    let mut counts = BTreeMap::new();
+    for pair in durations.chunks_exact(2) {
+        *counts.entry(u32::from(u16::from_le_bytes([pair[0], pair[1]]))).or_default() += 1;
+    }
+    percentile_95(&counts)
+}

@@ -1,0 +1,548 @@
+//! Writes one booking and makes it durable: all of it, or nothing.
+
+use std::collections::BTreeMap;
+
+use clearing::{Account, ExceptionChange};
+use ledger::{AccountId, Balance, PendingState};
+use model::{CardId, TapEvent, TapRecord, ValidatorId};
+use rusqlite::{OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::{
+    StoreError,
+    codes::{clock_code, outcome_code, role_code, sql_card, sql_seq, sql_time},
+    evidence,
+    group::{Group, account_balance},
+};
+use crate::{
+    http::views::Outcome,
+    intake::stored::{BookedBatch, BookedTap, Booking},
+};
+
+/// Durations kept per validator.
+const DURATIONS_MAX: usize = 64;
+
+/// What the list of taps shows of an event.
+pub(super) struct Shown {
+    pub(super) outcome: Outcome,
+    pub(super) detail: Option<i64>,
+    pub(super) amount: i64,
+    pub(super) balance: Option<i32>,
+    pub(super) ctr: Option<u32>,
+}
+
+pub(super) fn shown(tap: &BookedTap) -> Shown {
+    let certain = |written: &model::CardRecord| {
+        // Debits are positive here: what the rider paid.
+        let paid = if tap.cleared { -written.delta() } else { 0 };
+        (paid, tap.cleared.then_some(written.balance), Some(written.ctr.0))
+    };
+    let number = |seq: model::TapSeq| Some(sql_seq(seq));
+    let (outcome, detail, (amount, balance, ctr)) = match &tap.record.event {
+        TapEvent::Committed { transaction, .. } => {
+            (Outcome::Committed, None, certain(&transaction.after))
+        }
+        TapEvent::InDoubt { transaction } => {
+            (Outcome::InDoubt, None, (0, None, Some(transaction.after.ctr.0)))
+        }
+        TapEvent::Refused { reason, seen } => {
+            let balance = seen.as_ref().map(|seen| seen.balance);
+            let ctr = seen.as_ref().map(|seen| seen.ctr.0);
+            (Outcome::Refused, Some(i64::from(reason.assist_code())), (0, balance, ctr))
+        }
+        TapEvent::Confirmed { of, transaction, .. } => {
+            (Outcome::Confirmed, number(*of), certain(&transaction.after))
+        }
+        TapEvent::Voided { of, seen } => {
+            (Outcome::Voided, number(*of), (0, Some(seen.balance), Some(seen.ctr.0)))
+        }
+    };
+    Shown { outcome, detail, amount, balance, ctr }
+}
+
+impl Group<'_> {
+    /// Writes everything and waits for the disk. Returns the number of the first new tap.
+    pub fn commit(mut self, booking: &Booking) -> Result<i64, StoreError> {
+        let first_tap = self.batches(booking)?;
+        self.issues(booking)?;
+        self.cards(booking)?;
+        self.records(booking)?;
+        self.ledger(booking)?;
+        self.exceptions(booking)?;
+        self.progress(booking)?;
+        self.states(booking)?;
+        self.quarantine(booking)?;
+        self.writer.execute_batch("COMMIT").map_err(StoreError::write("a group"))?;
+        self.done = true;
+        Ok(first_tap)
+    }
+
+    fn batches(&self, booking: &Booking) -> Result<i64, StoreError> {
+        let failed = || StoreError::write("the journal");
+        let mut hash: [u8; 32] = self
+            .writer
+            .prepare_cached("SELECT hash FROM batches ORDER BY id DESC LIMIT 1")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional())
+            .map_err(failed())?
+            .unwrap_or_default();
+        let first: i64 = self
+            .writer
+            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM taps")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(failed())?;
+        let mut insert = self
+            .writer
+            .prepare_cached(
+                "INSERT INTO batches
+                 (validator, epoch, first, last, last_hash, received_at, hash, payload)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )
+            .map_err(failed())?;
+        let at = sql_time(booking.at);
+        let mut next = first;
+        let mut minute = (0_i64, 0_i64);
+        for batch in &booking.batches {
+            hash = Sha256::new().chain_update(hash).chain_update(&batch.payload).finalize().into();
+            let id = insert
+                .insert(params![
+                    batch.validator.number(),
+                    batch.epoch.0,
+                    sql_seq(batch.first),
+                    sql_seq(batch.last),
+                    batch.last_hash.0,
+                    at,
+                    hash,
+                    batch.payload,
+                ])
+                .map_err(failed())?;
+            for tap in &batch.taps {
+                let outcome = self.tap(next, id, at, tap)?;
+                match outcome {
+                    Outcome::Committed | Outcome::InDoubt => minute.0 += 1,
+                    Outcome::Refused => minute.1 += 1,
+                    Outcome::Confirmed | Outcome::Voided => {}
+                }
+                next += 1;
+            }
+        }
+        if minute != (0, 0) {
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO minutes (minute, accepted, refused) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (minute) DO UPDATE SET
+                     accepted = accepted + excluded.accepted, refused = refused + excluded.refused",
+                )
+                .and_then(|mut s| s.execute(params![at / 60_000, minute.0, minute.1]))
+                .map_err(failed())?;
+        }
+        self.last_taps(&booking.batches, first)?;
+        Ok(first)
+    }
+
+    fn tap(&self, id: i64, batch: i64, at: i64, tap: &BookedTap) -> Result<Outcome, StoreError> {
+        let record = &tap.record;
+        let prev = match record.card {
+            None => None,
+            Some(card) => {
+                // Reads the row if the step did not.
+                self.card_row(card)?;
+                let mut cards = self.cards.borrow_mut();
+                let row = cards.entry(card).or_default();
+                row.taps += 1;
+                row.last_tap.replace(id)
+            }
+        };
+        let Shown { outcome, detail, amount, balance, ctr } = shown(tap);
+        let operator = tap.operator.map(|known| known.0.map_or(u16::MAX, |operator| operator.0));
+        self.writer
+            .prepare_cached(
+                "INSERT INTO taps (id, batch, validator, epoch, seq, card, prev, tapped_at, clock,
+                 received_at, role, place, route, tariff, outcome, detail, cleared, amount,
+                 balance, ctr, operator, duration_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                 ?17, ?18, ?19, ?20, ?21, ?22)",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    id,
+                    batch,
+                    record.validator.number(),
+                    record.epoch.0,
+                    sql_seq(record.seq),
+                    record.card.map(sql_card),
+                    prev,
+                    sql_time(record.tapped_at),
+                    clock_code(record.clock),
+                    at,
+                    role_code(record.role),
+                    record.place.0,
+                    record.route.map(|route| route.0),
+                    record.tariff.0,
+                    outcome_code(outcome),
+                    detail,
+                    tap.cleared,
+                    amount,
+                    balance,
+                    ctr,
+                    operator,
+                    record.duration_ms,
+                ])
+            })
+            .map_err(StoreError::write("a tap"))?;
+        Ok(outcome)
+    }
+
+    /// Each validator's newest tap and the durations of its last ones.
+    fn last_taps(&self, batches: &[BookedBatch], first: i64) -> Result<(), StoreError> {
+        let mut newest = BTreeMap::<ValidatorId, (i64, Vec<u8>)>::new();
+        let taps = batches.iter().flat_map(|batch| &batch.taps);
+        for (id, tap) in (first..).zip(taps) {
+            let (last, durations) = newest.entry(tap.record.validator).or_default();
+            *last = id;
+            durations.extend(tap.record.duration_ms.to_le_bytes());
+        }
+        let failed = || StoreError::write("the newest tap of a validator");
+        for (validator, (last, fresh)) in newest {
+            let kept: Option<Option<Vec<u8>>> = self
+                .writer
+                .prepare_cached("SELECT durations FROM validators WHERE id = ?1")
+                .and_then(|mut s| s.query_row([validator.number()], |row| row.get(0)).optional())
+                .map_err(failed())?;
+            let mut durations = kept.flatten().unwrap_or_default();
+            durations.extend(fresh);
+            let surplus = durations.len().saturating_sub(2 * DURATIONS_MAX);
+            durations.drain(..surplus);
+            self.writer
+                .prepare_cached("UPDATE validators SET last_tap = ?2, durations = ?3 WHERE id = ?1")
+                .and_then(|mut s| s.execute(params![validator.number(), last, durations]))
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    fn issues(&self, booking: &Booking) -> Result<(), StoreError> {
+        for (card, record) in &booking.issues {
+            let bytes = record
+                .to_bytes()
+                .map_err(|error| StoreError::damaged(format!("issue of {card}: {error}")))?;
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO issues (card, record, registered_at) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO NOTHING",
+                )
+                .and_then(|mut s| s.execute(params![sql_card(*card), bytes, sql_time(booking.at)]))
+                .map_err(StoreError::write("the issue of a card"))?;
+        }
+        Ok(())
+    }
+
+    /// States, accounts and newest taps of the touched cards: one row each.
+    fn cards(&self, booking: &Booking) -> Result<(), StoreError> {
+        let failed = || StoreError::write("a card");
+        let mut rows = std::mem::take(&mut *self.cards.borrow_mut());
+        for (card, state) in &booking.cards {
+            rows.entry(*card).or_default().state = state.clone();
+        }
+        let mut groups = Groups::default();
+        for (account, balance) in &booking.ledger.balances {
+            if let Some(Account::Card(card)) = Account::parse(account) {
+                let row = rows.entry(card).or_default();
+                groups.moved(account, row.balance, *balance);
+                row.balance = *balance;
+            } else {
+                groups.moved(account, account_balance(&self.writer, account)?, *balance);
+                self.account(account, balance)?;
+            }
+        }
+        groups.write(self)?;
+        let mut upsert = self
+            .writer
+            .prepare_cached(
+                "INSERT INTO cards (card, state, debits_posted, credits_posted, debits_pending,
+                 credits_pending, last_tap, taps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (card) DO UPDATE SET state = excluded.state,
+                 debits_posted = excluded.debits_posted, credits_posted = excluded.credits_posted,
+                 debits_pending = excluded.debits_pending,
+                 credits_pending = excluded.credits_pending,
+                 last_tap = excluded.last_tap, taps = excluded.taps",
+            )
+            .map_err(failed())?;
+        // In order of the key, so that neighbouring rows share a page while it is at hand.
+        let rows: BTreeMap<CardId, _> = rows.into_iter().collect();
+        for (card, row) in &rows {
+            let state = row
+                .state
+                .to_bytes()
+                .map_err(|error| StoreError::damaged(format!("state of {card}: {error}")))?;
+            let b = &row.balance;
+            upsert
+                .execute(params![
+                    sql_card(*card),
+                    state,
+                    b.debits_posted,
+                    b.credits_posted,
+                    b.debits_pending,
+                    b.credits_pending,
+                    row.last_tap,
+                    row.taps,
+                ])
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    fn account(&self, account: &AccountId, balance: &Balance) -> Result<(), StoreError> {
+        self.writer
+            .prepare_cached(
+                "INSERT INTO accounts
+                 (id, debits_posted, credits_posted, debits_pending, credits_pending)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET debits_posted = excluded.debits_posted,
+                 credits_posted = excluded.credits_posted,
+                 debits_pending = excluded.debits_pending,
+                 credits_pending = excluded.credits_pending",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    account.to_bytes(),
+                    balance.debits_posted,
+                    balance.credits_posted,
+                    balance.debits_pending,
+                    balance.credits_pending,
+                ])
+            })
+            .map(|_| ())
+            .map_err(StoreError::write("an account"))
+    }
+
+    fn records(&self, booking: &Booking) -> Result<(), StoreError> {
+        for (card, known) in &booking.records {
+            let body = known
+                .to_bytes()
+                .map_err(|error| StoreError::damaged(format!("a record of {card}: {error}")))?;
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO records (card, ctr, body) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (card, ctr) DO UPDATE SET body = excluded.body",
+                )
+                .and_then(|mut s| s.execute(params![sql_card(*card), known.record.ctr.0, body]))
+                .map_err(StoreError::write("a card record"))?;
+        }
+        Ok(())
+    }
+
+    fn ledger(&self, booking: &Booking) -> Result<(), StoreError> {
+        let failed = || StoreError::write("a transfer");
+        let code = |state| match state {
+            PendingState::Held => 0_i64,
+            PendingState::Posted => 1,
+            PendingState::Voided => 2,
+        };
+        let mut insert = self
+            .writer
+            .prepare_cached("INSERT INTO transfers (body, pending_id, pending) VALUES (?1, ?2, ?3)")
+            .map_err(failed())?;
+        for recorded in &booking.ledger.inserted {
+            let body = recorded.transfer.to_bytes();
+            let pending_id = recorded.pending.map(|_| recorded.transfer.id.0);
+            insert
+                .execute(params![body.as_slice(), pending_id, recorded.pending.map(code)])
+                .map_err(failed())?;
+        }
+        for (id, state) in &booking.ledger.settled {
+            self.writer
+                .prepare_cached("UPDATE transfers SET pending = ?2 WHERE pending_id = ?1")
+                .and_then(|mut s| s.execute(params![id.0, code(*state)]))
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    fn exceptions(&self, booking: &Booking) -> Result<(), StoreError> {
+        let failed = || StoreError::write("an exception");
+        for change in &booking.exceptions {
+            let (exception, opens) = match change {
+                ExceptionChange::Opened(exception) => (exception, true),
+                ExceptionChange::Changed(exception) => (exception, false),
+                ExceptionChange::Resolved { id, at, reason, .. } => {
+                    self.writer
+                        .prepare_cached(
+                            "UPDATE exceptions SET closed_at = ?2, close_reason = ?3
+                             WHERE ref = ?1 AND closed_at IS NULL",
+                        )
+                        .and_then(|mut s| s.execute(params![id.0, sql_time(*at), reason]))
+                        .map_err(failed())?;
+                    continue;
+                }
+            };
+            // The same finding again is the same row; one that was closed is open again.
+            let sql = "INSERT INTO exceptions (ref, kind, card, validator, amount, currency,
+                 opened_at, finding, evidence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (ref) DO UPDATE SET amount = excluded.amount,
+                 finding = excluded.finding, evidence = excluded.evidence,
+                 closed_at = CASE WHEN ?10 THEN NULL ELSE closed_at END,
+                 close_reason = CASE WHEN ?10 THEN NULL ELSE close_reason END";
+            self.writer
+                .prepare_cached(sql)
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        exception.id.0,
+                        exception.kind.word(),
+                        exception.card.map(sql_card),
+                        exception.validator.map(ValidatorId::number),
+                        exception.amount.map(model::Money::minor),
+                        exception.amount.map(|amount| amount.currency().numeric()),
+                        sql_time(exception.opened_at),
+                        exception.finding,
+                        evidence::to_json(&exception.evidence),
+                        opens,
+                    ])
+                })
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    fn progress(&self, booking: &Booking) -> Result<(), StoreError> {
+        let failed = || StoreError::write("how far a validator is booked");
+        let at = sql_time(booking.at);
+        for ((validator, epoch), progress) in &booking.progress {
+            let mark = &progress.mark;
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO epochs (validator, epoch, through, hash, count, debit_sum,
+                     load_sum, duplicates) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                     ON CONFLICT (validator, epoch) DO UPDATE SET through = excluded.through,
+                     hash = excluded.hash, count = excluded.count,
+                     debit_sum = excluded.debit_sum, load_sum = excluded.load_sum,
+                     duplicates = duplicates + excluded.duplicates",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        validator.number(),
+                        epoch.0,
+                        sql_seq(mark.through),
+                        mark.hash.0,
+                        i64::try_from(mark.registers.count).unwrap_or(i64::MAX),
+                        mark.registers.debit_sum,
+                        mark.registers.load_sum,
+                        i64::try_from(progress.duplicates).unwrap_or(i64::MAX),
+                    ])
+                })
+                .map_err(failed())?;
+            self.writer
+                .prepare_cached("UPDATE validators SET heard_at = ?2 WHERE id = ?1")
+                .and_then(|mut s| s.execute(params![validator.number(), at]))
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    fn states(&self, booking: &Booking) -> Result<(), StoreError> {
+        let at = sql_time(booking.at);
+        for (validator, report) in &booking.states {
+            let link = if report.linked { 2 } else { 1 };
+            // A retained message that comes again says nothing new.
+            self.writer
+                .prepare_cached(
+                    "UPDATE validators SET state = ?2, state_at = ?3, heard_at = ?3,
+                     link_at = CASE WHEN link = ?4 THEN link_at ELSE ?3 END, link = ?4
+                     WHERE id = ?1 AND state IS NOT ?2",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![validator.number(), report.payload, at, link])
+                })
+                .map_err(StoreError::write("a validator's state"))?;
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, booking: &Booking) -> Result<(), StoreError> {
+        for message in &booking.quarantine {
+            let hash: [u8; 32] = Sha256::new()
+                .chain_update(message.topic.as_bytes())
+                .chain_update([0])
+                .chain_update(&message.payload)
+                .finalize()
+                .into();
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO quarantine (received_at, topic, reason, detail, payload, hash)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (hash) DO NOTHING",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        sql_time(booking.at),
+                        message.topic,
+                        message.reason.word(),
+                        message.detail,
+                        message.payload,
+                        hash,
+                    ])
+                })
+                .map_err(StoreError::write("the quarantine"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sums by kind of account, as they change with one booking.
+#[derive(Default)]
+struct Groups(BTreeMap<(u16, u16), (i64, [i64; 4])>);
+
+impl Groups {
+    fn moved(&mut self, account: &AccountId, before: Balance, after: Balance) {
+        let key = (account.code().0, account.currency().numeric());
+        let (accounts, sums) = self.0.entry(key).or_default();
+        if before == Balance::default() {
+            *accounts += 1;
+        }
+        let parts =
+            |b: Balance| [b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending];
+        for (sum, (new, old)) in sums.iter_mut().zip(parts(after).into_iter().zip(parts(before))) {
+            *sum += new - old;
+        }
+    }
+
+    fn write(self, group: &Group<'_>) -> Result<(), StoreError> {
+        for ((code, currency), (accounts, sums)) in self.0 {
+            let [debits, credits, debits_pending, credits_pending] = sums;
+            group
+                .writer
+                .prepare_cached(
+                    "INSERT INTO account_groups (code, currency, accounts, debits_posted,
+                     credits_posted, debits_pending, credits_pending)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (code, currency) DO UPDATE SET
+                     accounts = accounts + excluded.accounts,
+                     debits_posted = debits_posted + excluded.debits_posted,
+                     credits_posted = credits_posted + excluded.credits_posted,
+                     debits_pending = debits_pending + excluded.debits_pending,
+                     credits_pending = credits_pending + excluded.credits_pending",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        code,
+                        currency,
+                        accounts,
+                        debits,
+                        credits,
+                        debits_pending,
+                        credits_pending
+                    ])
+                })
+                .map_err(StoreError::write("the sums of accounts"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The newest record that an entry shows of its card, for certain or not.
+pub(super) fn written(record: &TapRecord) -> Option<&model::CardRecord> {
+    match &record.event {
+        TapEvent::Committed { transaction, .. }
+        | TapEvent::InDoubt { transaction }
+        | TapEvent::Confirmed { transaction, .. } => Some(&transaction.after),
+        TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+    }
+}

@@ -1,0 +1,273 @@
+//! Books the whole journal again, from nothing, by the same cores, and compares with what is
+//! stored. Says the first difference; finds a flipped byte as well as an altered amount.
+//!
+//! It reads in the order of booking and keeps the books in memory, so it needs memory for the
+//! cards and entries, not for the payloads. It writes nothing.
+
+use std::collections::BTreeMap;
+
+use clearing::Rules;
+use fleet_sync::VerifyingKey;
+use ledger::{AccountId, Balance, Books as _, Recorded, Touched, trial_balance};
+use model::ValidatorId;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    intake::{
+        Checked, Checker, Message,
+        check::PublicKeys,
+        memory::MemoryBooks,
+        step::{Seats, register, step},
+    },
+    store::{JournalRow, Store, StoreError},
+};
+
+/// Opening records booked in one step.
+const ISSUES_AT_ONCE: usize = 1000;
+
+/// What was compared, and what differs first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Rows of the journal.
+    pub batches: u64,
+    /// Entries.
+    pub taps: u64,
+    /// Cards.
+    pub cards: u64,
+    /// Transfers.
+    pub transfers: u64,
+    /// The first difference, in words; `None` when the books are what the journal says.
+    pub first_difference: Option<String>,
+}
+
+/// A difference, or a store that does not answer.
+enum Stop {
+    Differs(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged { what } => Self::Differs(what),
+            StoreError::Open { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Migrate { .. }
+            | StoreError::Read { .. }
+            | StoreError::Write { .. } => Self::Store(error),
+        }
+    }
+}
+
+/// Compares the books with the journal.
+pub fn verify(store: &Store, checker: &Checker, rules: &Rules) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    match compare(store, checker, rules, &mut report) {
+        Ok(()) => {}
+        Err(Stop::Differs(difference)) => report.first_difference = Some(difference),
+        Err(Stop::Store(error)) => return Err(error),
+    }
+    Ok(report)
+}
+
+fn compare(
+    store: &Store,
+    checker: &Checker,
+    rules: &Rules,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let mut keys = PublicKeys::new();
+    for validator in store.validators()? {
+        keys.insert(validator, store.public_keys(validator)?);
+    }
+    let mut books = MemoryBooks::default();
+    let issues = store.issues()?;
+    for (at, part) in issues.chunks(ISSUES_AT_ONCE).map(|part| (part[0].2, part)) {
+        let cards: Vec<_> = part.iter().map(|(card, record, _)| (*card, *record)).collect();
+        let Ok(booking) = register(&books, rules, &cards, at);
+        books.apply(booking);
+    }
+    let mut seats = Seats::default();
+    let mut hash = [0_u8; 32];
+    let mut after = 0;
+    while let Some(row) = store.journal_after(after)? {
+        after = row.id;
+        hash = chained(hash, &row)?;
+        replay(store, checker, rules, &keys, &mut seats, &mut books, &row)?;
+        report.batches += 1;
+    }
+    report.taps = books.taps.len() as u64;
+    report.cards = books.cards.len() as u64;
+    report.transfers = books.transfers.len() as u64;
+    count(store, "taps", report.taps)?;
+    count(store, "cards", report.cards)?;
+    count(store, "transfers", report.transfers)?;
+    marks(store, &books)?;
+    cards(store, &books)?;
+    accounts(store, &books)?;
+    transfers(store, &books)?;
+    exceptions(store, &books)
+}
+
+fn chained(before: [u8; 32], row: &JournalRow) -> Result<[u8; 32], Stop> {
+    let hash: [u8; 32] =
+        Sha256::new().chain_update(before).chain_update(&row.payload).finalize().into();
+    if hash == row.hash {
+        return Ok(hash);
+    }
+    Err(Stop::Differs(format!(
+        "journal row {} (validator {}, entries {} to {}) is not what was booked, or a row before \
+         it is gone",
+        row.id, row.validator, row.first, row.last
+    )))
+}
+
+fn replay(
+    store: &Store,
+    checker: &Checker,
+    rules: &Rules,
+    keys: &BTreeMap<ValidatorId, Vec<VerifyingKey>>,
+    seats: &mut Seats,
+    books: &mut MemoryBooks,
+    row: &JournalRow,
+) -> Result<(), Stop> {
+    let differs = |what: String| {
+        Stop::Differs(format!("journal row {} (validator {}): {what}", row.id, row.validator))
+    };
+    let topic = checker.taps_topic(row.validator);
+    let message = Message { topic, payload: row.payload.clone() };
+    let believed = match checker.check(keys, message) {
+        Checked::Batch(batch) => Checked::Batch(batch),
+        Checked::SetAside(aside) => return Err(differs(aside.detail)),
+        Checked::State { .. } | Checked::Ours => return Err(differs("no batch".to_owned())),
+    };
+    let Ok((booking, tally)) = step(seats, books, rules, vec![believed], row.received_at);
+    seats.commit();
+    if tally.booked != 1 {
+        let why = booking.quarantine.first().map_or("", |aside| aside.detail.as_str());
+        return Err(differs(format!("it does not follow from the rows before it. {why}")));
+    }
+    for batch in &booking.batches {
+        store.compare_taps(row.id, &batch.taps)?;
+    }
+    books.apply(booking);
+    Ok(())
+}
+
+fn count(store: &Store, table: &'static str, expected: u64) -> Result<(), Stop> {
+    let found = store.count(table)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Stop::Differs(format!(
+        "the journal makes {expected} rows of {table} (a tap, card or transfer each), the books \
+         hold {found}"
+    )))
+}
+
+fn marks(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    for ((validator, epoch), mark) in &books.marks {
+        let stored = store.marks_of(*validator)?;
+        if !stored.contains(mark) {
+            return Err(Stop::Differs(format!(
+                "the mark of validator {validator}, epoch {epoch} should be entry {}",
+                mark.through
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn cards(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    for (card, state) in &books.cards {
+        let Some((stored, _)) = store.card_state(*card)? else {
+            return Err(Stop::Differs(format!("card {card} is not in the books")));
+        };
+        if stored != *state {
+            return Err(Stop::Differs(format!("the state of card {card} is another one")));
+        }
+    }
+    Ok(())
+}
+
+fn accounts(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    let mut groups: BTreeMap<(u16, u16), (u64, Balance)> = BTreeMap::new();
+    for (account, balance) in &books.accounts {
+        let stored = store.account(account)?;
+        if stored != *balance {
+            return Err(Stop::Differs(format!(
+                "account {account} should stand at {}, the books say {}",
+                balance.posted(),
+                stored.posted()
+            )));
+        }
+        let key = (account.code().0, account.currency().numeric());
+        let (accounts, sum) = groups.entry(key).or_default();
+        *accounts += 1;
+        sum.debits_posted += balance.debits_posted;
+        sum.credits_posted += balance.credits_posted;
+        sum.debits_pending += balance.debits_pending;
+        sum.credits_pending += balance.credits_pending;
+    }
+    let of_cards = books.accounts.keys().filter(|account| account.code().0 == 1).count() as u64;
+    let others = books.accounts.len() as u64 - of_cards;
+    if store.count("accounts")? != others {
+        return Err(Stop::Differs(format!(
+            "the journal makes {others} accounts besides the cards'"
+        )));
+    }
+    if store.account_groups()? != groups {
+        return Err(Stop::Differs("the sums by kind of account are others".to_owned()));
+    }
+    trial_balance(books.accounts.iter())
+        .map(|_| ())
+        .map_err(|error| Stop::Differs(error.to_string()))
+}
+
+/// The same transfers with the same content, in whatever order; replayed from the first, they make
+/// the accounts.
+fn transfers(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    let mut expected: BTreeMap<_, Recorded> = BTreeMap::new();
+    for recorded in &books.transfers {
+        let pending = books.pending_state(&recorded.transfer.id);
+        expected.insert(recorded.transfer.id, Recorded { pending, ..*recorded });
+    }
+    let mut replayed = Touched::default();
+    store.each_transfer(|row, recorded| {
+        let id = recorded.transfer.id;
+        let same = expected.remove(&id).is_some_and(|expected| {
+            expected.transfer.same_content(&recorded.transfer)
+                && expected.pending == recorded.pending
+        });
+        if !same {
+            return Err(StoreError::damaged(format!("transfer {row} ({id}) is another one")));
+        }
+        ledger::apply(&mut replayed, &recorded.transfer)
+            .map(|_| ())
+            .map_err(|refusal| StoreError::damaged(format!("transfer {row} ({id}): {refusal}")))
+    })?;
+    if let Some(id) = expected.keys().next() {
+        return Err(Stop::Differs(format!("transfer {id} is not in the books")));
+    }
+    let wrong = books.accounts.iter().find(|(id, balance)| replayed.balance(id) != **balance);
+    match wrong {
+        None => Ok(()),
+        Some((account, _)) => {
+            let account: &AccountId = account;
+            Err(Stop::Differs(format!("the transfers do not make account {account}")))
+        }
+    }
+}
+
+fn exceptions(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    for (id, exception) in &books.open {
+        if store.is_open(id)? != Some(true) {
+            let kind = exception.kind.word();
+            return Err(Stop::Differs(format!(
+                "the exception {kind} should be open: {}",
+                exception.finding
+            )));
+        }
+    }
+    Ok(())
+}

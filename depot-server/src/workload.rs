@@ -1,0 +1,241 @@
+//! An honest fleet without cards and radios, for tests and benchmarks: signed batches of valid
+//! taps, priced and proved exactly as real ones, as fast as this machine makes them.
+//!
+//! Its keys are the well-known keys of test runs. Nothing of the server uses it.
+
+use card::{
+    CardKeys, Key, KeySet, Tmi,
+    apdu::{cmd, span},
+    layout::{FILE_LOG, FILE_VALUE, RECORD_LEN},
+    transaction_proof,
+};
+use clearing::{Priced, Rules};
+use fare::{Tariff, TariffSet};
+use fleet_sync::{DepotName, SigningKey, Topic, sign_batch};
+use model::{
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, PlaceIx,
+    RecordKind, Registers, RiderClass, RouteIx, TapEvent, TapRecord, TapRole, TapSeq,
+    TariffVersion, Timestamp, ValidUntil, ValidatorId,
+};
+use wire::{Batch, BatchHead, ChainHash, encode_entry};
+
+use crate::intake::Message;
+
+/// A city of one bus route with a flat fare.
+pub const CITY: &str = r#"
+format = 1
+version = 1
+network = "Workload"
+timezone = "Etc/UTC"
+currency = "EUR"
+groups = ["bus"]
+operator = [{ id = "op", name = "Buses" }]
+product = [{ id = "single", name = "Single", price = "1.50" }]
+place = [{ id = "a", name = "Stop A", lat = 0, lon = 0, kind = "stop" }]
+route = [
+  { id = "7", name = "Bus 7", mode = "bus", operator = "op", group = "bus", product = "single" },
+]
+"#;
+
+/// What every card is issued with, minor units.
+pub const OPENING: i32 = 1_000_000;
+
+/// The pricing rules of [`CITY`].
+pub fn rules() -> Rules {
+    let tariff = Tariff::parse(CITY).expect("the text above is a tariff");
+    Rules::new(TariffSet::new(tariff))
+}
+
+/// The cards' master keys.
+pub fn card_keys() -> KeySet {
+    KeySet::from_root(&Key([0x5a; 16]))
+}
+
+/// Cards by number, each with its newest record.
+#[derive(Debug, Clone)]
+pub struct Cards {
+    keys: KeySet,
+    rules: Rules,
+    newest: Vec<CardRecord>,
+    issued_at_s: u32,
+}
+
+/// One validator with its log.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    /// Who.
+    pub id: ValidatorId,
+    /// Its key.
+    pub signing: SigningKey,
+    /// Which life of its log.
+    pub epoch: Epoch,
+    depot: DepotName,
+    sent: (TapSeq, ChainHash),
+    registers: Registers,
+    head: TapSeq,
+    rows: Vec<(Vec<u8>, Registers)>,
+}
+
+impl Cards {
+    /// `count` issued cards.
+    pub fn new(count: u32, issued_at_s: u32) -> Self {
+        let opening = CardRecord {
+            kind: RecordKind::Issue,
+            ctr: Ctr(1),
+            balance: OPENING,
+            amount: OPENING.unsigned_abs(),
+            at_s: issued_at_s,
+            validator: ValidatorId::DEPOT,
+            place: PlaceIx::NONE,
+            load_seq: LoadSeq(0),
+            tariff: TariffVersion(1),
+            valid_until: ValidUntil::Always,
+            class: RiderClass(0),
+            run: None,
+        };
+        let newest = vec![opening; count as usize];
+        Self { keys: card_keys(), rules: rules(), newest, issued_at_s }
+    }
+
+    /// The number of a card.
+    pub fn id(card: u32) -> CardId {
+        // Spread over the number space, as real UIDs are.
+        let mixed = u64::from(card).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        CardId([4, mixed[0], mixed[1], mixed[2], mixed[3], mixed[4], mixed[5]])
+    }
+
+    /// What is to be registered for these cards.
+    pub fn issues(&self) -> Vec<(CardId, CardRecord)> {
+        let count = u32::try_from(self.newest.len()).unwrap_or(u32::MAX);
+        let opening = CardRecord {
+            kind: RecordKind::Issue,
+            ctr: Ctr(1),
+            balance: OPENING,
+            amount: OPENING.unsigned_abs(),
+            at_s: self.issued_at_s,
+            validator: ValidatorId::DEPOT,
+            place: PlaceIx::NONE,
+            run: None,
+            ..self.newest[0]
+        };
+        (0..count).map(|card| (Self::id(card), opening)).collect()
+    }
+
+    /// A card's newest record.
+    pub fn newest(&self, card: u32) -> &CardRecord {
+        &self.newest[card as usize]
+    }
+
+    /// The card boards a bus; nothing is changed yet.
+    pub fn boarding(&self, card: u32, at_s: u32, validator: ValidatorId) -> CardTransaction {
+        let before = self.newest[card as usize];
+        let unpriced = CardRecord {
+            kind: RecordKind::Board,
+            ctr: Ctr(before.ctr.0 + 1),
+            amount: 0,
+            at_s,
+            validator,
+            place: PlaceIx(0),
+            run: None,
+            ..before
+        };
+        let Priced::Quote(quote) = self.rules.price(&before, &unpriced, Some(RouteIx(0))) else {
+            unreachable!("the city's only route has a fare")
+        };
+        let amount = u32::try_from(quote.charge.minor()).expect("a fare fits the record");
+        let balance = before.balance - i32::try_from(amount).expect("a fare fits the record");
+        CardTransaction { before, after: CardRecord { amount, balance, ..unpriced } }
+    }
+
+    /// The card commits: its newest record is the one written. Returns its proof.
+    pub fn commit(&mut self, card: u32, transaction: &CardTransaction) -> CardProof {
+        self.newest[card as usize] = transaction.after;
+        let uid = Self::id(card);
+        let key = self.keys.tmac_key(&uid).expect("the set holds every key");
+        let record = |record: &CardRecord| record.to_bytes().expect("an honest record has bytes");
+        let mut tmi = Tmi::new();
+        tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &record(&transaction.before));
+        if transaction.after.amount > 0 {
+            let [a, b, c, d] = transaction.after.amount.to_le_bytes();
+            tmi.step(cmd::DEBIT, &[FILE_VALUE, a, b, c, d], &[]);
+        }
+        let written = record(&transaction.after);
+        tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &written);
+        transaction_proof(&key, &uid, transaction.after.ctr.0, &tmi)
+    }
+}
+
+impl Bus {
+    /// A new validator of `depot`.
+    pub fn new(number: u32, depot: &DepotName) -> Self {
+        let id = ValidatorId::new(number).expect("24 bits");
+        let mut seed = [7; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        let epoch = Epoch(1);
+        Self {
+            id,
+            signing: SigningKey::from_bytes(&seed),
+            epoch,
+            depot: depot.clone(),
+            sent: (TapSeq(0), ChainHash::start(id, epoch)),
+            registers: Registers::default(),
+            head: TapSeq(0),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Writes an event into its log; returns the entry's number.
+    pub fn log(&mut self, card: Option<CardId>, at_s: u32, event: TapEvent) -> TapSeq {
+        self.head = self.head.next();
+        let record = TapRecord {
+            validator: self.id,
+            epoch: self.epoch,
+            seq: self.head,
+            card,
+            tapped_at: Timestamp::from_secs(u64::from(at_s)),
+            clock: ClockQuality::Ntp,
+            role: TapRole::Board,
+            place: PlaceIx(0),
+            route: Some(RouteIx(0)),
+            tariff: TariffVersion(1),
+            duration_ms: 180,
+            event,
+        };
+        self.registers = self.registers.after(&record);
+        let bytes = encode_entry(&record).expect("an honest record has bytes");
+        self.rows.push((bytes, self.registers));
+        self.head
+    }
+
+    /// A card boards and pays.
+    pub fn board(&mut self, cards: &mut Cards, card: u32, at_s: u32) -> TapSeq {
+        let transaction = cards.boarding(card, at_s, self.id);
+        let proof = cards.commit(card, &transaction);
+        self.log(Some(Cards::id(card)), at_s, TapEvent::Committed { transaction, proof })
+    }
+
+    /// Everything logged since the last call, as one signed batch.
+    pub fn batch(&mut self) -> Message {
+        let batch = self.assemble();
+        self.sent = (batch.last(), batch.last_hash);
+        self.rows.clear();
+        self.seal(&batch)
+    }
+
+    /// What [`Bus::batch`] would send, unsigned, for tests that spoil it first.
+    pub fn assemble(&self) -> Batch {
+        let (through, prev_hash) = self.sent;
+        let (validator, epoch) = (self.id, self.epoch);
+        let head = BatchHead { validator, epoch, first: through.next(), prev_hash };
+        let rows = self.rows.iter().map(|(bytes, registers)| (bytes.as_slice(), *registers));
+        let batch = Batch::assemble(head, 1000, rows).expect("something was logged");
+        assert_eq!(batch.entries.len(), self.rows.len(), "the batch holds all that was logged");
+        batch
+    }
+
+    /// Signs a batch, whatever it says.
+    pub fn seal(&self, batch: &Batch) -> Message {
+        let topic = Topic::Taps(self.id).name(&self.depot);
+        Message { topic, payload: sign_batch(batch, &self.signing) }
+    }
+}
