@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Write, stdout},
+    io::{IsTerminal, Write, stderr, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -84,7 +84,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(e) => {
-            let _ = writeln!(std::io::stderr(), "error: {e:#}");
+            let _ = writeln!(stderr(), "error: {e:#}");
             if e.is::<ConfigError>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
@@ -92,7 +92,11 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr)
+        .init();
     let config = Config::load(path)?;
     let keys = DeviceKeys::load(&config.keys)?;
     let tariffs = load_tariffs(&config.tariff.files)?;

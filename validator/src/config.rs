@@ -420,6 +420,18 @@ host = "127.0.0.1"
 port = 1883
 "#;
 
+    #[test]
+    fn the_shipped_sample_is_valid_and_shows_every_key() {
+        let sample = include_str!("../../deploy/validator.toml");
+        let config = Config::parse(Path::new("deploy/validator.toml"), sample).unwrap();
+        let merged = config.annotated(sample);
+        assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
+        // Keys without a default stand in the sample behind a `#`.
+        for optional in ["route", "hotlist", "baud", "connstring", "listen"] {
+            assert!(sample.contains(&format!("{optional} = ")), "{optional}");
+        }
+    }
+
     fn error(text: &str) -> String {
         Config::parse(Path::new("validator.toml"), text).unwrap_err().to_string()
     }

@@ -59,6 +59,7 @@ pub(crate) struct SyncLoop {
     metrics: Metrics,
     connection: Option<(u64, Publisher)>,
     lives: BTreeSet<Epoch>,
+    outage_said: bool,
 }
 
 enum Event {
@@ -113,6 +114,7 @@ impl SyncLoop {
             uplink: Uplink::resume(UplinkConfig::default(), lanes),
             host: HostPresence::default(),
             connection: None,
+            outage_said: false,
             identity,
             keeper,
             log,
@@ -212,6 +214,7 @@ impl SyncLoop {
         match event {
             LinkEvent::Up { connection, publisher } => {
                 tracing::info!(connection, "connected to the broker");
+                self.outage_said = false;
                 self.metrics.link_up.set(1);
                 self.metrics.connections.inc();
                 self.connection = Some((connection, publisher));
@@ -219,7 +222,11 @@ impl SyncLoop {
                 self.publish_state(self.word());
             }
             LinkEvent::Down { reason } => {
-                tracing::warn!(%reason, "not connected to the broker");
+                // Said once per outage, not once per attempt.
+                if self.connection.is_some() || !self.outage_said {
+                    tracing::warn!(%reason, "not connected to the broker: taps are kept here");
+                }
+                self.outage_said = true;
                 self.metrics.link_up.set(0);
                 self.connection = None;
                 self.uplink.handle_link(self.now(), Link::Down);

@@ -226,7 +226,7 @@ fn start_broker(port: u16) {
         ..BrokerConfig::default()
     };
     // The broker has no stop; it ends with the test process.
-    thread::spawn(move || Broker::new(config).start());
+    thread::spawn(move || drop(Broker::new(config).start().map_err(|e| e.to_string())));
 }
 
 /// Takes batches in order, checks chain and signature, and acknowledges. Nothing else.
