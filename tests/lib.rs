@@ -1,3 +1,4 @@
-//! What the tests share: the chip emulator.
+//! What the tests share: the simulator, and whatever stands in for hardware.
 
 pub mod pn532;
+pub mod sim;

@@ -2,6 +2,7 @@
 
 mod broker;
 mod fares;
+mod fleet;
 mod readers;
 mod tidy;
 mod validator;

@@ -212,6 +212,7 @@ impl Daemon {
         let metrics = Metrics::new();
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
+        let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
         if let Some(address) = config.metrics.listen {
             let served = metrics::serve(address, metrics.clone()).await;
             served.map_err(|source| StartError::Metrics { address, source })?;
@@ -241,7 +242,7 @@ impl Daemon {
         let (events, tap_events) = mpsc::unbounded_channel();
         let (ask, asks) = mpsc::unbounded_channel();
         let taps = TapLoop {
-            machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt)),
+            machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt).chain(unshown)),
             keeper,
             keys: keys.card,
             clock,
@@ -375,7 +376,7 @@ fn start_link(
 
 fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {
     let InDoubtTap { card, seq, tapped_at, transaction } = *tap;
-    Some((card?, Doubt { seq, tapped_at, transaction }))
+    Some((card?, Doubt { seq, tapped_at, transaction, settled: false }))
 }
 
 /// Tells the tap loop when the log begins a new life.

@@ -77,6 +77,9 @@ pub struct RecoveryReport {
     pub ops: Vec<StoreOp>,
     /// Taps that had an intent and no outcome: recorded as in doubt, under these numbers.
     pub became_in_doubt: Vec<TapSeq>,
+    /// The newest entry, when it settled a tap: the power may have gone after it was durable and
+    /// before its rider saw it.
+    pub unshown: Option<TapRecord>,
     /// Rows that do not read or do not fit the chain; they are kept as they are.
     pub damaged: Vec<(Tree, Vec<u8>)>,
     /// Entries behind a damaged one: kept, readable one by one, but not sendable in a chain.
@@ -89,6 +92,7 @@ struct Found {
     has_base: bool,
     broken_at: Option<TapSeq>,
     in_doubt: Vec<InDoubtTap>,
+    newest: Option<TapRecord>,
 }
 
 struct Recovery {
@@ -120,6 +124,7 @@ impl TapLog {
                 guard: placeholder,
                 ops: vec![],
                 became_in_doubt: vec![],
+                unshown: None,
                 damaged: vec![],
                 stranded: 0,
             },
@@ -149,6 +154,7 @@ impl Recovery {
             has_base: false,
             broken_at: None,
             in_doubt: vec![],
+            newest: None,
         })
     }
 
@@ -204,6 +210,7 @@ impl Recovery {
             Ok((record, mark)) => {
                 found.life.head = mark;
                 track_in_doubt(&mut found.in_doubt, &record);
+                found.newest = Some(record);
             }
             Err(RowError::NewerVersion(version)) => {
                 return Err(RecoveryError::NewerFormat(version));
@@ -288,7 +295,8 @@ impl Recovery {
             .filter(|_| decision == Decision::Continue)
             .and_then(|guard| self.lives.remove(&guard.epoch).map(|found| (guard, found)));
         let (mut life, mut in_doubt, lease) =
-            if let Some((guard, Found { life, in_doubt, .. })) = continued {
+            if let Some((guard, Found { life, in_doubt, newest, .. })) = continued {
+                self.report.unshown = newest.filter(|record| record.settled().is_some());
                 let lease = GuardState { generation: guard.generation + 1, ..guard };
                 (life, in_doubt, lease)
             } else {
@@ -332,6 +340,8 @@ impl Recovery {
             let record = wire::decode_entry(&intent.bytes, id).expect("it decoded in read_intents");
             self.report.ops.push(life.append(&record, &intent.bytes));
             self.report.became_in_doubt.push(seq);
+            // A later tap began, so the one before it had ended.
+            self.report.unshown = None;
             track_in_doubt(in_doubt, &record);
         }
         self.report.ops.push(StoreOp::Remove { tree: Tree::Intents, key: intent.key });

@@ -1,8 +1,9 @@
-//! Taps of this validator whose commit got no answer, until their card is seen again.
+//! Taps of this validator whose commit got no answer, or whose rider may have got none, until
+//! their card is seen again.
 
 use alloc::collections::BTreeMap;
 
-use model::{CardId, CardRecord, CardTransaction, TapSeq, Timestamp};
+use model::{CardId, CardRecord, CardTransaction, TapRecord, TapSeq, Timestamp};
 
 /// More cards in doubt at once than one validator can meet; the oldest go first. Whatever is
 /// forgotten here, the depot still decides from the card's next record.
@@ -17,6 +18,8 @@ pub struct Doubt {
     pub tapped_at: Timestamp,
     /// What was read, and what may have been written.
     pub transaction: CardTransaction,
+    /// The log holds its outcome; only whether the rider saw it is unknown.
+    pub settled: bool,
 }
 
 /// What the newest record of a card says about a tap in doubt.
@@ -33,6 +36,14 @@ pub(crate) enum Proof {
 }
 
 impl Doubt {
+    /// From the log's newest entry after a power loss: when it settled a tap, the power may have
+    /// gone between the sync and the green light, and the rider stands there, charged.
+    pub fn unshown(newest: &TapRecord) -> Option<(CardId, Self)> {
+        let (transaction, _) = newest.settled()?;
+        let (seq, tapped_at, settled) = (newest.seq, newest.tapped_at, true);
+        Some((newest.card?, Self { seq, tapped_at, transaction: *transaction, settled }))
+    }
+
     pub(crate) fn judged_by(&self, newest: &CardRecord) -> Proof {
         let CardTransaction { before, after } = &self.transaction;
         if newest == after {

@@ -281,7 +281,17 @@ impl TapMachine {
 
     fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, before: CardRecord) -> State {
         if let Some(doubt) = self.doubts.find(tap.card) {
+            let late = tap.draft.tapped_at.since(doubt.tapped_at) > self.context.rules.retry_window;
             match doubt.judged_by(&before) {
+                Proof::Happened if doubt.settled && !late => {
+                    card.release();
+                    self.doubts.forget(tap.card);
+                    self.outbox.push_back(Output::Show(self.finished(&doubt)));
+                    self.outbox.push_back(Output::Done);
+                    return State::Idle;
+                }
+                // The log has nothing to learn.
+                _ if doubt.settled => self.doubts.forget(tap.card),
                 Proof::Happened => {
                     card.read_proof();
                     return self.prove(tap, card, doubt);
@@ -352,13 +362,19 @@ impl TapMachine {
             return State::Idle;
         }
         self.outbox.push_back(Output::LogOutcome { seq: None, draft, event });
-        State::Closing(Box::new(Passage::granted(
+        State::Closing(Box::new(self.finished(doubt)))
+    }
+
+    /// The passage of an earlier tap whose rider did not get it.
+    fn finished(&self, doubt: &Doubt) -> Passage {
+        let after = doubt.transaction.after;
+        Passage::granted(
             self.money(i64::from(after.amount)),
             self.money(i64::from(after.balance)),
             self.steps_of(doubt),
             self.context.rules.low_balance,
             true,
-        )))
+        )
     }
 
     /// The explanation of an earlier tap, priced again; empty when its tariff is gone.
@@ -444,7 +460,7 @@ impl TapMachine {
             Some(CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_))
             | None => {
                 let tapped_at = draft.tapped_at;
-                self.doubts.insert(tap.card, Doubt { seq, tapped_at, transaction });
+                self.doubts.insert(tap.card, Doubt { seq, tapped_at, transaction, settled: false });
                 let passage = Passage::refused(Refusal::Unreadable, self.money(0), None);
                 (TapEvent::InDoubt { transaction }, passage)
             }

@@ -96,7 +96,8 @@ fn each_finding_names_the_line_the_key_what_is_wrong_and_what_to_do() {
         error: line 1, network: missing; add `network = …`
         error: line 1, timezone: missing; add `timezone = …`
         error: line 2, place: entry 1 is no table; write { id = …, … }
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -146,7 +147,8 @@ fn findings_about_rules_that_contradict_each_other_are_as_exact() {
 
         error: line 66, example[1].price: the example rides nothing or twice; write from
             and to, or route
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn a_sound_feed_is_imported_and_a_zone_of_a_station_borrows_from_its_sibling() {
         warning[zone_without_fare]: stops.txt:4 zone_id: zone "zb2" of "Beta" is in no
             fare rule: the station is priced by its zb
         tariff: yes
-    "#]].assert_eq(&findings(&feed(), &options()));
+    "#]]
+    .assert_eq(&findings(&feed(), &options()));
 }
 
 #[test]
@@ -109,7 +110,8 @@ fn each_missing_file_is_named() {
             "near" with transfers: which is cheaper depends on the next ride, which no
             validator knows; put each route on one fare
         tariff: no
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
 }
 
 #[test]
@@ -181,7 +183,8 @@ fn what_fares_v1_says_and_gates_cannot_hold_is_refused_by_row_and_field() {
             "all" and stops in zones with cheaper fares: take its stops out of the
             zones, or the route out of the fare
         tariff: no
-    "#]].assert_eq(&out.join("\n"));
+    "#]]
+    .assert_eq(&out.join("\n"));
 }
 
 #[test]
@@ -340,7 +343,8 @@ fn faults_in_the_files_are_named_by_row_and_field() {
         error[unknown_reference]: routes.txt:2 agency_id: there is no agency "X"
         error[unknown_reference]: routes.txt:3 agency_id: there is no agency "X"
         tariff: no
-    "#]].assert_eq(&out.join("\n"));
+    "#]]
+    .assert_eq(&out.join("\n"));
 }
 
 #[test]
@@ -351,7 +355,8 @@ fn fares_v2_is_refused_by_its_file() {
         error[fares_v2]: fare_products.txt: Fares v2 is not imported: price it with a
             tariff file, or remove the v2 files to use Fares v1
         tariff: no
-    "#]].assert_eq(&findings(&feed, &options()));
+    "#]]
+    .assert_eq(&findings(&feed, &options()));
 }
 
 #[test]
@@ -399,5 +404,6 @@ fn an_alias_and_an_overlay_are_checked_like_the_feed() {
         error[tariff]: tariff.toml:1 gate.group: missing; add `group = …`
         error[tariff]: tariff.toml:2 gate.gruop: unknown key; did you mean "group"?
         tariff: no
-    "#]].assert_eq(&out.join("\n"));
+    "#]]
+    .assert_eq(&out.join("\n"));
 }

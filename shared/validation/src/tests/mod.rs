@@ -168,7 +168,12 @@ impl Bench {
             .filter_map(|tap| match tap.event {
                 Some(TapEvent::InDoubt { transaction }) => Some((
                     tap.draft.card?,
-                    Doubt { seq: tap.seq, tapped_at: tap.draft.tapped_at, transaction },
+                    Doubt {
+                        seq: tap.seq,
+                        tapped_at: tap.draft.tapped_at,
+                        transaction,
+                        settled: false,
+                    },
                 )),
                 _ => None,
             })

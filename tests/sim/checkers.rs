@@ -1,0 +1,113 @@
+//! What must hold, compared with what the cards themselves committed.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use card::{Key, VirtualCard};
+use model::{CardId, CardRecord, Ctr};
+
+use super::{depot::SimDepot, dice::Dice, scenario::Scenario, world::newest_record};
+
+/// What a run found, and how to see it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The run.
+    pub seed: u64,
+    /// Its scenario.
+    pub scenario: Scenario,
+    /// Virtual time since the start.
+    pub at: Duration,
+    /// What does not hold.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, scenario, at, what } = self;
+        writeln!(f, "seed {seed}, after {at:?}: {what}")?;
+        write!(
+            f,
+            "run it again: cargo run -p tapline-tests --bin sim -- --seed {seed} \
+             --validators {} --cards {} --rides {}",
+            scenario.validators, scenario.cards, scenario.rides
+        )
+    }
+}
+
+/// The reference: every record that a card committed, read from the card itself.
+#[derive(Debug, Default)]
+pub struct Truth {
+    cards: BTreeMap<CardId, BTreeMap<Ctr, CardRecord>>,
+}
+
+impl Truth {
+    /// A new card with its opening record.
+    pub fn begin(&mut self, card: CardId, issue: CardRecord) {
+        self.cards.entry(card).or_default().insert(issue.ctr, issue);
+    }
+
+    /// Looks at a card after a presentation.
+    pub fn look(
+        &mut self,
+        card: &mut VirtualCard,
+        key: &Key,
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let record = newest_record(card, key, dice);
+        let known = self.cards.get_mut(&card.uid()).expect("every card began");
+        let (last, _) = known.last_key_value().expect("every card has its issue");
+        if record.ctr.0 > last.0 + 1 {
+            return Err(format!(
+                "one presentation moved the counter from {last} to {}",
+                record.ctr
+            ));
+        }
+        known.insert(record.ctr, record);
+        Ok(())
+    }
+
+    /// Records that the card has committed.
+    pub fn count(&self, card: CardId) -> usize {
+        self.cards.get(&card).map_or(0, BTreeMap::len)
+    }
+}
+
+/// The books of a healed fleet are the cards' own history: nothing lost, nothing invented,
+/// nothing booked twice, and no coin without an account.
+pub fn books(depot: &SimDepot, truth: &Truth) -> Result<(), String> {
+    let books = &depot.books;
+    for (card, records) in &truth.cards {
+        for (ctr, record) in records {
+            let known = books.records.get(&(*card, *ctr));
+            if known.map(|known| &known.record) != Some(record) {
+                return Err(format!("card {card} committed {record:?}, the books say {known:?}"));
+            }
+        }
+        let (_, newest) = records.last_key_value().expect("every card has its issue");
+        let shadow = books.cards.get(card).and_then(clearing::CardState::shadow);
+        if shadow != Some(i64::from(newest.balance)) {
+            return Err(format!("card {card} holds {}, its shadow is {shadow:?}", newest.balance));
+        }
+    }
+    let committed: usize = truth.cards.values().map(BTreeMap::len).sum();
+    if books.records.len() != committed {
+        return Err(format!("{} records in the books, {committed} on cards", books.records.len()));
+    }
+    if let Err(error) = ledger::trial_balance(books.ledger.balances()) {
+        return Err(format!("trial balance: {error}"));
+    }
+    if books.opened != books.resolved + books.open.len() as u64 {
+        return Err(format!(
+            "{} opened, {} resolved, {} open",
+            books.opened,
+            books.resolved,
+            books.open.len()
+        ));
+    }
+    if let Some(item) = books.open.values().next() {
+        return Err(format!(
+            "{:?} is open and nothing of the kind was injected: {}",
+            item.kind, item.finding
+        ));
+    }
+    Ok(())
+}

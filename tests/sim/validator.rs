@@ -1,0 +1,334 @@
+//! A simulated validator: the production cores over a simulated disk, without threads.
+
+use std::time::Duration;
+
+use card::{ExchangeError, Key, VirtualCard};
+use fleet_sync::{Lane, Link, Output as Send, SigningKey, Uplink, UplinkConfig, VerifyingKey};
+use model::{CardId, Epoch, Refusal, TapSeq, Timestamp, ValidatorId};
+use tap_log::{InDoubtTap, TapLog, Tree, entry_key, entry_range};
+use validation::{Doubt, Output, Passage, Presented, TapMachine, ValidatorContext};
+
+use super::{dice::Dice, disk::Disk, scenario::PlantedBug};
+
+/// What goes wrong in one presentation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TapPlan {
+    /// The card leaves at this exchange: before the command reaches it, or after it has acted.
+    pub tear: Option<(u32, bool)>,
+    /// The power goes at this step of the tap.
+    pub power_cut: Option<u32>,
+}
+
+/// How one presentation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TapEnd {
+    /// The rider was told.
+    Shown(Box<Passage>),
+    /// The power went; the rider saw nothing, or what was shown before it went.
+    Dark(Option<Box<Passage>>),
+}
+
+/// One validator.
+#[derive(Debug)]
+pub struct SimValidator {
+    /// Who.
+    pub id: ValidatorId,
+    /// Whether its link to the broker is up.
+    pub linked: bool,
+    /// Green lights whose entry a power cut would have lost: must stay empty.
+    pub unsafe_greens: Vec<TapSeq>,
+    context: ValidatorContext,
+    signing: SigningKey,
+    depot_key: VerifyingKey,
+    disk: Disk,
+    running: Option<Running>,
+    bug: Option<PlantedBug>,
+}
+
+#[derive(Debug)]
+struct Running {
+    machine: TapMachine,
+    log: TapLog,
+    uplink: Uplink,
+}
+
+impl SimValidator {
+    /// Off.
+    pub fn new(
+        context: ValidatorContext,
+        signing: SigningKey,
+        depot_key: VerifyingKey,
+        bug: Option<PlantedBug>,
+    ) -> Self {
+        let (linked, unsafe_greens) = (true, vec![]);
+        let (disk, running) = (Disk::default(), None);
+        Self {
+            id: context.id,
+            linked,
+            unsafe_greens,
+            context,
+            signing,
+            depot_key,
+            disk,
+            running,
+            bug,
+        }
+    }
+
+    /// The key that verifies its batches.
+    pub fn public_key(&self) -> VerifyingKey {
+        self.signing.verifying_key()
+    }
+
+    /// Whether it has power.
+    pub const fn is_on(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts from what the disk holds.
+    pub fn boot(&mut self, now: Timestamp) {
+        let fresh = Epoch(u32::try_from(now.secs()).expect("the simulation ends before 2106"));
+        let scan = self.disk.scan();
+        let (mut log, report) = TapLog::recover(self.id, self.disk.guard(), fresh, scan)
+            .expect("the simulated disk holds this validator's log");
+        assert!(report.damaged.is_empty(), "the simulated disk damages nothing: {report:?}");
+        self.disk.write_guard(report.guard);
+        self.disk.apply(report.ops);
+        self.disk.sync();
+        if let Some(guard) = log.lease_due() {
+            self.disk.write_guard(guard);
+            log.handle_leased(guard);
+        }
+        let doubts = log.in_doubt().iter().filter_map(|tap| {
+            let InDoubtTap { card, seq, tapped_at, transaction } = *tap;
+            Some((card?, Doubt { seq, tapped_at, transaction, settled: false }))
+        });
+        let unshown = report.unshown.as_ref().and_then(Doubt::unshown);
+        let doubts = doubts.chain(unshown);
+        let machine = TapMachine::new(self.context.clone(), doubts.collect::<Vec<_>>());
+        let lanes = log.lives().map(|life| Lane {
+            epoch: life.epoch,
+            pruned_through: life.pruned_through,
+            acked: life.acked,
+            acked_at: life.acked_at,
+            head: life.head,
+        });
+        let mut uplink = Uplink::resume(UplinkConfig::default(), lanes);
+        if self.linked {
+            uplink.handle_link(now, Link::Up { session_present: false });
+        }
+        self.running = Some(Running { machine, log, uplink });
+    }
+
+    /// The power goes.
+    pub fn power_cut(&mut self, dice: &mut Dice) {
+        self.running = None;
+        self.disk.power_cut(dice);
+    }
+
+    /// The link comes or goes.
+    pub fn set_link(&mut self, now: Timestamp, up: bool, session_present: bool) {
+        self.linked = up;
+        if let Some(running) = &mut self.running {
+            let link = if up { Link::Up { session_present } } else { Link::Down };
+            running.uplink.handle_link(now, link);
+        }
+    }
+
+    /// One presentation of a card, with whatever goes wrong in it.
+    pub fn tap(
+        &mut self,
+        now: Timestamp,
+        card: &mut VirtualCard,
+        key: &Key,
+        plan: TapPlan,
+        dice: &mut Dice,
+    ) -> TapEnd {
+        let mut field = Field { card, tear: plan.tear, exchanges: 0, gone: false };
+        let mut shown = None;
+        let mut step = 0;
+        let present = |field: &Field<'_>, dice: &mut Dice| Presented::Card {
+            card: field.uid(),
+            key: key.clone(),
+            rnd_a: dice.bytes16(),
+        };
+        let first = present(&field, dice);
+        self.on().machine.handle_presented(now, first);
+        while let Some(output) = self.on().machine.poll() {
+            step += 1;
+            if plan.power_cut == Some(step) {
+                field.card.power_off();
+                self.power_cut(dice);
+                return TapEnd::Dark(shown);
+            }
+            match output {
+                Output::Show(passage) => {
+                    self.check_green(&passage);
+                    shown = Some(Box::new(passage));
+                }
+                Output::PresentAgain => {
+                    let again = present(&field, dice);
+                    field.card.power_off();
+                    self.on().machine.handle_presented(now, again);
+                }
+                Output::Done => break,
+                other @ (Output::Transmit(_)
+                | Output::LogIntent { .. }
+                | Output::LogOutcome { .. }
+                | Output::LogResolution { .. }) => self.act(other, &mut field),
+            }
+        }
+        field.card.power_off();
+        TapEnd::Shown(shown.expect("every tap ends with something shown"))
+    }
+
+    fn act(&mut self, output: Output, field: &mut Field<'_>) {
+        let bug = self.bug;
+        let running = self.running.as_mut().expect("a tap needs power");
+        let disk = &mut self.disk;
+        match output {
+            Output::Transmit(apdu) => {
+                let answer = field.exchange(&apdu);
+                running.machine.handle_response(answer.as_deref().map_err(Clone::clone));
+            }
+            Output::LogIntent { draft, transaction } => {
+                let (seq, ops) = running.log.intent(draft, transaction).expect("one tap at a time");
+                disk.apply(ops);
+                if bug != Some(PlantedBug::CommitBeforeIntent) {
+                    disk.sync();
+                }
+                running.machine.handle_intent_durable(seq);
+            }
+            Output::LogOutcome { seq, draft, event } => {
+                let (seq, ops) = match seq {
+                    Some(seq) => (seq, running.log.outcome(seq, 250, event).expect("it is open")),
+                    None => running.log.record(draft, 250, event).expect("it needs no intent"),
+                };
+                disk.apply(ops);
+                if bug != Some(PlantedBug::ShowBeforeSync) {
+                    disk.sync();
+                }
+                running.uplink.handle_appended(running.log.epoch(), seq);
+                running.machine.handle_outcome_durable();
+            }
+            Output::LogResolution { draft, event } => {
+                let (seq, ops) = running.log.record(draft, 0, event).expect("it needs no intent");
+                disk.apply(ops);
+                running.uplink.handle_appended(running.log.epoch(), seq);
+            }
+            Output::Show(_) | Output::PresentAgain | Output::Done => {}
+        }
+        if let Some(guard) = running.log.lease_due() {
+            disk.write_guard(guard);
+            running.log.handle_leased(guard);
+        }
+    }
+
+    /// A green light is a promise: its entry must survive the power going right now.
+    fn check_green(&mut self, passage: &Passage) {
+        let (epoch, head) = (self.on().log.epoch(), self.on().log.head());
+        if passage.is_granted() && !self.disk.is_durable(Tree::Entries, &entry_key(epoch, head)) {
+            self.unsafe_greens.push(head);
+        }
+    }
+
+    /// The batches that are to be sent.
+    pub fn drain(&mut self, now: Timestamp) -> Vec<Vec<u8>> {
+        let Some(running) = &mut self.running else { return vec![] };
+        let mut payloads = vec![];
+        while let Some(output) = running.uplink.poll() {
+            match output {
+                Send::SendBatch { epoch, from, limit } => {
+                    let (first, last) = entry_range(epoch, from);
+                    // What leaves must be on disk: a resolution waits for no sync of its own.
+                    self.disk.sync();
+                    let rows = self.disk.range(Tree::Entries, &first, &last, usize::from(limit));
+                    let batch = running.log.batch(epoch, limit, rows).expect("entries read back");
+                    running.uplink.handle_sent(now, epoch, batch.last());
+                    payloads.push(fleet_sync::sign_batch(&batch, &self.signing));
+                }
+                Send::Acked { epoch, through, depot_time } => {
+                    let ops = running.log.handle_acked(epoch, through, depot_time);
+                    self.disk.apply(ops.expect("within the log"));
+                    let span = running.log.lives().find(|life| life.epoch == epoch);
+                    let Some(span) = span else { continue };
+                    let (first, last) = entry_range(epoch, span.pruned_through.next());
+                    let rows = self.disk.range(Tree::Entries, &first, &last, 1000);
+                    // No retention floor: what the depot holds goes at once, so that an ack that
+                    // promised too much costs an entry, and is found.
+                    let ops = running.log.prune(epoch, Timestamp(u64::MAX), rows);
+                    self.disk.apply(ops.expect("rows read back"));
+                }
+            }
+        }
+        payloads
+    }
+
+    /// An ack from the depot. What does not verify is ignored.
+    pub fn handle_ack(&mut self, now: Timestamp, payload: &[u8]) {
+        let Some(running) = &mut self.running else { return };
+        if let Ok(ack) = fleet_sync::verify_ack(payload, self.id, &self.depot_key) {
+            running.uplink.handle_ack(now, &ack).expect("the depot speaks of this log");
+        }
+    }
+
+    /// The uplink's deadline has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp, jitter: Duration) {
+        if let Some(running) = &mut self.running {
+            running.uplink.handle_timeout(now, jitter);
+        }
+    }
+
+    /// When the uplink wants to be woken.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.running.as_ref()?.uplink.wake_at()
+    }
+
+    /// Entries that the depot has not acknowledged.
+    pub fn backlog(&self) -> u64 {
+        self.running.as_ref().map_or(0, |running| running.uplink.backlog())
+    }
+
+    fn on(&mut self) -> &mut Running {
+        self.running.as_mut().expect("a tap needs power")
+    }
+}
+
+/// The reader's field with one card in it.
+struct Field<'a> {
+    card: &'a mut VirtualCard,
+    tear: Option<(u32, bool)>,
+    exchanges: u32,
+    gone: bool,
+}
+
+impl Field<'_> {
+    fn uid(&self) -> CardId {
+        self.card.uid()
+    }
+
+    fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
+        if self.gone {
+            return Err(ExchangeError::Absent);
+        }
+        let tear = self.tear.filter(|(at, _)| *at == self.exchanges);
+        self.exchanges += 1;
+        let Some((_, acts_first)) = tear else { return Ok(self.card.handle_apdu(apdu)) };
+        if acts_first {
+            self.card.handle_apdu(apdu);
+        }
+        self.card.power_off();
+        self.gone = true;
+        Err(ExchangeError::Absent)
+    }
+}
+
+/// What the rider does next.
+pub fn wants_another_try(end: &TapEnd) -> bool {
+    match end {
+        TapEnd::Shown(passage) => {
+            matches!(passage.refusal(), Some(Refusal::Unreadable | Refusal::SeveralCards))
+        }
+        TapEnd::Dark(shown) => !shown.as_ref().is_some_and(|passage| passage.is_granted()),
+    }
+}
