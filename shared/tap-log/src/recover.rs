@@ -5,7 +5,7 @@
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
-use model::{Epoch, TapRecord, TapSeq, ValidatorId};
+use model::{Epoch, TapEvent, TapRecord, TapSeq, ValidatorId};
 use wire::WireError;
 
 use crate::{
@@ -77,8 +77,8 @@ pub struct RecoveryReport {
     pub ops: Vec<StoreOp>,
     /// Taps that had an intent and no outcome: recorded as in doubt, under these numbers.
     pub became_in_doubt: Vec<TapSeq>,
-    /// The newest entry, when it settled a tap: the power may have gone after it was durable and
-    /// before its rider saw it.
+    /// The newest settled tap, when only refusals follow it: the power may have gone after it was
+    /// durable and before its rider saw it.
     pub unshown: Option<TapRecord>,
     /// Rows that do not read or do not fit the chain; they are kept as they are.
     pub damaged: Vec<(Tree, Vec<u8>)>,
@@ -210,7 +210,12 @@ impl Recovery {
             Ok((record, mark)) => {
                 found.life.head = mark;
                 track_in_doubt(&mut found.in_doubt, &record);
-                found.newest = Some(record);
+                found.newest = match record.event {
+                    TapEvent::Committed { .. } | TapEvent::Confirmed { .. } => Some(record),
+                    // Its rider may have been refused a reading, or waits while others are refused.
+                    TapEvent::Refused { .. } | TapEvent::Voided { .. } => found.newest,
+                    TapEvent::InDoubt { .. } => None,
+                };
             }
             Err(RowError::NewerVersion(version)) => {
                 return Err(RecoveryError::NewerFormat(version));
@@ -296,7 +301,7 @@ impl Recovery {
             .and_then(|guard| self.lives.remove(&guard.epoch).map(|found| (guard, found)));
         let (mut life, mut in_doubt, lease) =
             if let Some((guard, Found { life, in_doubt, newest, .. })) = continued {
-                self.report.unshown = newest.filter(|record| record.settled().is_some());
+                self.report.unshown = newest;
                 let lease = GuardState { generation: guard.generation + 1, ..guard };
                 (life, in_doubt, lease)
             } else {
