@@ -7,11 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
-use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use validator::{
+use crate::{
     clock::Clock,
     config::{Config, ConfigError},
     daemon::{Daemon, Parts, load_hotlist, load_tariffs},
@@ -21,6 +17,10 @@ use validator::{
     screen::LineScreen,
     store::Durability,
 };
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// sysexits: the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -73,7 +73,7 @@ enum Command {
 }
 
 /// Runs the program.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run { config } => run(&config),
         Command::CheckConfig { config } => check_config(&config),

@@ -1,7 +1,5 @@
 //! The program `validator`.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    validator::cli::main()
 }
