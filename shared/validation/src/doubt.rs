@@ -1,5 +1,5 @@
 //! Taps of this validator whose commit got no answer, or whose rider may have got none, until
-//! their card is seen again.
+//! their card is seen again (ADR-0003).
 
 use alloc::collections::BTreeMap;
 
