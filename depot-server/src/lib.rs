@@ -12,6 +12,8 @@ pub mod http;
 pub mod intake;
 pub mod link;
 pub mod metrics;
+mod pages;
+pub mod server;
 pub mod store;
 pub mod verify;
 pub mod workload;

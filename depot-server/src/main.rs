@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The program `depot-server`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

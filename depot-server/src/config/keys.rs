@@ -24,7 +24,7 @@ pub struct Keys {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read.
-    #[error("cannot read the key file {path}: {source}; `depot-server init` makes new keys")]
+    #[error("cannot read the key file {path}: `depot-server init` makes missing keys")]
     Read {
         /// Which file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// It cannot be written.
-    #[error("cannot write the key file {path}: {source}")]
+    #[error("cannot write the key file {path}")]
     Write {
         /// Which file.
         path: PathBuf,
@@ -85,7 +85,7 @@ impl Keys {
 }
 
 /// Exactly `N` bytes written as hexadecimal digits.
-pub(crate) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.trim().as_bytes();
     if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
@@ -99,7 +99,7 @@ pub(crate) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// Lower-case hexadecimal digits.
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
+pub fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -15,8 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use check::{Origin, Setting, settings};
-pub use keys::{KeyError, Keys};
-pub(crate) use keys::{parse_hex, to_hex};
+pub use keys::{KeyError, Keys, parse_hex, to_hex};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -110,7 +109,7 @@ pub struct Intake {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}; give its path with --config")]
+    #[error("cannot read the configuration {path}: give its path with --config")]
     Read {
         /// Which file.
         path: PathBuf,

@@ -73,7 +73,7 @@ pub async fn run(pipeline: Pipeline, around: Surroundings, mut stop: watch::Rece
                 Some(group) => on_booked(group, connected.as_ref(), &around).await,
                 None => break,
             },
-            _ = stop.wait_for(|stop| *stop), if to_front.is_some() => {
+            () = told_to(&mut stop), if to_front.is_some() => {
                 // No new groups; the stages end when their queues are empty.
                 to_front = None;
             }
@@ -85,6 +85,11 @@ pub async fn run(pipeline: Pipeline, around: Surroundings, mut stop: watch::Rece
             tracing::error!("a stage of the intake stopped by a fault of its own");
         }
     }
+}
+
+/// Resolves when the flag is set, or when nobody is left to set it.
+pub(crate) async fn told_to(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
 }
 
 async fn reserve<T>(sender: Option<mpsc::Sender<T>>) -> Option<mpsc::OwnedPermit<T>> {

@@ -1,0 +1,225 @@
+//! The command line: what can be asked of the program, and how it answers.
+//!
+//! Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or something was found,
+//! 2 usage, 69 a service is unavailable, 78 configuration.
+
+mod commands;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use depot_server::{
+    config::{ConfigError, KeyError},
+    server::{OpenError, RunError},
+    store::StoreError,
+};
+use model::{CardId, ValidatorId};
+use tracing_subscriber::EnvFilter;
+
+const EX_UNAVAILABLE: u8 = 69;
+const EX_CONFIG: u8 = 78;
+
+const AFTER: &str = "\
+Examples:
+  depot-server init                          make the key files that are missing
+  depot-server fares check --tariff city.toml
+  depot-server validator enrol v000042 5f3a… --name 'Line 7, bus 3'
+  depot-server serve
+  depot-server user add ana                  print a one-time login link
+  depot-server verify                        book everything again and compare
+
+Exit codes: 0 done · 1 failed, or something was found · 2 usage · 69 a service is unavailable · \
+78 configuration";
+
+/// Takes the taps of a transit fleet, books them, and shows the books.
+#[derive(Debug, Parser)]
+#[command(name = "depot-server", version, after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct ConfigPath {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/tapline/depot.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop (SIGINT or SIGTERM).
+    Serve(ConfigPath),
+    /// Make the key files that are missing; print the public key for the validators.
+    Init(ConfigPath),
+    /// Check the configuration and print every setting with its origin.
+    CheckConfig(ConfigPath),
+    /// Look at keys, tariffs, books, address and broker, and say what to do.
+    Doctor(ConfigPath),
+    /// Book the whole journal again, compare with the books, say the first difference.
+    Verify {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Other books than the configuration's, such as a backup.
+        #[arg(long)]
+        db: Option<PathBuf>,
+    },
+    /// Check and compile tariffs.
+    #[command(subcommand)]
+    Fares(Fares),
+    /// Validators that may hand in taps.
+    #[command(subcommand)]
+    Validator(Validators),
+    /// People who may look.
+    #[command(subcommand)]
+    User(Users),
+    /// Cards that we issued.
+    #[command(subcommand)]
+    Card(Cards),
+    /// Print the version.
+    Version {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Fares {
+    /// Say what is wrong with a tariff or a feed.
+    Check(FareSource),
+    /// Write the tariff that validators and depot load.
+    Compile {
+        #[command(flatten)]
+        source: FareSource,
+        /// Where to; stdout without it.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct FareSource {
+    /// A GTFS feed: a folder or a zip.
+    #[arg(long, required_unless_present = "tariff", conflicts_with = "tariff")]
+    gtfs: Option<PathBuf>,
+    /// A tariff text.
+    #[arg(long)]
+    tariff: Option<PathBuf>,
+    /// A tariff text laid over the feed, for what GTFS cannot say.
+    #[arg(long, requires = "gtfs")]
+    overlay: Option<PathBuf>,
+    /// Version of the tariff that a feed makes.
+    #[arg(long, default_value_t = 1)]
+    tariff_version: u16,
+}
+
+#[derive(Debug, Subcommand)]
+enum Validators {
+    /// Register a validator's public key.
+    Enrol {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Its id, such as v000042.
+        id: ValidatorId,
+        /// Its Ed25519 public key, 64 hexadecimal digits, as `validator keygen` prints it.
+        public_key: String,
+        /// What people call it.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Replace the key of a validator that is enrolled.
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Users {
+    /// Print a login link that works once, for 15 minutes.
+    Add {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Who.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Cards {
+    /// Open the books of a card that we issued.
+    Register {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Its number: the UID's 7 bytes as 14 hexadecimal digits.
+        card: CardId,
+        /// Its opening record, 64 hexadecimal digits, as the issuing tool prints it.
+        record: String,
+    },
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.json().init();
+    }
+    let done = match cli.command {
+        Command::Serve(ConfigPath { config }) => commands::serve(&config),
+        Command::Init(ConfigPath { config }) => commands::init(&config),
+        Command::CheckConfig(ConfigPath { config }) => commands::check_config(&config),
+        Command::Doctor(ConfigPath { config }) => commands::doctor(&config),
+        Command::Verify { config, db } => commands::verify(&config.config, db),
+        Command::Fares(Fares::Check(source)) => commands::fares(&source, None, false),
+        Command::Fares(Fares::Compile { source, output }) => {
+            commands::fares(&source, output.as_deref(), true)
+        }
+        Command::Validator(Validators::Enrol { config, id, public_key, name, replace }) => {
+            commands::enrol(&config.config, id, &public_key, &name, replace)
+        }
+        Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
+        Command::Card(Cards::Register { config, card, record }) => {
+            commands::register(&config.config, card, &record)
+        }
+        Command::Version { json } => Ok(commands::version(json)),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            warn(&format!("error: {error:#}"));
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    let open = match error.downcast_ref::<RunError>() {
+        Some(RunError::Open(open)) => Some(open),
+        Some(RunError::Serve(_)) => return EX_UNAVAILABLE,
+        None => error.downcast_ref::<OpenError>(),
+    };
+    match open {
+        Some(OpenError::Store(_)) => EX_UNAVAILABLE,
+        Some(_) => EX_CONFIG,
+        None if error.is::<ConfigError>() || error.is::<KeyError>() => EX_CONFIG,
+        None if error.is::<StoreError>() => EX_UNAVAILABLE,
+        None => 1,
+    }
+}
+
+/// Data, to stdout. A reader that has gone away is not our failure.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A message, to stderr.
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

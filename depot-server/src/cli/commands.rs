@@ -1,0 +1,269 @@
+//! What each command does.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream, ToSocketAddrs},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use depot_server::{
+    clock::Clock,
+    config::{Config, Keys, parse_hex, settings, to_hex},
+    events::Events,
+    intake::{Workplace, register_cards},
+    metrics::Metrics,
+    server::{self, Depot, load_rules},
+    store::{Enrolment, Store},
+};
+use fare::Tariff;
+use fleet_sync::VerifyingKey;
+use model::{CardId, CardRecord, TariffVersion, ValidatorId};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{FareSource, say, warn};
+
+type Done = anyhow::Result<ExitCode>;
+
+pub(super) fn serve(path: &Path) -> Done {
+    let config = Config::load(path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime
+        .block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let (tell, told) = tokio::sync::oneshot::channel::<()>();
+            let serving = server::run(config, Clock::system(), async {
+                // A dropped sender means stop, too.
+                let _ = told.await;
+            });
+            tokio::pin!(serving);
+            tokio::select! {
+                done = &mut serving => return Ok(done?),
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("stopping; once more stops at once");
+            drop(tell);
+            tokio::select! {
+                done = &mut serving => Ok(done?),
+                // Stopping at once is safe: starting again is the recovery.
+                _ = interrupt.recv() => Ok(()),
+            }
+        })
+        .map(|()| ExitCode::SUCCESS)
+}
+
+pub(super) fn init(path: &Path) -> Done {
+    let config = Config::load(path)?;
+    for made in Keys::create_missing(&config.keys)? {
+        warn(&format!("made {}", made.display()));
+    }
+    let keys = Keys::load(&config.keys)?;
+    say(&to_hex(keys.signing.verifying_key().as_bytes()));
+    warn("this is the depot's public key: give it to every validator");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn check_config(path: &Path) -> Done {
+    for setting in settings(path)? {
+        say(&format!("{} = {}  # {}", setting.key, setting.value, setting.origin));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line per thing looked at; fails when one is not in order.
+pub(super) fn doctor(path: &Path) -> Done {
+    let config = Config::load(path)?;
+    let mut sick = 0;
+    let mut look = |what: &str, found: anyhow::Result<String>| match found {
+        Ok(fine) => say(&format!("ok    {what}: {fine}")),
+        Err(error) => {
+            sick += 1;
+            say(&format!("FAIL  {what}: {error:#}"));
+        }
+    };
+    look("configuration", Ok(path.display().to_string()));
+    look("keys", Keys::load(&config.keys).map(|_| "readable".to_owned()).map_err(Into::into));
+    let store = Store::open_existing(&config.database).map_err(|error| {
+        anyhow::Error::from(error).context("`serve` makes the books at its first start")
+    });
+    match store {
+        Err(error) => look("books", Err(error)),
+        Ok(store) => {
+            let fleet = store.validators().map_err(anyhow::Error::from);
+            look("books", Ok(config.database.display().to_string()));
+            look("fleet", fleet.map(|fleet| format!("{} validators are enrolled", fleet.len())));
+            let rules = load_rules(&config, &store, &Clock::system());
+            let newest = rules.map(|rules| {
+                let tariff = rules.tariffs().newest();
+                format!("{}, version {}", tariff.network(), tariff.version())
+            });
+            look("tariffs", newest.map_err(Into::into));
+        }
+    }
+    look("address", listen(&config));
+    look("broker", broker(&config));
+    Ok(if sick == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn listen(config: &Config) -> anyhow::Result<String> {
+    let address = config.http.listen;
+    TcpListener::bind(address)
+        .with_context(|| format!("{address}: is the server running already?"))?;
+    Ok(format!("{address} is free"))
+}
+
+fn broker(config: &Config) -> anyhow::Result<String> {
+    let name = format!("{}:{}", config.mqtt.host, config.mqtt.port);
+    let addresses = name.to_socket_addrs().with_context(|| format!("{name} has no address"))?;
+    let mut last = anyhow!("{name} has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, Duration::from_secs(3)) {
+            Ok(_) => return Ok(format!("{name} answers")),
+            Err(error) => last = anyhow::Error::from(error).context(format!("{address}")),
+        }
+    }
+    Err(last.context("start the broker, or correct mqtt.host and mqtt.port"))
+}
+
+pub(super) fn verify(path: &Path, db: Option<PathBuf>) -> Done {
+    let mut config = Config::load(path)?;
+    if let Some(db) = db {
+        config.database = db;
+    }
+    // Opening makes missing books; here that would hide a wrong path.
+    drop(Store::open_existing(&config.database)?);
+    let depot = Depot::open(config, Clock::system())?;
+    let place = depot.workplace();
+    let report = depot_server::verify::verify(&place.store, depot.checker(), &place.rules)?;
+    warn(&format!(
+        "{} journal rows, {} taps, {} cards, {} transfers booked again",
+        report.batches, report.taps, report.cards, report.transfers
+    ));
+    match report.first_difference {
+        None => {
+            say("the books are what the journal says");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(difference) => {
+            say(&format!("first difference: {difference}"));
+            warn("keep a copy of the database before anything else is done with it");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+pub(super) fn fares(source: &FareSource, output: Option<&Path>, write: bool) -> Done {
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (tariff, findings) = match (&source.gtfs, &source.tariff) {
+        (Some(feed), _) => {
+            let overlay = source.overlay.as_deref().map(read).transpose()?;
+            let version = TariffVersion(source.tariff_version);
+            let options = gtfs::ImportOptions { version, overlay, ..Default::default() };
+            let imported = gtfs::import(&gtfs::Feed::open(feed)?, &options);
+            (imported.tariff, imported.diagnostics.iter().map(ToString::to_string).collect())
+        }
+        (None, Some(path)) => match Tariff::parse(&read(path)?) {
+            Ok(tariff) => (Some(tariff), Vec::new()),
+            Err(found) => (None, found.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        },
+        (None, None) => bail!("give --gtfs or --tariff"),
+    };
+    for finding in &findings {
+        warn(finding);
+    }
+    let Some(tariff) = tariff else {
+        warn("no tariff: correct what is called an error above");
+        return Ok(ExitCode::FAILURE);
+    };
+    if write {
+        match output {
+            None => say(tariff.to_toml().trim_end()),
+            Some(path) => fs::write(path, tariff.to_toml())
+                .with_context(|| format!("cannot write {}", path.display()))?,
+        }
+    }
+    warn(&format!(
+        "{}, version {}: {} places, {} routes, {}",
+        tariff.network(),
+        tariff.version(),
+        tariff.places().len(),
+        tariff.routes().len(),
+        tariff.currency()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn enrol(
+    path: &Path,
+    id: ValidatorId,
+    public_key: &str,
+    name: &str,
+    replace: bool,
+) -> Done {
+    let config = Config::load(path)?;
+    let key = parse_hex(public_key)
+        .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+        .context("the public key must be 64 hexadecimal digits, as `validator keygen` prints")?;
+    let store = Store::open(&config.database)?;
+    match store.enrol(id, &key, name, replace, Clock::system().now())? {
+        Enrolment::Added => say(&format!("{id} is enrolled")),
+        Enrolment::Unchanged => say(&format!("{id} was enrolled with this key before")),
+        Enrolment::Replaced => {
+            say(&format!("the key of {id} is replaced"));
+            warn("a server that is running keeps the old key until it is started again");
+        }
+        Enrolment::OtherKey => {
+            bail!("{id} is enrolled with another key; to replace it, add --replace")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn add_user(path: &Path, name: &str) -> Done {
+    let config = Config::load(path)?;
+    let store = Store::open(&config.database)?;
+    let secret = depot_server::auth::invite(&store, name, Clock::system().now())?;
+    say(&format!("{}/login?token={}", config.public_url(), secret.reveal()));
+    warn("this link works once, within 15 minutes");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn register(path: &Path, card: CardId, record: &str) -> Done {
+    let config = Config::load(path)?;
+    let clock = Clock::system();
+    let record = parse_hex::<{ CardRecord::LEN }>(record)
+        .context("the opening record must be 64 hexadecimal digits")?;
+    let record = CardRecord::from_bytes(&record).context("this is no card record")?;
+    let store = Store::open(&config.database)?;
+    let rules = load_rules(&config, &store, &clock)?;
+    let place = Workplace {
+        depot: config.depot.parse()?,
+        store: store.into(),
+        rules: rules.into(),
+        events: Events::default(),
+        metrics: Metrics::default(),
+        clock,
+    };
+    register_cards(&place, &[(card, record)])?;
+    say(&format!("card {card} is registered with a balance of {}", record.balance));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn version(json: bool) -> ExitCode {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        say(&serde_json::json!({ "name": "depot-server", "version": version }).to_string());
+    } else {
+        say(&format!("depot-server {version}"));
+    }
+    ExitCode::SUCCESS
+}

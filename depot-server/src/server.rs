@@ -1,0 +1,301 @@
+//! Puts the parts together: opens the books, serves the pages, drives the intake, stops in order.
+
+use std::{fs, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use card::{Key, KeySet};
+use clearing::Rules;
+use fare::{Tariff, TariffSet, TariffSetError};
+use fleet_sync::{DepotName, SigningKey};
+use model::TariffVersion;
+use tokio::sync::watch;
+
+use crate::{
+    app::{App, AppState},
+    auth::{LoginError, invite},
+    clock::Clock,
+    config::{Config, KeyError, Keys},
+    events::Events,
+    http::views::Books,
+    intake::{
+        Checker, Pipeline, Workplace,
+        run::{Surroundings, presence_topic, told_to},
+    },
+    link::LinkSettings,
+    metrics::Metrics,
+    store::{ReadModel, Store, StoreError},
+};
+
+/// How long requests may take to end once the server stops.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// How often the gauges that are counted from the books are counted.
+const GAUGES_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the server cannot start. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The depot's name cannot be a topic level.
+    #[error("depot: {0}")]
+    Depot(#[from] fleet_sync::DepotNameError),
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The books.
+    #[error("the books cannot be used")]
+    Store(#[from] StoreError),
+    /// A tariff file cannot be read.
+    #[error("cannot read the tariff {path}: see `tariffs` in the configuration")]
+    TariffFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A tariff that is not one.
+    #[error("tariff {name} cannot be used:\n{findings}")]
+    Tariff {
+        /// Which file, or which version in the books.
+        name: String,
+        /// Every finding, one per line.
+        findings: String,
+    },
+    /// Two tariffs that do not go together.
+    #[error("tariff {name} does not go with the others")]
+    TariffSet {
+        /// Which file, or which version in the books.
+        name: String,
+        /// Why.
+        source: TariffSetError,
+    },
+    /// No tariff at all.
+    #[error("no tariff: name at least one file under `tariffs` in the configuration")]
+    NoTariff,
+}
+
+/// Why the server stopped other than in order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: see `http.listen` in the configuration")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The pages stopped.
+    #[error("the pages stopped")]
+    Http(#[source] std::io::Error),
+    /// The books failed.
+    #[error("the books failed")]
+    Store(#[from] StoreError),
+}
+
+/// A depot whose books are open and that does not serve yet.
+pub struct Depot {
+    app: AppState,
+    place: Workplace,
+    checker: Checker,
+    signing: SigningKey,
+}
+
+impl Depot {
+    /// Reads keys and tariffs and opens the books.
+    pub fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
+        let keys = Keys::load(&config.keys)?;
+        let store = Arc::new(Store::open(&config.database)?);
+        let rules = Arc::new(load_rules(&config, &store, &clock)?);
+        let depot: DepotName = config.depot.parse()?;
+        let tmac = Some(Key(*keys.tmac));
+        let checker = Checker::new(depot.clone(), KeySet { tmac, ..KeySet::default() });
+        let (events, metrics) = (Events::default(), Metrics::default());
+        let books: Arc<dyn Books> =
+            Arc::new(ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone()));
+        let place = Workplace {
+            depot,
+            store: Arc::clone(&store),
+            rules,
+            events: events.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        };
+        let app = AppState::new(App { config, books, store, events, metrics, clock });
+        Ok(Self { app, place, checker, signing: keys.signing })
+    }
+
+    /// What every part shares.
+    pub const fn app(&self) -> &AppState {
+        &self.app
+    }
+
+    /// What the intake works with: to enrol validators and to register cards.
+    pub const fn workplace(&self) -> &Workplace {
+        &self.place
+    }
+
+    /// Verifies what comes in, and what is in the journal.
+    pub const fn checker(&self) -> &Checker {
+        &self.checker
+    }
+
+    /// The key by which validators know this depot's word.
+    pub fn public_key(&self) -> fleet_sync::VerifyingKey {
+        self.signing.verifying_key()
+    }
+
+    /// A link that logs `user` in, once.
+    pub fn login_link(&self, user: &str) -> Result<String, LoginError> {
+        let secret = invite(&self.app.store, user, self.app.clock.now())?;
+        Ok(format!("{}/login?token={}", self.app.config.public_url(), secret.reveal()))
+    }
+
+    /// Serves until `shutdown` resolves; then finishes what it has begun and returns.
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let address = self.app.config.http.listen;
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|source| ServeError::Listen { address, source })?;
+        tracing::info!(%address, depot = %self.place.depot, "pages, API and metrics");
+        let (stop, stopped) = watch::channel(false);
+        let around = self.surroundings()?;
+        let threads = verify_threads(self.app.config.intake.verify_threads);
+        let signing = self.signing.clone();
+        let pipeline = Pipeline::new(self.place.clone(), self.checker, signing, threads);
+        let intake = tokio::spawn(crate::intake::run::run(pipeline, around, stopped.clone()));
+        let gauges = tokio::spawn(count_gauges(self.app.clone(), stopped.clone()));
+        tokio::spawn(async move {
+            shutdown.await;
+            // Nobody listens only when everything has stopped already.
+            let _ = stop.send(true);
+        });
+        let (mut until, mut bound) = (stopped.clone(), stopped);
+        let pages = axum::serve(listener, crate::pages::router(&self.app, &self.place.rules))
+            .with_graceful_shutdown(async move {
+                told_to(&mut until).await;
+            });
+        let served = tokio::select! {
+            done = pages => done.map_err(ServeError::Http),
+            // Live screens never end by themselves.
+            () = async {
+                told_to(&mut bound).await;
+                tokio::time::sleep(GOODBYE).await;
+            } => Ok(()),
+        };
+        for task in [intake, gauges] {
+            if task.await.is_err() {
+                tracing::error!("a part of the server stopped by a fault of its own");
+            }
+        }
+        served
+    }
+
+    fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        let config = &self.app.config;
+        let depot = self.place.depot.clone();
+        Ok(Surroundings {
+            link: LinkSettings {
+                mqtt: config.mqtt.clone(),
+                client: config.client_id(),
+                subscriptions: depot.uplink_filters().to_vec(),
+                presence_topic: presence_topic(&depot),
+                first_connection: self.place.store.reserve_connections()?,
+            },
+            depot,
+            signing: self.signing.clone(),
+            group_max: config.intake.group_max as usize,
+            metrics: self.place.metrics.clone(),
+            clock: self.place.clock.clone(),
+        })
+    }
+}
+
+/// Opens and serves.
+pub async fn run(
+    config: Config,
+    clock: Clock,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    Ok(Depot::open(config, clock)?.serve(shutdown).await?)
+}
+
+/// Why a run ended other than in order.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It stopped.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// The tariffs of the files and of the books, together. New ones are kept in the books, because
+/// old taps are explained and verified by them for ever.
+pub fn load_rules(config: &Config, store: &Store, clock: &Clock) -> Result<Rules, OpenError> {
+    let mut set: Option<TariffSet> = None;
+    let mut add = |name: String, text: &str| -> Result<TariffVersion, OpenError> {
+        let tariff = Tariff::parse(text).map_err(|found| OpenError::Tariff {
+            name: name.clone(),
+            findings: found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        })?;
+        let version = tariff.version();
+        match &mut set {
+            None => set = Some(TariffSet::new(tariff)),
+            Some(set) => {
+                set.insert(tariff).map_err(|source| OpenError::TariffSet { name, source })?;
+            }
+        }
+        Ok(version)
+    };
+    for (version, text) in store.tariffs()? {
+        add(format!("version {version} of the books"), &text)?;
+    }
+    for path in &config.tariffs {
+        let text = fs::read_to_string(path)
+            .map_err(|source| OpenError::TariffFile { path: path.clone(), source })?;
+        let version = add(path.display().to_string(), &text)?;
+        store.keep_tariff(version, &text, clock.now())?;
+    }
+    set.map(Rules::new).ok_or(OpenError::NoTariff)
+}
+
+fn verify_threads(wanted: u16) -> usize {
+    match wanted {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        wanted => usize::from(wanted),
+    }
+}
+
+/// Gauges that are counted from the books, every now and then.
+async fn count_gauges(app: AppState, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(GAUGES_EVERY);
+    loop {
+        tokio::select! {
+            () = told_to(&mut stop) => return,
+            _ = every.tick() => {}
+        }
+        let counted = app.clone();
+        let done = app
+            .ask(move |books| {
+                for tally in books.exception_tally()? {
+                    let open = i64::try_from(tally.open).unwrap_or(i64::MAX);
+                    let word = tally.kind.word();
+                    counted.metrics.exceptions_open.with_label_values(&[word]).set(open);
+                }
+                let sum = books.trial_balance()?.iter().map(|row| row.balance.minor()).sum();
+                counted.metrics.imbalance.set(sum);
+                Ok(())
+            })
+            .await;
+        if let Err(error) = done {
+            tracing::warn!(error = %crate::intake::run::chain(&error), "gauges are not counted");
+        }
+        if let Ok(links) = app.store.count_links() {
+            for (word, count) in ["never-seen", "down", "up"].into_iter().zip(links) {
+                app.metrics.fleet.with_label_values(&[word]).set(count);
+            }
+        }
+    }
+}
