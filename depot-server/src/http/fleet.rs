@@ -1,0 +1,507 @@
+//! The live fleet: every validator with its link, drain and service state, filtered and sorted.
+//!
+//! The page works without script as a paged table; with script the same rows come as columns and
+//! are kept up by events. One filter serves the page, the figures of the overview and their links.
+
+use std::cmp::Ordering;
+
+use askama::Template;
+use axum::{Json, extract::Query as UrlQuery, response::Html};
+use model::{RouteIx, TapRole, TariffVersion, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    Names, Problem, assets,
+    frame::{self, Frame, Viewer},
+    parts::{Age, State as Sign, Times, ValidatorLink, count},
+    query::{Choice, Params, Query, Select, choices},
+    views::{DrainState, FleetRow, LinkState, ServiceState},
+    words::{Shown, Tone},
+};
+
+/// Rows of one page of the table without script.
+const ROWS: usize = 50;
+/// A clock that is off by more than this is listed.
+pub(super) const CLOCK_OFF_MS: i64 = 30_000;
+
+/// What else may be wrong with a validator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Prices with an older tariff than the newest in the fleet.
+    OldTariff,
+    /// Its clock is off.
+    Clock,
+}
+
+impl Flaw {
+    const ALL: [Self; 2] = [Self::OldTariff, Self::Clock];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::OldTariff => "old-tariff",
+            Self::Clock => "clock",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::OldTariff => "Old tariff",
+            Self::Clock => "Clock off",
+        }
+    }
+}
+
+/// By what the list is sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The worst first, then by id.
+    #[default]
+    Worst,
+    /// By id.
+    Id,
+    /// By place.
+    Place,
+    /// By what is not here yet.
+    Unsent,
+    /// By the newest tap.
+    LastTap,
+    /// By tap time.
+    P95,
+}
+
+impl Order {
+    const ALL: [Self; 6] =
+        [Self::Worst, Self::Id, Self::Place, Self::Unsent, Self::LastTap, Self::P95];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Worst => "worst",
+            Self::Id => "id",
+            Self::Place => "place",
+            Self::Unsent => "unsent",
+            Self::LastTap => "last-tap",
+            Self::P95 => "p95",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Worst => "Worst first",
+            Self::Id => "Validator",
+            Self::Place => "Place",
+            Self::Unsent => "Unsent",
+            Self::LastTap => "Last tap",
+            Self::P95 => "Slowest",
+        }
+    }
+}
+
+/// Which validators, in which order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FleetFilter {
+    /// Words that all occur in id, place, route, software or reason.
+    pub(super) q: String,
+    pub(super) link: Option<LinkState>,
+    pub(super) drain: Option<DrainState>,
+    pub(super) service: Option<ServiceState>,
+    pub(super) role: Option<TapRole>,
+    pub(super) route: Option<RouteIx>,
+    pub(super) flaw: Option<Flaw>,
+    pub(super) order: Order,
+}
+
+/// The newest tariff that any validator has.
+pub(super) fn newest_tariff(fleet: &[FleetRow]) -> Option<TariffVersion> {
+    fleet.iter().filter_map(|row| row.tariff).max()
+}
+
+/// How bad a validator's state is: the worst of the three facts.
+pub(super) fn worst(row: &FleetRow) -> Tone {
+    row.link.sign().tone.min(row.drain.sign().tone).min(row.service.sign().tone)
+}
+
+impl FleetFilter {
+    fn parse(params: &Params) -> Result<Self, Problem> {
+        let word_of = |name: &'static str, words: &[&str]| match params.text(name) {
+            None => Ok(None),
+            Some(word) => words.iter().position(|w| *w == word).map(Some).ok_or_else(|| {
+                let known = words.join(", ");
+                Problem::BadRequest(format!("The address says {name}={word}: use one of {known}."))
+            }),
+        };
+        Ok(Self {
+            q: params.text("q").unwrap_or_default().to_owned(),
+            link: params.state("link")?,
+            drain: params.state("drain")?,
+            service: params.state("service")?,
+            role: params.state("role")?,
+            route: params.parsed::<u16>("route")?.map(RouteIx),
+            flaw: word_of("flaw", &Flaw::ALL.map(Flaw::word))?.map(|i| Flaw::ALL[i]),
+            order: word_of("order", &Order::ALL.map(Order::word))?
+                .map_or(Order::default(), |i| Order::ALL[i]),
+        })
+    }
+
+    fn query(&self) -> Query {
+        Query::default()
+            .with("q", Some(&self.q))
+            .state("link", self.link)
+            .state("drain", self.drain)
+            .state("service", self.service)
+            .state("role", self.role)
+            .with("route", self.route)
+            .with("flaw", self.flaw.map(Flaw::word))
+            .with("order", (self.order != Order::default()).then_some(self.order.word()))
+    }
+
+    /// The address of this list.
+    pub(super) fn address(&self) -> String {
+        self.query().on("/fleet")
+    }
+
+    /// Whether the list holds `row`; `newest` is the newest tariff of the whole fleet.
+    pub(super) fn holds(
+        &self,
+        row: &FleetRow,
+        newest: Option<TariffVersion>,
+        names: &Names,
+    ) -> bool {
+        fn same<T: PartialEq + Copy>(wanted: Option<T>, found: Option<T>) -> bool {
+            wanted.is_none() || wanted == found
+        }
+        same(self.link, Some(row.link))
+            && same(self.drain, Some(row.drain))
+            && same(self.service, Some(row.service))
+            && same(self.role, row.role)
+            && same(self.route, row.route)
+            && self.flaw.is_none_or(|flaw| has(row, flaw, newest))
+            && (self.q.is_empty() || {
+                let text = searched(row, names);
+                self.q.to_lowercase().split_whitespace().all(|word| text.contains(word))
+            })
+    }
+
+    /// The validators of the list, in its order.
+    pub(super) fn of<'a>(&self, fleet: &'a [FleetRow], names: &Names) -> Vec<&'a FleetRow> {
+        let newest = newest_tariff(fleet);
+        let mut rows: Vec<_> =
+            fleet.iter().filter(|row| self.holds(row, newest, names)).collect();
+        rows.sort_by(|a, b| self.compare(a, b, names).then_with(|| a.id.cmp(&b.id)));
+        rows
+    }
+
+    fn compare(&self, a: &FleetRow, b: &FleetRow, names: &Names) -> Ordering {
+        let place = |row: &FleetRow| row.place.map(|p| names.place(p));
+        match self.order {
+            Order::Worst => worst(a).cmp(&worst(b)),
+            Order::Id => Ordering::Equal,
+            Order::Place => place(a).cmp(&place(b)),
+            Order::Unsent => b.unsent.cmp(&a.unsent),
+            Order::LastTap => a.last_tap.cmp(&b.last_tap),
+            Order::P95 => b.tap_p95_ms.cmp(&a.tap_p95_ms),
+        }
+    }
+}
+
+fn has(row: &FleetRow, flaw: Flaw, newest: Option<TariffVersion>) -> bool {
+    match flaw {
+        Flaw::OldTariff => row.tariff.is_some() && row.tariff < newest,
+        Flaw::Clock => row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
+    }
+}
+
+/// Everything about a row that the search looks at, in lower case.
+fn searched(row: &FleetRow, names: &Names) -> String {
+    let place = row.place.map(|p| names.place(p)).unwrap_or_default();
+    let route = row.route.map(|r| names.route(r)).unwrap_or_default();
+    format!("{} {place} {route} {} {}", row.id, row.software, row.service_reason).to_lowercase()
+}
+
+/// One validator as it is shown in the table without script.
+pub(super) struct Line {
+    pub(super) validator: ValidatorLink,
+    pub(super) place: String,
+    pub(super) route: String,
+    pub(super) role: Option<Sign>,
+    pub(super) link: Sign,
+    pub(super) link_since: Age,
+    pub(super) drain: Sign,
+    pub(super) unsent: String,
+    pub(super) service: Sign,
+    pub(super) reason: String,
+    pub(super) last_tap: Option<Age>,
+    pub(super) p95: String,
+    pub(super) tariff: String,
+    pub(super) clock: String,
+    pub(super) software: String,
+}
+
+impl Line {
+    pub(super) fn new(row: &FleetRow, names: &Names, times: &Times) -> Self {
+        Self {
+            validator: ValidatorLink(row.id),
+            place: row.place.map(|p| names.place(p)).unwrap_or_default(),
+            route: row.route.map(|r| names.route(r)).unwrap_or_default(),
+            role: row.role.map(Sign::of),
+            link: Sign::of(row.link),
+            link_since: times.age(row.link_since),
+            drain: Sign::of(row.drain),
+            unsent: if row.unsent == 0 { String::new() } else { count(row.unsent) },
+            service: Sign::of(row.service),
+            reason: row.service_reason.clone(),
+            last_tap: row.last_tap.map(|at| times.age(at)),
+            p95: row.tap_p95_ms.map_or("–".to_owned(), |ms| format!("{ms} ms")),
+            tariff: row.tariff.map_or("–".to_owned(), |version| version.to_string()),
+            clock: clock_offset(row.clock_offset_ms),
+            software: row.software.clone(),
+        }
+    }
+}
+
+/// A clock's offset, with its sign as a character.
+pub(super) fn clock_offset(offset_ms: Option<i64>) -> String {
+    let Some(ms) = offset_ms else { return "–".to_owned() };
+    let sign = if ms < 0 { '\u{2212}' } else { '+' };
+    let ms = ms.unsigned_abs();
+    if ms < 1_000 { format!("{sign}{ms} ms") } else { format!("{sign}{} s", ms / 1_000) }
+}
+
+/// A filter that one click sets, with how many it would show.
+struct Chip {
+    sign: Sign,
+    group: &'static str,
+    count: String,
+    href: String,
+    on: bool,
+}
+
+#[derive(Template)]
+#[template(path = "fleet.html", blocks = ["live"])]
+struct FleetPage {
+    frame: Frame,
+    lines: Vec<Line>,
+    shown: String,
+    total: String,
+    as_of: Age,
+    filter: FleetFilter,
+    chips: Vec<Chip>,
+    selects: [Select; 6],
+    orders: Vec<Choice>,
+    filtered: bool,
+    page: usize,
+    pages: usize,
+    previous: Option<String>,
+    following: Option<String>,
+}
+
+/// The abnormal states that occur, each as a chip that switches its filter on or off.
+fn chips(fleet: &[FleetRow], filter: &FleetFilter, names: &Names) -> Vec<Chip> {
+    fn states<S: Shown>(
+        group: &'static str,
+        with: impl Fn(Option<S>) -> FleetFilter,
+        current: Option<S>,
+        fleet: &[FleetRow],
+        names: &Names,
+    ) -> Vec<Chip> {
+        let abnormal = S::ALL.iter().copied().filter(|state| state.sign().tone != Tone::Calm);
+        abnormal
+            .map(|state| {
+                let on = current == Some(state);
+                let count_of = with(Some(state)).of(fleet, names).len();
+                Chip {
+                    sign: Sign::of(state),
+                    group,
+                    count: count(count_of as u64),
+                    href: with((!on).then_some(state)).address(),
+                    on,
+                }
+            })
+            .filter(|chip| chip.on || chip.count != "0")
+            .collect()
+    }
+    let link = |link| FleetFilter { link, ..filter.clone() };
+    let drain = |drain| FleetFilter { drain, ..filter.clone() };
+    let service = |service| FleetFilter { service, ..filter.clone() };
+    let mut all = states("Link", link, filter.link, fleet, names);
+    all.extend(states("Drain", drain, filter.drain, fleet, names));
+    all.extend(states("Service", service, filter.service, fleet, names));
+    all
+}
+
+fn plain_choices<const N: usize>(
+    all: [(&'static str, &'static str); N],
+    current: Option<&str>,
+) -> Vec<Choice> {
+    all.into_iter()
+        .map(|(value, label)| Choice {
+            value: value.to_owned(),
+            label: label.to_owned(),
+            selected: current == Some(value),
+        })
+        .collect()
+}
+
+/// `GET /fleet`.
+pub(super) async fn page(
+    viewer: Viewer,
+    UrlQuery(params): UrlQuery<Params>,
+) -> Result<Html<String>, Problem> {
+    let (site, times) = (&viewer.site, &viewer.times);
+    let filter = FleetFilter::parse(&params)?;
+    let (fleet, tally) = site.ask(|books| Ok((books.fleet()?, frame::tally(books)?))).await?;
+    let rows = filter.of(&fleet, &site.names);
+    let pages = rows.len().div_ceil(ROWS).max(1);
+    let number = params.parsed::<usize>("page")?.unwrap_or(1).clamp(1, pages);
+    let other = |page: usize| {
+        filter.query().with("page", (page > 1).then_some(page)).on("/fleet")
+    };
+    let on_page = rows.iter().skip((number - 1) * ROWS).take(ROWS);
+    let lines = on_page.map(|row| Line::new(row, &site.names, times)).collect();
+    let routes = site.names.routes().map(|(ix, name)| Choice {
+        value: ix.to_string(),
+        label: name.to_owned(),
+        selected: filter.route == Some(ix),
+    });
+    let page = FleetPage {
+        frame: Frame::new(&viewer, "fleet", "Fleet", &tally),
+        lines,
+        shown: count(rows.len() as u64),
+        total: count(fleet.len() as u64),
+        as_of: times.age(times.now()),
+        chips: chips(&fleet, &filter, &site.names),
+        selects: [
+            Select { name: "link", label: "Link", choices: choices(filter.link) },
+            Select { name: "drain", label: "Drain", choices: choices(filter.drain) },
+            Select { name: "service", label: "Service", choices: choices(filter.service) },
+            Select { name: "role", label: "Role", choices: choices(filter.role) },
+            Select { name: "route", label: "Route", choices: routes.collect() },
+            Select {
+                name: "flaw",
+                label: "Flaw",
+                choices: plain_choices(
+                    Flaw::ALL.map(|flaw| (flaw.word(), flaw.label())),
+                    filter.flaw.map(Flaw::word),
+                ),
+            },
+        ],
+        orders: plain_choices(
+            Order::ALL.map(|order| (order.word(), order.label())),
+            Some(filter.order.word()),
+        ),
+        filtered: filter != FleetFilter { order: filter.order, ..FleetFilter::default() },
+        page: number,
+        pages,
+        previous: (number > 1).then(|| other(number - 1)),
+        following: (number < pages).then(|| other(number + 1)),
+        filter,
+    };
+    match params.text("part") {
+        Some("live") => frame::html(&page.as_live()),
+        _ => frame::html(&page),
+    }
+}
+
+/// The columns of a row, for the page's script: snapshot and events use the same order.
+const COLUMNS: [&str; 17] = [
+    "id", "place", "route_ix", "route", "role", "link", "link_since", "drain", "unsent", "service",
+    "reason", "last_tap", "p95", "tariff", "clock", "software", "oldest",
+];
+
+/// One row, in the order of the columns.
+pub(super) fn json_row(row: &FleetRow, names: &Names) -> Value {
+    let at = |at: Option<Timestamp>| at.map(|at| at.0);
+    json!([
+        row.id.to_string(),
+        row.place.map(|p| names.place(p)).unwrap_or_default(),
+        row.route.map(|r| r.0),
+        row.route.map(|r| names.route(r)).unwrap_or_default(),
+        row.role.map(|role| role.sign().word),
+        row.link.sign().word,
+        row.link_since.0,
+        row.drain.sign().word,
+        row.unsent,
+        row.service.sign().word,
+        row.service_reason,
+        at(row.last_tap),
+        row.tap_p95_ms,
+        row.tariff.map(|version| version.0),
+        row.clock_offset_ms,
+        row.software,
+        at(row.oldest_unsent),
+    ])
+}
+
+/// How each state looks, so that the script has no words of its own.
+fn signs<S: Shown>() -> Value {
+    S::ALL
+        .iter()
+        .map(|state| {
+            let sign = state.sign();
+            let look = json!({
+                "label": sign.label, "icon": sign.icon, "tone": sign.tone.class(),
+                "rank": sign.tone as u8,
+            });
+            (sign.word.to_owned(), look)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// `GET /api/v1/fleet/snapshot`: the whole fleet by columns. Text columns are numbers into a list
+/// of the texts that occur, so that ten thousand rows stay small.
+pub(super) async fn snapshot(viewer: Viewer) -> Result<Json<Value>, Problem> {
+    let site = &viewer.site;
+    let fleet = site.ask(|books| books.fleet()).await?;
+    let rows: Vec<Value> = fleet.iter().map(|row| json_row(row, &site.names)).collect();
+    let mut columns = serde_json::Map::new();
+    for (i, name) in COLUMNS.iter().enumerate() {
+        let values = rows.iter().map(|row| row[i].clone());
+        columns.insert((*name).to_owned(), column(values.collect()));
+    }
+    Ok(Json(json!({
+        "seq": viewer.seq,
+        "now": viewer.times.now().0,
+        "rows": fleet.len(),
+        "order": COLUMNS,
+        "columns": columns,
+        "clock_off_ms": CLOCK_OFF_MS,
+        "signs": {
+            "link": signs::<LinkState>(),
+            "drain": signs::<DrainState>(),
+            "service": signs::<ServiceState>(),
+            "role": signs::<TapRole>(),
+        },
+    })))
+}
+
+/// A column as `{values}` or, for text, as `{texts, index}`.
+fn column(values: Vec<Value>) -> Value {
+    if !values.iter().any(Value::is_string) {
+        return json!({ "values": values });
+    }
+    let mut texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    let index: Vec<_> =
+        values.iter().map(|v| v.as_str().and_then(|text| texts.binary_search(&text).ok())).collect();
+    json!({ "texts": texts, "index": index })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_columns_are_numbers_into_a_list() {
+        let packed = column(vec![json!("b"), Value::Null, json!("a"), json!("b")]);
+        assert_eq!(packed, json!({ "texts": ["a", "b"], "index": [1, null, 0, 1] }));
+        assert_eq!(column(vec![json!(1), Value::Null]), json!({ "values": [1, null] }));
+    }
+
+    #[test]
+    fn clock_offsets_carry_their_sign_as_a_character() {
+        for (ms, text) in [(None, "–"), (Some(12), "+12 ms"), (Some(-65_300), "\u{2212}65 s")] {
+            assert_eq!(clock_offset(ms), text);
+        }
+    }
+}

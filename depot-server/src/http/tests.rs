@@ -1,0 +1,483 @@
+//! The pages from outside: requests through the router, over the made-up books.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, Response, StatusCode, header},
+};
+use jiff::tz::TimeZone;
+use model::Timestamp;
+use tower::ServiceExt as _;
+
+use super::{
+    Names, Site,
+    fixture::{CARD, CLASSES, Fixture, HANDLE, PLACES, ROUTES},
+    router,
+    views::{Books as _, Live, Page, TapFilter},
+};
+use crate::{
+    app::{App, AppState},
+    auth,
+    clock::Clock,
+    config::Config,
+    events::Events,
+    metrics::Metrics,
+    store::Store,
+};
+
+/// 2026-11-22T15:00:30+01:00.
+const NOW: Timestamp = Timestamp::from_secs(1_795_356_030);
+
+struct Desk {
+    site: Arc<Site>,
+    router: Router,
+    books: Arc<Fixture>,
+    cookie: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Desk {
+    /// A depot with somebody signed in.
+    fn open() -> Self {
+        let (folder, store) = Store::for_test();
+        let store = Arc::new(store);
+        let books = Arc::new(Fixture::new(NOW, 600, 2_400));
+        let app = AppState::new(App {
+            config: Config::in_folder("north", folder.path()),
+            books: books.clone(),
+            store: store.clone(),
+            events: Events::default(),
+            metrics: Metrics::default(),
+            clock: Clock::manual(NOW),
+        });
+        let texts = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let names = Names::new(texts(&PLACES), texts(&ROUTES), texts(&CLASSES));
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let site = Arc::new(Site::new(app, names, zone));
+        let link = auth::invite(&store, "ana", NOW).unwrap();
+        let (secret, _) = auth::redeem(&store, link.reveal(), NOW, 12).unwrap();
+        let name = if super::session::plain_http(&site) { "tapline" } else { "__Host-tapline" };
+        let cookie = format!("{name}={}", secret.reveal());
+        Self { router: router(site.clone()), site, books, cookie, _folder: folder }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, address: &str) -> (StatusCode, String) {
+        let request = Request::get(address).header(header::COOKIE, &self.cookie);
+        let response = self.send(request.body(Body::empty()).unwrap()).await;
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), 1 << 24).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    async fn page(&self, address: &str) -> String {
+        let (status, html) = self.get(address).await;
+        assert_eq!(status, StatusCode::OK, "{address}: {html}");
+        html
+    }
+
+    async fn post(&self, address: &str, form: &str) -> Response<Body> {
+        let kind = "application/x-www-form-urlencoded";
+        let request = Request::post(address)
+            .header(header::COOKIE, &self.cookie)
+            .header(header::CONTENT_TYPE, kind)
+            .header("sec-fetch-site", "same-origin");
+        self.send(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+}
+
+/// The text between two marks, from the first occurrence of the first on.
+fn between<'a>(html: &'a str, from: &str, to: &str) -> &'a str {
+    let start = html.find(from).unwrap_or_else(|| panic!("no {from} in the page")) + from.len();
+    let end = html[start..].find(to).unwrap_or_else(|| panic!("no {to} after {from}"));
+    &html[start..start + end]
+}
+
+fn number(text: &str) -> u64 {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
+}
+
+const PAGES: [&str; 9] = [
+    "/",
+    "/fleet",
+    "/fleet/v000017",
+    "/taps",
+    "/taps?outcome=refused&within=day",
+    "/cards",
+    "/cards/9f3c51d20b7e4418",
+    "/exceptions?state=all",
+    "/exceptions/239",
+];
+
+#[tokio::test]
+async fn every_page_is_shown_and_carries_the_policy() {
+    let desk = Desk::open();
+    for address in PAGES {
+        let request = Request::get(address).header(header::COOKIE, &desk.cookie);
+        let response = desk.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{address}");
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"));
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(response.headers()["cache-control"], "no-store", "{address}");
+    }
+}
+
+/// The policy would block it; better not to write it.
+#[tokio::test]
+async fn no_page_has_inline_style_script_or_handlers_or_names_another_host() {
+    let desk = Desk::open();
+    for address in PAGES.into_iter().chain(["/login", "/fleet/v999999"]) {
+        let (_, html) = desk.get(address).await;
+        for tag in html.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default()) {
+            let name = tag.split_whitespace().next().unwrap_or_default();
+            assert_ne!(name, "style", "{address}");
+            assert!(name != "script" || tag.contains(" src=\"/static/"), "{address}: <{tag}>");
+            for attribute in tag.split_whitespace().skip(1) {
+                let name = attribute.split('=').next().unwrap_or_default();
+                assert_ne!(name, "style", "{address}: <{tag}>");
+                assert!(!name.starts_with("on"), "{address}: <{tag}>");
+            }
+            assert!(!tag.contains("=\"http"), "{address}: <{tag}>");
+        }
+        assert!(!html.contains("javascript:"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_session_there_is_only_the_way_to_sign_in() {
+    let desk = Desk::open();
+    for address in PAGES {
+        let response = desk.send(Request::get(address).body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{address}");
+        assert_eq!(response.headers()[header::LOCATION], "/login");
+    }
+    for address in ["/events", "/api/v1/fleet/snapshot", "/api/v1/taps"] {
+        let response = desk.send(Request::get(address).body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{address}");
+    }
+    for address in ["/login", "/healthz", "/metrics", &super::assets::url("app.css")] {
+        let response = desk.send(Request::get(address).body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_signs_in_once_and_signing_out_ends_it() {
+    let desk = Desk::open();
+    let link = auth::invite(&desk.site.app.store, "ben", NOW).unwrap();
+    let address = format!("/login?token={}", link.reveal());
+    let request = || Request::get(&address).body(Body::empty()).unwrap();
+    let response = desk.send(request()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert_eq!(desk.send(request()).await.status(), StatusCode::FORBIDDEN);
+
+    let response = desk.post("/logout", "").await;
+    assert_eq!(response.headers()[header::LOCATION], "/login");
+    assert_eq!(desk.get("/").await.0, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_form_from_another_site_is_refused() {
+    let desk = Desk::open();
+    let request = Request::post("/logout")
+        .header(header::COOKIE, &desk.cookie)
+        .header("sec-fetch-site", "cross-site");
+    let response = desk.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(desk.get("/").await.0, StatusCode::OK);
+}
+
+/// Design §9: no figure on a screen differs from the list behind it.
+#[tokio::test]
+async fn every_figure_of_the_overview_equals_the_list_that_it_links_to() {
+    let desk = Desk::open();
+    let overview = desk.page("/").await;
+    let mut checked = 0;
+    for figure in overview.split("<a class=\"figure\" href=\"").skip(1) {
+        let address = between(figure, "", "\"").replace("&#38;", "&").replace("&amp;", "&");
+        let value = between(figure, "<span class=\"value\">", "</span>");
+        let list = desk.page(&address).await;
+        let label = between(figure, "<span class=\"label\">", "</span>");
+        let listed = match label {
+            "Entries, last 5 min" | "Refused, last 5 min" | "In doubt, this service day" => {
+                between(&list, "<dt>Entries</dt><dd>", "</dd>")
+            }
+            "Tap time p95, last 5 min" => between(&list, "<dt>Took, p95</dt><dd>", "</dd>"),
+            "Charged, this service day" => {
+                between(&list, "<dt>Charged</dt><dd><data class=\"cash\" value=\"", "\"")
+            }
+            "Open exceptions" => between(&list, "Open <span class=\"soft\">", "</span>"),
+            _ => continue,
+        };
+        assert_eq!(number(value), number(listed), "{label}: {address}");
+        checked += 1;
+    }
+    assert_eq!(checked, 6, "figures were not found");
+}
+
+#[tokio::test]
+async fn every_need_and_every_share_of_the_fleet_equals_its_list() {
+    let desk = Desk::open();
+    let overview = desk.page("/").await;
+    let legend = overview.split("<ul class=\"legend\">").skip(1);
+    let mut total = Vec::new();
+    for states in legend {
+        let mut sum = 0;
+        for state in between(states, "", "</ul>").split("<a href=\"").skip(1) {
+            let address = between(state, "", "\"").replace("&#38;", "&");
+            let list = desk.page(&address).await;
+            let listed = number(between(&list, "id=\"shown\">", "</b>"));
+            assert_eq!(number(between(state, "<b>", "</b>")), listed, "{address}");
+            sum += listed;
+        }
+        total.push(sum);
+    }
+    assert_eq!(total, [600, 600, 600], "every validator has one state of each kind");
+    for need in overview.split("<a class=\"need go\" href=\"").skip(1) {
+        let address = between(need, "", "\"").replace("&#38;", "&");
+        let title = between(need, "<strong>", "</strong>");
+        let list = desk.page(&address).await;
+        let listed = if address.starts_with("/fleet") {
+            between(&list, "id=\"shown\">", "</b>")
+        } else {
+            let after = &list[list.find("id=\"list-title\"").unwrap()..];
+            between(after, "<span class=\"soft\">", "</span>")
+        };
+        let said = title.rsplit([':', ' ']).find(|w| w.chars().any(|c| c.is_ascii_digit()));
+        assert_eq!(said.map(number), Some(number(listed)), "{title}: {address}");
+    }
+}
+
+#[tokio::test]
+async fn the_gravest_need_comes_first() {
+    let desk = Desk::open();
+    let overview = desk.page("/").await;
+    let tones: Vec<_> = overview
+        .split("<a class=\"need go\"")
+        .skip(1)
+        .map(|need| between(need, "<span class=\"st ", "\""))
+        .collect();
+    let rank = |tone: &str| ["bad", "warn", "info"].iter().position(|t| *t == tone);
+    assert!(tones.len() > 5 && tones.is_sorted_by_key(|tone| rank(tone)), "{tones:?}");
+    assert!(overview.find("Needs you").unwrap() < overview.find("class=\"figure\"").unwrap());
+}
+
+#[tokio::test]
+async fn opened_is_resolved_plus_open_and_the_lists_have_that_many() {
+    let desk = Desk::open();
+    let page = desk.page("/exceptions").await;
+    let foot = between(&page, "<th scope=\"row\">All</th>", "</tfoot>");
+    let numbers: Vec<_> = foot
+        .split("</td>")
+        .filter(|cell| cell.chars().any(|c| c.is_ascii_digit()))
+        .map(number)
+        .collect();
+    let [open, resolved, opened] = numbers[..] else { panic!("{foot}") };
+    assert_eq!((opened, resolved + open), (240, 240));
+    assert!(page.contains("holds for every kind"));
+    for (state, expected) in [("open", open), ("closed", resolved), ("all", opened)] {
+        let list = desk.page(&format!("/exceptions?state={state}")).await;
+        let after = &list[list.find("id=\"list-title\"").unwrap()..];
+        assert_eq!(number(between(after, "<span class=\"soft\">", "</span>")), expected, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_card_is_found_by_its_number_which_never_is_in_an_address_or_a_page() {
+    let desk = Desk::open();
+    let typed = "number=04+A1+b2:c3-d4+7e+19";
+    let response = desk.post("/cards", typed).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let address = response.headers()[header::LOCATION].to_str().unwrap().to_owned();
+    assert_eq!(address, format!("/cards/{HANDLE}"));
+    let page = desk.page(&address).await;
+    assert!(page.contains("…7e19"));
+    for address in PAGES {
+        assert!(!desk.page(address).await.contains(&CARD.to_hex()), "{address}");
+    }
+    let response = desk.post("/cards", "number=04a1b2c3d47e20").await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let response = desk.post("/cards", "number=12").await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn every_look_at_a_card_is_written_down_with_who_and_how() {
+    let desk = Desk::open();
+    desk.post("/cards", &format!("number={}", CARD.to_hex())).await;
+    desk.page(&format!("/cards/{HANDLE}")).await;
+    assert_eq!(desk.get("/cards/0000000000000001").await.0, StatusCode::NOT_FOUND);
+    let looks: Vec<_> = desk
+        .books
+        .accesses
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|look| (look.who.clone(), look.card, look.how, look.at))
+        .collect();
+    let ana = || "ana".to_owned();
+    assert_eq!(looks, [(ana(), HANDLE, "looked up by number", NOW), (ana(), HANDLE, "opened", NOW)]);
+}
+
+#[tokio::test]
+async fn the_steps_of_every_explained_charge_sum_to_it() {
+    let desk = Desk::open();
+    let page = desk.page(&format!("/cards/{HANDLE}")).await;
+    let charges: Vec<_> = page.split("<table class=\"waterfall\">").skip(1).collect();
+    assert_eq!(charges.len(), 5);
+    for charge in charges {
+        let (steps, total) = charge.split_once("<tfoot>").unwrap();
+        let amount = |cell: &str| between(cell, "value=\"", "\"").parse::<i64>().unwrap();
+        let sum: i64 = steps.split("<data class=\"cash\" ").skip(1).map(amount).sum();
+        let total = between(total, "", "</tfoot>");
+        assert_eq!(sum, amount(total), "{total}");
+        assert!(total.contains("steps sum to the charge"));
+    }
+}
+
+#[tokio::test]
+async fn evidence_stands_side_by_side_and_says_what_differs() {
+    let desk = Desk::open();
+    let fork = desk.page("/exceptions/239").await;
+    let row = |name: &str| between(&fork, &format!("<th scope=\"row\">{name}"), "</tr>").to_owned();
+    assert!(row("Card counter").matches("17").count() == 2);
+    assert!(!row("Card counter").contains("differs"));
+    let amount = row("Amount");
+    assert!(amount.contains("differs") && amount.contains("2.40") && amount.contains("3.60"));
+}
+
+#[tokio::test]
+async fn an_unknown_word_in_an_address_is_named_not_ignored() {
+    let desk = Desk::open();
+    for address in
+        ["/fleet?link=gone", "/fleet?flaw=x", "/taps?within=2h", "/taps?route=M1", "/exceptions?state=x"]
+    {
+        let (status, html) = desk.get(address).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{address}");
+        assert!(html.contains("The address says"), "{address}");
+    }
+    for address in ["/fleet/v999999", "/exceptions/99999", "/cards/xyz", "/nowhere"] {
+        assert_eq!(desk.get(address).await.0, StatusCode::NOT_FOUND, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_page_is_its_live_block_alone() {
+    let desk = Desk::open();
+    for address in ["/?part=live", "/exceptions?part=live", "/taps?part=live", "/fleet?part=live"] {
+        let html = desk.page(address).await;
+        assert!(!html.contains("<html") && !html.contains("<header"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_validators_come_in_less_than_150_kilobytes() {
+    let mut desk = Desk::open();
+    let books = Arc::new(Fixture::new(NOW, 10_000, 100));
+    let site = Arc::get_mut(&mut desk.site);
+    assert!(site.is_none(), "the router shares the site");
+    let app = AppState::new(App {
+        config: desk.site.app.config.clone(),
+        books,
+        store: desk.site.app.store.clone(),
+        events: Events::default(),
+        metrics: Metrics::default(),
+        clock: Clock::manual(NOW),
+    });
+    let names = desk.site.names.clone();
+    desk.router = router(Arc::new(Site::new(app, names, TimeZone::UTC)));
+    let mut sent = 0;
+    for address in ["/fleet", "/api/v1/fleet/snapshot"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["app.css", "app.js", "live.js", "fleet.js", "theme.js"].map(super::assets::url))
+    {
+        let request = Request::get(&address)
+            .header(header::COOKIE, &desk.cookie)
+            .header(header::ACCEPT_ENCODING, "gzip");
+        let response = desk.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip", "{address}");
+        sent += to_bytes(response.into_body(), 1 << 24).await.unwrap().len();
+    }
+    assert!(sent < 150_000, "{sent} bytes");
+}
+
+#[tokio::test]
+async fn a_file_is_kept_for_ever_and_another_programs_is_not_served() {
+    let desk = Desk::open();
+    let address = super::assets::url("app.css");
+    let response = desk.send(Request::get(&address).body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        response.headers()[header::CACHE_CONTROL],
+        "public, max-age=31536000, immutable"
+    );
+    let tag = response.headers()[header::ETAG].clone();
+    let request = Request::get(&address).header(header::IF_NONE_MATCH, tag);
+    let response = desk.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    let request = Request::get("/static/0123456789abcdef/app.css");
+    let response = desk.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+}
+
+/// What a stream says until it has nothing more to say at once.
+async fn said(desk: &Desk, address: &str, events: usize) -> String {
+    use futures_util::StreamExt as _;
+    let request = Request::get(address).header(header::COOKIE, &desk.cookie);
+    let response = desk.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut body = response.into_body().into_data_stream();
+    let mut text = String::new();
+    while text.matches("\n\n").count() < events {
+        let bytes = body.next().await.expect("the stream goes on").unwrap();
+        text.push_str(std::str::from_utf8(&bytes).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_stream_brings_what_a_page_missed_and_says_resync_when_it_cannot() {
+    let desk = Desk::open();
+    // Somebody listens, so that changes are looked up.
+    let _held = desk.site.hub.listen(0);
+    let tap = desk.books.taps(&TapFilter::default(), Page::first(1)).unwrap().remove(0);
+    let hub = &desk.site.hub;
+    hub.note(Live::Tap(tap.clone()));
+    hub.flush(desk.books.as_ref()).unwrap();
+    assert_eq!(hub.seq(), 1);
+
+    let taps = said(&desk, "/events?watch=taps&within=day&seq=0", 1).await;
+    assert!(taps.contains("event: taps") && taps.contains("id: 1"), "{taps}");
+    assert!(taps.contains(&format!("\"no\":{}", tap.no)), "{taps}");
+    let fleet = said(&desk, "/events?watch=fleet&seq=0", 1).await;
+    assert!(fleet.contains("event: fleet") && fleet.contains(&tap.validator.to_string()));
+    let known = said(&desk, "/events?watch=taps&seq=1", 1).await;
+    assert!(known.contains("event: tick") && !known.contains("event: taps"), "{known}");
+    let future = said(&desk, "/events?watch=fleet&seq=99", 1).await;
+    assert!(future.contains("event: resync"), "{future}");
+
+    hub.note_missed();
+    hub.flush(desk.books.as_ref()).unwrap();
+    let missed = said(&desk, "/events?watch=fleet&seq=1", 1).await;
+    assert!(missed.contains("event: resync"), "{missed}");
+}
+
+#[tokio::test]
+async fn other_peoples_taps_do_not_reach_a_filtered_stream() {
+    let desk = Desk::open();
+    let _held = desk.site.hub.listen(0);
+    let tap = desk.books.taps(&TapFilter::default(), Page::first(1)).unwrap().remove(0);
+    desk.site.hub.note(Live::Tap(tap));
+    desk.site.hub.flush(desk.books.as_ref()).unwrap();
+    let other = said(&desk, "/events?watch=taps&validator=v999999&seq=0", 1).await;
+    assert!(!other.contains("event: taps"), "{other}");
+}

@@ -1,0 +1,221 @@
+//! One validator: its three states in words, its log as a strip of numbers, its newest entries.
+
+use askama::Template;
+use axum::{extract::Path, response::Html};
+use model::ValidatorId;
+
+use super::{
+    Problem, assets, exceptions,
+    fleet::{self, CLOCK_OFF_MS},
+    frame::{self, Frame, Viewer},
+    parts::{Age, Times, count, span},
+    taps::{self, Within},
+    views::{
+        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, Page, ServiceState, TapFilter,
+        ValidatorFacts,
+    },
+    words,
+};
+
+/// Entries shown; the link leads to all.
+const ROWS: u32 = 20;
+/// Width of the strip in its own units.
+const STRIP: u64 = 1000;
+
+/// Part of the strip of one log life.
+struct Piece {
+    class: &'static str,
+    x: u64,
+    width: u64,
+    label: String,
+}
+
+/// One log life.
+struct Life {
+    epoch: String,
+    acked: String,
+    recorded: String,
+    missing: Vec<String>,
+    duplicates: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Template)]
+#[template(path = "validator.html")]
+struct ValidatorPage {
+    frame: Frame,
+    line: fleet::Line,
+    link_words: String,
+    drain_words: String,
+    service_words: String,
+    last_heard: Option<Age>,
+    oldest: Option<Age>,
+    clock_source: &'static str,
+    clock_off: bool,
+    lives: Vec<Life>,
+    lines: Vec<taps::Line>,
+    all_taps: String,
+    exceptions: Vec<exceptions::Line>,
+    all_exceptions: String,
+    as_of: Age,
+}
+
+/// `GET /fleet/{id}`.
+pub(super) async fn page(
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<Html<String>, Problem> {
+    const NONE: Problem =
+        Problem::NotFound("No validator of this name is registered or was ever heard from.");
+    let id: ValidatorId = id.parse().map_err(|_| NONE)?;
+    let (site, times) = (&viewer.site, &viewer.times);
+    let filter = TapFilter { validator: Some(id), ..TapFilter::default() };
+    let open = ExceptionFilter { validator: Some(id), open: Some(true), kind: None };
+    let (wanted, items) = (filter.clone(), open.clone());
+    let (facts, rows, exceptions, tally) = site
+        .ask(move |books| {
+            let rows = books.taps(&wanted, Page::first(ROWS))?;
+            let exceptions = books.exceptions(&items, Page::first(ROWS))?;
+            Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?))
+        })
+        .await?;
+    let ValidatorFacts { row, clock, epochs } = facts.ok_or(NONE)?;
+    frame::html(&ValidatorPage {
+        frame: Frame::new(&viewer, "fleet", id.to_string(), &tally),
+        line: fleet::Line::new(&row, &site.names, times),
+        link_words: link_words(&row, times),
+        drain_words: drain_words(&row, times),
+        service_words: service_words(&row),
+        last_heard: row.last_heard.map(|at| times.age(at)),
+        oldest: row.oldest_unsent.map(|at| times.age(at)),
+        clock_source: words::clock_label(clock),
+        clock_off: row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
+        lives: epochs.iter().map(life).collect(),
+        lines: rows.iter().map(|row| taps::Line::new(row, site, times)).collect(),
+        all_taps: taps::address(&filter, Within::All),
+        exceptions: exceptions.iter().map(|row| exceptions::Line::new(row, times)).collect(),
+        all_exceptions: exceptions::address(&open),
+        as_of: times.age(times.now()),
+    })
+}
+
+fn link_words(row: &FleetRow, times: &Times) -> String {
+    let since = span(times.now().since(row.link_since));
+    match row.link {
+        LinkState::Connected => format!("Connected for {since}."),
+        LinkState::Late => format!(
+            "The broker still counts it as connected, but it has said nothing for {since}."
+        ),
+        LinkState::Lost => format!(
+            "Not connected for {since}. It goes on taking taps and keeps them until it is back."
+        ),
+        LinkState::NeverSeen => "Registered, but never heard from.".to_owned(),
+    }
+}
+
+fn drain_words(row: &FleetRow, times: &Times) -> String {
+    let unsent = count(row.unsent);
+    let oldest = row
+        .oldest_unsent
+        .map(|at| format!(", the oldest {} old", span(times.now().since(at))))
+        .unwrap_or_default();
+    match row.drain {
+        DrainState::Empty => "Everything it recorded is in the books.".to_owned(),
+        DrainState::Draining => format!("{unsent} entries are on their way{oldest}."),
+        DrainState::Stuck if row.link == LinkState::Connected => format!(
+            "{unsent} entries are not here{oldest}, though it is connected: see its exceptions."
+        ),
+        DrainState::Stuck => format!("{unsent} entries are not here{oldest}; they wait on it."),
+        DrainState::Unknown => "It has not said how much it recorded.".to_owned(),
+    }
+}
+
+fn service_words(row: &FleetRow) -> String {
+    let because = if row.service_reason.is_empty() {
+        ".".to_owned()
+    } else {
+        format!(": {}.", row.service_reason)
+    };
+    match row.service {
+        ServiceState::InService => "Takes taps.".to_owned(),
+        ServiceState::Degraded => format!("Takes taps, with a fault{because}"),
+        ServiceState::Out => format!("Takes no taps{because}"),
+        ServiceState::Unknown => "It has not said whether it takes taps.".to_owned(),
+    }
+}
+
+/// The log as a strip: here, missing, not yet sent, each in its true share, at least visible.
+fn life(facts: &EpochFacts) -> Life {
+    let EpochFacts { epoch, acked_through, booked_through, recorded_through, missing, duplicates } =
+        facts;
+    let end = recorded_through.0.max(acked_through.0).max(1);
+    let x = |seq: u64| u64::try_from(u128::from(seq) * u128::from(STRIP) / u128::from(end))
+        .unwrap_or(STRIP);
+    let piece = |class, from: u64, through: u64, label| {
+        let start = x(from.saturating_sub(1)).min(STRIP - 4);
+        Piece { class, x: start, width: (x(through).saturating_sub(start)).max(4), label }
+    };
+    let mut pieces = vec![piece("here", 1, end, format!("1–{end} recorded"))];
+    let received = booked_through.0.max(acked_through.0);
+    if recorded_through.0 > received {
+        let label = format!("{}–{} not yet sent", received + 1, recorded_through.0);
+        pieces.push(piece("unsent", received + 1, recorded_through.0, label));
+    }
+    for (first, last) in missing {
+        pieces.push(piece("missing", first.0, last.0, format!("{first}–{last} missing")));
+    }
+    let range = |first: u64, last: u64| {
+        if first == last { count(first) } else { format!("{}–{}", count(first), count(last)) }
+    };
+    Life {
+        epoch: epoch.to_string(),
+        acked: count(acked_through.0),
+        recorded: count(recorded_through.0),
+        missing: missing.iter().map(|(first, last)| range(first.0, last.0)).collect(),
+        duplicates: count(*duplicates),
+        pieces,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Epoch, TapSeq};
+
+    #[test]
+    fn the_strip_shows_a_gap_exactly_where_it_is() {
+        let life = life(&EpochFacts {
+            epoch: Epoch(2),
+            acked_through: TapSeq(400),
+            booked_through: TapSeq(600),
+            recorded_through: TapSeq(1000),
+            missing: vec![(TapSeq(401), TapSeq(500))],
+            duplicates: 3,
+        });
+        let drawn: Vec<_> =
+            life.pieces.iter().map(|p| (p.class, p.x, p.width, p.label.as_str())).collect();
+        assert_eq!(
+            drawn,
+            [
+                ("here", 0, 1000, "1–1000 recorded"),
+                ("unsent", 600, 400, "601–1000 not yet sent"),
+                ("missing", 400, 100, "401–500 missing"),
+            ]
+        );
+        assert_eq!(life.missing, ["401–500"]);
+    }
+
+    #[test]
+    fn a_single_missing_entry_among_millions_is_still_visible() {
+        let life = life(&EpochFacts {
+            epoch: Epoch(1),
+            acked_through: TapSeq(4_999_998),
+            booked_through: TapSeq(5_000_000),
+            recorded_through: TapSeq(5_000_000),
+            missing: vec![(TapSeq(4_999_999), TapSeq(4_999_999))],
+            duplicates: 0,
+        });
+        let gap = life.pieces.iter().find(|p| p.class == "missing").unwrap();
+        assert_eq!((gap.x, gap.width), (996, 4));
+    }
+}

@@ -1,0 +1,306 @@
+//! The words and shapes of every state: one place for text, icon and tone.
+//!
+//! A state is always shown as shape + word + tone, so that nothing rests on colour alone. Normal is
+//! [`Tone::Calm`] and has no colour. When a second language comes, this file and the templates are
+//! what is translated.
+
+use model::{ClockQuality, Refusal, TapRole};
+
+use super::views::{CardStanding, DrainState, ExceptionKind, LinkState, Outcome, ServiceState};
+
+/// How much attention something asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tone {
+    /// Someone should act now.
+    Bad,
+    /// Someone should look today.
+    Warn,
+    /// Worth knowing.
+    Info,
+    /// Normal: no colour.
+    Calm,
+}
+
+impl Tone {
+    /// The class in the style sheet.
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Bad => "bad",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Calm => "calm",
+        }
+    }
+
+    /// The word read out and shown beside the shape.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bad => "Act now",
+            Self::Warn => "Look today",
+            Self::Info => "Know",
+            Self::Calm => "Fine",
+        }
+    }
+
+    /// The shape.
+    pub const fn icon(self) -> &'static str {
+        match self {
+            Self::Bad => "octagon",
+            Self::Warn => "triangle",
+            Self::Info => "info",
+            Self::Calm => "check",
+        }
+    }
+}
+
+/// One state as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sign {
+    /// The word in URLs.
+    pub word: &'static str,
+    /// The word on screen.
+    pub label: &'static str,
+    /// The shape.
+    pub icon: &'static str,
+    /// The tone.
+    pub tone: Tone,
+}
+
+const fn sign(word: &'static str, label: &'static str, icon: &'static str, tone: Tone) -> Sign {
+    Sign { word, label, icon, tone }
+}
+
+/// A closed set of states that can be shown and filtered by.
+pub trait Shown: Copy + PartialEq + 'static {
+    /// All of them, in the order in which they are listed.
+    const ALL: &'static [Self];
+
+    /// Word, label, shape and tone.
+    fn sign(self) -> Sign;
+
+    /// From the word in a URL.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.sign().word == word)
+    }
+}
+
+impl Shown for LinkState {
+    const ALL: &'static [Self] = &[Self::Lost, Self::Late, Self::NeverSeen, Self::Connected];
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::Connected => sign("connected", "Connected", "check", Tone::Calm),
+            Self::Late => sign("late", "Late", "clock", Tone::Warn),
+            Self::Lost => sign("lost", "Lost", "cross", Tone::Bad),
+            Self::NeverSeen => sign("never-seen", "Never seen", "dashed", Tone::Info),
+        }
+    }
+}
+
+impl Shown for DrainState {
+    const ALL: &'static [Self] = &[Self::Stuck, Self::Draining, Self::Unknown, Self::Empty];
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::Empty => sign("empty", "Empty", "check", Tone::Calm),
+            Self::Draining => sign("draining", "Draining", "down", Tone::Calm),
+            Self::Stuck => sign("stuck", "Stuck", "octagon", Tone::Bad),
+            Self::Unknown => sign("unknown", "Unknown", "dashed", Tone::Calm),
+        }
+    }
+}
+
+impl Shown for ServiceState {
+    const ALL: &'static [Self] = &[Self::Out, Self::Degraded, Self::Unknown, Self::InService];
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::InService => sign("in-service", "In service", "check", Tone::Calm),
+            Self::Degraded => sign("degraded", "Degraded", "triangle", Tone::Warn),
+            Self::Out => sign("out", "Out", "bar", Tone::Bad),
+            Self::Unknown => sign("unknown", "Unknown", "dashed", Tone::Calm),
+        }
+    }
+}
+
+impl Shown for Outcome {
+    const ALL: &'static [Self] =
+        &[Self::Committed, Self::Refused, Self::InDoubt, Self::Confirmed, Self::Voided];
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::Committed => sign("committed", "Committed", "check", Tone::Calm),
+            Self::InDoubt => sign("in-doubt", "In doubt", "question", Tone::Warn),
+            Self::Refused => sign("refused", "Refused", "bar", Tone::Calm),
+            Self::Confirmed => sign("confirmed", "Confirmed", "double", Tone::Calm),
+            Self::Voided => sign("voided", "Voided", "slash", Tone::Calm),
+        }
+    }
+}
+
+impl Shown for CardStanding {
+    const ALL: &'static [Self] = &[Self::Forked, Self::Hotlisted, Self::Expired, Self::Good];
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::Good => sign("good", "Good", "check", Tone::Calm),
+            Self::Forked => sign("forked", "Two histories", "octagon", Tone::Bad),
+            Self::Hotlisted => sign("hotlisted", "Hotlisted", "bar", Tone::Warn),
+            Self::Expired => sign("expired", "Expired", "clock", Tone::Info),
+        }
+    }
+}
+
+impl Shown for ExceptionKind {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn sign(self) -> Sign {
+        let (label, icon, tone) = match self {
+            Self::Fork => ("Card with two histories", "octagon", Tone::Bad),
+            Self::ProofInvalid => ("Card proof does not hold", "octagon", Tone::Bad),
+            Self::BalanceMismatch => ("Balances do not join", "octagon", Tone::Bad),
+            Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
+            Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
+            Self::FareMismatch => ("Fare differs from tariff", "triangle", Tone::Warn),
+            Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
+            Self::SequenceGap => ("Validator entries missing", "triangle", Tone::Warn),
+            Self::InDoubt => ("Tap in doubt", "question", Tone::Info),
+            Self::Quarantined => ("Payload set aside", "triangle", Tone::Warn),
+        };
+        sign(self.word(), label, icon, tone)
+    }
+}
+
+impl Shown for Refusal {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn sign(self) -> Sign {
+        let (label, tone) = match self {
+            Self::SeveralCards => ("Several cards", Tone::Calm),
+            Self::Unreadable => ("Unreadable", Tone::Calm),
+            Self::ForeignCard => ("Foreign card", Tone::Calm),
+            Self::Hotlisted => ("Hotlisted", Tone::Warn),
+            Self::CardExpired => ("Card expired", Tone::Calm),
+            Self::CardDataInvalid => ("Card data invalid", Tone::Warn),
+            Self::NotValidHere => ("Not valid here", Tone::Calm),
+            Self::DoubleEntry => ("Double entry", Tone::Calm),
+            Self::NoEntry => ("No entry", Tone::Calm),
+            Self::InsufficientValue => ("Insufficient value", Tone::Calm),
+            Self::OutOfService => ("Out of service", Tone::Warn),
+        };
+        sign(self.word(), label, "bar", tone)
+    }
+}
+
+impl Shown for TapRole {
+    const ALL: &'static [Self] = &[Self::Board, Self::Entry, Self::Exit];
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::Board => sign("board", "Board", "dot", Tone::Calm),
+            Self::Entry => sign("entry", "Entry", "in", Tone::Calm),
+            Self::Exit => sign("exit", "Exit", "out", Tone::Calm),
+        }
+    }
+}
+
+/// What an exception of this kind means and what to do, for the page of one.
+pub const fn advice(kind: ExceptionKind) -> &'static str {
+    match kind {
+        ExceptionKind::Fork => {
+            "The same counter of this card was used twice with different contents: the card was \
+             copied or rolled back. Keep both records; propose the card for the hotlist."
+        }
+        ExceptionKind::ProofInvalid => {
+            "The card's own proof does not match the record. No validator can compute that proof, \
+             so the record was altered or invented after the card. Inspect the validator."
+        }
+        ExceptionKind::BalanceMismatch => {
+            "The balance after one record is not the balance before the next. The card computes \
+             balances itself, so suspect the record, not the arithmetic."
+        }
+        ExceptionKind::RegisterMismatch => {
+            "The validator's registers count more or less than its entries add up to. Entries were \
+             lost or removed on the device."
+        }
+        ExceptionKind::ChainBroken => {
+            "An entry does not continue the hash chain of the entry before it. The log was edited \
+             or mixed with another. Inspect the validator and its store."
+        }
+        ExceptionKind::FareMismatch => {
+            "The depot prices this tap differently from the validator under the same tariff. The \
+             rider paid what the validator said; correct the difference if it harmed the rider."
+        }
+        ExceptionKind::CardGap => {
+            "Records of this card are missing. What they paid together is exactly known and held \
+             in suspense until they arrive."
+        }
+        ExceptionKind::SequenceGap => {
+            "Entries of this validator are missing. It is asked for them again by itself; if the \
+             device died, the cards' next taps bring the evidence."
+        }
+        ExceptionKind::InDoubt => {
+            "The card left before it answered. Its next tap anywhere decides; nothing needs to be \
+             done unless it grows old."
+        }
+        ExceptionKind::Quarantined => {
+            "A payload could not be read or verified. It is kept as received and nothing of it was \
+             booked. Check the sender's software and certificate."
+        }
+    }
+}
+
+/// Where a clock gets its time from.
+pub const fn clock_label(clock: ClockQuality) -> &'static str {
+    match clock {
+        ClockQuality::Unknown => "unknown",
+        ClockQuality::Saved => "saved before power-off",
+        ClockQuality::Rtc => "battery clock",
+        ClockQuality::Ntp => "network time",
+        ClockQuality::Gnss => "satellite time",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<S: Shown + std::fmt::Debug>() {
+        for (i, state) in S::ALL.iter().enumerate() {
+            let sign = state.sign();
+            assert_eq!(S::from_word(sign.word), Some(*state), "{state:?} reads back");
+            assert!(!sign.label.is_empty() && !sign.icon.is_empty());
+            for other in &S::ALL[..i] {
+                assert_ne!(other.sign().label, sign.label);
+            }
+        }
+        assert_eq!(S::from_word("no such word"), None);
+    }
+
+    #[test]
+    fn every_state_has_a_word_of_its_own_that_reads_back() {
+        check::<LinkState>();
+        check::<DrainState>();
+        check::<ServiceState>();
+        check::<Outcome>();
+        check::<CardStanding>();
+        check::<ExceptionKind>();
+        check::<Refusal>();
+        check::<TapRole>();
+    }
+
+    #[test]
+    fn normal_states_have_no_colour() {
+        for sign in [
+            LinkState::Connected.sign(),
+            DrainState::Empty.sign(),
+            DrainState::Draining.sign(),
+            ServiceState::InService.sign(),
+            Outcome::Committed.sign(),
+            Outcome::Refused.sign(),
+            CardStanding::Good.sign(),
+        ] {
+            assert_eq!(sign.tone, Tone::Calm, "{}", sign.label);
+        }
+    }
+}
