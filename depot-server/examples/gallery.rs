@@ -6,7 +6,7 @@
 mod pages {
     use depot_server::http::views;
 
-    #[path = "../src/http/fixture.rs"]
+    #[path = "../src/http/fixture/mod.rs"]
     pub(crate) mod fixture;
 }
 

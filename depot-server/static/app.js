@@ -103,9 +103,14 @@ function put(html) {
   const held = part.contains(document.activeElement)
     ? /** @type {HTMLElement} */ (document.activeElement).dataset.key
     : undefined;
+  const unfolded = [...part.querySelectorAll("details[open][data-key]")]
+    .map((node) => /** @type {HTMLElement} */ (node).dataset.key);
   const template = document.createElement("template");
   template.innerHTML = /** @type {string} */ (trusted ? trusted.createHTML(html) : html);
   part.replaceChildren(template.content);
+  for (const node of part.querySelectorAll("details[data-key]")) {
+    node.toggleAttribute("open", unfolded.includes(/** @type {HTMLElement} */ (node).dataset.key));
+  }
   if (held) {
     const again = [...part.querySelectorAll("[data-key]")].find(
       (node) => /** @type {HTMLElement} */ (node).dataset.key === held,

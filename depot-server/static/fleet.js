@@ -17,7 +17,7 @@ const TEXT = {
   heads: [
     ["id", "Validator", "id"], ["place", "Place", "place"], ["route", "Route", ""],
     ["role", "Role", ""], ["link", "Link", ""], ["drain", "Drain", "unsent"],
-    ["service", "Service", "worst"], ["last", "Last tap", "last-tap"], ["p95", "p95", "p95"],
+    ["service", "Service", ""], ["last", "Last tap", "last-tap"], ["p95", "p95", "p95"],
     ["tariff", "Tariff", ""], ["clock", "Clock", ""], ["software", "Software", ""],
   ],
 };
@@ -56,13 +56,20 @@ async function load() {
   const columns = order.map((name) => snapshot.columns[name]);
   rows.clear();
   for (let i = 0; i < snapshot.rows; i += 1) {
-    take(columns.map((c) => (c.texts ? (c.index[i] === null ? null : c.texts[c.index[i]]) : c.values[i])));
+    take(columns.map((column) => unpack(column, i, snapshot.now_s)));
   }
   for (const row of early ?? []) take(row);
   early = null;
 }
 
-/** @param {any[]} values in the order of the columns */
+/** @param {any} column @param {number} i @param {number} nowS */
+function unpack(column, i, nowS) {
+  if (column.ages) return column.ages[i] === null ? null : nowS - column.ages[i];
+  if (column.texts) return column.index[i] === null ? null : column.texts[column.index[i]];
+  return column.values[i];
+}
+
+/** @param {any[]} values in the order of the columns; times are seconds since 1970 */
 function take(values) {
   const row = /** @type {Row} */ (Object.fromEntries(order.map((name, i) => [name, values[i]])));
   row.text = `${row.id} ${row.place} ${row.route} ${row.software} ${row.reason}`.toLowerCase();
@@ -218,6 +225,7 @@ function setSign(cell, sign, more) {
   if (use.getAttribute("href") !== href) use.setAttribute("href", href);
   set(/** @type {Element} */ (mark.lastElementChild), sign?.label ?? "");
   set(extra, more);
+  if (extra.getAttribute("title") !== more) extra.setAttribute("title", more);
 }
 
 /** @param {number | null} ms */
@@ -244,12 +252,12 @@ function fill(div, row, index, at) {
   set(cells[2], row.route);
   setSign(cells[3], signs.role[row.role], "");
   const calm = signs.link[row.link].tone === "calm";
-  setSign(cells[4], signs.link[row.link], calm ? "" : span(at - row.link_since));
+  setSign(cells[4], signs.link[row.link], calm ? "" : span(at - row.link_since * 1000));
   const waits = row.unsent > 0 ? count(row.unsent) : "";
-  const oldest = row.oldest !== null && row.unsent > 0 ? `, ${span(at - row.oldest)}` : "";
+  const oldest = row.oldest !== null && row.unsent > 0 ? ` \u00b7 ${span(at - row.oldest * 1000)}` : "";
   setSign(cells[5], signs.drain[row.drain], waits + oldest);
   setSign(cells[6], signs.service[row.service], row.reason);
-  set(cells[7], row.last_tap === null ? "–" : span(at - row.last_tap));
+  set(cells[7], row.last_tap === null ? "–" : span(at - row.last_tap * 1000));
   set(cells[8], row.p95 === null ? "–" : `${row.p95} ms`);
   set(cells[9], row.tariff === null ? "–" : String(row.tariff));
   cells[9].classList.toggle("flaw", row.tariff !== null && row.tariff < newestTariff);

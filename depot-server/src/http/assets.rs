@@ -4,10 +4,7 @@
 //! by relative names, so they must change address together. The address never changes its
 //! contents, and may be kept for ever.
 
-use std::{
-    io::Write as _,
-    sync::LazyLock,
-};
+use std::{io::Write as _, sync::LazyLock};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -18,6 +15,8 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
+
+use crate::config::to_hex;
 
 struct Asset {
     name: &'static str,
@@ -49,7 +48,7 @@ static SET: LazyLock<String> = LazyLock::new(|| {
         hash.update([0]);
         hash.update(asset.bytes);
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&hash.finalize()[..8])
 });
 
 /// The address of a file, for templates.

@@ -66,13 +66,11 @@ pub(super) async fn find(viewer: Viewer, Form(form): Form<Params>) -> Result<Res
             Ok(found)
         })
         .await?;
-    match found {
-        Some(handle) => Ok(Redirect::to(&format!("/cards/{handle}")).into_response()),
-        None => {
-            let problem = "No tap of a card with this number has reached the depot.";
-            find_form(&viewer, StatusCode::NOT_FOUND, problem).await
-        }
+    if let Some(handle) = found {
+        return Ok(Redirect::to(&format!("/cards/{handle}")).into_response());
     }
+    let problem = "No tap of a card with this number has reached the depot.";
+    find_form(&viewer, StatusCode::NOT_FOUND, problem).await
 }
 
 /// One step of an explained charge, as a bar that begins where the one before it ended.
@@ -102,6 +100,8 @@ struct Journey {
     taps: Vec<taps::Line>,
     ctr: String,
     gap: Option<Missing>,
+    /// Shown unfolded.
+    open: bool,
 }
 
 /// Lost records before a journey.
@@ -217,6 +217,7 @@ fn kind(entry: &CardEntry) -> Option<RecordKind> {
 /// Puts an exit together with the entry just before it; everything else stands alone.
 fn journeys(history: &[CardEntry], site: &Site, times: &Times) -> Vec<Journey> {
     let mut journeys = Vec::new();
+    let mut any_open = false;
     let mut rest = history;
     while let Some((newest, older)) = rest.split_first() {
         let entry = older.first().filter(|entry| {
@@ -225,7 +226,12 @@ fn journeys(history: &[CardEntry], site: &Site, times: &Times) -> Vec<Journey> {
                 && newest.gap.is_none()
         });
         let is_newest = journeys.is_empty();
-        journeys.push(journey(newest, entry, is_newest, site, times));
+        let mut journey = journey(newest, entry, is_newest, site, times);
+        // The newest that cost something is the one that is asked about.
+        let costs = journey.charged.is_some_and(|cash| cash.0.minor() != 0);
+        journey.open = costs && !any_open;
+        any_open |= journey.open;
+        journeys.push(journey);
         rest = if entry.is_some() { &older[1..] } else { older };
     }
     journeys
@@ -252,12 +258,14 @@ fn journey(
     };
     let steps: Vec<&ChargeStep> =
         entry.iter().flat_map(|entry| &entry.steps).chain(&last.steps).collect();
-    let charged = entry
-        .map_or(Ok(last.tap.charged), |entry| entry.tap.charged.checked_add(last.tap.charged));
+    let charged =
+        entry.map_or(Ok(last.tap.charged), |entry| entry.tap.charged.checked_add(last.tap.charged));
     let line = taps::Line::new(&last.tap, site, times);
     let charged = charged.ok().filter(|_| line.charged.is_some());
     let (bars, total) = waterfall(&steps);
-    let labels: Vec<_> = steps.iter().map(|step| step.label.as_str()).collect();
+    // A step of nothing explains nothing, unless it is all there is.
+    let telling = |step: &&&ChargeStep| steps.len() == 1 || step.amount.minor() != 0;
+    let labels: Vec<_> = steps.iter().filter(telling).map(|step| step.label.as_str()).collect();
     let why = match line.reason {
         Some(reason) => reason.0.label.to_owned(),
         None => labels.join(" \u{b7} "),
@@ -275,6 +283,7 @@ fn journey(
         bars,
         ctr: counter(last).map(|ctr| ctr.to_string()).unwrap_or_default(),
         gap: gap.map(missing),
+        open: false,
         taps: entry
             .map(|entry| taps::Line::new(&entry.tap, site, times))
             .into_iter()
@@ -319,11 +328,9 @@ fn waterfall(steps: &[&ChargeStep]) -> (Vec<Bar>, Option<Money>) {
             off: edge[1] < edge[0],
         }
     });
-    let total = steps
-        .split_first()
-        .and_then(|(first, more)| {
-            more.iter().try_fold(first.amount, |sum, step| sum.checked_add(step.amount).ok())
-        });
+    let total = steps.split_first().and_then(|(first, more)| {
+        more.iter().try_fold(first.amount, |sum, step| sum.checked_add(step.amount).ok())
+    });
     (bars.collect(), total)
 }
 

@@ -35,9 +35,14 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(row: &ExceptionRow, times: &Times) -> Self {
         let kind = row.kind.sign();
+        // What is closed is normal again: no colour.
+        let shown = match row.closed {
+            Some(_) => words::Sign { icon: "check", tone: words::Tone::Calm, ..kind },
+            None => kind,
+        };
         Self {
             id: row.id,
-            kind: Sign(kind),
+            kind: Sign(shown),
             urgency: Urgency(kind.tone),
             amount: row.amount.map(Cash),
             opened: times.age(row.opened_at),
@@ -194,9 +199,7 @@ pub(super) async fn page(
             ("Closed", with(Some(false)), filter.open == Some(false)),
             ("All", with(None), filter.open.is_none()),
         ],
-        all_kinds: filter
-            .kind
-            .map(|_| address(&ExceptionFilter { kind: None, ..filter.clone() })),
+        all_kinds: filter.kind.map(|_| address(&ExceptionFilter { kind: None, ..filter.clone() })),
         older: older.map(|row| query(&filter).with("before", Some(row.id)).on("/exceptions")),
         newest: before.map(|_| address(&filter)),
         totals: totals(&tally),
@@ -352,8 +355,10 @@ mod tests {
             record: None,
             notes: notes.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
         };
-        let evidence =
-            [piece(&[("hash", "aa"), ("seq", "7")]), piece(&[("seq", "7"), ("hash", "bb"), ("x", "1")])];
+        let evidence = [
+            piece(&[("hash", "aa"), ("seq", "7")]),
+            piece(&[("seq", "7"), ("hash", "bb"), ("x", "1")]),
+        ];
         let times = Times::new(jiff::tz::TimeZone::UTC, model::Timestamp(0));
         let fields = side_by_side(&evidence, &Names::default(), &times);
         let shown: Vec<_> =

@@ -1,222 +1,25 @@
 //! The live fleet: every validator with its link, drain and service state, filtered and sorted.
 //!
 //! The page works without script as a paged table; with script the same rows come as columns and
-//! are kept up by events. One filter serves the page, the figures of the overview and their links.
-
-use std::cmp::Ordering;
+//! are kept up by events.
 
 use askama::Template;
 use axum::{Json, extract::Query as UrlQuery, response::Html};
-use model::{RouteIx, TapRole, TariffVersion, Timestamp};
+use model::{TapRole, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
     Names, Problem, assets,
+    fleet_filter::{CLOCK_OFF_MS, Flaw, FleetFilter, Order},
     frame::{self, Frame, Viewer},
     parts::{Age, State as Sign, Times, ValidatorLink, count},
-    query::{Choice, Params, Query, Select, choices},
-    views::{DrainState, FleetRow, LinkState, ServiceState},
+    query::{Choice, Params, Select, choices},
+    views::{Books, DrainState, FleetRow, LinkState, ServiceState},
     words::{Shown, Tone},
 };
 
 /// Rows of one page of the table without script.
 const ROWS: usize = 50;
-/// A clock that is off by more than this is listed.
-pub(super) const CLOCK_OFF_MS: i64 = 30_000;
-
-/// What else may be wrong with a validator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flaw {
-    /// Prices with an older tariff than the newest in the fleet.
-    OldTariff,
-    /// Its clock is off.
-    Clock,
-}
-
-impl Flaw {
-    const ALL: [Self; 2] = [Self::OldTariff, Self::Clock];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::OldTariff => "old-tariff",
-            Self::Clock => "clock",
-        }
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::OldTariff => "Old tariff",
-            Self::Clock => "Clock off",
-        }
-    }
-}
-
-/// By what the list is sorted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Order {
-    /// The worst first, then by id.
-    #[default]
-    Worst,
-    /// By id.
-    Id,
-    /// By place.
-    Place,
-    /// By what is not here yet.
-    Unsent,
-    /// By the newest tap.
-    LastTap,
-    /// By tap time.
-    P95,
-}
-
-impl Order {
-    const ALL: [Self; 6] =
-        [Self::Worst, Self::Id, Self::Place, Self::Unsent, Self::LastTap, Self::P95];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Worst => "worst",
-            Self::Id => "id",
-            Self::Place => "place",
-            Self::Unsent => "unsent",
-            Self::LastTap => "last-tap",
-            Self::P95 => "p95",
-        }
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Worst => "Worst first",
-            Self::Id => "Validator",
-            Self::Place => "Place",
-            Self::Unsent => "Unsent",
-            Self::LastTap => "Last tap",
-            Self::P95 => "Slowest",
-        }
-    }
-}
-
-/// Which validators, in which order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct FleetFilter {
-    /// Words that all occur in id, place, route, software or reason.
-    pub(super) q: String,
-    pub(super) link: Option<LinkState>,
-    pub(super) drain: Option<DrainState>,
-    pub(super) service: Option<ServiceState>,
-    pub(super) role: Option<TapRole>,
-    pub(super) route: Option<RouteIx>,
-    pub(super) flaw: Option<Flaw>,
-    pub(super) order: Order,
-}
-
-/// The newest tariff that any validator has.
-pub(super) fn newest_tariff(fleet: &[FleetRow]) -> Option<TariffVersion> {
-    fleet.iter().filter_map(|row| row.tariff).max()
-}
-
-/// How bad a validator's state is: the worst of the three facts.
-pub(super) fn worst(row: &FleetRow) -> Tone {
-    row.link.sign().tone.min(row.drain.sign().tone).min(row.service.sign().tone)
-}
-
-impl FleetFilter {
-    fn parse(params: &Params) -> Result<Self, Problem> {
-        let word_of = |name: &'static str, words: &[&str]| match params.text(name) {
-            None => Ok(None),
-            Some(word) => words.iter().position(|w| *w == word).map(Some).ok_or_else(|| {
-                let known = words.join(", ");
-                Problem::BadRequest(format!("The address says {name}={word}: use one of {known}."))
-            }),
-        };
-        Ok(Self {
-            q: params.text("q").unwrap_or_default().to_owned(),
-            link: params.state("link")?,
-            drain: params.state("drain")?,
-            service: params.state("service")?,
-            role: params.state("role")?,
-            route: params.parsed::<u16>("route")?.map(RouteIx),
-            flaw: word_of("flaw", &Flaw::ALL.map(Flaw::word))?.map(|i| Flaw::ALL[i]),
-            order: word_of("order", &Order::ALL.map(Order::word))?
-                .map_or(Order::default(), |i| Order::ALL[i]),
-        })
-    }
-
-    fn query(&self) -> Query {
-        Query::default()
-            .with("q", Some(&self.q))
-            .state("link", self.link)
-            .state("drain", self.drain)
-            .state("service", self.service)
-            .state("role", self.role)
-            .with("route", self.route)
-            .with("flaw", self.flaw.map(Flaw::word))
-            .with("order", (self.order != Order::default()).then_some(self.order.word()))
-    }
-
-    /// The address of this list.
-    pub(super) fn address(&self) -> String {
-        self.query().on("/fleet")
-    }
-
-    /// Whether the list holds `row`; `newest` is the newest tariff of the whole fleet.
-    pub(super) fn holds(
-        &self,
-        row: &FleetRow,
-        newest: Option<TariffVersion>,
-        names: &Names,
-    ) -> bool {
-        fn same<T: PartialEq + Copy>(wanted: Option<T>, found: Option<T>) -> bool {
-            wanted.is_none() || wanted == found
-        }
-        same(self.link, Some(row.link))
-            && same(self.drain, Some(row.drain))
-            && same(self.service, Some(row.service))
-            && same(self.role, row.role)
-            && same(self.route, row.route)
-            && self.flaw.is_none_or(|flaw| has(row, flaw, newest))
-            && (self.q.is_empty() || {
-                let text = searched(row, names);
-                self.q.to_lowercase().split_whitespace().all(|word| text.contains(word))
-            })
-    }
-
-    /// The validators of the list, in its order.
-    pub(super) fn of<'a>(&self, fleet: &'a [FleetRow], names: &Names) -> Vec<&'a FleetRow> {
-        let newest = newest_tariff(fleet);
-        let mut rows: Vec<_> =
-            fleet.iter().filter(|row| self.holds(row, newest, names)).collect();
-        rows.sort_by(|a, b| self.compare(a, b, names).then_with(|| a.id.cmp(&b.id)));
-        rows
-    }
-
-    fn compare(&self, a: &FleetRow, b: &FleetRow, names: &Names) -> Ordering {
-        let place = |row: &FleetRow| row.place.map(|p| names.place(p));
-        match self.order {
-            Order::Worst => worst(a).cmp(&worst(b)),
-            Order::Id => Ordering::Equal,
-            Order::Place => place(a).cmp(&place(b)),
-            Order::Unsent => b.unsent.cmp(&a.unsent),
-            Order::LastTap => a.last_tap.cmp(&b.last_tap),
-            Order::P95 => b.tap_p95_ms.cmp(&a.tap_p95_ms),
-        }
-    }
-}
-
-fn has(row: &FleetRow, flaw: Flaw, newest: Option<TariffVersion>) -> bool {
-    match flaw {
-        Flaw::OldTariff => row.tariff.is_some() && row.tariff < newest,
-        Flaw::Clock => row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
-    }
-}
-
-/// Everything about a row that the search looks at, in lower case.
-fn searched(row: &FleetRow, names: &Names) -> String {
-    let place = row.place.map(|p| names.place(p)).unwrap_or_default();
-    let route = row.route.map(|r| names.route(r)).unwrap_or_default();
-    format!("{} {place} {route} {} {}", row.id, row.software, row.service_reason).to_lowercase()
-}
-
 /// One validator as it is shown in the table without script.
 pub(super) struct Line {
     pub(super) validator: ValidatorLink,
@@ -352,9 +155,7 @@ pub(super) async fn page(
     let rows = filter.of(&fleet, &site.names);
     let pages = rows.len().div_ceil(ROWS).max(1);
     let number = params.parsed::<usize>("page")?.unwrap_or(1).clamp(1, pages);
-    let other = |page: usize| {
-        filter.query().with("page", (page > 1).then_some(page)).on("/fleet")
-    };
+    let other = |page: usize| filter.query().with("page", (page > 1).then_some(page)).on("/fleet");
     let on_page = rows.iter().skip((number - 1) * ROWS).take(ROWS);
     let lines = on_page.map(|row| Line::new(row, &site.names, times)).collect();
     let routes = site.names.routes().map(|(ix, name)| Choice {
@@ -403,13 +204,31 @@ pub(super) async fn page(
 
 /// The columns of a row, for the page's script: snapshot and events use the same order.
 const COLUMNS: [&str; 17] = [
-    "id", "place", "route_ix", "route", "role", "link", "link_since", "drain", "unsent", "service",
-    "reason", "last_tap", "p95", "tariff", "clock", "software", "oldest",
+    "id",
+    "place",
+    "route_ix",
+    "route",
+    "role",
+    "link",
+    "link_since",
+    "drain",
+    "unsent",
+    "service",
+    "reason",
+    "last_tap",
+    "p95",
+    "tariff",
+    "clock",
+    "software",
+    "oldest",
 ];
+
+/// The columns that are times, as whole seconds since 1970; a snapshot has them as ages.
+const TIMES: [&str; 3] = ["link_since", "last_tap", "oldest"];
 
 /// One row, in the order of the columns.
 pub(super) fn json_row(row: &FleetRow, names: &Names) -> Value {
-    let at = |at: Option<Timestamp>| at.map(|at| at.0);
+    let at = |at: Option<Timestamp>| at.map(Timestamp::secs);
     json!([
         row.id.to_string(),
         row.place.map(|p| names.place(p)).unwrap_or_default(),
@@ -417,7 +236,7 @@ pub(super) fn json_row(row: &FleetRow, names: &Names) -> Value {
         row.route.map(|r| names.route(r)).unwrap_or_default(),
         row.role.map(|role| role.sign().word),
         row.link.sign().word,
-        row.link_since.0,
+        row.link_since.secs(),
         row.drain.sign().word,
         row.unsent,
         row.service.sign().word,
@@ -451,16 +270,19 @@ fn signs<S: Shown>() -> Value {
 /// of the texts that occur, so that ten thousand rows stay small.
 pub(super) async fn snapshot(viewer: Viewer) -> Result<Json<Value>, Problem> {
     let site = &viewer.site;
-    let fleet = site.ask(|books| books.fleet()).await?;
+    let fleet = site.ask(Books::fleet).await?;
     let rows: Vec<Value> = fleet.iter().map(|row| json_row(row, &site.names)).collect();
+    let now_s = viewer.times.now().secs();
     let mut columns = serde_json::Map::new();
     for (i, name) in COLUMNS.iter().enumerate() {
-        let values = rows.iter().map(|row| row[i].clone());
-        columns.insert((*name).to_owned(), column(values.collect()));
+        let values: Vec<Value> = rows.iter().map(|row| row[i].clone()).collect();
+        let packed = if TIMES.contains(name) { ages(&values, now_s) } else { column(&values) };
+        columns.insert((*name).to_owned(), packed);
     }
     Ok(Json(json!({
         "seq": viewer.seq,
         "now": viewer.times.now().0,
+        "now_s": now_s,
         "rows": fleet.len(),
         "order": COLUMNS,
         "columns": columns,
@@ -474,16 +296,29 @@ pub(super) async fn snapshot(viewer: Viewer) -> Result<Json<Value>, Problem> {
     })))
 }
 
-/// A column as `{values}` or, for text, as `{texts, index}`.
-fn column(values: Vec<Value>) -> Value {
+/// Times as seconds before now: short numbers, which pack well.
+fn ages(values: &[Value], now_s: u64) -> Value {
+    let age = |at: &Value| at.as_u64().map(|at| i128::from(now_s) - i128::from(at));
+    let ages: Vec<_> =
+        values.iter().map(|at| age(at).and_then(|a| i64::try_from(a).ok())).collect();
+    json!({ "ages": ages })
+}
+
+/// A column as `{values}` or, for text that repeats, as `{texts, index}`.
+fn column(values: &[Value]) -> Value {
     if !values.iter().any(Value::is_string) {
         return json!({ "values": values });
     }
     let mut texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
     texts.sort_unstable();
     texts.dedup();
-    let index: Vec<_> =
-        values.iter().map(|v| v.as_str().and_then(|text| texts.binary_search(&text).ok())).collect();
+    if texts.len() == values.len() {
+        return json!({ "values": values });
+    }
+    let index: Vec<_> = values
+        .iter()
+        .map(|v| v.as_str().and_then(|text| texts.binary_search(&text).ok()))
+        .collect();
     json!({ "texts": texts, "index": index })
 }
 
@@ -493,9 +328,9 @@ mod tests {
 
     #[test]
     fn text_columns_are_numbers_into_a_list() {
-        let packed = column(vec![json!("b"), Value::Null, json!("a"), json!("b")]);
+        let packed = column(&[json!("b"), Value::Null, json!("a"), json!("b")]);
         assert_eq!(packed, json!({ "texts": ["a", "b"], "index": [1, null, 0, 1] }));
-        assert_eq!(column(vec![json!(1), Value::Null]), json!({ "values": [1, null] }));
+        assert_eq!(column(&[json!(1), Value::Null]), json!({ "values": [1, null] }));
     }
 
     #[test]

@@ -1,11 +1,7 @@
 //! The frame around every page: navigation, clock, who is signed in.
 
 use askama::Template;
-use axum::{
-    extract::FromRequestParts,
-    http::request::Parts,
-    response::Html,
-};
+use axum::{extract::FromRequestParts, http::request::Parts, response::Html};
 
 use super::{
     Problem, Shared, assets, live,

@@ -49,7 +49,7 @@ const SESSION_EVERY: u32 = 30;
 
 /// What changed within one flush.
 #[derive(Debug, Clone, Default)]
-struct Patch {
+pub(super) struct Patch {
     seq: u64,
     taps: Vec<TapRow>,
     taps_not_named: u64,
@@ -169,7 +169,10 @@ impl Hub {
     }
 
     /// Patches after `seq`, and those to come; `None` when some of them are no longer kept.
-    fn listen(&self, seq: u64) -> (Option<Vec<Arc<Patch>>>, broadcast::Receiver<Arc<Patch>>) {
+    pub(super) fn listen(
+        &self,
+        seq: u64,
+    ) -> (Option<Vec<Arc<Patch>>>, broadcast::Receiver<Arc<Patch>>) {
         let inner = self.lock();
         let receiver = self.patches.subscribe();
         let missed: Vec<_> = inner.kept.iter().filter(|p| p.seq > seq).cloned().collect();
@@ -243,8 +246,7 @@ pub(super) async fn events(
     let mut ticker = interval(Duration::from_secs(1));
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let queue = VecDeque::new();
-    let mut stream =
-        Stream { site, secret, watch, receiver, ticker, ticks: 0, queue, over: false };
+    let mut stream = Stream { site, secret, watch, receiver, ticker, ticks: 0, queue, over: false };
     stream.site.app.metrics.sse_clients.inc();
     match missed {
         Some(patches) => patches.iter().for_each(|patch| stream.show(patch)),
@@ -329,9 +331,8 @@ impl Stream {
                     .map(|row| taps::Line::new(row, site, &times).json())
                     .collect();
                 let quiet = rows.is_empty() && patch.taps_not_named == 0;
-                (!quiet).then(|| {
-                    ("taps", json!({ "rows": rows, "not_named": patch.taps_not_named }))
-                })
+                (!quiet)
+                    .then(|| ("taps", json!({ "rows": rows, "not_named": patch.taps_not_named })))
             }
             Watch::Frame => None,
         };

@@ -10,9 +10,11 @@ mod exceptions;
 #[cfg(test)]
 mod fixture;
 mod fleet;
+mod fleet_filter;
 mod frame;
 mod live;
 mod names;
+mod needs;
 mod overview;
 mod parts;
 mod query;
@@ -152,9 +154,7 @@ async fn guard(State(site): State<Shared>, request: Request, next: Next) -> Resp
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

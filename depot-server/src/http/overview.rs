@@ -7,50 +7,36 @@ use model::{Money, Timestamp};
 
 use super::{
     Names, Problem, assets, exceptions,
-    fleet::{Flaw, FleetFilter},
+    fleet_filter::FleetFilter,
     frame::{self, Frame, Viewer},
-    parts::{Age, Cash, State as Sign, Times, Urgency, count},
+    needs::{self, Need},
+    parts::{Age, Cash, State as Sign, Times, count},
     query::Params,
     taps::{self, Within},
-    views::{
-        AccountRow, DrainState, ExceptionKind, FleetRow, KindTally, LinkState, Minute, Outcome,
-        ServiceState, TapFilter, TapSums,
-    },
+    views::{AccountRow, FleetRow, KindTally, Minute, Outcome, TapFilter, TapSums},
     words::{Shown, Tone},
 };
 
 /// Above this the whole fleet is slow.
-const SLOW_MS: u32 = 500;
+pub(super) const SLOW_MS: u32 = 500;
 /// Fewer taps than this say nothing about a rate.
 const RATE_FROM: u64 = 50;
-/// A rate that fell by more points than this.
-const RATE_FELL: u64 = 10;
-/// An in-doubt tap older than this should have been decided.
-const DOUBT_OLD_MS: u64 = 24 * 3_600_000;
+/// Needs in sight at once; on a bad day the rest is one click away.
+const NEEDS_SHOWN: usize = 8;
 /// Minutes in the chart.
 const MINUTES: u32 = 60;
 /// Height of the chart in its own units.
 const CHART: u64 = 100;
 
 /// What the overview is made from: all of it asked at one moment.
-struct Facts {
-    fleet: Vec<FleetRow>,
-    tally: Vec<KindTally>,
-    accounts: Vec<AccountRow>,
-    recent: TapSums,
-    week_ago: TapSums,
-    today: TapSums,
-    minutes: Vec<Minute>,
-}
-
-/// Something that needs somebody.
-struct Need {
-    urgency: Urgency,
-    title: String,
-    detail: String,
-    amount: Vec<Cash>,
-    since: Option<Age>,
-    href: String,
+pub(super) struct Facts {
+    pub(super) fleet: Vec<FleetRow>,
+    pub(super) tally: Vec<KindTally>,
+    pub(super) accounts: Vec<AccountRow>,
+    pub(super) recent: TapSums,
+    pub(super) week_ago: TapSums,
+    pub(super) today: TapSums,
+    pub(super) minutes: Vec<Minute>,
 }
 
 /// One figure: the list behind its link has exactly this much in it.
@@ -93,6 +79,9 @@ struct OverviewPage {
     frame: Frame,
     as_of: Age,
     needs: Vec<Need>,
+    /// The rest, less urgent, folded away so that the figures stay in sight.
+    more_needs: Vec<Need>,
+    needs_total: usize,
     taps: Vec<Figure>,
     money: Vec<Figure>,
     bars: Vec<Bar>,
@@ -141,11 +130,16 @@ pub(super) async fn page(
         })
         .await?;
     let sums = balance(&facts.accounts);
+    let mut needs = needs::find(&facts, &site.names, times);
+    let needs_total = needs.len();
+    let more_needs = needs.split_off(needs_total.min(NEEDS_SHOWN));
     let peak = facts.minutes.iter().map(|m| m.accepted + m.refused).max().unwrap_or(0);
     let page = OverviewPage {
         frame: Frame::new(&viewer, "overview", "Overview", &facts.tally),
         as_of: times.age(times.now()),
-        needs: needs(&facts, &site.names, times),
+        needs,
+        more_needs,
+        needs_total,
         taps: tap_figures(&facts),
         money: money_figures(&facts, &sums),
         bars: bars(&facts.fleet, &site.names),
@@ -169,7 +163,7 @@ pub(super) async fn page(
 }
 
 /// The sum of all accounts per currency; zero unless the ledger is broken.
-fn balance(accounts: &[AccountRow]) -> Vec<Money> {
+pub(super) fn balance(accounts: &[AccountRow]) -> Vec<Money> {
     let mut sums: Vec<Money> = Vec::new();
     for account in accounts {
         let same = sums.iter_mut().find(|sum| sum.currency() == account.balance.currency());
@@ -182,189 +176,8 @@ fn balance(accounts: &[AccountRow]) -> Vec<Money> {
     sums
 }
 
-/// How urgent the open items of a kind are.
-fn urgency(kind: &KindTally, times: &Times) -> Tone {
-    let age = kind.oldest_open.map_or(0, |at| times.now().0.saturating_sub(at.0));
-    match kind.kind {
-        ExceptionKind::InDoubt if age > DOUBT_OLD_MS => Tone::Warn,
-        other => other.sign().tone,
-    }
-}
-
-/// Everything that needs somebody: gravest first, then most money, then oldest.
-fn needs(facts: &Facts, names: &Names, times: &Times) -> Vec<Need> {
-    let mut found: Vec<(Tone, i64, u64, Need)> = Vec::new();
-    let mut add = |tone: Tone, at: Option<Timestamp>, amount: &[Money], words: [String; 3]| {
-        let [title, detail, href] = words;
-        let money = amount.iter().map(|sum| sum.minor().saturating_abs()).max().unwrap_or(0);
-        let need = Need {
-            urgency: Urgency(tone),
-            title,
-            detail,
-            amount: exceptions::amounts(amount),
-            since: at.map(|at| times.age(at)),
-            href,
-        };
-        found.push((tone, -money, at.map_or(u64::MAX, |at| at.0), need));
-    };
-    let unbalanced: Vec<_> =
-        balance(&facts.accounts).into_iter().filter(|sum| sum.minor() != 0).collect();
-    if !unbalanced.is_empty() {
-        let words = [
-            "The ledger does not balance".to_owned(),
-            "Debits and credits differ. Stop settlements and run depot-server verify.".to_owned(),
-            "/#ledger".to_owned(),
-        ];
-        add(Tone::Bad, None, &unbalanced, words);
-    }
-    for kind in facts.tally.iter().filter(|kind| kind.open > 0) {
-        let title = format!("{}: {}", kind.kind.sign().label, count(kind.open));
-        let detail = consequence(kind.kind).to_owned();
-        let words = [title, detail, exceptions::open_of(Some(kind.kind))];
-        add(urgency(kind, times), kind.oldest_open, &kind.open_amount, words);
-    }
-    for (tone, at, words) in fleet_needs(&facts.fleet, names) {
-        add(tone, at, &[], words);
-    }
-    for (tone, words) in tap_needs(facts) {
-        add(tone, None, &[], words);
-    }
-    found.sort_by_key(|(tone, money, at, _)| (*tone, *money, *at));
-    found.into_iter().map(|(.., need)| need).collect()
-}
-
-/// What it means that items of this kind are open, in half a line.
-const fn consequence(kind: ExceptionKind) -> &'static str {
-    match kind {
-        ExceptionKind::Fork => "Copied or rolled back; each use takes value that nobody paid for.",
-        ExceptionKind::ProofInvalid => "Altered or invented after the card; suspect the validator.",
-        ExceptionKind::BalanceMismatch => "A record was altered or a value forged.",
-        ExceptionKind::RegisterMismatch => "Entries were lost or removed on the device.",
-        ExceptionKind::ChainBroken => "A log was edited or mixed with another.",
-        ExceptionKind::FareMismatch => "Riders may have paid the wrong fare.",
-        ExceptionKind::CardGap => "Their net amount is held in suspense until they arrive.",
-        ExceptionKind::SequenceGap => "Asked for again; money may still be on a validator.",
-        ExceptionKind::InDoubt => "Each card's next tap decides by itself.",
-        ExceptionKind::Quarantined => "Kept as received; nothing of it was booked.",
-    }
-}
-
-/// What the fleet needs: each is the length of the list it leads to.
-fn fleet_needs(fleet: &[FleetRow], names: &Names) -> Vec<(Tone, Option<Timestamp>, [String; 3])> {
-    type Oldest = fn(&FleetRow) -> Option<Timestamp>;
-    let all = FleetFilter::default;
-    let since: Oldest = |row| Some(row.link_since);
-    let unsent: Oldest = |row| row.oldest_unsent;
-    let never: Oldest = |_| None;
-    let rules: [(Tone, FleetFilter, &str, &str, Oldest); 7] = [
-        (
-            Tone::Bad,
-            FleetFilter { drain: Some(DrainState::Stuck), ..all() },
-            "Taps not coming in",
-            "Recorded, but not here and not getting nearer.",
-            unsent,
-        ),
-        (
-            Tone::Bad,
-            FleetFilter { service: Some(ServiceState::Out), ..all() },
-            "Out of service",
-            "Riders are turned away or ride free.",
-            never,
-        ),
-        (
-            Tone::Bad,
-            FleetFilter { link: Some(LinkState::Lost), ..all() },
-            "Link lost",
-            "They go on taking taps and keep them.",
-            since,
-        ),
-        (
-            Tone::Warn,
-            FleetFilter { service: Some(ServiceState::Degraded), ..all() },
-            "In service with a fault",
-            "They take taps, but not as they should.",
-            never,
-        ),
-        (
-            Tone::Warn,
-            FleetFilter { link: Some(LinkState::Late), ..all() },
-            "Silent",
-            "Connected by the broker's word, but not heard from in time.",
-            since,
-        ),
-        (
-            Tone::Warn,
-            FleetFilter { flaw: Some(Flaw::OldTariff), ..all() },
-            "Old tariff",
-            "They price with an older tariff than the newest in the fleet.",
-            never,
-        ),
-        (
-            Tone::Info,
-            FleetFilter { flaw: Some(Flaw::Clock), ..all() },
-            "Clock off",
-            "Taps are ordered by counters, so no money is at risk.",
-            never,
-        ),
-    ];
-    let needs = rules.into_iter().filter_map(|(tone, filter, title, detail, oldest)| {
-        let rows = filter.of(fleet, names);
-        let detail = match (rows.len(), rows.first()) {
-            (0, _) | (_, None) => return None,
-            (1, Some(row)) => format!("{}. {detail}", said(row, names)),
-            (_, Some(_)) => detail.to_owned(),
-        };
-        let unsent: u64 = rows.iter().map(|row| row.unsent).sum();
-        let title = if filter.drain.is_some() {
-            format!("{title}: {} on {}", entries(unsent), validators(rows.len()))
-        } else {
-            format!("{title}: {}", validators(rows.len()))
-        };
-        let at = rows.iter().filter_map(|row| oldest(row)).min();
-        Some((tone, at, [title, detail, filter.address()]))
-    });
-    needs.collect()
-}
-
-fn said(row: &FleetRow, names: &Names) -> String {
-    let place = row.place.map(|place| names.place(place)).unwrap_or_default();
-    let reason = if row.service_reason.is_empty() { "" } else { ": " };
-    let at = if place.is_empty() { "" } else { " at " };
-    format!("{}{at}{place}{reason}{}", row.id, row.service_reason)
-}
-
-fn validators(n: usize) -> String {
-    if n == 1 { "1 validator".to_owned() } else { format!("{} validators", count(n as u64)) }
-}
-
-fn entries(n: u64) -> String {
-    if n == 1 { "1 entry".to_owned() } else { format!("{} entries", count(n)) }
-}
-
-/// What the taps themselves need.
-fn tap_needs(facts: &Facts) -> Vec<(Tone, [String; 3])> {
-    let mut needs = Vec::new();
-    let recent = |outcome| {
-        let filter = TapFilter { outcome, ..TapFilter::default() };
-        taps::address(&filter, Within::FiveMinutes)
-    };
-    if let Some(p95) = facts.recent.duration_p95_ms.filter(|p95| *p95 > SLOW_MS) {
-        let title = format!("Taps are slow: p95 {p95} ms");
-        let detail = "Queues form above 500 ms. Sort the fleet by its slowest.".to_owned();
-        needs.push((Tone::Warn, [title, detail, "/fleet?order=p95".to_owned()]));
-    }
-    if let (Some(now), Some(then)) = (accept_rate(&facts.recent), accept_rate(&facts.week_ago))
-        && now + RATE_FELL < then
-    {
-        let title = format!("Accept rate fell to {now} %");
-        let detail = format!("{then} % a week ago at this time.");
-        needs.push((Tone::Bad, [title, detail, recent(Some(Outcome::Refused))]));
-    }
-    needs
-}
-
 /// Accepted taps in whole percent; none when there are too few to say.
-fn accept_rate(sums: &TapSums) -> Option<u64> {
+pub(super) fn accept_rate(sums: &TapSums) -> Option<u64> {
     let accepted = sums.of(Outcome::Committed) + sums.of(Outcome::InDoubt);
     let all = accepted + sums.of(Outcome::Refused);
     (all >= RATE_FROM).then(|| accepted * 100 / all)
@@ -372,9 +185,8 @@ fn accept_rate(sums: &TapSums) -> Option<u64> {
 
 fn tap_figures(facts: &Facts) -> Vec<Figure> {
     let Facts { recent, week_ago, today, .. } = facts;
-    let list = |outcome, within| {
-        taps::address(&TapFilter { outcome, ..TapFilter::default() }, within)
-    };
+    let list =
+        |outcome, within| taps::address(&TapFilter { outcome, ..TapFilter::default() }, within);
     let five = Within::FiveMinutes;
     let doubt = today.of(Outcome::InDoubt);
     let refused = recent.of(Outcome::Refused);
@@ -382,7 +194,10 @@ fn tap_figures(facts: &Facts) -> Vec<Figure> {
         figure(
             "Entries, last 5 min",
             count(recent.total()),
-            format!("{} a week ago", count(week_ago.total())),
+            match week_ago.total() {
+                0 => "nothing to compare a week ago".to_owned(),
+                then => format!("{} a week ago", count(then)),
+            },
             list(None, five),
         ),
         figure(
@@ -485,12 +300,12 @@ fn bars(fleet: &[FleetRow], names: &Names) -> Vec<Bar> {
         title: &'static str,
         fleet: &[FleetRow],
         names: &Names,
-        with: impl Fn(S) -> FleetFilter,
+        filter_for: impl Fn(S) -> FleetFilter,
     ) -> Bar {
         let total = (fleet.len() as u64).max(1);
         let mut before = 0;
         let parts = S::ALL.iter().map(|state| {
-            let filter = with(*state);
+            let filter = filter_for(*state);
             let n = filter.of(fleet, names).len() as u64;
             let x = before * 1000 / total;
             before += n;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use askama::filters::HtmlSafe;
-use jiff::{tz::TimeZone, Zoned};
+use jiff::{Zoned, tz::TimeZone};
 use model::{Money, Timestamp, ValidatorId};
 
 use super::{
@@ -312,7 +312,9 @@ mod tests {
     fn the_service_day_starts_at_its_hour_even_after_midnight() {
         let zone = TimeZone::get("Asia/Seoul").unwrap();
         let nine = 1_795_305_600;
-        for (hours_later, start) in [(0, nine - 6 * 3600), (17, nine - 6 * 3600), (18, nine + 18 * 3600)] {
+        for (hours_later, start) in
+            [(0, nine - 6 * 3600), (17, nine - 6 * 3600), (18, nine + 18 * 3600)]
+        {
             let now = Timestamp::from_secs(nine + hours_later * 3600);
             let times = Times::new(zone.clone(), now);
             assert_eq!(times.day_start(3), Timestamp::from_secs(start), "{hours_later} h later");
@@ -336,10 +338,8 @@ mod tests {
 
     #[test]
     fn what_a_device_says_cannot_become_markup() {
-        let card = CardRef {
-            handle: super::super::views::CardHandle(7),
-            masked: "<b>\"&'".to_owned(),
-        };
+        let card =
+            CardRef { handle: super::super::views::CardHandle(7), masked: "<b>\"&'".to_owned() };
         assert_eq!(
             CardLink(card).to_string(),
             r#"<a class="id" href="/cards/0000000000000007">&lt;b&gt;&quot;&amp;&#39;</a>"#

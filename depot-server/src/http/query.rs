@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::{Problem, words::Shown};
+use crate::config::to_hex;
 
 /// The parameters of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
@@ -23,9 +24,7 @@ impl Params {
     where
         T::Err: fmt::Display,
     {
-        self.text(name)
-            .map(|value| value.parse().map_err(|why| bad(name, value, &why)))
-            .transpose()
+        self.text(name).map(|value| value.parse().map_err(|why| bad(name, value, &why))).transpose()
     }
 
     /// A parameter that is the word of a state.
@@ -64,7 +63,10 @@ impl Query {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                     self.0.push(char::from(byte));
                 }
-                other => self.0.push_str(&format!("%{other:02X}")),
+                other => {
+                    self.0.push('%');
+                    self.0.push_str(&to_hex(&[other]).to_uppercase());
+                }
             }
         }
         self

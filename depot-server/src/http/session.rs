@@ -157,8 +157,7 @@ pub(super) fn plain_http(site: &Site) -> bool {
 }
 
 fn set_cookie(site: &Site, response: &mut Response, value: &str, more: &str) {
-    let (name, secure) =
-        if plain_http(site) { (NAME_PLAIN, "") } else { (NAME, "; Secure") };
+    let (name, secure) = if plain_http(site) { (NAME_PLAIN, "") } else { (NAME, "; Secure") };
     let line = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}");
     if let Ok(line) = HeaderValue::from_str(&line) {
         response.headers_mut().append(header::SET_COOKIE, line);

@@ -1,11 +1,7 @@
 //! The stream of taps: the newest log entries, filtered by the address, live.
 
 use askama::Template;
-use axum::{
-    Json,
-    extract::Query as UrlQuery,
-    response::Html,
-};
+use axum::{Json, extract::Query as UrlQuery, response::Html};
 use model::{RouteIx, Timestamp, ValidatorId};
 use serde_json::{Value, json};
 
@@ -247,9 +243,10 @@ pub(super) async fn page(
     let lines: Vec<_> = rows.iter().map(|row| Line::new(row, site, times)).collect();
     let here = query(&filter, within);
     let full = lines.len() == ROWS as usize;
-    let older = lines.last().filter(|_| full).map(|last| {
-        here.clone().with("before", Some(last.no)).on("/taps")
-    });
+    let older = lines
+        .last()
+        .filter(|_| full)
+        .map(|last| here.clone().with("before", Some(last.no)).on("/taps"));
     let routes = site.names.routes().map(|(ix, name)| Choice {
         value: ix.to_string(),
         label: name.to_owned(),

@@ -5,14 +5,14 @@ use axum::{extract::Path, response::Html};
 use model::ValidatorId;
 
 use super::{
-    Problem, assets, exceptions,
-    fleet::{self, CLOCK_OFF_MS},
+    Problem, assets, exceptions, fleet,
+    fleet_filter::CLOCK_OFF_MS,
     frame::{self, Frame, Viewer},
     parts::{Age, Times, count, span},
     taps::{self, Within},
     views::{
-        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, Page, ServiceState, TapFilter,
-        ValidatorFacts,
+        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, Page, ServiceState,
+        TapFilter, ValidatorFacts,
     },
     words,
 };
@@ -61,10 +61,7 @@ struct ValidatorPage {
 }
 
 /// `GET /fleet/{id}`.
-pub(super) async fn page(
-    viewer: Viewer,
-    Path(id): Path<String>,
-) -> Result<Html<String>, Problem> {
+pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<String>, Problem> {
     const NONE: Problem =
         Problem::NotFound("No validator of this name is registered or was ever heard from.");
     let id: ValidatorId = id.parse().map_err(|_| NONE)?;
@@ -103,9 +100,9 @@ fn link_words(row: &FleetRow, times: &Times) -> String {
     let since = span(times.now().since(row.link_since));
     match row.link {
         LinkState::Connected => format!("Connected for {since}."),
-        LinkState::Late => format!(
-            "The broker still counts it as connected, but it has said nothing for {since}."
-        ),
+        LinkState::Late => {
+            format!("The broker still counts it as connected, but it has said nothing for {since}.")
+        }
         LinkState::Lost => format!(
             "Not connected for {since}. It goes on taking taps and keeps them until it is back."
         ),
@@ -149,8 +146,9 @@ fn life(facts: &EpochFacts) -> Life {
     let EpochFacts { epoch, acked_through, booked_through, recorded_through, missing, duplicates } =
         facts;
     let end = recorded_through.0.max(acked_through.0).max(1);
-    let x = |seq: u64| u64::try_from(u128::from(seq) * u128::from(STRIP) / u128::from(end))
-        .unwrap_or(STRIP);
+    let x = |seq: u64| {
+        u64::try_from(u128::from(seq) * u128::from(STRIP) / u128::from(end)).unwrap_or(STRIP)
+    };
     let piece = |class, from: u64, through: u64, label| {
         let start = x(from.saturating_sub(1)).min(STRIP - 4);
         Piece { class, x: start, width: (x(through).saturating_sub(start)).max(4), label }

@@ -37,7 +37,7 @@ impl Tone {
         match self {
             Self::Bad => "Act now",
             Self::Warn => "Look today",
-            Self::Info => "Know",
+            Self::Info => "Note",
             Self::Calm => "Fine",
         }
     }
@@ -91,7 +91,7 @@ impl Shown for LinkState {
         match self {
             Self::Connected => sign("connected", "Connected", "check", Tone::Calm),
             Self::Late => sign("late", "Late", "clock", Tone::Warn),
-            Self::Lost => sign("lost", "Lost", "cross", Tone::Bad),
+            Self::Lost => sign("lost", "Lost", "cross", Tone::Warn),
             Self::NeverSeen => sign("never-seen", "Never seen", "dashed", Tone::Info),
         }
     }

@@ -1,0 +1,147 @@
+//! What the pages ask about exceptions.
+
+use model::{CardRecord, Money, Timestamp, ValidatorId};
+
+use super::{CardRef, TapRow};
+
+/// Kinds of work items (REC-14), gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExceptionKind {
+    /// Same card and counter, different bytes: a clone or a rollback (I2).
+    Fork,
+    /// The card's proof does not hold (SEC-8).
+    ProofInvalid,
+    /// Balance after one record differs from balance before the next (I3).
+    BalanceMismatch,
+    /// Registers differ from the sum of the records (I6).
+    RegisterMismatch,
+    /// The hash chain is broken, or one number has two contents (I5).
+    ChainBroken,
+    /// The depot prices the tap differently.
+    FareMismatch,
+    /// Records of a card are missing (I4).
+    CardGap,
+    /// Entries of a validator are missing (I5).
+    SequenceGap,
+    /// Nobody knows yet whether the card committed.
+    InDoubt,
+    /// A batch could not be read or verified; it is kept as received.
+    Quarantined,
+}
+
+impl ExceptionKind {
+    /// All kinds, gravest first.
+    pub const ALL: [Self; 10] = [
+        Self::Fork,
+        Self::ProofInvalid,
+        Self::BalanceMismatch,
+        Self::RegisterMismatch,
+        Self::ChainBroken,
+        Self::FareMismatch,
+        Self::CardGap,
+        Self::SequenceGap,
+        Self::InDoubt,
+        Self::Quarantined,
+    ];
+
+    /// The word in URLs, metrics and the store.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::ProofInvalid => "proof-invalid",
+            Self::BalanceMismatch => "balance-mismatch",
+            Self::RegisterMismatch => "register-mismatch",
+            Self::ChainBroken => "chain-broken",
+            Self::FareMismatch => "fare-mismatch",
+            Self::CardGap => "card-gap",
+            Self::SequenceGap => "sequence-gap",
+            Self::InDoubt => "in-doubt",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// From its word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A work item in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExceptionRow {
+    /// Its number.
+    pub id: u64,
+    /// What kind.
+    pub kind: ExceptionKind,
+    /// Money at stake, as an absolute amount; `None` when none can be stated.
+    pub amount: Option<Money>,
+    /// Since when.
+    pub opened_at: Timestamp,
+    /// How it ended; `None` while open.
+    pub closed: Option<Closed>,
+    /// Whose card.
+    pub card: Option<CardRef>,
+    /// Which validator.
+    pub validator: Option<ValidatorId>,
+}
+
+/// How a work item ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// When.
+    pub at: Timestamp,
+    /// By what: "late records arrived", "decided by the next tap".
+    pub reason: String,
+}
+
+/// Which work items. Empty means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExceptionFilter {
+    /// Only of this kind.
+    pub kind: Option<ExceptionKind>,
+    /// Only open (`true`) or only closed ones (`false`).
+    pub open: Option<bool>,
+    /// Only of this validator.
+    pub validator: Option<ValidatorId>,
+}
+
+/// How many of one kind; opened = resolved + open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindTally {
+    /// Which kind.
+    pub kind: ExceptionKind,
+    /// Ever opened.
+    pub opened: u64,
+    /// Closed since.
+    pub resolved: u64,
+    /// Open.
+    pub open: u64,
+    /// Money at stake in the open ones, one sum per currency.
+    pub open_amount: Vec<Money>,
+    /// When the oldest open one was opened.
+    pub oldest_open: Option<Timestamp>,
+}
+
+/// A work item with what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExceptionFacts {
+    /// The same facts as in the list.
+    pub row: ExceptionRow,
+    /// One sentence with the numbers: "ctr 17 to 19 are missing; together they paid 4.80 EUR".
+    pub finding: String,
+    /// What contradicts what, to be shown side by side; in the order of cause.
+    pub evidence: Vec<Evidence>,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it is: "first record", "second record with the same counter".
+    pub title: String,
+    /// The log entry it comes from.
+    pub tap: Option<TapRow>,
+    /// The card's record, read or written.
+    pub record: Option<CardRecord>,
+    /// Anything else, as name and value.
+    pub notes: Vec<(String, String)>,
+}
