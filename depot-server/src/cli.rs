@@ -11,12 +11,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
-use depot_server::{
+use crate::{
     config::{ConfigError, KeyError},
     server::{OpenError, RunError},
     store::StoreError,
 };
+use clap::{Args, Parser, Subcommand};
 use model::{CardId, ValidatorId};
 use tracing_subscriber::EnvFilter;
 
@@ -162,7 +162,7 @@ enum Cards {
 }
 
 /// Runs the program.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,7 +1,5 @@
 //! The program `depot-server`.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    depot_server::cli::main()
 }

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail};
-use depot_server::{
+use crate::{
     clock::Clock,
     config::{Config, Keys, parse_hex, settings, to_hex},
     events::Events,
@@ -18,6 +17,7 @@ use depot_server::{
     server::{self, Depot, load_rules},
     store::{Enrolment, Store},
 };
+use anyhow::{Context, anyhow, bail};
 use fare::Tariff;
 use fleet_sync::VerifyingKey;
 use model::{CardId, CardRecord, TariffVersion, ValidatorId};
@@ -141,7 +141,7 @@ pub(super) fn verify(path: &Path, db: Option<PathBuf>) -> Done {
     drop(Store::open_existing(&config.database)?);
     let depot = Depot::open(config, Clock::system())?;
     let place = depot.workplace();
-    let report = depot_server::verify::verify(&place.store, depot.checker(), &place.rules)?;
+    let report = crate::verify::verify(&place.store, depot.checker(), &place.rules)?;
     warn(&format!(
         "{} journal rows, {} taps, {} cards, {} transfers booked again",
         report.batches, report.taps, report.cards, report.transfers
@@ -231,7 +231,7 @@ pub(super) fn enrol(
 pub(super) fn add_user(path: &Path, name: &str) -> Done {
     let config = Config::load(path)?;
     let store = Store::open(&config.database)?;
-    let secret = depot_server::auth::invite(&store, name, Clock::system().now())?;
+    let secret = crate::auth::invite(&store, name, Clock::system().now())?;
     say(&format!("{}/login?token={}", config.public_url(), secret.reveal()));
     warn("this link works once, within 15 minutes");
     Ok(ExitCode::SUCCESS)
