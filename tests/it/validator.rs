@@ -24,7 +24,7 @@ async fn taps_are_taken_offline_and_the_numbers_go_on_after_a_kill() {
     let passage = rig.tap(&card).await;
     assert_eq!((passage.class(), charge(&passage)), (PassageClass::A, 150));
     let epoch = daemon.log().borrow().live().epoch;
-    daemon.kill();
+    daemon.kill().await;
 
     let daemon = rig.start().await.unwrap();
     assert_eq!(daemon.recovery().decision, Decision::Continue);
@@ -42,7 +42,7 @@ async fn a_tap_in_doubt_is_finished_after_a_kill_without_a_second_charge() {
     let daemon = rig.start().await.unwrap();
     rig.field.cut(Cut { after: COMMIT, heard: true });
     assert_eq!(rig.tap(&card).await.class(), PassageClass::C);
-    daemon.kill();
+    daemon.kill().await;
 
     let daemon = rig.start().await.unwrap();
     assert_eq!(daemon.log().borrow().in_doubt, 1);
@@ -76,7 +76,6 @@ async fn a_store_that_was_cut_short_begins_a_new_epoch_and_is_kept() {
     assert!(rig.tap(&card).await.is_granted());
     let epoch = daemon.log().borrow().live().epoch;
     daemon.stop().await;
-    rig.closed().await;
     let db = rig.state().join("store/db");
     File::options().write(true).open(db).unwrap().set_len(10).unwrap();
 
@@ -123,7 +122,7 @@ async fn what_was_tapped_without_a_broker_arrives_when_there_is_one() {
     for n in 1..=3 {
         assert!(rig.tap(&issued(n, 900)).await.is_granted());
     }
-    daemon.kill();
+    daemon.kill().await;
     let mut depot = Depot::start(&mut rig).await;
     let daemon = rig.start().await.unwrap();
     depot.until(3).await;

@@ -296,6 +296,9 @@ impl Config {
         if !(5..=1200).contains(&self.broker.keep_alive_s) {
             return wrong("broker.keep_alive_s", "must lie between 5 and 1200");
         }
+        if self.rules.retry_window_s > 3600 {
+            return wrong("rules.retry_window_s", "must be at most 3600");
+        }
         if self.metrics.listen.is_some_and(|a| !a.ip().is_loopback()) {
             return wrong("metrics.listen", "must be a loopback address, such as 127.0.0.1:9464");
         }
@@ -497,6 +500,7 @@ port = 1883
             ("[\"/etc/tapline/tariff-1.toml\"]", "[]", "tariff.files"),
             ("127.0.0.1", "broker.example", "broker.tls"),
             ("port = 1883", "port = 1883\nkeep_alive_s = 1", "broker.keep_alive_s"),
+            ("[reader]", "[rules]\nretry_window_s = 9999\n[reader]", "rules.retry_window_s"),
             ("[reader]", "[metrics]\nlisten = \"0.0.0.0:1\"\n[reader]", "metrics.listen"),
         ] {
             let message = error(&GOOD.replace(from, to));

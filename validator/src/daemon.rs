@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +35,9 @@ use crate::{
     sync_loop::{Identity, SyncLoop},
     tap_loop::{Event, Service, TapLoop, Underway},
 };
+
+/// How long closing the store may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Everything a validator is made of. The program takes it from files; demo and tests build it.
 pub struct Parts {
@@ -102,7 +106,7 @@ pub enum StartError {
     #[error("cannot serve metrics at {address}: choose another metrics.listen")]
     Metrics {
         /// Where.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -122,6 +126,7 @@ pub struct Daemon {
     reader: JoinHandle<()>,
     sync: JoinHandle<()>,
     follow: JoinHandle<()>,
+    page: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
 /// The tariff files of a configuration, as one set.
@@ -213,10 +218,13 @@ impl Daemon {
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
-        if let Some(address) = config.metrics.listen {
-            let served = metrics::serve(address, metrics.clone()).await;
-            served.map_err(|source| StartError::Metrics { address, source })?;
-        }
+        let page = match config.metrics.listen {
+            None => None,
+            Some(address) => {
+                let served = metrics::serve(address, metrics.clone()).await;
+                Some(served.map_err(|source| StartError::Metrics { address, source })?)
+            }
+        };
         let identity = Identity {
             validator: config.validator.id,
             depot: config.validator.depot.clone(),
@@ -265,12 +273,18 @@ impl Daemon {
             service,
             recovery,
             store,
+            page,
         })
     }
 
     /// Its series.
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Where `/metrics` is served, if it is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(|(address, _)| *address)
     }
 
     /// Follows its log: head, acknowledged mark, taps in doubt.
@@ -300,21 +314,34 @@ impl Daemon {
     }
 
     /// Ends the tap under way, says goodbye to the broker, and closes the log.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let _ = self.events.send(Event::Shutdown);
         // A task that panicked has said so itself; the others are still stopped in order.
-        let _ = self.taps.await;
-        let _ = self.reader.await;
+        let _ = (&mut self.taps).await;
+        let _ = (&mut self.reader).await;
         let _ = self.stop.send(true);
-        let _ = self.sync.await;
-        self.follow.abort();
+        let _ = (&mut self.sync).await;
+        self.kill().await;
     }
 
     /// Ends at once, as a power cut would end it: nothing is said, nothing more is written.
-    pub fn kill(self) {
+    /// Returns when the store may be opened again.
+    pub async fn kill(mut self) {
         for task in [&self.taps, &self.reader, &self.sync, &self.follow] {
             task.abort();
         }
+        if let Some((_, page)) = &self.page {
+            page.abort();
+        }
+        for task in [self.taps, self.reader, self.sync, self.follow] {
+            // One that has ended was waited for before, perhaps, and cannot be again.
+            if !task.is_finished() {
+                let _ = task.await;
+            }
+        }
+        // The log keeper ends with its last asker, and closes the store before this channel.
+        let closed = async { while self.log.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(CLOSE_MAX, closed).await;
     }
 }
 

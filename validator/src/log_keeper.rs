@@ -385,7 +385,8 @@ impl Worker {
     ) {
         match self.log.handle_acked(epoch, through, depot_time) {
             Ok(ops) => group.ops.extend(ops),
-            Err(LogError::AckAheadOfHead { acked, head }) => {
+            // Of an earlier life nothing new can be lost, and no life must begin twice for it.
+            Err(LogError::AckAheadOfHead { acked, head }) if epoch == self.log.epoch() => {
                 tracing::error!(
                     %acked, %head,
                     "the depot has entries that this log has lost: a new epoch begins"

@@ -11,6 +11,7 @@ use prometheus::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -142,11 +143,15 @@ fn seconds(name: &str, help: &str, buckets: &[f64]) -> Histogram {
     Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(VALID)
 }
 
-/// Serves `/metrics` until dropped. Returns the address, which matters when the port was 0.
-pub async fn serve(listen: SocketAddr, metrics: Metrics) -> std::io::Result<SocketAddr> {
+/// Serves `/metrics` and `/health` until the task is aborted. The address matters when the port
+/// was 0.
+pub(crate) async fn serve(
+    listen: SocketAddr,
+    metrics: Metrics,
+) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         loop {
             if let Ok((stream, _)) = listener.accept().await {
                 let metrics = metrics.clone();
@@ -154,7 +159,7 @@ pub async fn serve(listen: SocketAddr, metrics: Metrics) -> std::io::Result<Sock
             }
         }
     });
-    Ok(address)
+    Ok((address, task))
 }
 
 async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> {
@@ -199,12 +204,13 @@ mod tests {
     async fn the_page_shows_what_was_counted_and_health_follows_service() {
         let metrics = Metrics::new();
         metrics.taps.with_label_values(&["committed"]).inc();
-        let address = serve("127.0.0.1:0".parse().unwrap(), metrics.clone()).await.unwrap();
-        let page = get(address, "/metrics").await;
-        assert!(page.contains("tapline_taps_total{outcome=\"committed\"} 1"), "{page}");
+        let (address, page) = serve("127.0.0.1:0".parse().unwrap(), metrics.clone()).await.unwrap();
+        let text = get(address, "/metrics").await;
+        assert!(text.contains("tapline_taps_total{outcome=\"committed\"} 1"), "{text}");
         assert!(get(address, "/health").await.starts_with("HTTP/1.1 503"));
         metrics.in_service.set(1);
         assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
+        page.abort();
     }
 }

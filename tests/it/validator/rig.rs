@@ -11,7 +11,10 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -36,7 +39,7 @@ use validator::{
     keys::DeviceKeys,
     reader::{Reader, ReaderConfig, VirtualField},
     screen::RiderScreen,
-    store::{Durability, Store},
+    store::Durability,
 };
 use wire::{Ack, ChainHash, StateWord};
 
@@ -142,9 +145,8 @@ impl Rig {
         self.folder.path().join("state")
     }
 
-    /// Starts the daemon; after a kill this waits until the store is free.
+    /// Starts the daemon.
     pub(super) async fn start(&mut self) -> Result<Daemon, StartError> {
-        self.closed().await;
         let (reader, field) = Reader::virtual_cards();
         let (tell, shown) = mpsc::unbounded_channel();
         (self.field, self.shown) = (field, shown);
@@ -172,29 +174,19 @@ impl Rig {
         self.field.clear();
         passage.expect("the daemon runs")
     }
-
-    /// Waits until nobody has the store open.
-    pub(super) async fn closed(&self) {
-        let state = self.state();
-        let free = move || {
-            for _ in 0..3000 {
-                if !state.join("lock").exists() || Store::is_free(&state) {
-                    return;
-                }
-                thread::park_timeout(Duration::from_millis(10));
-            }
-            panic!("the store stays open");
-        };
-        tokio::task::spawn_blocking(free).await.unwrap();
-    }
 }
 
 fn free_port() -> u16 {
+    // Tests run side by side and a port is bound only later: none is tried twice.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     // Below the ephemeral range, so that no outgoing connection takes it meanwhile.
-    (20_000..30_000)
-        .map(|port| port + u16::try_from(std::process::id() % 2_000).unwrap())
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a port is free")
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn start_broker(port: u16) {
@@ -322,7 +314,10 @@ impl Depot {
                     let id = (validator, epoch, TapSeq(seq));
                     self.taps.push(wire::decode_entry(entry, id).unwrap());
                 }
-                assert_eq!(self.hash, Some(batch.last_hash), "one unbroken chain");
+                // A batch that came again ends before what is known.
+                if batch.last().0 == self.taps.len() as u64 {
+                    assert_eq!(self.hash, Some(batch.last_hash), "one unbroken chain");
+                }
                 let ack = Ack {
                     validator,
                     epoch,
