@@ -158,7 +158,11 @@ impl Bench {
         }
         let decided = |seq: TapSeq| {
             self.log.iter().any(|tap| {
-                matches!(tap.event, Some(TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. }) if of == seq)
+                let of = match tap.event {
+                    Some(TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. }) => Some(of),
+                    _ => None,
+                };
+                of == Some(seq)
             })
         };
         let doubts: Vec<(CardId, Doubt)> = self
