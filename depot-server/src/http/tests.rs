@@ -30,37 +30,58 @@ use crate::{
 /// 2026-11-22T15:00:30+01:00.
 const NOW: Timestamp = Timestamp::from_secs(1_795_356_030);
 
-struct Desk {
-    site: Arc<Site>,
+/// Somebody who is signed in.
+struct Browser {
     router: Router,
-    books: Arc<Fixture>,
     cookie: String,
+}
+
+struct Desk {
+    browser: Browser,
+    site: Arc<Site>,
+    books: Arc<Fixture>,
     _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Desk {
+    type Target = Browser;
+    fn deref(&self) -> &Browser {
+        &self.browser
+    }
+}
+
+fn texts(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 impl Desk {
     /// A depot with somebody signed in.
     fn open() -> Self {
         let (folder, store) = Store::for_test();
-        let store = Arc::new(store);
         let books = Arc::new(Fixture::new(NOW, 600, 2_400));
         let app = AppState::new(App {
             config: Config::in_folder("north", folder.path()),
             books: books.clone(),
-            store: store.clone(),
+            store: Arc::new(store),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(NOW),
         });
-        let texts = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let names = Names::new(texts(&PLACES), texts(&ROUTES), texts(&CLASSES));
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let site = Arc::new(Site::new(app, names, zone));
-        let link = auth::invite(&store, "ana", NOW).unwrap();
-        let (secret, _) = auth::redeem(&store, link.reveal(), NOW, 12).unwrap();
-        let name = if super::session::plain_http(&site) { "tapline" } else { "__Host-tapline" };
+        Self { browser: Browser::sign_in(&site), site, books, _folder: folder }
+    }
+}
+
+impl Browser {
+    fn sign_in(site: &Arc<Site>) -> Self {
+        let (store, now) = (&site.app.store, site.now());
+        let link = auth::invite(store, "ana", now).unwrap();
+        let (secret, _) = auth::redeem(store, link.reveal(), now, 12).unwrap();
+        let name = if super::session::plain_http(site) { "tapline" } else { "__Host-tapline" };
         let cookie = format!("{name}={}", secret.reveal());
-        Self { router: router(site.clone()), site, books, cookie, _folder: folder }
+        Self { router: router(Arc::clone(site)), cookie }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -200,6 +221,11 @@ async fn a_form_from_another_site_is_refused() {
 #[tokio::test]
 async fn every_figure_of_the_overview_equals_the_list_that_it_links_to() {
     let desk = Desk::open();
+    assert_eq!(compare_figures(&desk).await, 6, "figures were not found");
+}
+
+/// Compares each figure with its list and says how many there were.
+async fn compare_figures(desk: &Browser) -> usize {
     let overview = desk.page("/").await;
     let mut checked = 0;
     for figure in overview.split("<a class=\"figure\" href=\"").skip(1) {
@@ -221,12 +247,17 @@ async fn every_figure_of_the_overview_equals_the_list_that_it_links_to() {
         assert_eq!(number(value), number(listed), "{label}: {address}");
         checked += 1;
     }
-    assert_eq!(checked, 6, "figures were not found");
+    checked
 }
 
 #[tokio::test]
 async fn every_need_and_every_share_of_the_fleet_equals_its_list() {
     let desk = Desk::open();
+    assert_eq!(compare_needs(&desk).await, [600, 600, 600], "one state of each kind for each");
+}
+
+/// Compares each need and each share with its list; gives the sum of each kind of share.
+async fn compare_needs(desk: &Browser) -> Vec<u64> {
     let overview = desk.page("/").await;
     let legend = overview.split("<ul class=\"legend\">").skip(1);
     let mut total = Vec::new();
@@ -241,7 +272,6 @@ async fn every_need_and_every_share_of_the_fleet_equals_its_list() {
         }
         total.push(sum);
     }
-    assert_eq!(total, [600, 600, 600], "every validator has one state of each kind");
     for need in overview.split("<a class=\"need go\" href=\"").skip(1) {
         let address = between(need, "", "\"").replace("&#38;", "&");
         let title = between(need, "<strong>", "</strong>");
@@ -255,6 +285,7 @@ async fn every_need_and_every_share_of_the_fleet_equals_its_list() {
         let said = title.rsplit([':', ' ']).find(|w| w.chars().any(|c| c.is_ascii_digit()));
         assert_eq!(said.map(number), Some(number(listed)), "{title}: {address}");
     }
+    total
 }
 
 #[tokio::test]
@@ -399,7 +430,7 @@ async fn ten_thousand_validators_come_in_less_than_150_kilobytes() {
         clock: Clock::manual(NOW),
     });
     let names = desk.site.names.clone();
-    desk.router = router(Arc::new(Site::new(app, names, TimeZone::UTC)));
+    desk.browser.router = router(Arc::new(Site::new(app, names, TimeZone::UTC)));
     let mut sent = 0;
     for address in ["/fleet", "/api/v1/fleet/snapshot"]
         .map(str::to_owned)
@@ -482,4 +513,93 @@ async fn other_peoples_taps_do_not_reach_a_filtered_stream() {
     desk.site.hub.flush(desk.books.as_ref()).unwrap();
     let other = said(&desk, "/events?watch=taps&validator=v999999&seq=0", 1).await;
     assert!(!other.contains("event: taps"), "{other}");
+}
+
+/// The same pages over real books: SQLite, honest taps, and one batch that never arrived.
+mod over_sqlite {
+    use model::TapEvent;
+
+    use super::*;
+    use crate::{
+        intake::{Checker, Pipeline, Workplace, register_cards},
+        store::ReadModel,
+        workload::{Bus, Cards, card_keys, rules},
+    };
+
+    const START: u32 = 1_795_356_000;
+
+    fn booked() -> (tempfile::TempDir, Arc<Site>) {
+        let (folder, store) = Store::for_test();
+        let depot: fleet_sync::DepotName = "north".parse().unwrap();
+        let place = Workplace {
+            depot: depot.clone(),
+            store: Arc::new(store),
+            rules: Arc::new(rules()),
+            events: Events::default(),
+            metrics: Metrics::default(),
+            clock: Clock::manual(Timestamp::from_secs(u64::from(START) + 60)),
+        };
+        let mut cards = Cards::new(3, START - 1_000);
+        register_cards(&place, &cards.issues()).unwrap();
+        let mut buses: Vec<_> = (1..=2).map(|number| Bus::new(number, &depot)).collect();
+        for bus in &buses {
+            let key = bus.signing.verifying_key();
+            place.store.enrol(bus.id, &key, "bus", false, Timestamp(0)).unwrap();
+        }
+        let signing = fleet_sync::SigningKey::from_bytes(&[9; 32]);
+        let checker = Checker::new(depot, card_keys());
+        let mut pipeline = Pipeline::new(place.clone(), checker, signing, 2);
+        let mut batches = Vec::new();
+        for (round, at) in (0..12).zip(START..) {
+            let bus = &mut buses[round % 2];
+            // Twice, because the next tap's evidence makes up for one lost record.
+            bus.board(&mut cards, [0, 1, 2][round % 3], at);
+            bus.board(&mut cards, [0, 1, 2][round % 3], at);
+            let reason = model::Refusal::Unreadable;
+            bus.log(None, at, TapEvent::Refused { reason, seen: None });
+            batches.push(bus.batch());
+        }
+        batches.remove(3);
+        pipeline.submit(batches).unwrap();
+        let Workplace { store, rules, events, metrics, clock, .. } = place;
+        let books = ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone());
+        let config = Config::in_folder("north", folder.path());
+        let books: Arc<dyn super::super::views::Books> = Arc::new(books);
+        let app = AppState::new(App { config, books, store, events, metrics, clock });
+        (folder, Arc::new(Site::new(app, Names::of(rules.tariffs()), TimeZone::UTC)))
+    }
+
+    #[tokio::test]
+    async fn figures_equal_lists_and_the_lost_batch_is_an_exception() {
+        let (_folder, site) = booked();
+        let browser = Browser::sign_in(&site);
+        assert_eq!(compare_figures(&browser).await, 6);
+        assert_eq!(compare_needs(&browser).await, [2, 2, 2]);
+        let open = browser.page("/exceptions").await;
+        let listed = &open[open.find("id=\"list-title\"").unwrap()..];
+        assert!(listed.contains("Card records missing"), "{listed}");
+        let mut opened = 0;
+        for link in open.split("href=\"/exceptions/").skip(1) {
+            let page = browser.page(&format!("/exceptions/{}", between(link, "", "\""))).await;
+            assert!(page.contains("class=\"finding\""));
+            opened += 1;
+        }
+        assert!(opened >= 1, "{opened} exceptions");
+        assert!(browser.page("/taps").await.contains("Stop A"));
+        assert!(browser.page("/fleet/v000001").await.contains("Tap log"));
+    }
+
+    #[tokio::test]
+    async fn a_card_of_real_books_is_found_and_each_of_its_charges_is_explained() {
+        let (_folder, site) = booked();
+        let browser = Browser::sign_in(&site);
+        let form = format!("number={}", Cards::id(0).to_hex());
+        let response = browser.post("/cards", &form).await;
+        let address = response.headers()[header::LOCATION].to_str().unwrap().to_owned();
+        let page = browser.page(&address).await;
+        let explained = page.matches("steps sum to the charge").count();
+        assert!(explained >= 2 && !page.contains("steps do not sum"), "{explained}");
+        assert!(page.contains("Card and ledger agree"));
+        assert!(!page.contains(&Cards::id(0).to_hex()));
+    }
 }
