@@ -1,5 +1,5 @@
-//! Which validators a list shows, and in which order. One filter serves the page, the figures of the
-//! overview and their links, so they cannot differ.
+//! Which validators a list shows, and in which order. One filter serves the page, the figures of
+//! the overview and their links, so they cannot differ.
 
 use std::cmp::Ordering;
 
