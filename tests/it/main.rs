@@ -1,6 +1,7 @@
 //! The one integration binary: real sled, SQLite, serial ports, broker, processes and browser.
 
 mod broker;
+mod browser;
 mod fares;
 mod fleet;
 mod readers;
