@@ -56,7 +56,13 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("tokio_serial", &["validator/src/reader/", "tests/"]),
     (
         "axum",
-        &["depot-server/src/http/", "depot-server/src/app.rs", "depot-server/tests/", "tests/"],
+        &[
+            "depot-server/src/http/",
+            "depot-server/src/pages.rs",
+            "depot-server/src/server.rs",
+            "depot-server/examples/",
+            "tests/",
+        ],
     ),
 ];
 

@@ -22,7 +22,8 @@ impl Store {
             let mut writer = self.writer();
             let transaction = writer.transaction()?;
             transaction.execute(
-                "INSERT INTO users (name, created_at) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+                "INSERT INTO users (name, created_at) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO NOTHING",
                 params![user, sql_time(now)],
             )?;
             transaction.execute("DELETE FROM logins WHERE expires_at <= ?1", [sql_time(now)])?;

@@ -62,7 +62,10 @@ pub enum ReaderConfigError {
     #[error("[reader] kind = \"{0}\" needs port: add, for example, port = \"/dev/ttyAMA0\"")]
     NoPort(ReaderKind),
     /// A speed the chip does not have.
-    #[error("[reader] baud = {0} is not a speed of the PN532: choose one of {list}", list = list(&BAUDS))]
+    #[error(
+        "[reader] baud = {0} is not a speed of the PN532: choose one of {list}",
+        list = list(&BAUDS)
+    )]
     Baud(u32),
     /// A speed libnfc silently fails at.
     #[error("[reader] baud = {0} is too fast for libnfc: at most 460800, or kind = \"pn532\"")]
@@ -80,17 +83,20 @@ pub enum ReaderConfigError {
     TwoNames,
     /// A connection string that libnfc would misread.
     #[error(
-        "[reader] connstring {0:?} is not understood: write driver:device[:speed], such as pn532_uart:/dev/ttyAMA0:115200, at most 1023 bytes"
+        "[reader] connstring {0:?} is not understood: write driver:device[:speed], \
+         such as pn532_uart:/dev/ttyAMA0:115200, at most 1023 bytes"
     )]
     Connstring(String),
     /// libnfc cuts connection strings at colons.
     #[error(
-        "[reader] port {0:?} holds a colon or is not text, which libnfc cannot take: use a link with a plain name"
+        "[reader] port {0:?} holds a colon or is not text, which libnfc cannot take: \
+         use a link with a plain name"
     )]
     LibnfcPort(PathBuf),
     /// This build does not have the C library.
     #[error(
-        "[reader] kind = \"libnfc\" is not in this build: build with --features libnfc, or use kind = \"pn532\" for a PN532 on a serial line"
+        "[reader] kind = \"libnfc\" is not in this build: build with --features libnfc, \
+         or use kind = \"pn532\" for a PN532 on a serial line"
     )]
     LibnfcNotBuilt,
 }
