@@ -12,7 +12,7 @@ use super::{
     Store, StoreError,
     codes::{balance_at, card_of, outcome_code, seq, sql_card, sql_seq, time, unsigned, validator},
     group::{account_balance, marks, read_card_row, read_transfer},
-    write::{Shown, shown},
+    shown::{Shown, shown},
 };
 use crate::intake::stored::BookedTap;
 

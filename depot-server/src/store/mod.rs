@@ -16,6 +16,7 @@ mod journal;
 mod login;
 mod queries;
 mod schema;
+mod shown;
 mod tariffs;
 mod write;
 

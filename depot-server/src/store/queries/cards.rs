@@ -18,7 +18,7 @@ use crate::{
         StoreError,
         codes::unsigned,
         group::{journal_records, read_card_row, walk},
-        write::written,
+        shown::written,
     },
 };
 

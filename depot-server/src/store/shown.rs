@@ -1,0 +1,54 @@
+//! What the lists show of a log entry: its outcome, the amount that is certain, the balance.
+
+use model::{TapEvent, TapRecord};
+
+use super::codes::sql_seq;
+use crate::{http::views::Outcome, intake::stored::BookedTap};
+
+/// What the list of taps shows of an event.
+pub(super) struct Shown {
+    pub(super) outcome: Outcome,
+    pub(super) detail: Option<i64>,
+    pub(super) amount: i64,
+    pub(super) balance: Option<i32>,
+    pub(super) ctr: Option<u32>,
+}
+
+pub(super) fn shown(tap: &BookedTap) -> Shown {
+    let certain = |written: &model::CardRecord| {
+        // Debits are positive here: what the rider paid.
+        let paid = if tap.cleared { -written.delta() } else { 0 };
+        (paid, tap.cleared.then_some(written.balance), Some(written.ctr.0))
+    };
+    let number = |seq: model::TapSeq| Some(sql_seq(seq));
+    let (outcome, detail, (amount, balance, ctr)) = match &tap.record.event {
+        TapEvent::Committed { transaction, .. } => {
+            (Outcome::Committed, None, certain(&transaction.after))
+        }
+        TapEvent::InDoubt { transaction } => {
+            (Outcome::InDoubt, None, (0, None, Some(transaction.after.ctr.0)))
+        }
+        TapEvent::Refused { reason, seen } => {
+            let balance = seen.as_ref().map(|seen| seen.balance);
+            let ctr = seen.as_ref().map(|seen| seen.ctr.0);
+            (Outcome::Refused, Some(i64::from(reason.assist_code())), (0, balance, ctr))
+        }
+        TapEvent::Confirmed { of, transaction, .. } => {
+            (Outcome::Confirmed, number(*of), certain(&transaction.after))
+        }
+        TapEvent::Voided { of, seen } => {
+            (Outcome::Voided, number(*of), (0, Some(seen.balance), Some(seen.ctr.0)))
+        }
+    };
+    Shown { outcome, detail, amount, balance, ctr }
+}
+
+/// The newest record that an entry shows of its card, for certain or not.
+pub(super) fn written(record: &TapRecord) -> Option<&model::CardRecord> {
+    match &record.event {
+        TapEvent::Committed { transaction, .. }
+        | TapEvent::InDoubt { transaction }
+        | TapEvent::Confirmed { transaction, .. } => Some(&transaction.after),
+        TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+    }
+}
