@@ -159,8 +159,10 @@ impl Shown for ExceptionKind {
             Self::Fork => ("Card with two histories", "octagon", Tone::Bad),
             Self::ProofInvalid => ("Card proof does not hold", "octagon", Tone::Bad),
             Self::BalanceMismatch => ("Balances do not join", "octagon", Tone::Bad),
+            Self::Contradiction => ("Records contradict", "octagon", Tone::Bad),
             Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
             Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
+            Self::UnknownCard => ("Card not issued here", "triangle", Tone::Warn),
             Self::FareMismatch => ("Fare differs from tariff", "triangle", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
             Self::SequenceGap => ("Validator entries missing", "triangle", Tone::Warn),
@@ -219,6 +221,10 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
             "The balance after one record is not the balance before the next. The card computes \
              balances itself, so suspect the record, not the arithmetic."
         }
+        ExceptionKind::Contradiction => {
+            "A record says that it found a newer one on the card. No honest card does that: \
+             inspect the validator, and propose the card for the hotlist."
+        }
         ExceptionKind::RegisterMismatch => {
             "The validator's registers count more or less than its entries add up to. Entries were \
              lost or removed on the device."
@@ -226,6 +232,10 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::ChainBroken => {
             "An entry does not continue the hash chain of the entry before it. The log was edited \
              or mixed with another. Inspect the validator and its store."
+        }
+        ExceptionKind::UnknownCard => {
+            "No issue of this card is in the books, or it holds value that no issue explains. \
+             Register the card, or find out who issued it."
         }
         ExceptionKind::FareMismatch => {
             "The depot prices this tap differently from the validator under the same tariff. The \

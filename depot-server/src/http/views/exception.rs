@@ -1,70 +1,9 @@
 //! What the pages ask about exceptions.
 
+pub use clearing::ExceptionKind;
 use model::{CardRecord, Money, Timestamp, ValidatorId};
 
 use super::{CardRef, TapRow};
-
-/// Kinds of work items (REC-14), gravest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ExceptionKind {
-    /// Same card and counter, different bytes: a clone or a rollback (I2).
-    Fork,
-    /// The card's proof does not hold (SEC-8).
-    ProofInvalid,
-    /// Balance after one record differs from balance before the next (I3).
-    BalanceMismatch,
-    /// Registers differ from the sum of the records (I6).
-    RegisterMismatch,
-    /// The hash chain is broken, or one number has two contents (I5).
-    ChainBroken,
-    /// The depot prices the tap differently.
-    FareMismatch,
-    /// Records of a card are missing (I4).
-    CardGap,
-    /// Entries of a validator are missing (I5).
-    SequenceGap,
-    /// Nobody knows yet whether the card committed.
-    InDoubt,
-    /// A batch could not be read or verified; it is kept as received.
-    Quarantined,
-}
-
-impl ExceptionKind {
-    /// All kinds, gravest first.
-    pub const ALL: [Self; 10] = [
-        Self::Fork,
-        Self::ProofInvalid,
-        Self::BalanceMismatch,
-        Self::RegisterMismatch,
-        Self::ChainBroken,
-        Self::FareMismatch,
-        Self::CardGap,
-        Self::SequenceGap,
-        Self::InDoubt,
-        Self::Quarantined,
-    ];
-
-    /// The word in URLs, metrics and the store.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Fork => "fork",
-            Self::ProofInvalid => "proof-invalid",
-            Self::BalanceMismatch => "balance-mismatch",
-            Self::RegisterMismatch => "register-mismatch",
-            Self::ChainBroken => "chain-broken",
-            Self::FareMismatch => "fare-mismatch",
-            Self::CardGap => "card-gap",
-            Self::SequenceGap => "sequence-gap",
-            Self::InDoubt => "in-doubt",
-            Self::Quarantined => "quarantined",
-        }
-    }
-
-    /// From its word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
-    }
-}
 
 /// A work item in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
