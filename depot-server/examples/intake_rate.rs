@@ -57,8 +57,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let watch = Stopwatch::start();
     let checking = thread::spawn(move || {
         for group in groups {
-            let checked = front.check(group).expect("the store answers");
-            if send.send(checked).is_err() {
+            let group = front.check(group).expect("the store answers");
+            if send.send(group).is_err() {
                 return;
             }
         }

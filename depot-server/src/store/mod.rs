@@ -37,6 +37,10 @@ pub use queries::ReadModel;
 
 /// Readers kept open.
 const READERS_MAX: usize = 8;
+/// Kibibytes, negative by SQLite's convention: the rows of a million cards stay in memory. A group
+/// touches a page per card, so a checkpoint after every group would write each page twice; the log
+/// may therefore grow to 256 MiB first.
+const WRITER_CACHE: i64 = -256 * 1024;
 /// How long a command waits for the server's writer, and the other way round.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -61,6 +65,9 @@ impl Store {
     }
 
     fn with(path: &Path, mut writer: Connection) -> Result<Self, StoreError> {
+        writer.pragma_update(None, "cache_size", WRITER_CACHE).map_err(|source| {
+            StoreError::Open { path: path.to_owned(), source: Box::new(source) }
+        })?;
         schema::migrate(&mut writer)?;
         let handles = handles::Handles::open(&writer)?;
         let (path, readers) = (path.to_owned(), Mutex::default());
@@ -130,9 +137,9 @@ fn connect(path: &Path, create: OpenFlags) -> Result<Connection, StoreError> {
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
-             PRAGMA cache_size = -65536;
+             PRAGMA cache_size = -16384;
              PRAGMA temp_store = MEMORY;
-             PRAGMA wal_autocheckpoint = 8192;",
+             PRAGMA wal_autocheckpoint = 65536;",
         )
         .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
