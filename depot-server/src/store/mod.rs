@@ -17,6 +17,7 @@ mod login;
 mod queries;
 mod schema;
 mod shown;
+mod sums;
 mod tariffs;
 mod write;
 

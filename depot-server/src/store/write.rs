@@ -14,6 +14,7 @@ use super::{
     evidence,
     group::{Group, account_balance},
     shown::{Shown, shown},
+    sums::Groups,
 };
 use crate::{
     http::views::Outcome,
@@ -444,57 +445,6 @@ impl Group<'_> {
                     ])
                 })
                 .map_err(StoreError::write("the quarantine"))?;
-        }
-        Ok(())
-    }
-}
-
-/// Sums by kind of account, as they change with one booking.
-#[derive(Default)]
-struct Groups(BTreeMap<(u16, u16), (i64, [i64; 4])>);
-
-impl Groups {
-    fn moved(&mut self, account: &AccountId, before: Balance, after: Balance) {
-        let key = (account.code().0, account.currency().numeric());
-        let (accounts, sums) = self.0.entry(key).or_default();
-        if before == Balance::default() {
-            *accounts += 1;
-        }
-        let parts =
-            |b: Balance| [b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending];
-        for (sum, (new, old)) in sums.iter_mut().zip(parts(after).into_iter().zip(parts(before))) {
-            *sum += new - old;
-        }
-    }
-
-    fn write(self, group: &Group<'_>) -> Result<(), StoreError> {
-        for ((code, currency), (accounts, sums)) in self.0 {
-            let [debits, credits, debits_pending, credits_pending] = sums;
-            group
-                .writer
-                .prepare_cached(
-                    "INSERT INTO account_groups (code, currency, accounts, debits_posted,
-                     credits_posted, debits_pending, credits_pending)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                     ON CONFLICT (code, currency) DO UPDATE SET
-                     accounts = accounts + excluded.accounts,
-                     debits_posted = debits_posted + excluded.debits_posted,
-                     credits_posted = credits_posted + excluded.credits_posted,
-                     debits_pending = debits_pending + excluded.debits_pending,
-                     credits_pending = credits_pending + excluded.credits_pending",
-                )
-                .and_then(|mut statement| {
-                    statement.execute(params![
-                        code,
-                        currency,
-                        accounts,
-                        debits,
-                        credits,
-                        debits_pending,
-                        credits_pending
-                    ])
-                })
-                .map_err(StoreError::write("the sums of accounts"))?;
         }
         Ok(())
     }
