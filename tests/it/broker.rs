@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -89,10 +90,17 @@ pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// A port that was free a moment ago.
+/// A free port below those that outgoing connections take: nobody gets it while its server is being
+/// started again.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 9_000).expect("below 9000");
+    loop {
+        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 9_900;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn deploy(script: &str, arguments: &[&str]) {
@@ -114,7 +122,11 @@ fn spawn(conf: &Path) -> Child {
 }
 
 /// Connects as `name` with its certificate, or without one.
-fn connect(broker: &Mosquitto, name: &str, with_certificate: bool) -> (AsyncClient, EventLoop) {
+pub(crate) fn connect(
+    broker: &Mosquitto,
+    name: &str,
+    with_certificate: bool,
+) -> (AsyncClient, EventLoop) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let read = |file: String| std::fs::read(broker.certificates().join(file)).expect("is made");
     let client_auth =
@@ -147,7 +159,7 @@ async fn until<T>(
 }
 
 /// What the broker says to a publish; Mosquitto 2.0 sometimes hangs up instead of refusing.
-async fn published(client: &AsyncClient, events: &mut EventLoop, topic: &str) -> PubAckReason {
+pub(crate) async fn published(client: &AsyncClient, events: &mut EventLoop, topic: &str) -> PubAckReason {
     client.publish(topic, QoS::AtLeastOnce, false, "x").await.expect("the queue takes it");
     let answer = |packet: &Packet| match packet {
         Packet::PubAck(ack) => Some(ack.reason),

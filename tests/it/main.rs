@@ -4,6 +4,8 @@ mod broker;
 mod browser;
 mod fares;
 mod fleet;
+mod kill;
+mod processes;
 mod readers;
 mod tidy;
 mod validator;

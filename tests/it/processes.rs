@@ -1,0 +1,472 @@
+//! A small depot as it stands in the field: the real programs as processes, Mosquitto with mutual
+//! TLS, key files, an enrolled fleet and issued cards. Only the cards and the readers' chips are
+//! software, and those live in the test, so that it can look at them whatever it kills.
+//!
+//! Everything is done through the programs' own commands. The scratch folder with all logs is kept
+//! when a test fails, and named.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a depot that cannot be set up is a failed test"
+)]
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use card::{Key, KeySet, Opening, VirtualCard};
+use model::{CardId, TapRole, TariffVersion, ValidatorId};
+use rustix::process::{Pid, Signal, kill_process};
+use tapline_tests::pn532::Emulator;
+use tempfile::TempDir;
+use tokio::{sync::mpsc, time::timeout};
+use validator::reader::Picc;
+
+use crate::broker::{Mosquitto, free_port, now, pause};
+
+pub(crate) const DEPOT: &str = env!("CARGO_BIN_EXE_depot-server-under-test");
+pub(crate) const VALIDATOR: &str = env!("CARGO_BIN_EXE_validator-under-test");
+/// The depot's level in the topics.
+pub(crate) const NAME: &str = "north";
+/// Longer than anything here takes, so that a hang is a failure and not a stuck run.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Flat buses, two stations with gates, one free transfer.
+pub(crate) const CITY: &str = r#"
+format = 1
+version = 1
+network = "Test city"
+timezone = "Europe/Berlin"
+currency = "EUR"
+groups = ["bus", "metro"]
+operator = [{ id = "bus", name = "Bus" }, { id = "metro", name = "Metro" }]
+product = [
+  { id = "bus", name = "Bus single", price = "1.50" },
+  { id = "near", name = "Near", price = "2.00" },
+  { id = "far", name = "Far", price = "3.00" },
+]
+place = [
+  { id = "A", name = "Alpha", lat = 1.5, lon = 2, kind = "station" },
+  { id = "B", name = "Beta", lat = 1.6, lon = 2, kind = "station" },
+  { id = "s1", name = "Stop 1", lat = 0, lon = 0, kind = "stop" },
+]
+route = [
+  { id = "7", name = "Bus 7", mode = "bus", operator = "bus", group = "bus", product = "bus" },
+  { id = "M", name = "Metro", mode = "subway", operator = "metro", group = "metro" },
+]
+
+[[transfer]]
+id = "change"
+from = ["bus", "metro"]
+to = ["bus", "metro"]
+limit_s = 3600
+legs_max = 2
+price = "free"
+
+[gate]
+group = "metro"
+journey_limit_s = 7200
+
+[matrix]
+to = ["A", "B"]
+[matrix.from]
+A = ["near", "far"]
+B = ["far", "near"]
+"#;
+
+pub(crate) type SharedCard = Arc<Mutex<VirtualCard>>;
+
+/// Where a validator stands and what it does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Post {
+    pub(crate) id: &'static str,
+    pub(crate) role: TapRole,
+    place: &'static str,
+    route: Option<&'static str>,
+}
+
+/// A bus and two gates.
+pub(crate) const POSTS: [Post; 3] = [
+    Post { id: "v000001", role: TapRole::Board, place: "s1", route: Some("7") },
+    Post { id: "v000002", role: TapRole::Entry, place: "A", route: None },
+    Post { id: "v000003", role: TapRole::Exit, place: "B", route: None },
+];
+
+/// One program, started again after it was killed.
+pub(crate) struct Process {
+    pub(crate) name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+    lines: Option<mpsc::UnboundedSender<String>>,
+    child: Option<Child>,
+}
+
+/// A validator's process, its chip, and what its riders see.
+pub(crate) struct Gate {
+    pub(crate) post: Post,
+    pub(crate) process: Process,
+    reader: Option<Reader>,
+    metrics: u16,
+    state: PathBuf,
+}
+
+/// The end that a rider stands at. It outlives the process.
+pub(crate) struct Reader {
+    pub(crate) emulator: Emulator,
+    screen: mpsc::UnboundedReceiver<String>,
+}
+
+/// See the module's documentation.
+pub(crate) struct Yard {
+    pub(crate) broker: Mosquitto,
+    pub(crate) depot: Process,
+    pub(crate) gates: Vec<Gate>,
+    pub(crate) cards: Vec<SharedCard>,
+    pub(crate) pages: u16,
+    folder: TempDir,
+}
+
+impl Yard {
+    /// Everything made, enrolled, issued and started. Call within a tokio runtime.
+    pub(crate) fn open(posts: &[Post], cards: u8) -> Self {
+        let names: Vec<&str> = ["depot"].into_iter().chain(posts.iter().map(|p| p.id)).collect();
+        let broker = Mosquitto::start(&names);
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let pages = free_port();
+        let keys = KeySet::from_root(&Key([7; 16]));
+        write(&at.join("city.toml"), CITY);
+        write(&at.join("depot.toml"), &depot_config(&broker, pages));
+        fs::create_dir(at.join("keys")).unwrap();
+        write_secret(&at.join("keys/tmac-master.hex"), &hex(&keys.tmac.as_ref().unwrap().0));
+        let debit = format!("debit = \"{}\"\n", hex(&keys.debit.as_ref().unwrap().0));
+        write_secret(&at.join("card.key"), &debit);
+        let public = said(&depot_server(at, &["init"], &[]));
+        write(&at.join("depot.pub"), &public);
+        let gates = posts.iter().map(|post| Gate::install(at, &broker, *post)).collect();
+        let cards = (1..=cards).map(|n| issue(at, &keys, n)).collect();
+        let config = at.join("depot.toml");
+        let arguments = ["serve", "--config", config.to_str().unwrap()];
+        let depot = Process::new("depot", DEPOT, &arguments, at, None);
+        let mut yard = Self { broker, depot, gates, cards, pages, folder };
+        yard.depot.start();
+        for gate in &mut yard.gates {
+            gate.process.start();
+        }
+        yard
+    }
+
+    /// Where everything is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a command of the depot's program with this depot's configuration.
+    pub(crate) fn depot_server(&self, command: &[&str], more: &[&str]) -> Output {
+        depot_server(self.folder(), command, more)
+    }
+
+    /// Waits until every validator says that the depot has all its entries.
+    pub(crate) async fn drained(&mut self) {
+        let deadline = now() + 2 * PATIENCE;
+        loop {
+            let marks: Vec<_> = self.gates.iter_mut().map(Gate::marks).collect();
+            if marks.iter().all(|mark| mark.is_some_and(|(head, acked)| head == acked)) {
+                return;
+            }
+            assert!(now() < deadline, "entries written and acknowledged by now: {marks:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Drop for Yard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.folder.disable_cleanup(true);
+            let _ = writeln!(std::io::stderr(), "logs: {}", self.folder.path().display());
+        }
+    }
+}
+
+impl Gate {
+    fn install(at: &Path, broker: &Mosquitto, post: Post) -> Self {
+        let (port, metrics) = (at.join(format!("{}.tty", post.id)), free_port());
+        let emulator = Emulator::start(&port).unwrap();
+        let config = at.join(format!("{}.toml", post.id));
+        let state = at.join(format!("{}.state", post.id));
+        write(&config, &validator_config(at, broker, post, metrics));
+        let signing = at.join(format!("{}.signing", post.id));
+        let keygen = ["keygen", "--signing", signing.to_str().unwrap()];
+        let public = said(&Command::new(VALIDATOR).args(keygen).output().unwrap());
+        said(&depot_server(at, &["validator", "enrol"], &[post.id, public.trim()]));
+        let (tell, screen) = mpsc::unbounded_channel();
+        let arguments = ["run", "--config", config.to_str().unwrap()];
+        let process = Process::new(post.id, VALIDATOR, &arguments, at, Some(tell));
+        Self { post, process, reader: Some(Reader { emulator, screen }), metrics, state }
+    }
+
+    pub(crate) fn id(&self) -> ValidatorId {
+        self.post.id.parse().unwrap()
+    }
+
+    /// The rider's end, to be used elsewhere.
+    pub(crate) const fn take_reader(&mut self) -> Reader {
+        self.reader.take().expect("it is taken once")
+    }
+
+    /// Its state folder.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Its newest entry and the newest that the depot acknowledged, as its metrics tell.
+    fn marks(&mut self) -> Option<(u64, u64)> {
+        self.process.assert_running();
+        let page = get(self.metrics, "/metrics")?;
+        let value = |name: &str| -> Option<u64> {
+            page.lines().find_map(|l| l.strip_prefix(name)?.trim().parse().ok())
+        };
+        Some((value("tapline_log_head ")?, value("tapline_log_acked ")?))
+    }
+}
+
+impl Reader {
+    /// What the rider's screen says next, but for its greeting; `None` when nothing comes in time.
+    pub(crate) async fn answer(&mut self, within: Duration) -> Option<String> {
+        let answer = async {
+            loop {
+                let line = self.screen.recv().await.expect("the screen outlives the process");
+                if !line.starts_with("- ") {
+                    return line;
+                }
+            }
+        };
+        timeout(within, answer).await.ok()
+    }
+
+    /// Whatever was said to riders who have gone.
+    pub(crate) fn forget(&mut self) {
+        while self.screen.try_recv().is_ok() {}
+    }
+
+    /// Holds a medium to the reader until there is an answer.
+    pub(crate) async fn tap(&mut self, medium: impl Picc + 'static) -> String {
+        self.forget();
+        self.emulator.place(medium);
+        let answer = self.answer(PATIENCE).await.expect("an answer in time");
+        self.emulator.chip().clear();
+        answer
+    }
+}
+
+impl Process {
+    fn new(
+        name: &str,
+        program: &str,
+        arguments: &[&str],
+        at: &Path,
+        lines: Option<mpsc::UnboundedSender<String>>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: program.into(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            log: at.join(format!("{name}.log")),
+            lines,
+            child: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let lines = self.lines.clone();
+        // Ends with the process.
+        thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                // A test that has ended reads no more.
+                let _ = lines.as_ref().map(|lines| lines.send(line));
+            }
+        });
+        self.child = Some(child);
+    }
+
+    pub(crate) const fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// SIGKILL. A process that had ended before by itself is a failure.
+    pub(crate) fn kill(&mut self) {
+        self.assert_running();
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(crate) fn assert_running(&mut self) {
+        let child = self.child.as_mut().unwrap_or_else(|| panic!("{} is started", self.name));
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!("{} ended by itself: {status}\n{}", self.name, tail(&self.log));
+        }
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.assert_running();
+        let mut child = self.child.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let deadline = now() + PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(now() < deadline, "{} does not stop:\n{}", self.name, tail(&self.log));
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Everything it has said so far on stderr.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+fn depot_server(at: &Path, command: &[&str], more: &[&str]) -> Output {
+    let mut program = Command::new(DEPOT);
+    program.args(command).arg("--config").arg(at.join("depot.toml")).args(more);
+    program.output().unwrap()
+}
+
+/// What a command that succeeded has printed.
+pub(crate) fn said(output: &Output) -> String {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {complaint}", output.status);
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A page of a local server; `None` when nobody answers.
+pub(crate) fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).ok()?;
+    Some(page)
+}
+
+fn issue(at: &Path, keys: &KeySet, n: u8) -> SharedCard {
+    let uid = CardId([4, 0x51, 0x52, 0x53, 0x54, 0x55, n]);
+    let now = validator::clock::Clock::system().now();
+    let opening = Opening {
+        balance: 50_000,
+        at_s: u32::try_from(now.secs()).unwrap(),
+        tariff: TariffVersion(1),
+        ..Opening::default()
+    };
+    let (card, issued) = VirtualCard::issue(uid, [n; 16], keys, &opening).unwrap();
+    let record = hex(&issued.record.to_bytes().unwrap());
+    said(&depot_server(at, &["card", "register"], &[&uid.to_hex(), &record]));
+    Arc::new(Mutex::new(card))
+}
+
+fn depot_config(broker: &Mosquitto, pages: u16) -> String {
+    let certificates = broker.certificates();
+    format!(
+        r#"depot = "{NAME}"
+tariffs = ["city.toml"]
+[http]
+listen = "127.0.0.1:{pages}"
+[mqtt]
+host = "localhost"
+port = {port}
+keep_alive_s = 5
+[mqtt.tls]
+ca = "{folder}/ca.crt"
+certificate = "{folder}/depot.crt"
+key = "{folder}/depot.key"
+"#,
+        port = broker.port,
+        folder = certificates.display(),
+    )
+}
+
+fn validator_config(at: &Path, broker: &Mosquitto, post: Post, metrics: u16) -> String {
+    let Post { id, role, place, route } = post;
+    let route = route.map(|route| format!("route = \"{route}\"")).unwrap_or_default();
+    format!(
+        r#"[validator]
+id = "{id}"
+role = "{role}"
+place = "{place}"
+{route}
+depot = "{NAME}"
+[state]
+folder = "{at}/{id}.state"
+[tariff]
+files = ["{at}/city.toml"]
+[keys]
+signing = "{at}/{id}.signing"
+card = "{at}/card.key"
+depot = "{at}/depot.pub"
+[reader]
+kind = "pn532"
+port = "{at}/{id}.tty"
+[broker]
+host = "localhost"
+port = {port}
+keep_alive_s = 5
+[broker.tls]
+ca = "{certificates}/ca.crt"
+certificate = "{certificates}/{id}.crt"
+key = "{certificates}/{id}.key"
+[metrics]
+listen = "127.0.0.1:{metrics}"
+"#,
+        at = at.display(),
+        port = broker.port,
+        certificates = broker.certificates().display(),
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    depot_server::config::to_hex(bytes)
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+fn write_secret(path: &Path, text: &str) {
+    let mut file: File =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
