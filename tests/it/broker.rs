@@ -142,7 +142,7 @@ pub(crate) fn connect(
 }
 
 /// Runs the loop until `wanted` finds its answer in a packet from the broker.
-async fn until<T>(
+pub(crate) async fn until<T>(
     events: &mut EventLoop,
     mut wanted: impl FnMut(&Packet) -> Option<T>,
 ) -> Result<T, rumqttc::v5::ConnectionError> {
@@ -159,7 +159,7 @@ async fn until<T>(
 }
 
 /// What the broker says to a publish; Mosquitto 2.0 sometimes hangs up instead of refusing.
-pub(crate) async fn published(client: &AsyncClient, events: &mut EventLoop, topic: &str) -> PubAckReason {
+async fn published(client: &AsyncClient, events: &mut EventLoop, topic: &str) -> PubAckReason {
     client.publish(topic, QoS::AtLeastOnce, false, "x").await.expect("the queue takes it");
     let answer = |packet: &Packet| match packet {
         Packet::PubAck(ack) => Some(ack.reason),

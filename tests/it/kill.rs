@@ -4,21 +4,12 @@
 //! are the truth: what they committed is what the books must hold, once. `TAPLINE_KILLS` sets the
 //! rounds and `TAPLINE_KILL_SEED` the order of the kills; the moments are the machine's own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a run that cannot go on is a failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a run that cannot go on is a failed test")]
 
 mod books;
 mod riders;
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 
 use tapline_tests::sim::dice::Dice;
 use tokio::{sync::watch, task::block_in_place, time::sleep};
@@ -37,7 +28,7 @@ async fn kill_nine_at_random_points_loses_no_acked_tap() {
     let (rounds, seed) = (setting("TAPLINE_KILLS", ROUNDS), setting("TAPLINE_KILL_SEED", 1));
     say(&format!("kills: {rounds} rounds, TAPLINE_KILL_SEED={seed}"));
     let began = now();
-    let mut yard = block_in_place(|| Yard::open(&POSTS, CARDS));
+    let mut yard = block_in_place(|| Yard::open(&POSTS, CARDS, &[]));
     let platform = Arc::new(Platform::new(&yard.cards));
     let (stop, stopped) = watch::channel(false);
     let riders: Vec<_> = (1..)

@@ -2,6 +2,7 @@
 
 mod broker;
 mod browser;
+mod deploy;
 mod fares;
 mod fleet;
 mod kill;
@@ -9,3 +10,4 @@ mod processes;
 mod readers;
 mod tidy;
 mod validator;
+mod wrong_input;

@@ -137,8 +137,10 @@ pub(crate) struct Yard {
 
 impl Yard {
     /// Everything made, enrolled, issued and started. Call within a tokio runtime.
-    pub(crate) fn open(posts: &[Post], cards: u8) -> Self {
-        let names: Vec<&str> = ["depot"].into_iter().chain(posts.iter().map(|p| p.id)).collect();
+    /// `guests` get certificates and nothing else.
+    pub(crate) fn open(posts: &[Post], cards: u8, guests: &[&str]) -> Self {
+        let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
+        let names: Vec<&str> = names.chain(guests.iter().copied()).collect();
         let broker = Mosquitto::start(&names);
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
@@ -336,11 +338,6 @@ impl Process {
             assert!(now() < deadline, "{} does not stop:\n{}", self.name, tail(&self.log));
             pause(Duration::from_millis(20));
         }
-    }
-
-    /// Everything it has said so far on stderr.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 

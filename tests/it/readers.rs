@@ -1,7 +1,7 @@
 //! The same debit through every transport: our PN532 driver, libnfc (with `--features libnfc`),
 //! both against the emulated chip on a pseudo-terminal, and cards in memory.
 
-mod bench;
+pub(crate) mod bench;
 
 use std::{
     io::{BufRead, BufReader},

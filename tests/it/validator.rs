@@ -30,6 +30,7 @@ async fn taps_are_taken_offline_and_the_numbers_go_on_after_a_kill() {
     assert_eq!(daemon.recovery().decision, Decision::Continue);
     let live = daemon.log().borrow().live();
     assert_eq!((live.epoch, live.head.0), (epoch, 1), "nothing that was shown is lost");
+    assert_eq!(daemon.metrics().log_head.get(), 1, "known before the first tap");
     // Nobody can tell whether the power went before the green light or after it.
     assert!(rig.tap(&card).await.is_granted());
     // Another card between, so that the reader surely sees the first one leave.

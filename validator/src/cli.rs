@@ -10,9 +10,9 @@ use std::{
 use crate::{
     clock::Clock,
     config::{Config, ConfigError},
-    daemon::{Daemon, Parts, load_hotlist, load_tariffs},
+    daemon::{Daemon, Parts, StartError, load_hotlist, load_tariffs},
     doctor::{Finding, examine},
-    keys::{self, DeviceKeys},
+    keys::{self, DeviceKeys, KeyFileError},
     reader::Reader,
     screen::LineScreen,
     store::Durability,
@@ -85,9 +85,23 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             let _ = writeln!(stderr(), "error: {e:#}");
-            if e.is::<ConfigError>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
+            if is_configuration(&e) { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Whether the operator must correct a file before another start can help.
+fn is_configuration(error: &anyhow::Error) -> bool {
+    let start = matches!(
+        error.downcast_ref(),
+        Some(
+            StartError::TariffFile { .. }
+                | StartError::Tariff { .. }
+                | StartError::Hotlist { .. }
+                | StartError::Unknown { .. }
+        )
+    );
+    start || error.is::<ConfigError>() || error.is::<KeyFileError>()
 }
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {

@@ -219,6 +219,7 @@ impl LogKeeper {
         let (tell, status) = watch::channel(status_of(&log, None));
         let (requests, asked) = channel();
         let worker = Worker { log, store, guard_file, clock, metrics, tell, broken: None };
+        worker.publish();
         thread::Builder::new()
             .name("tap-log".into())
             .spawn(move || worker.run(&asked))

@@ -120,7 +120,11 @@ impl Checker {
         let validator = match Topic::parse(&self.depot, &message.topic) {
             Ok(Topic::Taps(validator) | Topic::State(validator)) => validator,
             Ok(Topic::Ack(_) | Topic::Host) => return Checked::Ours,
-            Err(error) => return set_aside(message, Reason::UnknownTopic, error.to_string()),
+            Err(error) => {
+                let detail =
+                    format!("{error}: look at who writes there, and at the broker's rules");
+                return set_aside(message, Reason::UnknownTopic, detail);
+            }
         };
         if message.payload.len() > limits::BATCH + 1024 {
             let detail = format!("{} bytes", message.payload.len());
@@ -190,9 +194,17 @@ fn refuse(message: Message, error: &SignatureError) -> Checked {
         SignatureError::Wire(error @ WireError::UnknownVersion(_)) => {
             (Reason::UnknownVersion, error.to_string())
         }
-        SignatureError::Wire(error) => (Reason::Unreadable, error.to_string()),
-        SignatureError::NotAuthentic => (Reason::BadSignature, error.to_string()),
-        SignatureError::OtherValidator { .. } => (Reason::WrongValidator, error.to_string()),
+        SignatureError::Wire(error) => {
+            (Reason::Unreadable, format!("{error}: look at the software of whoever sends this"))
+        }
+        SignatureError::NotAuthentic => {
+            let advice = "if the validator has a new key, enrol it with --replace; if not, somebody \
+                          else has its certificate: revoke that";
+            (Reason::BadSignature, format!("{error}: {advice}"))
+        }
+        SignatureError::OtherValidator { .. } => {
+            (Reason::WrongValidator, format!("{error}: look at the keys of both"))
+        }
     };
     set_aside(message, reason, detail)
 }

@@ -58,8 +58,8 @@ pub(super) async fn check(yard: &Yard, history: &History) -> String {
     )
 }
 
-/// The validator's own log, read from its store: one life, acknowledged to its end, and the books
-/// have followed the same chain of bytes to the same place. Returns its length.
+/// The validator's own log, read from its store: one life, and the books have followed the same
+/// chain of bytes to the same place. Returns its length.
 async fn log_is_booked(gate: &Gate, books: &Connection) -> i64 {
     let (id, state) = (gate.id(), gate.state().to_owned());
     let options = StoreOptions::default();
@@ -69,7 +69,8 @@ async fn log_is_booked(gate: &Gate, books: &Connection) -> i64 {
     assert_eq!(store.quarantined, None, "{id}: a kill damages no store");
     let status = keeper.status().borrow().clone();
     let [life] = status.lives[..] else { panic!("{id}: a kill ends no life: {status:?}") };
-    assert_eq!(life.acked, life.head, "{id}: all is acknowledged");
+    // The mark itself is not synced: losing one costs a resend.
+    assert!(life.acked <= life.head, "{id}: {life:?}");
     let (mut through, mut hash) = (TapSeq(0), None);
     while through < life.head {
         let batch = keeper.batch(life.epoch, through.next(), 500).await.unwrap();
@@ -112,9 +113,8 @@ fn cards_are_booked(books: &Connection, history: &History) -> usize {
         assert_eq!(booked.get(card), Some(&expected), "{card}: counter, amount and balance");
         let sql = "SELECT credits_posted - debits_posted, credits_pending + debits_pending
              FROM cards WHERE card = ?1";
-        let account: (i64, i64) = books
-            .query_row(sql, [sql_card(*card)], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap();
+        let account: (i64, i64) =
+            books.query_row(sql, [sql_card(*card)], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!(account, (i64::from(newest.balance), 0), "{card}: its account");
         count += records.len();
     }

@@ -101,12 +101,7 @@ impl Tally {
 }
 
 impl Rider {
-    pub(super) fn new(
-        role: TapRole,
-        reader: Reader,
-        platform: Arc<Platform>,
-        dice: Dice,
-    ) -> Self {
+    pub(super) fn new(role: TapRole, reader: Reader, platform: Arc<Platform>, dice: Dice) -> Self {
         Self { role, reader, platform, dice, tally: Tally::default() }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn issued(uid: CardId) -> SharedCard {
 }
 
 /// A card without ISO 14443-4.
-pub(super) struct Classic;
+pub(crate) struct Classic;
 
 impl Picc for Classic {
     fn activation(&self) -> Activation {
