@@ -58,7 +58,7 @@ fn a_tariff_with_a_bad_line_is_refused_by_line_key_and_advice() {
     let bad = CITY.replace("price = \"1.50\"", "price = \"1.5O\"");
     let line = 1 + CITY.lines().position(|line| line.contains("1.50")).unwrap();
     let line = format!("line {line}, product[1].price");
-    let unknown = CITY.replace("networ", "netwrok_nam").replace("netwrok_namk", "netwrok");
+    let unknown = CITY.replace("network =", "netwrok =");
     for (text, says) in [
         (bad, [line.as_str(), "\"1.5O\" is not an amount", "write an amount such as \"2.40\""]),
         (unknown, ["line 4, netwrok", "unknown key", "did you mean \"network\"?"]),
@@ -95,9 +95,11 @@ fn an_unknown_key_in_a_configuration_is_named_with_the_one_that_was_meant() {
 
 #[test]
 fn programs_that_cannot_start_say_which_file_to_correct() {
-    for (program, arguments) in [(VALIDATOR, ["run", "--config"]), (DEPOT, ["serve", "--config"])] {
+    for (program, command, advice) in
+        [(VALIDATOR, "run", "check the path"), (DEPOT, "serve", "give its path with --config")]
+    {
         let missing = Path::new("/nonexistent/tapline.toml");
-        run(program, &arguments, missing, 78, &["/nonexistent/tapline.toml", "check the path"]);
+        run(program, &[command, "--config"], missing, 78, &["/nonexistent/tapline.toml", advice]);
     }
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().display();
@@ -120,11 +122,11 @@ fn a_validator_with_a_wrong_tariff_does_not_start_and_says_the_line() {
     let keygen = ["keygen", "--signing", "signing.key", "--trial-card-key", "card.key"];
     let output = Command::new(VALIDATOR).args(keygen).current_dir(at).output().unwrap();
     fs::write(at.join("depot.pub"), said(&output)).unwrap();
-    fs::write(at.join("tariff.toml"), CITY.replace("price = \"1.50\"", "price = 1.5")).unwrap();
+    fs::write(at.join("tariff.toml"), CITY.replace("1.50", "1.5O")).unwrap();
     let sample = include_str!("../../deploy/validator.toml");
     let config = at.join("validator.toml");
     fs::write(&config, sample.replace("/etc/tapline", at.to_str().unwrap())).unwrap();
-    let says = ["tariff.toml cannot be used", "line 10, product[1].price"];
+    let says = ["tariff.toml cannot be used", "line 9, product[1].price"];
     run(VALIDATOR, &["run", "--config"], &config, 78, &says);
 }
 
@@ -147,7 +149,7 @@ fn a_gtfs_zip_without_a_file_is_refused_by_that_files_name() {
     let says = ["stops.txt is missing from the feed", "correct what is called an error above"];
     run(DEPOT, &arguments, &path, 1, &says);
     fs::write(&path, b"PK\x03\x04 and then nothing").unwrap();
-    run(DEPOT, &arguments, &path, 1, &["city.zip"]);
+    run(DEPOT, &arguments, &path, 1, &["city.zip", "give a GTFS zip or the folder"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,7 +166,7 @@ async fn a_foreign_card_is_refused_with_advice_and_the_next_card_is_served() {
     assert!(answer.starts_with('D') && answer.contains(foreign), "{answer}");
     tokio::time::sleep(AWAY).await;
     let answer = reader.tap(card).await;
-    assert!(answer.starts_with("A accepted, charge EUR 1.50"), "{answer}");
+    assert!(answer.starts_with("A accepted") && answer.contains("1.50"), "{answer}");
     yard.drained().await;
     yard.depot.assert_running();
 }

@@ -168,7 +168,7 @@ pub(super) fn fares(source: &FareSource, output: Option<&Path>, write: bool) -> 
             let overlay = source.overlay.as_deref().map(read).transpose()?;
             let version = TariffVersion(source.tariff_version);
             let options = gtfs::ImportOptions { version, overlay, ..Default::default() };
-            let imported = gtfs::import(&gtfs::Feed::open(feed)?, &options);
+            let imported = gtfs::import(&open_feed(feed)?, &options);
             (imported.tariff, imported.diagnostics.iter().map(ToString::to_string).collect())
         }
         (None, Some(path)) => match Tariff::parse(&read(path)?) {
@@ -200,6 +200,10 @@ pub(super) fn fares(source: &FareSource, output: Option<&Path>, write: bool) -> 
         tariff.currency()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+fn open_feed(path: &Path) -> anyhow::Result<gtfs::Feed> {
+    gtfs::Feed::open(path).with_context(|| format!("the feed {} cannot be used", path.display()))
 }
 
 pub(super) fn enrol(

@@ -198,8 +198,8 @@ fn refuse(message: Message, error: &SignatureError) -> Checked {
             (Reason::Unreadable, format!("{error}: look at the software of whoever sends this"))
         }
         SignatureError::NotAuthentic => {
-            let advice = "if the validator has a new key, enrol it with --replace; if not, somebody \
-                          else has its certificate: revoke that";
+            let advice = "if the validator has a new key, enrol it with --replace; if not, \
+                          somebody else speaks in its name";
             (Reason::BadSignature, format!("{error}: {advice}"))
         }
         SignatureError::OtherValidator { .. } => {
