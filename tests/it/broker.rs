@@ -161,9 +161,8 @@ pub(crate) async fn until<T>(
 /// What the broker says to a publish; Mosquitto 2.0 sometimes hangs up instead of refusing.
 async fn published(client: &AsyncClient, events: &mut EventLoop, topic: &str) -> PubAckReason {
     client.publish(topic, QoS::AtLeastOnce, false, "x").await.expect("the queue takes it");
-    let answer = |packet: &Packet| match packet {
-        Packet::PubAck(ack) => Some(ack.reason),
-        _ => None,
+    let answer = |packet: &Packet| {
+        if let Packet::PubAck(ack) = packet { Some(ack.reason) } else { None }
     };
     until(events, answer).await.unwrap_or(PubAckReason::NotAuthorized)
 }
@@ -190,9 +189,8 @@ async fn the_depot_hears_every_validator_and_may_answer_each() {
     let broker = Mosquitto::start(&["depot", "v000001"]);
     let (depot, mut depot_events) = connect(&broker, "depot", true);
     depot.subscribe("tapline/1/central/+/+/up/#", QoS::AtLeastOnce).await.expect("is queued");
-    let granted = until(&mut depot_events, |packet| match packet {
-        Packet::SubAck(ack) => Some(ack.return_codes.clone()),
-        _ => None,
+    let granted = until(&mut depot_events, |packet| {
+        if let Packet::SubAck(ack) = packet { Some(ack.return_codes.clone()) } else { None }
     });
     let codes = granted.await.expect("the connection holds");
     assert!(matches!(codes[..], [SubscribeReasonCode::Success(QoS::AtLeastOnce)]), "{codes:?}");
@@ -200,9 +198,8 @@ async fn the_depot_hears_every_validator_and_may_answer_each() {
     let (client, mut events) = connect(&broker, "v000001", true);
     let topic = "tapline/1/central/07/v000001/up/taps";
     assert_eq!(published(&client, &mut events, topic).await, PubAckReason::Success);
-    let heard = until(&mut depot_events, |packet| match packet {
-        Packet::Publish(publish) => Some(publish.topic.clone()),
-        _ => None,
+    let heard = until(&mut depot_events, |packet| {
+        if let Packet::Publish(publish) = packet { Some(publish.topic.clone()) } else { None }
     });
     assert_eq!(heard.await.expect("the connection holds"), topic.as_bytes());
     let ack = "tapline/1/central/07/v000001/down/ack";
@@ -214,9 +211,6 @@ async fn the_depot_hears_every_validator_and_may_answer_each() {
 async fn nobody_comes_in_without_a_certificate_of_the_fleet() {
     let broker = Mosquitto::start(&["v000001"]);
     let (_client, mut events) = connect(&broker, "v000001", false);
-    let refused = until(&mut events, |packet| match packet {
-        Packet::ConnAck(_) => Some(()),
-        _ => None,
-    });
+    let refused = until(&mut events, |packet| matches!(packet, Packet::ConnAck(_)).then_some(()));
     assert!(refused.await.is_err(), "a connection without a certificate was let in");
 }

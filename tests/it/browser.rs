@@ -116,17 +116,14 @@ async fn complaints(client: &Client) -> Vec<String> {
 }
 
 async fn text_of(client: &Client, css: &str) -> String {
-    let element = client.find(Locator::Css(css)).await.unwrap_or_else(|e| panic!("{css}: {e}"));
+    let element = client.find(Locator::Css(css)).await.expect(css);
     element.text().await.expect("elements have text")
 }
 
 async fn wait_for(client: &Client, css: &str) {
-    client
-        .wait()
-        .at_most(Duration::from_secs(30))
-        .for_element(Locator::Css(css))
-        .await
-        .unwrap_or_else(|error| panic!("{css} never came: {error}"));
+    let waiting = client.wait().at_most(Duration::from_secs(30));
+    let found = waiting.for_element(Locator::Css(css)).await;
+    assert!(found.is_ok(), "{css} never came: {found:?}");
 }
 
 async fn count(client: &Client, css: &str) -> u64 {

@@ -202,8 +202,8 @@ impl Drop for Yard {
 
 impl Gate {
     fn install(at: &Path, broker: &Mosquitto, post: Post) -> Self {
-        let (port, metrics) = (at.join(format!("{}.tty", post.id)), free_port());
-        let emulator = Emulator::start(&port).unwrap();
+        let metrics = free_port();
+        let emulator = Emulator::start(&at.join(format!("{}.tty", post.id))).unwrap();
         let config = at.join(format!("{}.toml", post.id));
         let state = at.join(format!("{}.state", post.id));
         write(&config, &validator_config(at, broker, post, metrics));

@@ -94,7 +94,7 @@ fn tracked() -> Vec<String> {
 fn sources() -> Vec<(String, String)> {
     tracked()
         .into_iter()
-        .filter(|f| f.ends_with(".rs"))
+        .filter(|f| Path::new(f).extension().is_some_and(|extension| extension == "rs"))
         .map(|f| {
             let text = fs::read_to_string(root().join(&f)).expect("sources are UTF-8");
             (f, text)
@@ -103,7 +103,7 @@ fn sources() -> Vec<(String, String)> {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    fs::read_to_string(root().join(path)).expect(path)
 }
 
 /// The file's lines up to its test module.

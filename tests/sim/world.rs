@@ -325,7 +325,7 @@ impl World {
     /// Sends what the validator wants to send and remembers when it wants to be woken.
     fn pump(&mut self, validator: usize) {
         for payload in self.validators[validator].drain(self.now) {
-            self.send(validator, |payload| Event::ToDepot { validator, payload }, payload);
+            self.send(validator, |payload| Event::ToDepot { validator, payload }, &payload);
         }
         if let Some(at) = self.validators[validator].wake_at() {
             let after = at.since(self.now).max(Duration::from_millis(1));
@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, validator: usize, event: impl Fn(Vec<u8>) -> Event, payload: Vec<u8>) {
+    fn send(&mut self, validator: usize, event: impl Fn(Vec<u8>) -> Event, payload: &[u8]) {
         if !self.validators[validator].linked || self.dice.chance(self.faults.drop) {
             return;
         }
@@ -342,7 +342,7 @@ impl World {
             let late = self.dice.chance(self.faults.delay);
             let ms =
                 if late { self.dice.between(1000, 600_000) } else { self.dice.between(20, 200) };
-            self.at(Duration::from_millis(ms), event(payload.clone()));
+            self.at(Duration::from_millis(ms), event(payload.to_vec()));
         }
     }
 
@@ -359,7 +359,7 @@ impl World {
         }
         if let Some(ack) = ack {
             self.retained_acks.insert(validator, ack.clone());
-            self.send(validator, |payload| Event::ToValidator { validator, payload }, ack);
+            self.send(validator, |payload| Event::ToValidator { validator, payload }, &ack);
         }
         Ok(())
     }
@@ -410,7 +410,7 @@ pub(crate) fn newest_record(card: &mut VirtualCard, key: &Key, dice: &mut Dice) 
                 card.power_off();
                 return record;
             }
-            other => panic!("an issued card reads: {other:?}"),
+            other => unreachable!("an issued card reads: {other:?}"),
         }
     }
 }
