@@ -237,7 +237,7 @@ impl Day {
                     self.tap(step.rider, post, Purpose::End(step));
                 }
             }
-            Event::Bus(bus) => self.call(bus, now),
+            Event::Bus(bus) => self.call(bus),
             Event::Dawn => self.plan(now),
         }
     }
@@ -268,8 +268,15 @@ impl Day {
             heard: self.dice.chance(500),
         });
         let card = self.riders[rider].card.clone();
-        // A post that has ended answers nobody.
-        let _ = self.posts[post].send(Job::Tap(Tap { post, card, cut, purpose }));
+        self.ask(post, Job::Tap(Tap { post, card, cut, purpose }));
+    }
+
+    /// At the end of the day the posts are gone, and nobody is asked any more.
+    fn ask(&self, post: usize, job: Job<Purpose>) {
+        if let Some(post) = self.posts.get(post) {
+            // A post that has ended answers nobody.
+            let _ = post.send(job);
+        }
     }
 
     /// Sets a bus on its round.
@@ -292,12 +299,12 @@ impl Day {
     }
 
     /// A bus is at a stop: whoever waits there boards.
-    fn call(&mut self, bus: usize, _now: Timestamp) {
+    fn call(&mut self, bus: usize) {
         let (cursor, began) = self.cursors[bus];
         let round = &self.lines.buses[bus];
         let (call, post) = (round.calls[cursor], round.post);
         let place = self.lines.lines[call.line].places[call.stop];
-        let _ = self.posts[post].send(Job::Move(place));
+        self.ask(post, Job::Move(place));
         for step in self.waiting.remove(&(call.line, call.stop)).unwrap_or_default() {
             self.tap(step.rider, post, Purpose::Begin(step));
         }

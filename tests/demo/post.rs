@@ -1,11 +1,11 @@
 //! One validator at its post: the production daemon over a field of virtual cards, and the hand
 //! that holds cards to it, one at a time.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fare::TariffSet;
-use model::{ClockQuality, PlaceIx, ValidatorId};
+use model::{CardId, ClockQuality, PlaceIx, ValidatorId};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -115,6 +115,8 @@ pub struct Post {
     daemon: Option<Daemon>,
     field: VirtualField,
     shown: mpsc::UnboundedReceiver<Passage>,
+    /// The card tapped last.
+    before: Option<CardId>,
 }
 
 /// Who stands at the post with this index.
@@ -161,7 +163,7 @@ impl Post {
         };
         let (_, field) = Reader::virtual_cards();
         let (_, shown) = mpsc::unbounded_channel();
-        let mut this = Self { fleet, config, signing, daemon: None, field, shown };
+        let mut this = Self { fleet, config, signing, daemon: None, field, shown, before: None };
         this.power_on().await?;
         Ok(this)
     }
@@ -210,6 +212,11 @@ impl Post {
 
     async fn take(&mut self, card: &SharedCard, mut cut: Option<Cut>) -> Option<Passage> {
         let mut last = None;
+        let uid = card.lock().unwrap_or_else(PoisonError::into_inner).uid();
+        if self.before.replace(uid) == Some(uid) {
+            // A reader takes a card that comes back at once for one that never left.
+            sleep(AGAIN).await;
+        }
         for _ in 0..TRIES {
             while self.shown.try_recv().is_ok() {}
             if let Some(cut) = cut.take() {
@@ -265,6 +272,11 @@ impl Post {
             Ok(Ok(_)) => Ended { unacked: 0 },
             Ok(Err(_)) | Err(_) => Ended { unacked: unacked(&daemon.log().borrow()) },
         };
+        if ended.unacked > 0 {
+            let lives = daemon.log().borrow().lives.clone();
+            let validator = self.config.validator.id;
+            tracing::error!(%validator, ?lives, "the depot does not acknowledge everything");
+        }
         daemon.stop().await;
         ended
     }

@@ -29,7 +29,7 @@ use super::{
     day::{Cast, Day, Purpose, Tally},
     depot::{self, Office},
     fare_table::FareTable,
-    faults,
+    faults::Victim,
     feed::{self, City},
     lines::{self, Lines},
     post::{self, Done, Ended, Fleet, Job, Post},
@@ -185,12 +185,15 @@ async fn start(
         // A sender that is gone means stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
+    tracing::info!(ms = wall.elapsed().as_millis(), "broker and depot are there");
     let issuing = issue(options, keys, city.tariff.clone(), time.begins, dice);
     let drain = if options.faults { DRAIN_AFTER_FAULTS } else { DRAIN };
     let (cards, posts) = tokio::join!(issuing, start_posts(&fleet, lines, signing, drain));
     let (cards, posts) = (cards?, posts?);
+    tracing::info!(ms = wall.elapsed().as_millis(), "validators and cards are there");
     office.register(&cards.records)?;
     office.ready().await.map_err(DemoError::start)?;
+    tracing::info!(ms = wall.elapsed().as_millis(), "cards are registered");
     Ok(Running { office, serving, stop_depot, posts, wire, clock, time, cards })
 }
 
@@ -255,11 +258,19 @@ async fn live(
 ) -> Result<Option<Outcome>, DemoError> {
     let Running { office, serving, stop_depot, posts, wire, clock, time, cards } = running;
     let Posts { jobs, answers, tasks } = posts;
+    let pass_back = Duration::from_secs(u64::from(city.tariff.parts().pass_back_s) + 5);
     let faults = wire.clone().map(|wire| {
-        let weak = jobs.iter().map(mpsc::UnboundedSender::downgrade).collect();
-        tokio::spawn(faults::run(wire, weak, Dice::new(u64::from(dice.u32()))))
+        let victim = Victim {
+            wire,
+            posts: jobs.iter().map(mpsc::UnboundedSender::downgrade).collect(),
+            lines: lines.posts.clone(),
+            card: cards.cards[showcase::CARDS - 1].clone(),
+            pass_back: pass_back / options.speed,
+            dice: Dice::new(u64::from(dice.u32())),
+        };
+        tokio::spawn(victim.suffer())
     });
-    let riders: Vec<Rider> = cards.cards[showcase::CARDS.min(cards.cards.len())..]
+    let riders: Vec<Rider> = cards.cards[showcase::CARDS..]
         .iter()
         .filter_map(|card| Rider::new(card.clone(), &lines, &mut dice))
         .collect();

@@ -2,6 +2,7 @@
 
 mod broker;
 mod browser;
+mod demo;
 mod deploy;
 mod fares;
 mod fleet;
