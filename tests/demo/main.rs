@@ -7,7 +7,10 @@ use tapline_tests::demo::{Options, report::Voice, run};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    // Both `cargo demo --speed 300` and `cargo demo -- --speed 300` are natural to write; the
+    // alias ends with `--` already.
+    let written = std::env::args_os().enumerate().filter(|(i, word)| *i != 1 || word != "--");
+    let options = Options::parse_from(written.map(|(_, word)| word));
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("error,rumqttd=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
