@@ -192,12 +192,11 @@ mod tests {
 
     fn shown(audit: &Audit, steps: &[(StepKind, i64)], charge: i64) -> Passage {
         let money = |minor| Money::new(minor, audit.tariff.currency());
-        let step =
-            |(kind, amount): &(StepKind, i64)| Step {
-                kind: kind.clone(),
-                rule: "rule".into(),
-                amount: money(*amount),
-            };
+        let step = |(kind, amount): &(StepKind, i64)| Step {
+            kind: kind.clone(),
+            rule: "rule".into(),
+            amount: money(*amount),
+        };
         Passage {
             verdict: Verdict::Granted,
             charge: money(charge),

@@ -35,9 +35,7 @@ pub struct Office {
 pub fn choose_port(wanted: Option<u16>) -> Result<u16, DemoError> {
     let free = |port: u16| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     match wanted {
-        Some(port) => {
-            free(port).map(|_| port).map_err(|source| DemoError::Port { port, source })
-        }
+        Some(port) => free(port).map(|_| port).map_err(|source| DemoError::Port { port, source }),
         None if free(PORT).is_ok() => Ok(PORT),
         None => free_port(18_080).map_err(|source| DemoError::Port { port: PORT, source }),
     }
@@ -115,10 +113,11 @@ impl Office {
 
     /// The page of the newest exception, once there is one.
     pub async fn newest_exception(&self) -> Option<String> {
-        let newest =
-            |filter: ExceptionFilter| move |books: &dyn depot_server::http::views::Books| {
+        let newest = |filter: ExceptionFilter| {
+            move |books: &dyn depot_server::http::views::Books| {
                 books.exceptions(&filter, Page::first(1))
-            };
+            }
+        };
         let rows = self.app.ask(newest(ExceptionFilter::default())).await.ok()?;
         Some(self.url(&format!("/exceptions/{}", rows.first()?.id)))
     }

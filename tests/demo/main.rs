@@ -11,8 +11,8 @@ fn main() -> ExitCode {
     // alias ends with `--` already.
     let written = std::env::args_os().enumerate().filter(|(i, word)| *i != 1 || word != "--");
     let options = Options::parse_from(written.map(|(_, word)| word));
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("error,rumqttd=off"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,rumqttd=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Runtime::new().expect("the system starts two threads");
     let done = runtime.block_on(run(&options, asked_to_stop()));

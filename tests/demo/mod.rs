@@ -37,7 +37,10 @@ pub enum DemoError {
         problem: String,
     },
     /// Nothing to ride.
-    #[error("no ride can be paid with these fares and {0} validators: raise --validators, or name a feed with fare_rules.txt")]
+    #[error(
+        "no ride can be paid with these fares and {0} validators: raise --validators, \
+         or name a feed with fare_rules.txt"
+    )]
     NothingServed(usize),
     /// The state folder.
     #[error("cannot use the state folder {path}: give a new or empty folder with --state")]

@@ -146,7 +146,9 @@ impl Voice {
             differences.iter().for_each(|difference| say(&format!("  {difference}")));
         }
         match &outcome.verified {
-            Some(Ok(entries)) => say(&format!("books: {entries} entries booked again, no difference")),
+            Some(Ok(entries)) => {
+                say(&format!("books: {entries} entries booked again, no difference"))
+            }
             Some(Err(difference)) => say(&format!("books: {difference}")),
             None => {}
         }

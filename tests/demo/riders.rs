@@ -164,13 +164,12 @@ fn way_back(lines: &Lines, out: &[Leg]) -> Option<Vec<Leg>> {
     out.iter()
         .rev()
         .map(|leg| match *leg {
-            Leg::Rail { from, to } => lines
-                .rides_s
-                .contains_key(&(to, from))
-                .then_some(Leg::Rail { from: to, to: from }),
-            Leg::Bus { line, from, to } => lines
-                .back(line, from, to)
-                .map(|(line, from, to)| Leg::Bus { line, from, to }),
+            Leg::Rail { from, to } => {
+                lines.rides_s.contains_key(&(to, from)).then_some(Leg::Rail { from: to, to: from })
+            }
+            Leg::Bus { line, from, to } => {
+                lines.back(line, from, to).map(|(line, from, to)| Leg::Bus { line, from, to })
+            }
         })
         .collect()
 }
