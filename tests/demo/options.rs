@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub speed: u32,
     /// Riders with a card each.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(10..=99_999))]
     pub cards: u32,
     /// Validators; without it, two per station and 22 on buses, at most 120.
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1000))]
