@@ -364,9 +364,10 @@ fn depot_server(at: &Path, command: &[&str], more: &[&str]) -> Output {
 
 /// What a command that succeeded has printed.
 pub(crate) fn said(output: &Output) -> String {
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {complaint}", output.status);
-    String::from_utf8(output.stdout.clone()).unwrap()
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (printed, complaint) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {printed}{complaint}", output.status);
+    printed
 }
 
 /// A page of a local server; `None` when nobody answers.
