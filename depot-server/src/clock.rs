@@ -51,6 +51,15 @@ impl Clock {
         }
     }
 
+    /// How long this clock takes for a real duration: what goes on in real time beside it, such
+    /// as heartbeats, is measured by this.
+    pub fn paced(&self, real: Duration) -> Duration {
+        match &self.0 {
+            Source::System | Source::Manual(_) => real,
+            Source::Scaled { speed, .. } => real.saturating_mul(*speed),
+        }
+    }
+
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
@@ -103,5 +112,7 @@ mod tests {
         let clock = Clock::scaled(Timestamp::from_secs(100), 60);
         let (a, b) = (clock.now(), clock.now());
         assert!(Timestamp::from_secs(100) <= a && a <= b);
+        assert_eq!(clock.paced(Duration::from_secs(2)), Duration::from_secs(120));
+        assert_eq!(Clock::system().paced(Duration::from_secs(2)), Duration::from_secs(2));
     }
 }

@@ -91,7 +91,8 @@ impl ReadModel {
         let now = self.clock.now();
         let state = raw.state.as_ref();
         let unsent = state.map(|state| self.unsent(raw, state)).transpose()?;
-        let heard_within = |bound| raw.heard_at.is_some_and(|at| now.since(at) <= bound);
+        let heard_within =
+            |bound| raw.heard_at.is_some_and(|at| now.since(at) <= self.clock.paced(bound));
         let link = match raw.link {
             0 => LinkState::NeverSeen,
             2 if heard_within(HEARTBEAT) => LinkState::Connected,
