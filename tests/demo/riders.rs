@@ -69,7 +69,7 @@ pub fn issue(
     dice: &mut Dice,
 ) -> Result<Issued, IssueError> {
     let dearest = tariff.parts().products.iter().map(|p| p.price.minor()).max().unwrap_or(1).max(1);
-    let mut letters = *b"XXX";
+    let mut letters = [0; 3];
     letters.copy_from_slice(tariff.currency().letters().as_bytes());
     let mut issued = Issued { cards: Vec::new(), records: Vec::new() };
     for n in 0..count {

@@ -18,7 +18,7 @@ use validation::Passage;
 use super::{
     day::{Purpose, doing},
     depot::Office,
-    lines::Lines,
+    lines::{Lines, Post},
     post::{Done, Job, Tap},
     riders::SharedCard,
 };
@@ -81,9 +81,12 @@ impl Showcase<'_> {
         let image = card.lock().unwrap_or_else(PoisonError::into_inner).to_bytes();
         let copy = VirtualCard::from_bytes(&image).expect("a card reads back its own image");
         let copy = SharedCard::new(Mutex::new(copy));
-        let begins = |post: &&usize| self.lines.posts[**post].role != TapRole::Exit;
-        let all: Vec<usize> = (0..self.lines.posts.len()).collect();
-        let two: Vec<usize> = all.iter().filter(begins).copied().take(2).collect();
+        // On buses, where there are any: a boarding is charged at once.
+        let of = |role| {
+            let stands = move |(_, post): &(usize, &Post)| post.role == role;
+            self.lines.posts.iter().enumerate().filter(stands).map(|(index, _)| index).rev()
+        };
+        let two: Vec<usize> = of(TapRole::Board).chain(of(TapRole::Entry)).take(2).collect();
         let [here, there] = two[..] else { return "there is only one validator".into() };
         self.tap(card, here).await;
         self.tap(&copy, there).await;
