@@ -53,17 +53,10 @@ fn knows(program: &str, arguments: &str) -> bool {
 
 #[test]
 fn the_sample_configurations_pass_their_own_check() {
-    let mut checked = 0;
     for (sample, program) in [("validator.toml", VALIDATOR), ("depot.toml", DEPOT)] {
-        let path = shipped(sample);
-        if !path.exists() {
-            continue;
-        }
         let mut command = Command::new(program);
-        said(&command.args(["check-config", "--config"]).arg(&path).output().unwrap());
-        checked += 1;
+        said(&command.args(["check-config", "--config"]).arg(shipped(sample)).output().unwrap());
     }
-    assert!(checked > 0, "deploy/ has samples");
 }
 
 #[test]
