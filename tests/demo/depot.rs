@@ -8,7 +8,7 @@ use depot_server::{
     auth,
     clock::Clock,
     config::{Config, Keys},
-    http::views::{ExceptionFilter, Page},
+    http::views::{Books, ExceptionFilter, Page},
     intake::{Checker, Workplace, register_cards},
     server::Depot,
     verify::{Report, verify},
@@ -114,9 +114,7 @@ impl Office {
     /// The page of the newest exception, once there is one.
     pub async fn newest_exception(&self) -> Option<String> {
         let newest = |filter: ExceptionFilter| {
-            move |books: &dyn depot_server::http::views::Books| {
-                books.exceptions(&filter, Page::first(1))
-            }
+            move |books: &dyn Books| books.exceptions(&filter, Page::first(1))
         };
         let rows = self.app.ask(newest(ExceptionFilter::default())).await.ok()?;
         Some(self.url(&format!("/exceptions/{}", rows.first()?.id)))
@@ -124,13 +122,13 @@ impl Office {
 
     /// Open and ever opened exceptions.
     pub async fn exceptions(&self) -> (u64, u64) {
-        let tally = self.app.ask(|books| books.exception_tally()).await.unwrap_or_default();
+        let tally = self.app.ask(Books::exception_tally).await.unwrap_or_default();
         tally.iter().fold((0, 0), |(open, opened), kind| (open + kind.open, opened + kind.opened))
     }
 
     /// Kinds of exceptions with how many were opened.
     pub async fn kinds(&self) -> Vec<(&'static str, u64)> {
-        let tally = self.app.ask(|books| books.exception_tally()).await.unwrap_or_default();
+        let tally = self.app.ask(Books::exception_tally).await.unwrap_or_default();
         let some = tally.iter().filter(|kind| kind.opened > 0);
         some.map(|kind| (kind.kind.word(), kind.opened)).collect()
     }

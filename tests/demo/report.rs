@@ -143,11 +143,13 @@ impl Voice {
                 "fares: {compared} compared with the feed's table, {mismatched} differ, {skipped} \
                  not comparable"
             ));
-            differences.iter().for_each(|difference| say(&format!("  {difference}")));
+            for difference in differences {
+                say(&format!("  {difference}"));
+            }
         }
         match &outcome.verified {
             Some(Ok(entries)) => {
-                say(&format!("books: {entries} entries booked again, no difference"))
+                say(&format!("books: {entries} entries booked again, no difference"));
             }
             Some(Err(difference)) => say(&format!("books: {difference}")),
             None => {}

@@ -73,9 +73,9 @@ pub fn issue(
     letters.copy_from_slice(tariff.currency().letters().as_bytes());
     let mut issued = Issued { cards: Vec::new(), records: Vec::new() };
     for n in 0..count {
-        let [a, b, c, ..] = dice.bytes16();
-        let [_, x, y, z] = n.to_be_bytes();
-        let uid = CardId([4, a, x, b, y, c, z]);
+        // Scattered as a factory's numbers are, and all different.
+        let (noise, count) = (dice.bytes16(), n.to_be_bytes());
+        let uid = CardId([4, noise[0], count[1], noise[1], count[2], noise[2], count[3]]);
         // The first cards are for what the demo shows at once.
         let low = n > 10 && dice.chance(30);
         let low_value = dice.below(dearest.unsigned_abs());

@@ -296,7 +296,8 @@ async fn live(
         () = end_of(options.seconds) => {}
         () = &mut asked => return Ok(None),
     }
-    let live_ms = u64::try_from((clock.elapsed() - began).as_millis()).unwrap_or(u64::MAX);
+    let live_ms =
+        u64::try_from(clock.elapsed().saturating_sub(began).as_millis()).unwrap_or(u64::MAX);
     if let Some(faults) = faults {
         faults.abort();
     }

@@ -1,4 +1,5 @@
 //! The one integration binary: real sled, SQLite, serial ports, broker, processes and browser.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "every function here is part of a test")]
 
 mod broker;
 mod browser;
