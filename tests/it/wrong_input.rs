@@ -12,7 +12,10 @@ use fleet_sync::{Topic, sign_batch};
 use model::{CardId, Refusal, TapEvent};
 use rumqttc::v5::{
     AsyncClient, EventLoop,
-    mqttbytes::{QoS, v5::Packet},
+    mqttbytes::{
+        QoS,
+        v5::{Packet, PubAckReason},
+    },
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tokio::task::block_in_place;
@@ -248,10 +251,21 @@ impl Guest {
         Self { client, events, books }
     }
 
+    /// Publishes once somebody listens: the depot subscribes a moment after it has connected.
     async fn publish(&mut self, topic: &str, payload: Vec<u8>) {
-        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
-        let taken = |packet: &Packet| matches!(packet, Packet::PubAck(_)).then_some(());
-        until(&mut self.events, taken).await.unwrap();
+        let deadline = now() + PATIENCE;
+        loop {
+            self.client.publish(topic, QoS::AtLeastOnce, false, payload.clone()).await.unwrap();
+            let answer = |packet: &Packet| {
+                if let Packet::PubAck(ack) = packet { Some(ack.reason) } else { None }
+            };
+            let reason = until(&mut self.events, answer).await.unwrap();
+            if reason != PubAckReason::NoMatchingSubscribers {
+                return;
+            }
+            assert!(now() < deadline, "the depot subscribes within {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Topic, reason and detail of a message that was set aside.

@@ -28,6 +28,9 @@ use crate::{
 
 /// A changed state is published at most this often, but for births and changes of service.
 const STATE_EVERY: Duration = Duration::from_secs(15);
+/// An unchanged state is published this often: the depot calls a validator late that is silent
+/// for a quarter of an hour.
+const HEARTBEAT: Duration = Duration::from_secs(300);
 /// How often old entries are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(300);
 /// How long the last words may take to leave.
@@ -130,7 +133,7 @@ impl SyncLoop {
         let mut prunes = interval(PRUNE_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         prunes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut published = None;
+        let (mut published, mut published_at) = (None, self.now());
         loop {
             self.send().await;
             let deadline = self.uplink.wake_at().map(|at| at.since(self.now()));
@@ -153,9 +156,10 @@ impl SyncLoop {
                 }
                 Event::State => {
                     let status = self.log.borrow().clone();
-                    if published.as_ref() != Some(&status) {
+                    let due = self.now().since(published_at) >= HEARTBEAT;
+                    if due || published.as_ref() != Some(&status) {
                         self.publish_state(self.word());
-                        published = Some(status);
+                        (published, published_at) = (Some(status), self.now());
                     }
                 }
                 Event::Prune => {
