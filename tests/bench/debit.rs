@@ -5,10 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use card::{CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VirtualCard};
 use model::{CardId, CardRecord, Ctr, PlaceIx, RecordKind, ValidatorId};
+use reader::{Activation, CardTransport, Picc, Presence, Reader, ReaderConfig, ReaderKind};
 use tapline_tests::pn532::Emulator;
-use validator::reader::{
-    Activation, CardTransport, Picc, Presence, Reader, ReaderConfig, ReaderKind,
-};
 
 use crate::{
     depot::NOON,

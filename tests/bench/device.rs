@@ -13,6 +13,7 @@ use card::{Key, KeySet, Opening, VirtualCard};
 use fare::{Tariff, TariffSet};
 use fleet_sync::SigningKey;
 use model::{CardId, TapRole, ValidatorId};
+use reader::{Reader, ReaderConfig, VirtualField};
 use tokio::{sync::mpsc, time::timeout};
 use validation::{Hotlist, Passage};
 use validator::{
@@ -20,7 +21,6 @@ use validator::{
     clock::Clock,
     config::{self, Config},
     keys::DeviceKeys,
-    reader::{Reader, ReaderConfig, VirtualField},
     screen::{RiderScreen, TapTiming},
     store::Durability,
 };

@@ -10,12 +10,13 @@ use std::{
 };
 
 use model::{Refusal, TapRole, Timestamp};
+use reader::Cut;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
 use validation::{Passage, Verdict};
-use validator::{clock::Clock, reader::Cut};
+use validator::clock::Clock;
 
 use super::{
     audit::{Audit, Ride},

@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::PoisonError, time::Duration};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fare::TariffSet;
 use model::{CardId, ClockQuality, PlaceIx, ValidatorId};
+use reader::{Cut, Reader, ReaderConfig, VirtualField};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -17,7 +18,6 @@ use validator::{
     config::{self, Config},
     daemon,
     keys::DeviceKeys,
-    reader::{Cut, Reader, ReaderConfig, VirtualField},
     screen::RiderScreen,
     store::Durability,
 };

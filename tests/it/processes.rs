@@ -24,11 +24,11 @@ use std::{
 
 use card::{Key, KeySet, Opening, VirtualCard};
 use model::{CardId, TapRole, TariffVersion, ValidatorId};
+use reader::Picc;
 use rustix::process::{Pid, Signal, kill_process};
 use tapline_tests::pn532::Emulator;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
-use validator::reader::Picc;
 
 use crate::broker::{Mosquitto, free_port, now, pause};
 

@@ -12,11 +12,9 @@ use std::{
 
 use card::{CardFailure, CardStep, Settlement, VirtualCard};
 use model::CardId;
+use reader::{CardTransport, ExchangeError, Presence, Reader, ReaderConfig, ReaderError};
 use tapline_tests::pn532::Fault;
 use tokio::time::timeout;
-use validator::reader::{
-    CardTransport, ExchangeError, Presence, Reader, ReaderConfig, ReaderError,
-};
 
 use self::bench::{
     A_WHILE, Bench, Classic, EXCHANGES, Echo, Hand, PATIENCE, UID, debit, issued, newest,

@@ -19,9 +19,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-fleet-sync", &["tapline-model", "tapline-wire"]),
     ("tapline-ledger", &["tapline-model"]),
     ("tapline-clearing", &["tapline-model", "tapline-fare", "tapline-ledger"]),
+    ("tapline-reader", &["tapline-model", "tapline-card"]),
     (
         "validator",
         &[
+            "tapline-reader",
             "tapline-model",
             "tapline-wire",
             "tapline-card",
@@ -52,8 +54,8 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("sled", &["validator/src/store.rs", "validator/src/store/", "tests/"]),
     ("rumqttc", &["validator/src/link.rs", "depot-server/src/link.rs", "tests/"]),
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
-    ("nfc1", &["validator/src/reader/libnfc.rs"]),
-    ("tokio_serial", &["validator/src/reader/", "tests/"]),
+    ("nfc1", &["validator/reader/src/libnfc.rs"]),
+    ("tokio_serial", &["validator/reader/src/", "tests/"]),
     (
         "axum",
         &[

@@ -6,9 +6,10 @@ mod rig;
 use std::fs::File;
 
 use model::TapEvent;
+use reader::Cut;
 use tap_log::Decision;
 use validation::{PassageClass, Verdict};
-use validator::{Service, StartError, reader::Cut, store::Durability};
+use validator::{Service, StartError, store::Durability};
 
 use self::rig::{Depot, Rig, charge, issued};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use validator::reader::{
+use reader::{
     Activation, Picc, RESET_BAUD,
     frame::{ACK, Direction, ERROR, Frame, Parser, encode},
 };

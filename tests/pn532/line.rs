@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use reader::Picc;
 use rustix::{
     fs::{Mode, OFlags},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -23,7 +24,6 @@ use tokio::{
     task::JoinHandle,
     time::sleep,
 };
-use validator::reader::Picc;
 
 use super::{Chip, Fault, chip::Reaction};
 

@@ -13,9 +13,9 @@ use anyhow::{Context, bail};
 use card::{Key, KeySet, Opening, VirtualCard};
 use clap::Parser;
 use model::CardId;
+use reader::{Activation, Picc};
 use tapline_tests::pn532::{Emulator, Fault};
 use tokio::sync::mpsc;
-use validator::reader::{Activation, Picc};
 
 #[derive(Parser)]
 #[command(name = "pn532", about = "A PN532 made of software, on a pseudo-terminal")]

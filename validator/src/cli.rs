@@ -13,12 +13,12 @@ use crate::{
     daemon::{Daemon, Parts, StartError, load_hotlist, load_tariffs},
     doctor::{Finding, examine},
     keys::{self, DeviceKeys, KeyFileError},
-    reader::Reader,
     screen::LineScreen,
     store::Durability,
 };
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use reader::Reader;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

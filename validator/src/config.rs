@@ -17,7 +17,7 @@ use fleet_sync::DepotName;
 use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::reader::{ReaderConfig, ReaderConfigError};
+use reader::{ReaderConfig, ReaderConfigError};
 
 /// Everything that a validator is told by its file.
 #[derive(Debug, Clone, Serialize, Deserialize)]

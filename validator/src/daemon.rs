@@ -28,13 +28,13 @@ use crate::{
     link::{self, LinkSettings, TlsFiles},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
-    reader::Reader,
     reader_task,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::{Identity, SyncLoop},
     tap_loop::{Event, Service, TapLoop, Underway},
 };
+use reader::Reader;
 
 /// How long closing the store may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);

@@ -10,9 +10,9 @@ use crate::{
     config::Config,
     daemon::{context, load_hotlist, load_tariffs},
     keys::{load_card, load_depot, load_signing},
-    reader::Reader,
     store::{Store, StoreError, StoreOptions},
 };
+use reader::Reader;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const READER_MAX: Duration = Duration::from_secs(10);

@@ -14,7 +14,6 @@ pub mod keys;
 mod link;
 pub mod log_keeper;
 pub mod metrics;
-pub mod reader;
 mod reader_task;
 pub mod screen;
 pub mod store;

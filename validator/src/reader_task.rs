@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::{
-    clock::Clock,
-    reader::{CardTransport, Reader},
-    tap_loop::Event,
-};
+use crate::{clock::Clock, tap_loop::Event};
+use reader::{CardTransport, Reader};
 
 /// What the tap loop wants from the reader. It asks for the next thing only after it was told what
 /// came of the one before, so the queue holds one at most.

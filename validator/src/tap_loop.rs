@@ -17,10 +17,10 @@ use crate::{
     clock::Clock,
     log_keeper::{KeeperError, LogKeeper, Reply, Request},
     metrics::Metrics,
-    reader::{Presence, ReaderError},
     reader_task::Ask,
     screen::{RiderScreen, TapTiming},
 };
+use reader::{Presence, ReaderError};
 
 /// A card that cannot be read is tried again while it lies there, this many times.
 const TRIES_MAX: u8 = 3;

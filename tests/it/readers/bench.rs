@@ -14,13 +14,13 @@ use std::{
 
 use card::{CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VirtualCard};
 use model::{CardId, CardRecord, Ctr, PlaceIx, RecordKind, ValidatorId};
-use tapline_tests::pn532::{Emulator, Fault};
-use tempfile::TempDir;
-use tokio::time::timeout;
-use validator::reader::{
+use reader::{
     Activation, CardTransport, Cut, ExchangeError, Picc, Presence, Reader, ReaderConfig,
     ReaderError, ReaderKind, VirtualField,
 };
+use tapline_tests::pn532::{Emulator, Fault};
+use tempfile::TempDir;
+use tokio::time::timeout;
 
 pub(super) const UID: CardId = CardId([4, 0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6]);
 const ROOT: Key = Key([7; 16]);

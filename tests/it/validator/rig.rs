@@ -24,6 +24,7 @@ use ed25519_dalek::SigningKey;
 use fare::{Tariff, TariffSet};
 use fleet_sync::{DepotName, Topic, sign_ack, verify_batch, verify_state};
 use model::{CardId, TapRecord, TapSeq, Timestamp, ValidatorId};
+use reader::{Reader, ReaderConfig, VirtualField};
 use rumqttc::v5::{
     AsyncClient, Event, EventLoop, MqttOptions,
     mqttbytes::{QoS, v5::Packet},
@@ -37,7 +38,6 @@ use validator::{
     clock::Clock,
     config::{self, Config},
     keys::DeviceKeys,
-    reader::{Reader, ReaderConfig, VirtualField},
     screen::RiderScreen,
     store::Durability,
 };

@@ -4,6 +4,8 @@
 //! every other reader, and cards in memory. They carry bytes and say what is known when the bytes
 //! stop; what an answer means, and what a lost answer costs, is decided in `shared/card`.
 //!
+//! A crate of its own so that the depot's card tool uses the same readers (ADR-0004).
+//!
 //! Two media in the field are never told apart here: the answer is [`Presence::Several`], and
 //! neither is charged.
 

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{CardTransport, ExchangeError, Presence, ReaderError};
-use crate::reader::medium::{Activation, presence};
+use crate::medium::{Activation, presence};
 
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 const GONE_PERIOD: Duration = Duration::from_millis(100);

@@ -8,7 +8,7 @@ use super::{
     super::medium::Activation,
     link::{Link, LinkError},
 };
-use crate::reader::config::{BAUDS, RESET_BAUD};
+use crate::config::{BAUDS, RESET_BAUD};
 
 /// The chip answers plain commands within a few milliseconds.
 const COMMAND_LIMIT: Duration = Duration::from_millis(100);
