@@ -2,7 +2,7 @@
 
 use std::{fs, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use card::{Key, KeySet};
+use card::{Key, KeyRole, KeySet, KeyVersion};
 use clearing::Rules;
 use fare::{Tariff, TariffSet, TariffSetError};
 use fleet_sync::{DepotName, SigningKey};
@@ -105,8 +105,9 @@ impl Depot {
         let store = Arc::new(Store::open(&config.database)?);
         let rules = Arc::new(load_rules(&config, &store, &clock)?);
         let depot: DepotName = config.depot.parse()?;
-        let tmac = Some(Key(*keys.tmac));
-        let checker = Checker::new(depot.clone(), KeySet { tmac, ..KeySet::default() });
+        let tmac = Key(*keys.tmac);
+        let card_keys = KeySet::default().with(KeyRole::Tmac, KeyVersion::FIRST, tmac);
+        let checker = Checker::new(depot.clone(), card_keys);
         let (events, metrics) = (Events::default(), Metrics::default());
         let books: Arc<dyn Books> =
             Arc::new(ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone()));

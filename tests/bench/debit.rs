@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use card::{CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VirtualCard};
+use card::{
+    CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VersionedKey,
+    VirtualCard,
+};
 use model::{CardId, CardRecord, Ctr, PlaceIx, RecordKind, ValidatorId};
 use reader::{Activation, CardTransport, Picc, Presence, Reader, ReaderConfig, ReaderKind};
 use tapline_tests::pn532::Emulator;
@@ -56,7 +59,7 @@ pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     runtime.block_on(readers(if quick { 20 } else { 2_000 }))
 }
 
-fn debit(card: &mut VirtualCard, key: Key) -> Said {
+fn debit(card: &mut VirtualCard, key: VersionedKey) -> Said {
     card.power_off();
     let mut machine = DebitTransaction::new(UID, key, [5; 16]);
     let mut said = Said::default();
@@ -70,6 +73,8 @@ fn debit(card: &mut VirtualCard, key: Key) -> Said {
                 said.card += took;
                 machine.handle_response(Ok(&answer));
             }
+            // The card was issued under the one version there is.
+            CardOutput::NeedKey { .. } => machine.handle_key(None, [6; 16]),
             CardOutput::Found(record) => {
                 machine.write(&next_record(&record)).expect("a good record");
             }

@@ -3,7 +3,7 @@
 
 use std::{fs, io, net::Ipv4Addr, path::Path, time::Duration};
 
-use card::{Key, KeySet};
+use card::{Key, KeyRole, KeySet, KeyVersion};
 use depot_server::{
     auth,
     clock::Clock,
@@ -64,7 +64,7 @@ pub fn open(
     Keys::create_missing(&config.keys).map_err(DemoError::start)?;
     let tmac = Keys::load(&config.keys).map_err(DemoError::start)?.tmac;
     let root = KeySet::from_root(&Key(card_root));
-    let card_keys = KeySet { tmac: Some(Key(*tmac)), ..root };
+    let card_keys = root.with(KeyRole::Tmac, KeyVersion::FIRST, Key(*tmac));
     let depot = Depot::open(config, clock).map_err(DemoError::start)?;
     let office = Office {
         app: depot.app().clone(),

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use card::{Key, KeySet, Opening, VirtualCard};
+use card::{Key, KeyRole, KeySet, KeyVersion, Opening, VirtualCard};
 use model::{CardId, TapRole, TariffVersion, ValidatorId};
 use reader::Picc;
 use rustix::process::{Pid, Signal, kill_process};
@@ -149,8 +149,9 @@ impl Yard {
         write(&at.join("city.toml"), CITY);
         write(&at.join("depot.toml"), &depot_config(&broker, pages));
         fs::create_dir(at.join("keys")).unwrap();
-        write_secret(&at.join("keys/tmac-master.hex"), &hex(&keys.tmac.as_ref().unwrap().0));
-        let debit = format!("debit = \"{}\"\n", hex(&keys.debit.as_ref().unwrap().0));
+        let master = |role| hex(&keys.master(role, KeyVersion::FIRST).unwrap().0);
+        write_secret(&at.join("keys/tmac-master.hex"), &master(KeyRole::Tmac));
+        let debit = format!("debit = \"{}\"\n", master(KeyRole::Debit));
         write_secret(&at.join("card.key"), &debit);
         let public = said(&depot_server(at, &["init"], &[]));
         write(&at.join("depot.pub"), &public);

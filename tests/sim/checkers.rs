@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use card::{Key, VirtualCard};
+use card::{VersionedKey, VirtualCard};
 use model::{CardId, CardRecord, Ctr};
 
 use super::{depot::SimDepot, dice::Dice, scenario::Scenario, world::newest_record};
@@ -49,7 +49,7 @@ impl Truth {
     pub fn look(
         &mut self,
         card: &mut VirtualCard,
-        key: &Key,
+        key: &VersionedKey,
         dice: &mut Dice,
     ) -> Result<(), String> {
         let record = newest_record(card, key, dice);

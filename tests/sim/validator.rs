@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use card::{ExchangeError, Key, VirtualCard};
+use card::{ExchangeError, VersionedKey, VirtualCard};
 use fleet_sync::{Lane, Link, Output as Send, SigningKey, Uplink, UplinkConfig, VerifyingKey};
 use model::{CardId, Epoch, Refusal, TapSeq, Timestamp, ValidatorId};
 use tap_log::{InDoubtTap, TapLog, Tree, entry_key, entry_range};
@@ -140,7 +140,7 @@ impl SimValidator {
         &mut self,
         now: Timestamp,
         card: &mut VirtualCard,
-        key: &Key,
+        key: &VersionedKey,
         plan: TapPlan,
         dice: &mut Dice,
     ) -> TapEnd {
@@ -173,6 +173,7 @@ impl SimValidator {
                 }
                 Output::Done => break,
                 other @ (Output::Transmit(_)
+                | Output::NeedKey { .. }
                 | Output::LogIntent { .. }
                 | Output::LogOutcome { .. }
                 | Output::LogResolution { .. }) => self.act(other, &mut field),
@@ -191,6 +192,8 @@ impl SimValidator {
                 let answer = field.exchange(&apdu);
                 running.machine.handle_response(answer.as_deref().map_err(Clone::clone));
             }
+            // Every card of this world has its keys from one version.
+            Output::NeedKey { .. } => running.machine.handle_key(None, [0; 16]),
             Output::LogIntent { draft, transaction } => {
                 let (seq, ops) = running.log.intent(draft, transaction).expect("one tap at a time");
                 disk.apply(ops);

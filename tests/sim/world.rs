@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use card::{CardKeys, Key, KeySet, Opening, VirtualCard};
+use card::{CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCard};
 use clearing::Rules;
 use fleet_sync::SigningKey;
 use model::{CardId, CardRecord, TapRole, TariffVersion, Timestamp};
@@ -69,7 +69,7 @@ enum Event {
 
 struct SimCard {
     card: VirtualCard,
-    key: Key,
+    key: VersionedKey,
     rides_left: u32,
 }
 
@@ -397,7 +397,11 @@ fn issue(
 }
 
 /// The newest record of a card, as any reader finds it.
-pub(crate) fn newest_record(card: &mut VirtualCard, key: &Key, dice: &mut Dice) -> CardRecord {
+pub(crate) fn newest_record(
+    card: &mut VirtualCard,
+    key: &VersionedKey,
+    dice: &mut Dice,
+) -> CardRecord {
     use card::{CardOutput, DebitTransaction};
     let mut reader = DebitTransaction::new(card.uid(), key.clone(), dice.bytes16());
     loop {

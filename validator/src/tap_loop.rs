@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use card::{CardKeys, ExchangeError, KeySet};
+use card::{CardKeys, ExchangeError, KeyError, KeyRole, KeySet, KeyVersion};
 use model::{CardId, Refusal, TapEvent, TapSeq};
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
@@ -157,10 +157,24 @@ impl TapLoop {
         self.machine.handle_presented(self.clock.now(), presented);
     }
 
+    /// The card holds another version of the debit key than the current one.
+    fn provide_key(&mut self, card: CardId, version: KeyVersion) {
+        let mut rnd_a = [0; 16];
+        let key = match getrandom::fill(&mut rnd_a) {
+            Ok(()) => self.keys.card_key(KeyRole::Debit, version, &card),
+            Err(e) => Err(KeyError::Module(e.to_string())),
+        };
+        if let Err(e) = &key {
+            tracing::warn!(%version, error = %e, "a card of another key version is refused");
+        }
+        self.machine.handle_key(key.ok(), rnd_a);
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll() {
             match output {
                 Output::Transmit(apdu) => self.ask(Ask::Exchange(apdu)),
+                Output::NeedKey { card, version } => self.provide_key(card, version),
                 Output::LogIntent { draft, transaction } => {
                     let reply = self.reply(Event::Intent);
                     self.keeper.ask(Request::Intent { draft, transaction, reply });

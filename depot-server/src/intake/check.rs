@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use card::{CardKeys, KeySet, proof_holds};
+use card::{KeySet, proof_holds, proving_version};
 use fleet_sync::{DepotName, SignatureError, Topic, VerifyingKey, verify_batch, verify_state};
 use model::ValidatorId;
 use wire::{Batch, ValidatorState, WireError, decode_entry, limits};
@@ -157,14 +157,12 @@ impl Checker {
         for bytes in &batch.entries {
             let record = decode_entry(bytes, (head.validator, head.epoch, seq));
             // An entry that does not read is the next stage's to report; it is not cleared.
-            proofs.push(record.is_ok_and(|record| {
-                match (record.card, record.settled()) {
-                    (_, None) => true,
-                    (None, Some(_)) => false,
-                    (Some(card), Some((transaction, proof))) => self
-                        .card_keys
-                        .tmac_key(&card)
-                        .is_ok_and(|key| proof_holds(&key, &card, transaction, proof)),
+            proofs.push(record.is_ok_and(|record| match (record.card, record.settled()) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(card), Some((transaction, proof))) => {
+                    let holds = |key: &_| proof_holds(key, &card, transaction, proof);
+                    matches!(proving_version(&self.card_keys, &card, holds), Ok(Some(_)))
                 }
             }));
             seq = seq.next();

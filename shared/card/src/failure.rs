@@ -5,6 +5,7 @@ use alloc::string::String;
 use model::{RecordError, Refusal};
 
 use crate::apdu::StatusWord;
+use crate::keys::KeyVersion;
 
 /// Why an exchange brought no answer, as the reader reports it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +62,9 @@ pub enum CardFailure {
     /// The card does not know the key that a card with this number has.
     #[error("the card could not prove its key")]
     NotAuthentic,
+    /// The card says that its key has a version that is not held here.
+    #[error("the card's key has version {0}, which is not held here")]
+    KeyVersionNotHeld(KeyVersion),
     /// An answer within the session was not made by the card that was authenticated.
     #[error("the answer at {0:?} is not authentic")]
     AnswerNotAuthentic(CardStep),
@@ -95,6 +99,7 @@ impl CardFailure {
             }
             Self::NoApplication(_)
             | Self::NotAuthentic
+            | Self::KeyVersionNotHeld(_)
             | Self::Refused { step: CardStep::Authenticate, .. } => Refusal::ForeignCard,
             Self::ValueLimit => Refusal::InsufficientValue,
             Self::Refused { .. } | Self::NoRecord | Self::Record(_) => Refusal::CardDataInvalid,
@@ -110,6 +115,7 @@ impl CardFailure {
             Self::Link { error: ExchangeError::Device(_), .. } => "reader-failed",
             Self::NoApplication(_) => "no-application",
             Self::NotAuthentic => "not-authentic",
+            Self::KeyVersionNotHeld(_) => "key-version-not-held",
             Self::AnswerNotAuthentic(_) => "answer-not-authentic",
             Self::Malformed(_) => "malformed",
             Self::Refused { .. } => "card-refused",

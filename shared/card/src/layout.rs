@@ -29,8 +29,6 @@ pub const KEY_DEBIT: u8 = 1;
 pub const KEY_LOAD: u8 = 2;
 /// How many keys the application has.
 pub const KEY_COUNT: u8 = 3;
-/// Version of the keys that personalising sets.
-pub const KEY_VERSION: u8 = 1;
 
 /// Application key settings: master key changeable, free directory, files only by the master key,
 /// settings changeable, keys changed by the master key.

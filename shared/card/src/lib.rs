@@ -16,6 +16,7 @@ pub mod crypto;
 mod failure;
 mod keys;
 pub mod layout;
+mod login;
 mod personalise;
 mod proof;
 pub mod session;
@@ -25,8 +26,8 @@ mod transaction;
 mod virtual_card;
 
 pub use failure::{CardFailure, CardStep, ExchangeError};
-pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet};
+pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKey};
 pub use personalise::{IssueError, IssueTransaction, Issued, Opening};
-pub use proof::{Tmi, issue_proof_holds, proof_holds, transaction_proof};
+pub use proof::{Tmi, issue_proof_holds, proof_holds, proving_version, transaction_proof};
 pub use transaction::{CardOutput, DebitTransaction, Settlement, WriteError};
 pub use virtual_card::{CardContents, ImageError, VirtualCard};

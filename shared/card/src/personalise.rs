@@ -15,7 +15,7 @@ use model::{
 
 use crate::apdu::{cmd, span, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
-use crate::keys::{CardKeys, Key, KeyError, KeyRole};
+use crate::keys::{CardKeys, Key, KeyError, KeyRole, VersionedKey};
 use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE, RECORD_LEN};
 use crate::session::{Authentication, CommMode, Session, change_key_data};
 use crate::transaction::{
@@ -294,8 +294,8 @@ fn script(
     opening: &Opening,
     rnd_a: [[u8; 16]; 2],
 ) -> Result<Vec<Step>, IssueError> {
-    let issuer = keys.card_key(KeyRole::Issuer, &card)?;
-    let load = keys.card_key(KeyRole::Load, &card)?;
+    let current = |role| keys.current_key(role, &card);
+    let (issuer, load) = (current(KeyRole::Issuer)?, current(KeyRole::Load)?);
     let create = [layout::KEY_SETTINGS, layout::KEY_SETTINGS_2];
     let mut steps = vec![
         Step::Select([0; 3]),
@@ -303,20 +303,20 @@ fn script(
         Step::Select(layout::AID),
         Step::Authenticate { key_no: layout::KEY_ISSUER, key: Key::ZERO, rnd_a: rnd_a[0] },
     ];
-    steps.extend(create_files(opening, &keys.card_key(KeyRole::Tmac, &card)?));
-    for (key_no, role) in [(layout::KEY_DEBIT, KeyRole::Debit), (layout::KEY_LOAD, KeyRole::Load)] {
-        let data =
-            change_key_data(&keys.card_key(role, &card)?, layout::KEY_VERSION, Some(&Key::ZERO));
+    steps.extend(create_files(opening, &current(KeyRole::Tmac)?));
+    let debit = current(KeyRole::Debit)?;
+    for (key_no, new) in [(layout::KEY_DEBIT, &debit), (layout::KEY_LOAD, &load)] {
+        let data = change_key_data(&new.key, new.version.0, Some(&Key::ZERO));
         steps.push(command(CommMode::Full, cmd::CHANGE_KEY, &[&[key_no]], &data));
     }
     steps.push(Step::Command {
         mode: CommMode::Full,
         cmd: cmd::CHANGE_KEY,
         header: vec![layout::KEY_ISSUER],
-        data: change_key_data(&issuer, layout::KEY_VERSION, None).to_vec(),
+        data: change_key_data(&issuer.key, issuer.version.0, None).to_vec(),
         last: true,
     });
-    steps.push(Step::Authenticate { key_no: layout::KEY_LOAD, key: load, rnd_a: rnd_a[1] });
+    steps.push(Step::Authenticate { key_no: layout::KEY_LOAD, key: load.key, rnd_a: rnd_a[1] });
     if opening.balance > 0 {
         let amount = opening.balance.to_le_bytes();
         steps.push(command(FILE_MODE, cmd::CREDIT, &[&[FILE_VALUE]], &amount));
@@ -328,7 +328,7 @@ fn script(
     Ok(steps)
 }
 
-fn create_files(opening: &Opening, tmac: &Key) -> Vec<Step> {
+fn create_files(opening: &Opening, tmac: &VersionedKey) -> Vec<Step> {
     const MAC: u8 = 0x01;
     let lower = -i64::from(opening.negative_limit);
     let lower = i32::try_from(lower).unwrap_or(i32::MIN).to_le_bytes();
@@ -365,7 +365,7 @@ fn create_files(opening: &Opening, tmac: &Key) -> Vec<Step> {
             CommMode::Full,
             cmd::CREATE_TRANSACTION_MAC_FILE,
             &[&[FILE_TMAC, MAC], &layout::RIGHTS_TMAC, &[0x02]],
-            &[&tmac.0[..], &[layout::KEY_VERSION]].concat(),
+            &[&tmac.key.0[..], &[tmac.version.0]].concat(),
         ),
     ]
 }

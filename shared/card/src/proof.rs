@@ -10,7 +10,7 @@ use model::{CardId, CardProof, CardRecord, CardTransaction, RecordError, RecordK
 
 use crate::apdu::{cmd, span};
 use crate::crypto::{Cipher, cmac, same_mac};
-use crate::keys::Key;
+use crate::keys::{CardKeys, Key, KeyError, KeyRole, KeyVersion};
 use crate::layout::{FILE_LOG, FILE_VALUE, RECORD_LEN};
 
 /// Transaction MAC input, built step by step in the order of the commands.
@@ -79,6 +79,21 @@ pub fn issue_proof_holds(
     proof: CardProof,
 ) -> bool {
     opening.kind == RecordKind::Issue && write_holds(Tmi::new(), tmac_key, *uid, opening, proof)
+}
+
+/// The version of the card's TMAC key under which `holds`, newest first. A card keeps its TMAC key
+/// for life, so only a card older than the newest version costs a second try.
+pub fn proving_version(
+    keys: &dyn CardKeys,
+    uid: &CardId,
+    holds: impl Fn(&Key) -> bool,
+) -> Result<Option<KeyVersion>, KeyError> {
+    for version in keys.versions(KeyRole::Tmac) {
+        if holds(&keys.card_key(KeyRole::Tmac, version, uid)?) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 fn write_holds(

@@ -1,7 +1,8 @@
 //! One debit of a card, from selecting it to knowing what became of it (ADR-0002).
 //!
 //! Sans-IO: `poll` says what to do next, `handle_response` takes the card's answer. Seven
-//! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit], `WriteRecord`, Commit.
+//! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit], `WriteRecord`, Commit. A card
+//! whose debit key has another version than the current one costs three more (`login`).
 //!
 //! Invariants: nothing is committed before `commit`; the outcome is `InDoubt` exactly when the
 //! commit was sent and neither an authentic answer nor the card's own refusal came back; an answer
@@ -14,8 +15,9 @@ use model::{CardId, CardProof, CardRecord, Ctr, RecordError, RecordKind};
 
 use crate::apdu::{self, StatusWord, cmd, parse_answer, span, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
-use crate::keys::Key;
-use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_TMAC, FILE_VALUE, KEY_DEBIT, RECORD_LEN};
+use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
+use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_TMAC, FILE_VALUE, RECORD_LEN};
+use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::{Authentication, CommMode, Session, SessionError};
 
 /// What the transaction wants done, or has found out.
@@ -23,6 +25,14 @@ use crate::session::{Authentication, CommMode, Session, SessionError};
 pub enum CardOutput {
     /// Send this APDU and hand the answer to `handle_response`.
     Transmit(Vec<u8>),
+    /// The card holds another version of this key than was tried: hand that version's key of this
+    /// card, if it is held, to `handle_key`.
+    NeedKey {
+        /// Which key.
+        role: KeyRole,
+        /// The version that the card says it holds.
+        version: KeyVersion,
+    },
     /// The card proved its key and this is its newest record: `write`, `read_proof` or `release`.
     Found(CardRecord),
     /// Debit and record are on the card, uncommitted: make the intent durable, then `commit`.
@@ -83,9 +93,9 @@ pub struct DebitTransaction {
 
 #[derive(Debug)]
 enum State {
-    Selecting(Authentication),
-    Challenging(Authentication),
-    Answering(Authentication),
+    Selecting(Login, Vec<u8>),
+    LoggingIn(Login),
+    NeedingKey(KeyWanted),
     Reading(Session),
     Found { session: Session, before: CardRecord },
     ReadingProof(Session),
@@ -97,12 +107,13 @@ enum State {
 }
 
 impl DebitTransaction {
-    /// With the card that was presented, its debit key and 16 random bytes from the shell.
-    pub fn new(uid: CardId, debit_key: Key, rnd_a: [u8; 16]) -> Self {
+    /// With the card that was presented, its current debit key and 16 random bytes from the shell.
+    pub fn new(uid: CardId, debit_key: VersionedKey, rnd_a: [u8; 16]) -> Self {
         let select = wrap(cmd::SELECT_APPLICATION, &layout::AID);
+        let (login, authenticate) = Login::begin(KeyRole::Debit, debit_key, rnd_a);
         Self {
             uid,
-            state: State::Selecting(Authentication::new(debit_key, rnd_a)),
+            state: State::Selecting(login, authenticate),
             output: Some(CardOutput::Transmit(select)),
         }
     }
@@ -122,6 +133,19 @@ impl DebitTransaction {
     pub fn handle_response(&mut self, response: Result<&[u8], ExchangeError>) {
         match self.advance(response) {
             Ok(next) => self.output = next,
+            Err(failure) => self.settle(Settlement::Refused(failure)),
+        }
+    }
+
+    /// The key that was asked for by `NeedKey`, or `None` when it is not held, and 16 fresh random
+    /// bytes. A key that nobody asked for is dropped.
+    pub fn handle_key(&mut self, key: Option<Key>, rnd_a: [u8; 16]) {
+        let State::NeedingKey(wanted) = self.state else { return };
+        match wanted.provide(key, rnd_a) {
+            Ok((login, apdu)) => {
+                self.state = State::LoggingIn(login);
+                self.output = Some(CardOutput::Transmit(apdu));
+            }
             Err(failure) => self.settle(Settlement::Refused(failure)),
         }
     }
@@ -212,23 +236,12 @@ impl DebitTransaction {
         response: Result<&[u8], ExchangeError>,
     ) -> Result<Option<CardOutput>, CardFailure> {
         match mem::replace(&mut self.state, State::Settled) {
-            State::Selecting(authentication) => {
+            State::Selecting(login, authenticate) => {
                 selected(response)?;
-                self.state = State::Challenging(authentication);
-                Ok(Some(transmit(cmd::AUTHENTICATE_EV2_FIRST, &[KEY_DEBIT, 0x00])))
+                self.state = State::LoggingIn(login);
+                Ok(Some(CardOutput::Transmit(authenticate)))
             }
-            State::Challenging(mut authentication) => {
-                let part2 = challenged(&mut authentication, response)?;
-                self.state = State::Answering(authentication);
-                Ok(Some(transmit(cmd::ADDITIONAL_FRAME, &part2)))
-            }
-            State::Answering(authentication) => {
-                let session = authenticated(authentication, response)?;
-                let header = span(FILE_LOG, 0, 1);
-                let data = session.seal_command(FILE_MODE, cmd::READ_RECORDS, &header, &[]);
-                self.state = State::Reading(session);
-                Ok(Some(transmit(cmd::READ_RECORDS, &data)))
-            }
+            State::LoggingIn(login) => Ok(Some(self.log_in(login.handle_response(response)?))),
             State::Reading(mut session) => {
                 let before = newest_record(&mut session, response)?;
                 self.state = State::Found { session, before };
@@ -254,9 +267,31 @@ impl DebitTransaction {
                 let settlement = settled_commit(&mut session, response);
                 Ok(Some(CardOutput::Settled(settlement)))
             }
-            idle @ (State::Found { .. } | State::Ready(_) | State::Settled) => {
+            idle @ (State::NeedingKey(_)
+            | State::Found { .. }
+            | State::Ready(_)
+            | State::Settled) => {
                 self.state = idle;
                 Ok(self.output.take())
+            }
+        }
+    }
+
+    fn log_in(&mut self, step: LoginStep) -> CardOutput {
+        match step {
+            LoginStep::Transmit(login, apdu) => {
+                self.state = State::LoggingIn(login);
+                CardOutput::Transmit(apdu)
+            }
+            LoginStep::NeedKey(wanted) => {
+                self.state = State::NeedingKey(wanted);
+                CardOutput::NeedKey { role: wanted.role, version: wanted.version }
+            }
+            LoginStep::Done(session) => {
+                let header = span(FILE_LOG, 0, 1);
+                let data = session.seal_command(FILE_MODE, cmd::READ_RECORDS, &header, &[]);
+                self.state = State::Reading(session);
+                transmit(cmd::READ_RECORDS, &data)
             }
         }
     }
@@ -330,6 +365,16 @@ pub(crate) fn authenticated(
     let answer: &[u8; 32] =
         answer.data.try_into().map_err(|_| CardFailure::Malformed(CardStep::Authenticate))?;
     authentication.finish_first(answer).ok_or(CardFailure::NotAuthentic)
+}
+
+/// The data of a successful answer outside any session.
+pub(crate) fn plain(
+    step: CardStep,
+    response: Result<&[u8], ExchangeError>,
+) -> Result<&[u8], CardFailure> {
+    let answer = answered(step, response)?;
+    expect_status(step, answer.status, StatusWord::OK)?;
+    Ok(answer.data)
 }
 
 fn expect_status(step: CardStep, got: StatusWord, want: StatusWord) -> Result<(), CardFailure> {

@@ -1,9 +1,14 @@
 //! Taps of this validator whose commit got no answer, or whose rider may have got none, until
 //! their card is seen again (ADR-0003).
 
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, vec::Vec};
 
-use model::{CardId, CardRecord, CardTransaction, TapRecord, TapSeq, Timestamp};
+use fare::{FareTap, Journey, price};
+use model::{
+    CardId, CardRecord, CardTransaction, RecordKind, TapRecord, TapRole, TapSeq, Timestamp,
+};
+
+use crate::ValidatorContext;
 
 /// More cards in doubt at once than one validator can meet; the oldest go first. Whatever is
 /// forgotten here, the depot still decides from the card's next record.
@@ -53,6 +58,28 @@ impl Doubt {
             return Proof::NeverHappened;
         }
         if newest.ctr > after.ctr { Proof::Overtaken } else { Proof::Contradicted }
+    }
+
+    /// The explanation of the tap, priced again; empty when its tariff is gone.
+    pub(crate) fn steps(&self, context: &ValidatorContext) -> Vec<fare::Step> {
+        let CardTransaction { before, after } = &self.transaction;
+        let role = match after.kind {
+            RecordKind::Board => TapRole::Board,
+            RecordKind::Entry => TapRole::Entry,
+            RecordKind::Exit => TapRole::Exit,
+            RecordKind::Issue | RecordKind::Load => return Vec::new(),
+        };
+        let tap = FareTap {
+            at: after.at(),
+            role,
+            place: after.place,
+            route: context.route,
+            class: after.class,
+            validator: after.validator,
+            tariff: after.tariff,
+        };
+        price(&context.tariffs, &Journey::from_record(before), &tap)
+            .map_or_else(|_| Vec::new(), |quote| quote.steps)
     }
 }
 

@@ -4,14 +4,13 @@
 //! `Finding → Proving → Closing` instead. The intent is made durable while the card takes the
 //! debit and the record; the commit waits for both.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque};
 use core::mem;
 
-use card::{CardOutput, DebitTransaction, ExchangeError, Settlement};
-use fare::{Journey, price};
+use card::{CardOutput, DebitTransaction, ExchangeError, Key, Settlement};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, RecordKind, Refusal,
-    TapDraft, TapEvent, TapRole, TapSeq, Timestamp,
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, Refusal, TapDraft,
+    TapEvent, TapSeq, Timestamp,
 };
 
 use crate::{
@@ -211,6 +210,24 @@ impl TapMachine {
         };
     }
 
+    /// The debit key that `NeedKey` asked for, or `None` when it is not held, and 16 fresh random
+    /// bytes.
+    pub fn handle_key(&mut self, key: Option<Key>, rnd_a: [u8; 16]) {
+        self.state = match mem::replace(&mut self.state, State::Idle) {
+            State::Finding { tap, mut card } => {
+                card.handle_key(key, rnd_a);
+                self.find(tap, card)
+            }
+            // A tap that has ended meanwhile needs no key.
+            other @ (State::Idle
+            | State::Proving { .. }
+            | State::Writing(_)
+            | State::Abandoned { .. }
+            | State::Committing { .. }
+            | State::Closing(_)) => other,
+        };
+    }
+
     /// The intent is durable under this number.
     pub fn handle_intent_durable(&mut self, seq: TapSeq) {
         self.state = match mem::replace(&mut self.state, State::Idle) {
@@ -258,6 +275,10 @@ impl TapMachine {
         match card.poll() {
             Some(CardOutput::Transmit(apdu)) => {
                 self.outbox.push_back(Output::Transmit(apdu));
+                State::Finding { tap, card }
+            }
+            Some(CardOutput::NeedKey { version, .. }) => {
+                self.outbox.push_back(Output::NeedKey { card: tap.card, version });
                 State::Finding { tap, card }
             }
             Some(CardOutput::Found(before)) => self.found(tap, card, before),
@@ -339,7 +360,12 @@ impl TapMachine {
                 self.proved(tap, &doubt, ctr, proof)
             }
             // The card left again: the tap stays in doubt.
-            Some(CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_))
+            Some(
+                CardOutput::NeedKey { .. }
+                | CardOutput::Found(_)
+                | CardOutput::ReadyToCommit
+                | CardOutput::Settled(_),
+            )
             | None => {
                 let seen = Some(doubt.transaction.after);
                 self.refuse(tap.draft, None, Refusal::Unreadable, seen)
@@ -371,32 +397,10 @@ impl TapMachine {
         Passage::granted(
             self.money(i64::from(after.amount)),
             self.money(i64::from(after.balance)),
-            self.steps_of(doubt),
+            doubt.steps(&self.context),
             self.context.rules.low_balance,
             true,
         )
-    }
-
-    /// The explanation of an earlier tap, priced again; empty when its tariff is gone.
-    fn steps_of(&self, doubt: &Doubt) -> Vec<fare::Step> {
-        let CardTransaction { before, after } = &doubt.transaction;
-        let role = match after.kind {
-            RecordKind::Board => TapRole::Board,
-            RecordKind::Entry => TapRole::Entry,
-            RecordKind::Exit => TapRole::Exit,
-            RecordKind::Issue | RecordKind::Load => return Vec::new(),
-        };
-        let tap = fare::FareTap {
-            at: after.at(),
-            role,
-            place: after.place,
-            route: self.context.route,
-            class: after.class,
-            validator: after.validator,
-            tariff: after.tariff,
-        };
-        price(&self.context.tariffs, &Journey::from_record(before), &tap)
-            .map_or_else(|_| Vec::new(), |quote| quote.steps)
     }
 
     fn write(&mut self, mut writing: Box<Writing>) -> State {
@@ -417,7 +421,8 @@ impl TapMachine {
                     None => State::Abandoned { tap, before, reason },
                 }
             }
-            Some(CardOutput::Found(_) | CardOutput::Settled(_)) | None => State::Writing(writing),
+            Some(CardOutput::NeedKey { .. } | CardOutput::Found(_) | CardOutput::Settled(_))
+            | None => State::Writing(writing),
         }
     }
 
@@ -457,7 +462,12 @@ impl TapMachine {
             Some(CardOutput::Settled(Settlement::Refused(failure))) => {
                 return self.refuse(draft, Some(seq), failure.refusal(), Some(decision.before));
             }
-            Some(CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_))
+            Some(
+                CardOutput::NeedKey { .. }
+                | CardOutput::Found(_)
+                | CardOutput::ReadyToCommit
+                | CardOutput::Settled(_),
+            )
             | None => {
                 let tapped_at = draft.tapped_at;
                 self.doubts.insert(tap.card, Doubt { seq, tapped_at, transaction, settled: false });

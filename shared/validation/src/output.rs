@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use card::Key;
+use card::{KeyVersion, VersionedKey};
 use model::{CardId, CardTransaction, TapDraft, TapEvent, TapSeq};
 
 use crate::Passage;
@@ -14,8 +14,8 @@ pub enum Presented {
     Card {
         /// Its number.
         card: CardId,
-        /// Its debit key.
-        key: Key,
+        /// Its debit key under the current version.
+        key: VersionedKey,
         /// Randomness of the authentication.
         rnd_a: [u8; 16],
     },
@@ -30,6 +30,13 @@ pub enum Presented {
 pub enum Output {
     /// Send this to the card, then call `handle_response`.
     Transmit(Vec<u8>),
+    /// The card's debit key has this version: call `handle_key` with it.
+    NeedKey {
+        /// The card.
+        card: CardId,
+        /// The version that the card says it holds.
+        version: KeyVersion,
+    },
     /// Give it a number and make it durable, then call `handle_intent_durable`. Do not wait for
     /// it before the next `Transmit`.
     LogIntent {

@@ -11,8 +11,9 @@ use model::{
 use super::{UID, charge, debit, hex, issued_card, issued_with, keys, newest, run, start};
 use crate::apdu::StatusWord;
 use crate::{
-    CardFailure, CardKeys, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Opening,
-    Settlement, Tmi, VirtualCard, WriteError, issue_proof_holds, proof_holds, transaction_proof,
+    CardFailure, CardKeys, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, KeyVersion,
+    Opening, Settlement, Tmi, VersionedKey, VirtualCard, WriteError, issue_proof_holds,
+    proof_holds, transaction_proof,
 };
 
 /// What a reader may get instead of the card's answer.
@@ -159,7 +160,8 @@ fn a_commit_that_the_card_refuses_is_refused_and_one_nobody_understands_is_in_do
 #[test]
 fn a_card_with_another_issuers_keys_is_not_authentic() {
     let mut card = issued_card();
-    let mut machine = DebitTransaction::new(UID, Key([9; 16]), [1; 16]);
+    let other = VersionedKey { version: KeyVersion::FIRST, key: Key([9; 16]) };
+    let mut machine = DebitTransaction::new(UID, other, [1; 16]);
     let output = run(&mut machine, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let failure = CardFailure::NotAuthentic;
     assert_eq!(failure.refusal(), Refusal::ForeignCard);
@@ -264,7 +266,7 @@ fn the_cards_proof_holds_for_what_was_done_and_for_nothing_else() {
     let before = model::CardRecord { balance: 999, ..t.before };
     assert!(!proof_holds(&tmac, &UID, &CardTransaction { before, ..t }, proof));
     assert!(!proof_holds(&tmac, &UID, &t, CardProof([0; 8])));
-    assert!(!proof_holds(&keys().debit_key(&UID).unwrap(), &UID, &t, proof));
+    assert!(!proof_holds(&keys().debit_key(&UID).unwrap().key, &UID, &t, proof));
 }
 
 #[test]

@@ -166,7 +166,10 @@ fn issue_and_debit_of_layout_1_never_change() {
                 issue.handle_response(Ok(&response));
             }
             CardOutput::Settled(Settlement::Committed { .. }) => break,
-            other @ (CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_)) => {
+            other @ (CardOutput::NeedKey { .. }
+            | CardOutput::Found(_)
+            | CardOutput::ReadyToCommit
+            | CardOutput::Settled(_)) => {
                 panic!("issuing ended with {other:?}")
             }
         }

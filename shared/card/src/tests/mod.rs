@@ -17,6 +17,7 @@ mod golden;
 mod properties;
 mod tearing;
 mod vectors;
+mod versions;
 mod virtual_card;
 
 pub(crate) const UID: CardId = CardId([0x04, 0xA1, 0xB2, 0xC3, 0xD4, 0xE5, 0xF6]);
@@ -78,13 +79,25 @@ pub(crate) fn start(card: &VirtualCard) -> DebitTransaction {
 /// The link to the card: what comes back for an APDU.
 pub(crate) type Link<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Vec<u8>, ExchangeError>;
 
-/// Runs the machine until it wants anything but an exchange. `exchange` is the link.
+/// Runs the machine until it wants anything but an exchange or a key. `exchange` is the link.
 pub(crate) fn run(machine: &mut DebitTransaction, exchange: Link<'_>) -> CardOutput {
+    run_with(&keys(), machine, exchange)
+}
+
+/// The same for a reader that holds `keys`.
+pub(crate) fn run_with(
+    keys: &KeySet,
+    machine: &mut DebitTransaction,
+    exchange: Link<'_>,
+) -> CardOutput {
     loop {
         match machine.poll().expect("the machine wants something") {
             CardOutput::Transmit(apdu) => {
                 let response = exchange(&apdu);
                 machine.handle_response(response.as_deref().map_err(Clone::clone));
+            }
+            CardOutput::NeedKey { role, version } => {
+                machine.handle_key(keys.card_key(role, version, &machine.uid()).ok(), [0x12; 16]);
             }
             output
             @ (CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_)) => {
@@ -101,7 +114,9 @@ pub(crate) fn debit(machine: &mut DebitTransaction, amount: u32, exchange: Link<
             CardOutput::Found(before) => machine.write(&charge(&before, amount)).unwrap(),
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => return settlement,
-            CardOutput::Transmit(_) => unreachable!("run() exchanges"),
+            CardOutput::Transmit(_) | CardOutput::NeedKey { .. } => {
+                unreachable!("run() serves these")
+            }
         }
     }
 }

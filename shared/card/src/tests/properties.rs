@@ -64,7 +64,7 @@ proptest! {
     ) {
         let mut card = issued_card();
         let roles = [KeyRole::Issuer, KeyRole::Debit, KeyRole::Load];
-        let key = keys().card_key(roles[usize::from(key_no)], &UID).unwrap();
+        let key = keys().current_key(roles[usize::from(key_no)], &UID).unwrap().key;
         let mut terminal = Terminal::new(&mut card);
         terminal.select(layout::AID).unwrap();
         for (cmd, data, mode) in commands {

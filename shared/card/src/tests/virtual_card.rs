@@ -260,7 +260,7 @@ fn a_session_ends_with_the_first_wrong_mac() {
     let debit_key = keys().debit_key(&UID).unwrap();
     let mut t = Terminal::new(&mut card);
     t.select(layout::AID).unwrap();
-    t.login(layout::KEY_DEBIT, &debit_key);
+    t.login(layout::KEY_DEBIT, &debit_key.key);
     let session = t.session.clone().unwrap();
     let mut tampered = session.seal_command(CommMode::Mac, cmd::GET_VALUE, &[2], &[]);
     tampered[0] ^= 4;
@@ -275,7 +275,7 @@ fn the_issued_card_gives_each_key_its_rights_and_no_more() {
     let logged_in = |card: &mut VirtualCard, role: KeyRole, no: u8| -> Session {
         let mut t = Terminal::new(card);
         t.select(layout::AID).unwrap();
-        t.login(no, &keys().card_key(role, &UID).unwrap());
+        t.login(no, &keys().current_key(role, &UID).unwrap().key);
         t.session.unwrap()
     };
     let credit = [&[layout::FILE_VALUE][..], &le(1)].concat();
@@ -310,7 +310,7 @@ fn the_profile_is_what_the_issuer_wrote() {
     let (mut card, _) = VirtualCard::issue(UID, [1; 16], &keys(), &opening).unwrap();
     let mut t = Terminal::new(&mut card);
     t.select(layout::AID).unwrap();
-    t.login(layout::KEY_DEBIT, &keys().debit_key(&UID).unwrap());
+    t.login(layout::KEY_DEBIT, &keys().debit_key(&UID).unwrap().key);
     let read = t.mac(cmd::READ_DATA, &span(layout::FILE_PROFILE, 0, 0)).unwrap();
     let profile = layout::Profile::from_bytes(read.as_slice().try_into().unwrap()).unwrap();
     assert_eq!((profile.deposit, profile.negative_limit, profile.issuer), (500, 100, 7));

@@ -138,8 +138,12 @@ impl VirtualCard {
                     return Err(failure.into());
                 }
                 None
-                | Some(CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_)) =>
-                {
+                | Some(
+                    CardOutput::NeedKey { .. }
+                    | CardOutput::Found(_)
+                    | CardOutput::ReadyToCommit
+                    | CardOutput::Settled(_),
+                ) => {
                     return Err(CardFailure::Malformed(CardStep::Personalise).into());
                 }
             }

@@ -212,7 +212,8 @@ fn after_a_failed_write_no_card_is_touched_and_no_passage_granted() {
                 bench.machine.handle_response(Ok(&answer));
             }
             Output::LogIntent { .. } => {}
-            Output::LogOutcome { .. }
+            Output::NeedKey { .. }
+            | Output::LogOutcome { .. }
             | Output::LogResolution { .. }
             | Output::Show(_)
             | Output::PresentAgain

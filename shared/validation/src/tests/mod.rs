@@ -6,7 +6,7 @@ mod tearing;
 
 use alloc::{vec, vec::Vec};
 
-use card::{CardKeys, ExchangeError, Key, KeySet, Opening, VirtualCard};
+use card::{CardKeys, ExchangeError, Key, KeyRole, KeySet, Opening, VirtualCard};
 use fare::{Tariff, TariffSet};
 use model::{
     CardId, CardTransaction, ClockQuality, RiderClass, TapDraft, TapEvent, TapRole, TapSeq,
@@ -123,6 +123,8 @@ pub(crate) struct Logged {
 }
 
 pub(crate) struct Bench {
+    /// What the validator holds.
+    pub(crate) keys: KeySet,
     pub(crate) machine: TapMachine,
     pub(crate) now: Timestamp,
     pub(crate) pace: LogPace,
@@ -136,6 +138,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(context: ValidatorContext) -> Self {
         Self {
+            keys: keys().for_validator(),
             machine: TapMachine::new(context, []),
             now: START,
             pace: LogPace::Fast,
@@ -188,7 +191,7 @@ impl Bench {
 
     fn present(&mut self, card: &VirtualCard) {
         self.random += 1;
-        let key = keys().debit_key(&card.uid()).unwrap();
+        let key = self.keys.debit_key(&card.uid()).unwrap();
         let rnd_a = [self.random; 16];
         self.machine.handle_presented(self.now, Presented::Card { card: card.uid(), key, rnd_a });
     }
@@ -229,6 +232,11 @@ impl Bench {
                         self.machine.handle_response(Err(ExchangeError::Absent));
                     }
                     exchanges += 1;
+                }
+                Output::NeedKey { card, version } => {
+                    self.random += 1;
+                    let key = self.keys.card_key(KeyRole::Debit, version, &card).ok();
+                    self.machine.handle_key(key, [self.random; 16]);
                 }
                 Output::LogIntent { draft, transaction } => {
                     let seq = self.append(draft, None, Some(transaction));
