@@ -252,7 +252,8 @@ fn journey(
         (None, Some(RecordKind::Entry)) if is_newest => (place(last), "Journey open"),
         (None, Some(RecordKind::Entry)) => (place(last), "Entry without exit"),
         (None, Some(RecordKind::Exit)) => (place(last), "Exit, entry not here yet"),
-        (None, Some(RecordKind::Load)) => (place(last), "Top-up"),
+        (None, Some(RecordKind::Load | RecordKind::LoadInJourney)) => (place(last), "Top-up"),
+        (None, Some(RecordKind::Retire)) => ("Retired".to_owned(), "Taken out of use"),
         (None, Some(RecordKind::Issue)) => ("Issued".to_owned(), "Opening balance"),
         (None, None) => (place(last), super::words::Shown::sign(last.tap.outcome).label),
     };

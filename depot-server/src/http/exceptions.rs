@@ -339,7 +339,8 @@ const fn kind_label(record: &CardRecord) -> &'static str {
         RecordKind::Board => "Board",
         RecordKind::Entry => "Entry",
         RecordKind::Exit => "Exit",
-        RecordKind::Load => "Top-up",
+        RecordKind::Load | RecordKind::LoadInJourney => "Top-up",
+        RecordKind::Retire => "Retired",
     }
 }
 

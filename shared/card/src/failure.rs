@@ -82,6 +82,9 @@ pub enum CardFailure {
     /// The stored value does not cover the debit.
     #[error("the stored value does not cover the debit")]
     ValueLimit,
+    /// The stored value would rise above what the value file may hold.
+    #[error("the stored value would rise above the card's limit")]
+    ValueCeiling,
     /// The application is there, but it was never issued: its log is empty.
     #[error("the card's log is empty")]
     NoRecord,
@@ -102,7 +105,9 @@ impl CardFailure {
             | Self::KeyVersionNotHeld(_)
             | Self::Refused { step: CardStep::Authenticate, .. } => Refusal::ForeignCard,
             Self::ValueLimit => Refusal::InsufficientValue,
-            Self::Refused { .. } | Self::NoRecord | Self::Record(_) => Refusal::CardDataInvalid,
+            Self::Refused { .. } | Self::ValueCeiling | Self::NoRecord | Self::Record(_) => {
+                Refusal::CardDataInvalid
+            }
         }
     }
 
@@ -120,6 +125,7 @@ impl CardFailure {
             Self::Malformed(_) => "malformed",
             Self::Refused { .. } => "card-refused",
             Self::ValueLimit => "value-limit",
+            Self::ValueCeiling => "value-ceiling",
             Self::NoRecord => "no-record",
             Self::Record(_) => "record-invalid",
         }

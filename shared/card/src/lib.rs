@@ -13,21 +13,27 @@ extern crate std;
 
 pub mod apdu;
 pub mod crypto;
+mod duty;
 mod failure;
 mod keys;
 pub mod layout;
 mod login;
 mod personalise;
 mod proof;
+mod records;
 pub mod session;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod virtual_card;
 
+pub use duty::{Debit, Duty, Load, Retire, WriteError};
 pub use failure::{CardFailure, CardStep, ExchangeError};
 pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKey};
 pub use personalise::{IssueError, IssueTransaction, Issued, Opening};
 pub use proof::{Tmi, issue_proof_holds, proof_holds, proving_version, transaction_proof};
-pub use transaction::{CardOutput, DebitTransaction, Settlement, WriteError};
+pub use records::{RecordImpossible, load_record, retire_record};
+pub use transaction::{
+    CardOutput, DebitTransaction, LoadTransaction, RetireTransaction, Settlement, ValueTransaction,
+};
 pub use virtual_card::{CardContents, ImageError, VirtualCard};

@@ -113,8 +113,10 @@ fn write_holds(
 fn append_write(tmi: &mut Tmi, after: &CardRecord) -> Result<(), RecordError> {
     if after.amount > 0 {
         let moved = match after.kind {
-            RecordKind::Issue | RecordKind::Load => cmd::CREDIT,
-            RecordKind::Board | RecordKind::Entry | RecordKind::Exit => cmd::DEBIT,
+            RecordKind::Issue | RecordKind::Load | RecordKind::LoadInJourney => cmd::CREDIT,
+            RecordKind::Board | RecordKind::Entry | RecordKind::Exit | RecordKind::Retire => {
+                cmd::DEBIT
+            }
         };
         let [a, b, c, d] = after.amount.to_le_bytes();
         tmi.step(moved, &[FILE_VALUE, a, b, c, d], &[]);

@@ -1,19 +1,21 @@
-//! One debit of a card, from selecting it to knowing what became of it (ADR-0002).
+//! One value transaction of a card, from selecting it to knowing what became of it (ADR-0002):
+//! a debit, a load or the retirement (`duty`).
 //!
 //! Sans-IO: `poll` says what to do next, `handle_response` takes the card's answer. Seven
-//! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit], `WriteRecord`, Commit. A card
-//! whose debit key has another version than the current one costs three more (`login`).
+//! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit or Credit], `WriteRecord`, Commit.
+//! A card whose key has another version than the current one costs three more (`login`).
 //!
 //! Invariants: nothing is committed before `commit`; the outcome is `InDoubt` exactly when the
 //! commit was sent and neither an authentic answer nor the card's own refusal came back; an answer
 //! without its right MAC is never used.
 
 use alloc::vec::Vec;
-use core::mem;
+use core::{marker::PhantomData, mem};
 
-use model::{CardId, CardProof, CardRecord, Ctr, RecordError, RecordKind};
+use model::{CardId, CardProof, CardRecord, Ctr};
 
 use crate::apdu::{self, StatusWord, cmd, parse_answer, span, wrap};
+use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_TMAC, FILE_VALUE, RECORD_LEN};
@@ -35,7 +37,7 @@ pub enum CardOutput {
     },
     /// The card proved its key and this is its newest record: `write`, `read_proof` or `release`.
     Found(CardRecord),
-    /// Debit and record are on the card, uncommitted: make the intent durable, then `commit`.
+    /// Value and record are on the card, uncommitted: make the intent durable, then `commit`.
     ReadyToCommit,
     /// It is over.
     Settled(Settlement),
@@ -66,30 +68,21 @@ pub enum Settlement {
     Released,
 }
 
-/// Why a record is not one that this transaction may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// It has no bytes.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// It is an issue or a load.
-    #[error("a debit writes Board, Entry or Exit records only")]
-    NotADebit,
-    /// Its counter is not the one after the newest record's.
-    #[error("the record's counter does not follow the newest record's")]
-    CounterOutOfTurn,
-    /// The newest balance less the amount is not its balance.
-    #[error("the record's balance does not follow from the newest record's")]
-    BalanceMismatch,
-}
-
 /// The machine. See the module's documentation.
 #[derive(Debug)]
-pub struct DebitTransaction {
+pub struct ValueTransaction<D> {
     uid: CardId,
     state: State,
     output: Option<CardOutput>,
+    duty: PhantomData<D>,
 }
+
+/// A tap.
+pub type DebitTransaction = ValueTransaction<Debit>;
+/// A top-up. Its proof can be read back with the debit key only: see [`DebitTransaction`].
+pub type LoadTransaction = ValueTransaction<Load>;
+/// The end of a card.
+pub type RetireTransaction = ValueTransaction<Retire>;
 
 #[derive(Debug)]
 enum State {
@@ -99,22 +92,24 @@ enum State {
     Reading(Session),
     Found { session: Session, before: CardRecord },
     ReadingProof(Session),
-    Debiting { session: Session, after: [u8; CardRecord::LEN] },
+    Moving { session: Session, after: [u8; CardRecord::LEN] },
     Writing(Session),
     Ready(Session),
     Committing(Session),
     Settled,
 }
 
-impl DebitTransaction {
-    /// With the card that was presented, its current debit key and 16 random bytes from the shell.
-    pub fn new(uid: CardId, debit_key: VersionedKey, rnd_a: [u8; 16]) -> Self {
+impl<D: Duty> ValueTransaction<D> {
+    /// With the card that was presented, its current key for the duty (the debit key; for a load
+    /// the load key) and 16 random bytes from the shell.
+    pub fn new(uid: CardId, key: VersionedKey, rnd_a: [u8; 16]) -> Self {
         let select = wrap(cmd::SELECT_APPLICATION, &layout::AID);
-        let (login, authenticate) = Login::begin(KeyRole::Debit, debit_key, rnd_a);
+        let (login, authenticate) = Login::begin(D::ROLE, key, rnd_a);
         Self {
             uid,
             state: State::Selecting(login, authenticate),
             output: Some(CardOutput::Transmit(select)),
+            duty: PhantomData,
         }
     }
 
@@ -150,8 +145,8 @@ impl DebitTransaction {
         }
     }
 
-    /// Writes `after` behind the newest record, debiting its amount. On an error nothing was sent
-    /// and the card is still found.
+    /// Writes `after` behind the newest record, moving its amount. On an error nothing was sent and
+    /// the card is still found.
     ///
     /// # Panics
     /// When no card is found: a mistake of the caller.
@@ -159,7 +154,7 @@ impl DebitTransaction {
         let State::Found { session, before } = mem::replace(&mut self.state, State::Settled) else {
             panic_out_of_turn("write", "Found");
         };
-        let bytes = match checked_successor(&before, after) {
+        let bytes = match checked_successor::<D>(&before, after) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.state = State::Found { session, before };
@@ -171,12 +166,12 @@ impl DebitTransaction {
         } else {
             let data = session.seal_command(
                 FILE_MODE,
-                cmd::DEBIT,
+                D::MOVE,
                 &[FILE_VALUE],
                 &after.amount.to_le_bytes(),
             );
-            self.output = Some(CardOutput::Transmit(wrap(cmd::DEBIT, &data)));
-            self.state = State::Debiting { session, after: bytes };
+            self.output = Some(CardOutput::Transmit(wrap(D::MOVE, &data)));
+            self.state = State::Moving { session, after: bytes };
         }
         Ok(())
     }
@@ -192,19 +187,6 @@ impl DebitTransaction {
         let data = session.seal_command(CommMode::Mac, cmd::COMMIT_TRANSACTION, &[0x01], &[]);
         self.output = Some(CardOutput::Transmit(wrap(cmd::COMMIT_TRANSACTION, &data)));
         self.state = State::Committing(session);
-    }
-
-    /// Reads back the proof of the card's last transaction instead of writing.
-    ///
-    /// # Panics
-    /// When no card is found: a mistake of the caller.
-    pub fn read_proof(&mut self) {
-        let State::Found { session, .. } = mem::replace(&mut self.state, State::Settled) else {
-            panic_out_of_turn("read_proof", "Found");
-        };
-        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &span(FILE_TMAC, 0, 12), &[]);
-        self.output = Some(CardOutput::Transmit(wrap(cmd::READ_DATA, &data)));
-        self.state = State::ReadingProof(session);
     }
 
     /// Lets go of a found or ready card; what was written is never committed.
@@ -253,8 +235,8 @@ impl DebitTransaction {
                     counter_and_proof(&data).ok_or(CardFailure::Malformed(CardStep::ReadProof))?;
                 Ok(Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })))
             }
-            State::Debiting { mut session, after } => {
-                acknowledged(&mut session, CardStep::Value, response)?;
+            State::Moving { mut session, after } => {
+                acknowledged(&mut session, CardStep::Value, response).map_err(value_limit::<D>)?;
                 self.append(session, &after);
                 Ok(self.output.take())
             }
@@ -297,6 +279,21 @@ impl DebitTransaction {
     }
 }
 
+impl DebitTransaction {
+    /// Reads back the proof of the card's last transaction instead of writing.
+    ///
+    /// # Panics
+    /// When no card is found: a mistake of the caller.
+    pub fn read_proof(&mut self) {
+        let State::Found { session, .. } = mem::replace(&mut self.state, State::Settled) else {
+            panic_out_of_turn("read_proof", "Found");
+        };
+        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &span(FILE_TMAC, 0, 12), &[]);
+        self.output = Some(CardOutput::Transmit(wrap(cmd::READ_DATA, &data)));
+        self.state = State::ReadingProof(session);
+    }
+}
+
 /// `commit` before `ReadyToCommit` and the like would break a promise about money: stop.
 #[expect(clippy::panic, reason = "a broken invariant of our own stops the process (style 7.1)")]
 fn panic_out_of_turn(call: &str, state: &str) -> ! {
@@ -307,21 +304,13 @@ fn transmit(cmd: u8, data: &[u8]) -> CardOutput {
     CardOutput::Transmit(wrap(cmd, data))
 }
 
-fn checked_successor(
-    before: &CardRecord,
-    after: &CardRecord,
-) -> Result<[u8; CardRecord::LEN], WriteError> {
-    match after.kind {
-        RecordKind::Board | RecordKind::Entry | RecordKind::Exit => {}
-        RecordKind::Issue | RecordKind::Load => return Err(WriteError::NotADebit),
+/// Which limit of the value file it was that the card refused by.
+fn value_limit<D: Duty>(failure: CardFailure) -> CardFailure {
+    if failure == CardFailure::ValueLimit && D::MOVE == cmd::CREDIT {
+        CardFailure::ValueCeiling
+    } else {
+        failure
     }
-    if Some(after.ctr.0) != before.ctr.0.checked_add(1) {
-        return Err(WriteError::CounterOutOfTurn);
-    }
-    if after.balance_before() != i64::from(before.balance) {
-        return Err(WriteError::BalanceMismatch);
-    }
-    Ok(after.to_bytes()?)
 }
 
 /// An answer with a status, or why there is none.
@@ -330,7 +319,13 @@ fn answered(
     response: Result<&[u8], ExchangeError>,
 ) -> Result<apdu::Answer<'_>, CardFailure> {
     let bytes = response.map_err(|error| CardFailure::Link { step, error })?;
-    parse_answer(bytes).ok_or(CardFailure::Malformed(step))
+    let answer = parse_answer(bytes).ok_or(CardFailure::Malformed(step))?;
+    // A card's error is two bytes. With more before it, it is the end of an answer cut short, and
+    // taking it for the card's word would call a commit refused that happened.
+    if answer.status.is_card_error() && !answer.data.is_empty() {
+        return Err(CardFailure::Malformed(step));
+    }
+    Ok(answer)
 }
 
 pub(crate) fn selected(response: Result<&[u8], ExchangeError>) -> Result<(), CardFailure> {

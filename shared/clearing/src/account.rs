@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ledger::{AccountCode, AccountId};
-use model::{CardId, Ctr, Currency, OperatorId};
+use model::{CardId, Ctr, Currency, OperatorId, StationId};
 
 /// What an account is for. Amounts are read as credits minus debits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,10 +23,17 @@ pub enum Account {
     IssuerCash,
     /// Loads that cards show, to be met by those who took the money.
     LoadClearing,
+    /// Values taken off retired cards, to be paid to their holders or put on new cards.
+    RefundClearing,
+    /// Cash that a desk took for values that it put on cards.
+    DeskCash(StationId),
+    /// What was put on a new card in place of this one: what is still on this one belongs to the
+    /// issuer now.
+    Replaced(CardId),
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 7] = [
+const CODES: [(u16, &str); 10] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -34,6 +41,9 @@ const CODES: [(u16, &str); 7] = [
     (5, "unknown-origin"),
     (6, "issuer-cash"),
     (7, "load-clearing"),
+    (8, "refund-clearing"),
+    (9, "desk-cash"),
+    (10, "replaced"),
 ];
 
 impl Account {
@@ -41,7 +51,10 @@ impl Account {
     pub fn id(self, currency: Currency) -> AccountId {
         let mut opaque = Vec::with_capacity(AccountId::OPAQUE_MAX);
         match self {
-            Self::Card(card) | Self::UnknownOrigin(card) => opaque.extend(card.0),
+            Self::Card(card) | Self::UnknownOrigin(card) | Self::Replaced(card) => {
+                opaque.extend(card.0);
+            }
+            Self::DeskCash(StationId(number)) => opaque.extend(number.to_be_bytes()),
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 opaque.extend(card.0);
                 opaque.extend(ctr.0.to_be_bytes());
@@ -50,7 +63,10 @@ impl Account {
                 opaque.push(1);
                 opaque.extend(number.to_be_bytes());
             }
-            Self::FareRevenue(None) | Self::IssuerCash | Self::LoadClearing => {}
+            Self::FareRevenue(None)
+            | Self::IssuerCash
+            | Self::LoadClearing
+            | Self::RefundClearing => {}
         }
         AccountId::new(AccountCode(self.code()), currency, &opaque)
     }
@@ -69,6 +85,9 @@ impl Account {
             5 => Self::UnknownOrigin(card()),
             6 => Self::IssuerCash,
             7 => Self::LoadClearing,
+            8 => Self::RefundClearing,
+            9 => Self::DeskCash(StationId(u16::from_be_bytes([b[0], b[1]]))),
+            10 => Self::Replaced(card()),
             _ => return None,
         };
         (account.id(id.currency()) == *id).then_some(account)
@@ -88,6 +107,9 @@ impl Account {
             Self::UnknownOrigin(_) => 5,
             Self::IssuerCash => 6,
             Self::LoadClearing => 7,
+            Self::RefundClearing => 8,
+            Self::DeskCash(_) => 9,
+            Self::Replaced(_) => 10,
         }
     }
 }
@@ -96,13 +118,16 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = Self::word(AccountCode(self.code())).unwrap_or_default();
         match self {
-            Self::Card(card) | Self::UnknownOrigin(card) => write!(f, "{word}({card})"),
+            Self::Card(card) | Self::UnknownOrigin(card) | Self::Replaced(card) => {
+                write!(f, "{word}({card})")
+            }
+            Self::DeskCash(station) => write!(f, "{word}({station})"),
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 write!(f, "{word}({card}, {ctr})")
             }
             Self::FareRevenue(Some(operator)) => write!(f, "{word}({operator})"),
             Self::FareRevenue(None) => write!(f, "{word}(unattributed)"),
-            Self::IssuerCash | Self::LoadClearing => f.write_str(word),
+            Self::IssuerCash | Self::LoadClearing | Self::RefundClearing => f.write_str(word),
         }
     }
 }
@@ -121,12 +146,14 @@ pub enum CauseCode {
     Hold,
     /// An in-doubt tap turned out not to have happened.
     Void,
+    /// A desk took cash for a value, or made good a new card's opening value.
+    Desk,
 }
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 5] =
-        [Self::Record, Self::Attribution, Self::Fork, Self::Hold, Self::Void];
+    pub const ALL: [Self; 6] =
+        [Self::Record, Self::Attribution, Self::Fork, Self::Hold, Self::Void, Self::Desk];
 
     /// Its number in the ledger.
     pub const fn number(self) -> u16 {
@@ -136,6 +163,7 @@ impl CauseCode {
             Self::Fork => 3,
             Self::Hold => 4,
             Self::Void => 5,
+            Self::Desk => 6,
         }
     }
 
@@ -147,6 +175,7 @@ impl CauseCode {
             Self::Fork => "fork",
             Self::Hold => "hold",
             Self::Void => "void",
+            Self::Desk => "desk",
         }
     }
 

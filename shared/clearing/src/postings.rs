@@ -74,11 +74,12 @@ impl Postings {
 
     /// The account at the other end of a record's amount.
     pub(crate) const fn counter_account(&self, known: &KnownRecord) -> Account {
-        use model::RecordKind::{Board, Entry, Exit, Issue, Load};
+        use model::RecordKind::{Board, Entry, Exit, Issue, Load, LoadInJourney, Retire};
         match known.record.kind {
             Issue if matches!(known.source, Source::Issued) => Account::IssuerCash,
             Issue => Account::UnknownOrigin(self.card),
-            Load => Account::LoadClearing,
+            Load | LoadInJourney => Account::LoadClearing,
+            Retire => Account::RefundClearing,
             Board | Entry | Exit => Account::FareRevenue(known.operator),
         }
     }

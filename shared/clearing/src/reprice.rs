@@ -55,7 +55,10 @@ impl Rules {
     /// What `after` should have cost, found on a card whose newest record was `before`.
     pub fn price(&self, before: &CardRecord, after: &CardRecord, route: Option<RouteIx>) -> Priced {
         let role = match after.kind {
-            RecordKind::Issue | RecordKind::Load => return Priced::NotAFare,
+            RecordKind::Issue
+            | RecordKind::Load
+            | RecordKind::LoadInJourney
+            | RecordKind::Retire => return Priced::NotAFare,
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,
             RecordKind::Exit => TapRole::Exit,
@@ -85,7 +88,10 @@ impl Rules {
         let operators = self.operators.get(&record.tariff)?;
         let group = || operators.groups.get(&record.run?.group).copied();
         match record.kind {
-            RecordKind::Issue | RecordKind::Load => None,
+            RecordKind::Issue
+            | RecordKind::Load
+            | RecordKind::LoadInJourney
+            | RecordKind::Retire => None,
             RecordKind::Entry | RecordKind::Exit => operators.gates.or(operators.all),
             RecordKind::Board => group().or(operators.all),
         }

@@ -53,7 +53,12 @@ impl Journey {
     pub const fn from_record(record: &CardRecord) -> Self {
         Self {
             last: Some(LastTap {
-                kind: record.kind,
+                // A top-up during a journey carries the entry on.
+                kind: if matches!(record.kind, RecordKind::LoadInJourney) {
+                    RecordKind::Entry
+                } else {
+                    record.kind
+                },
                 place: record.place,
                 validator: record.validator,
                 at: record.at(),
@@ -72,4 +77,34 @@ impl Journey {
 /// Whole seconds between two taps. A clock that runs behind gives zero: never dearer.
 pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> u64 {
     to.secs().saturating_sub(from.secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Ctr, LoadSeq, ValidUntil};
+
+    use super::*;
+
+    #[test]
+    fn a_top_up_during_a_journey_leaves_it_open_and_any_other_has_none() {
+        let entry = CardRecord {
+            kind: RecordKind::Entry,
+            ctr: Ctr(2),
+            balance: 500,
+            amount: 0,
+            at_s: 1_795_000_000,
+            validator: ValidatorId::DEPOT,
+            place: PlaceIx(3),
+            load_seq: LoadSeq(0),
+            tariff: TariffVersion(1),
+            valid_until: ValidUntil::Always,
+            class: RiderClass(0),
+            run: None,
+        };
+        let of = |kind| Journey::from_record(&CardRecord { kind, ..entry });
+        assert_eq!(of(RecordKind::LoadInJourney), of(RecordKind::Entry));
+        assert!(of(RecordKind::LoadInJourney).open().is_some());
+        assert!(of(RecordKind::Load).open().is_none());
+        assert!(of(RecordKind::Retire).open().is_none());
+    }
 }

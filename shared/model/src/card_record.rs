@@ -38,6 +38,11 @@ pub enum RecordKind {
     Exit,
     /// Topped up.
     Load,
+    /// Taken out of use: the value that was left was taken off. No tap follows.
+    Retire,
+    /// Topped up while a journey is open: place, time, validator, tariff and run are the entry's,
+    /// so that the journey goes on.
+    LoadInJourney,
 }
 
 /// The run of rides that one transfer right ties together.
@@ -71,7 +76,8 @@ pub struct CardRecord {
     pub ctr: Ctr,
     /// Stored value after this transaction, minor units.
     pub balance: i32,
-    /// Amount debited (Board, Entry, Exit), loaded (Load) or opened with (Issue); below 2^24.
+    /// Amount debited (Board, Entry, Exit, Retire), loaded (Load, `LoadInJourney`) or opened with
+    /// (Issue); below 2^24.
     pub amount: u32,
     /// When, seconds since 1970, by the validator's clock.
     pub at_s: u32,
@@ -125,8 +131,12 @@ impl CardRecord {
     /// How this transaction moved the stored value: debits negative, loads and issue positive.
     pub fn delta(&self) -> i64 {
         match self.kind {
-            RecordKind::Issue | RecordKind::Load => i64::from(self.amount),
-            RecordKind::Board | RecordKind::Entry | RecordKind::Exit => -i64::from(self.amount),
+            RecordKind::Issue | RecordKind::Load | RecordKind::LoadInJourney => {
+                i64::from(self.amount)
+            }
+            RecordKind::Board | RecordKind::Entry | RecordKind::Exit | RecordKind::Retire => {
+                -i64::from(self.amount)
+            }
         }
     }
 
@@ -143,6 +153,8 @@ impl CardRecord {
             RecordKind::Entry => 2,
             RecordKind::Exit => 3,
             RecordKind::Load => 4,
+            RecordKind::Retire => 5,
+            RecordKind::LoadInJourney => 6,
         };
         if self.class.0 > 15 {
             return Err(RecordError::TooBig("rider class"));
@@ -187,6 +199,8 @@ impl CardRecord {
             2 => RecordKind::Entry,
             3 => RecordKind::Exit,
             4 => RecordKind::Load,
+            5 => RecordKind::Retire,
+            6 => RecordKind::LoadInJourney,
             other => return Err(RecordError::UnknownKind(other)),
         };
         let u24 = |i: usize| u32::from_le_bytes([b[i], b[i + 1], b[i + 2], 0]);
@@ -283,7 +297,7 @@ mod tests {
         #[test]
         fn any_32_bytes_are_read_or_refused_and_what_is_read_is_written_back(
             bytes in proptest::array::uniform32(any::<u8>()),
-            first in 0x10_u8..0x15,
+            first in 0x10_u8..0x17,
         ) {
             let mut b = bytes;
             b[0] = first;

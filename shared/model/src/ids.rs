@@ -141,6 +141,10 @@ number!(
     RiderClass(u8)
 );
 number!(
+    /// An issuing and loading desk, by its number in the depot's configuration.
+    StationId(u16)
+);
+number!(
     /// A service operator, by its index in the tariff's table.
     OperatorId(u16)
 );

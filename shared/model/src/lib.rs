@@ -15,8 +15,8 @@ mod time;
 
 pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
 pub use ids::{
-    CardId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx, TapSeq,
-    TariffVersion, ValidatorId,
+    CardId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx, StationId,
+    TapSeq, TariffVersion, ValidatorId,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use refusal::Refusal;

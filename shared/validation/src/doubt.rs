@@ -67,7 +67,10 @@ impl Doubt {
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,
             RecordKind::Exit => TapRole::Exit,
-            RecordKind::Issue | RecordKind::Load => return Vec::new(),
+            RecordKind::Issue
+            | RecordKind::Load
+            | RecordKind::LoadInJourney
+            | RecordKind::Retire => return Vec::new(),
         };
         let tap = FareTap {
             at: after.at(),

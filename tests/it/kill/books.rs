@@ -102,8 +102,13 @@ fn cards_are_booked(books: &Connection, history: &History) -> usize {
             .values()
             .map(|record| {
                 let amount = match record.kind {
-                    RecordKind::Issue | RecordKind::Load => record.delta(),
-                    RecordKind::Board | RecordKind::Entry | RecordKind::Exit => -record.delta(),
+                    RecordKind::Issue | RecordKind::Load | RecordKind::LoadInJourney => {
+                        record.delta()
+                    }
+                    RecordKind::Board
+                    | RecordKind::Entry
+                    | RecordKind::Exit
+                    | RecordKind::Retire => -record.delta(),
                 };
                 (record.ctr, (amount, i64::from(record.balance)))
             })

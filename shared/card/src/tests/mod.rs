@@ -8,12 +8,13 @@ use model::{
 };
 
 use crate::{
-    CardKeys, CardOutput, DebitTransaction, ExchangeError, Key, KeySet, Opening, Settlement,
-    VirtualCard,
+    CardKeys, CardOutput, DebitTransaction, Duty, ExchangeError, Key, KeyRole, KeySet,
+    LoadTransaction, Opening, RetireTransaction, Settlement, ValueTransaction, VirtualCard,
 };
 
 mod debit;
 mod golden;
+mod load;
 mod properties;
 mod tearing;
 mod vectors;
@@ -54,6 +55,11 @@ pub(crate) fn issued_with(balance: u32) -> VirtualCard {
     VirtualCard::issue(UID, [1; 16], &keys(), &opening).expect("a blank card can be issued").0
 }
 
+/// The opening record of a card with `balance`.
+pub(crate) fn issued_record(balance: u32) -> CardRecord {
+    issued_with(balance).contents().expect("an issued card").records[0]
+}
+
 /// The record that charges `amount` after `before`.
 pub(crate) fn charge(before: &CardRecord, amount: u32) -> CardRecord {
     CardRecord {
@@ -76,18 +82,27 @@ pub(crate) fn start(card: &VirtualCard) -> DebitTransaction {
     DebitTransaction::new(card.uid(), keys().debit_key(&card.uid()).unwrap(), [0x11; 16])
 }
 
+pub(crate) fn start_load(card: &VirtualCard) -> LoadTransaction {
+    let key = keys().current_key(KeyRole::Load, &card.uid()).unwrap();
+    LoadTransaction::new(card.uid(), key, [0x12; 16])
+}
+
+pub(crate) fn start_retire(card: &VirtualCard) -> RetireTransaction {
+    RetireTransaction::new(card.uid(), keys().debit_key(&card.uid()).unwrap(), [0x13; 16])
+}
+
 /// The link to the card: what comes back for an APDU.
 pub(crate) type Link<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Vec<u8>, ExchangeError>;
 
 /// Runs the machine until it wants anything but an exchange or a key. `exchange` is the link.
-pub(crate) fn run(machine: &mut DebitTransaction, exchange: Link<'_>) -> CardOutput {
+pub(crate) fn run<D: Duty>(machine: &mut ValueTransaction<D>, exchange: Link<'_>) -> CardOutput {
     run_with(&keys(), machine, exchange)
 }
 
 /// The same for a reader that holds `keys`.
-pub(crate) fn run_with(
+pub(crate) fn run_with<D: Duty>(
     keys: &KeySet,
-    machine: &mut DebitTransaction,
+    machine: &mut ValueTransaction<D>,
     exchange: Link<'_>,
 ) -> CardOutput {
     loop {
@@ -109,9 +124,18 @@ pub(crate) fn run_with(
 
 /// A whole debit of `amount` over `exchange`.
 pub(crate) fn debit(machine: &mut DebitTransaction, amount: u32, exchange: Link<'_>) -> Settlement {
+    transact(machine, &|before| charge(before, amount), exchange)
+}
+
+/// A whole transaction that writes what `after` makes of the newest record.
+pub(crate) fn transact<D: Duty>(
+    machine: &mut ValueTransaction<D>,
+    after: &dyn Fn(&CardRecord) -> CardRecord,
+    exchange: Link<'_>,
+) -> Settlement {
     loop {
         match run(machine, exchange) {
-            CardOutput::Found(before) => machine.write(&charge(&before, amount)).unwrap(),
+            CardOutput::Found(before) => machine.write(&after(&before)).unwrap(),
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => return settlement,
             CardOutput::Transmit(_) | CardOutput::NeedKey { .. } => {

@@ -198,7 +198,11 @@ pub(super) fn entry_of(
     let role = match after.kind {
         RecordKind::Entry => TapRole::Entry,
         RecordKind::Exit => TapRole::Exit,
-        RecordKind::Issue | RecordKind::Board | RecordKind::Load => TapRole::Board,
+        RecordKind::Issue
+        | RecordKind::Board
+        | RecordKind::Load
+        | RecordKind::LoadInJourney
+        | RecordKind::Retire => TapRole::Board,
     };
     TapRecord {
         validator: after.validator,

@@ -1,0 +1,147 @@
+//! What a value transaction is for: which key it logs in with, which way it moves value, and
+//! which records it may write.
+//!
+//! One machine runs them all (`ValueTransaction`), so that what is known after a torn tap is known
+//! after a torn load for the same reasons.
+
+use model::{CardRecord, RecordError, RecordKind};
+
+use crate::apdu::cmd;
+use crate::keys::KeyRole;
+
+/// Why a record is not one that this transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It has no bytes.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A debit was given the record of something else.
+    #[error("a debit writes Board, Entry or Exit records only")]
+    NotADebit,
+    /// A load was given the record of something else.
+    #[error("a load writes Load records only")]
+    NotALoad,
+    /// A retirement was given the record of something else.
+    #[error("a retirement writes a Retire record only")]
+    NotARetirement,
+    /// A load must not end a journey, nor make one.
+    #[error("a load during an open journey writes LoadInJourney, any other writes Load")]
+    Journey,
+    /// A load of nothing.
+    #[error("a load of 0 moves no value")]
+    NothingToLoad,
+    /// A retirement must leave no value behind.
+    #[error("a retirement takes the whole value that is left, and nothing that is owed")]
+    ValueLeft,
+    /// Its counter is not the one after the newest record's.
+    #[error("the record's counter does not follow the newest record's")]
+    CounterOutOfTurn,
+    /// Its load counter is not the one after the newest record's.
+    #[error("the record's load counter does not follow the newest record's")]
+    LoadOutOfTurn,
+    /// The newest balance and the amount do not make its balance.
+    #[error("the record's balance does not follow from the newest record's")]
+    BalanceMismatch,
+}
+
+/// See the module's documentation. Implemented here and nowhere else.
+pub trait Duty: sealed::Sealed {
+    /// The key to log in with.
+    const ROLE: KeyRole;
+    /// The command that moves the value.
+    const MOVE: u8;
+
+    /// Whether `after` is a record of this duty; its counter and balance are checked elsewhere.
+    fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError>;
+}
+
+/// A tap: takes value with the debit key.
+#[derive(Debug)]
+pub enum Debit {}
+
+/// A top-up: adds value with the load key, and counts.
+#[derive(Debug)]
+pub enum Load {}
+
+/// The end of a card: takes what is left with the debit key. No tap follows.
+#[derive(Debug)]
+pub enum Retire {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Debit {}
+    impl Sealed for super::Load {}
+    impl Sealed for super::Retire {}
+}
+
+impl Duty for Debit {
+    const ROLE: KeyRole = KeyRole::Debit;
+    const MOVE: u8 = cmd::DEBIT;
+
+    fn check(_: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
+        match after.kind {
+            RecordKind::Board | RecordKind::Entry | RecordKind::Exit => Ok(()),
+            RecordKind::Issue
+            | RecordKind::Load
+            | RecordKind::LoadInJourney
+            | RecordKind::Retire => Err(WriteError::NotADebit),
+        }
+    }
+}
+
+impl Duty for Load {
+    const ROLE: KeyRole = KeyRole::Load;
+    const MOVE: u8 = cmd::CREDIT;
+
+    fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
+        let open = matches!(before.kind, RecordKind::Entry | RecordKind::LoadInJourney);
+        match after.kind {
+            RecordKind::Load if !open => {}
+            RecordKind::LoadInJourney if open => {}
+            RecordKind::Load | RecordKind::LoadInJourney => return Err(WriteError::Journey),
+            RecordKind::Issue
+            | RecordKind::Board
+            | RecordKind::Entry
+            | RecordKind::Exit
+            | RecordKind::Retire => return Err(WriteError::NotALoad),
+        }
+        if after.amount == 0 {
+            return Err(WriteError::NothingToLoad);
+        }
+        if Some(after.load_seq.0) != before.load_seq.0.checked_add(1) {
+            return Err(WriteError::LoadOutOfTurn);
+        }
+        Ok(())
+    }
+}
+
+impl Duty for Retire {
+    const ROLE: KeyRole = KeyRole::Debit;
+    const MOVE: u8 = cmd::DEBIT;
+
+    fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
+        if after.kind != RecordKind::Retire {
+            return Err(WriteError::NotARetirement);
+        }
+        let left = i64::from(before.balance).max(0);
+        if i64::from(after.amount) != left {
+            return Err(WriteError::ValueLeft);
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of `after`, when it is what a card that ends with `before` may be given next.
+pub(crate) fn checked_successor<D: Duty>(
+    before: &CardRecord,
+    after: &CardRecord,
+) -> Result<[u8; CardRecord::LEN], WriteError> {
+    D::check(before, after)?;
+    if Some(after.ctr.0) != before.ctr.0.checked_add(1) {
+        return Err(WriteError::CounterOutOfTurn);
+    }
+    if after.balance_before() != i64::from(before.balance) {
+        return Err(WriteError::BalanceMismatch);
+    }
+    Ok(after.to_bytes()?)
+}
