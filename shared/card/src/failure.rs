@@ -91,6 +91,18 @@ pub enum CardFailure {
     /// The newest record cannot be read.
     #[error("the card's newest record is invalid")]
     Record(#[source] RecordError),
+    /// To be issued, but its log holds records: it is a card in use.
+    #[error("the card is issued already")]
+    AlreadyIssued,
+    /// An application stands under our number that we did not make. It is left alone.
+    #[error("the card carries an application under our number that is not ours: {0}")]
+    ForeignApplication(&'static str),
+    /// The card level asks for its master key before it creates applications.
+    #[error("the card level is locked: applications can be created with its master key only")]
+    CardLevelLocked,
+    /// No room for the application.
+    #[error("the card has no room for the application")]
+    CardFull,
 }
 
 impl CardFailure {
@@ -103,11 +115,16 @@ impl CardFailure {
             Self::NoApplication(_)
             | Self::NotAuthentic
             | Self::KeyVersionNotHeld(_)
+            | Self::ForeignApplication(_)
+            | Self::CardLevelLocked
+            | Self::CardFull
             | Self::Refused { step: CardStep::Authenticate, .. } => Refusal::ForeignCard,
             Self::ValueLimit => Refusal::InsufficientValue,
-            Self::Refused { .. } | Self::ValueCeiling | Self::NoRecord | Self::Record(_) => {
-                Refusal::CardDataInvalid
-            }
+            Self::Refused { .. }
+            | Self::ValueCeiling
+            | Self::NoRecord
+            | Self::AlreadyIssued
+            | Self::Record(_) => Refusal::CardDataInvalid,
         }
     }
 
@@ -128,6 +145,10 @@ impl CardFailure {
             Self::ValueCeiling => "value-ceiling",
             Self::NoRecord => "no-record",
             Self::Record(_) => "record-invalid",
+            Self::AlreadyIssued => "already-issued",
+            Self::ForeignApplication(_) => "foreign-application",
+            Self::CardLevelLocked => "card-level-locked",
+            Self::CardFull => "card-full",
         }
     }
 }

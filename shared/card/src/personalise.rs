@@ -1,145 +1,78 @@
-//! Issuing: from a blank card to one with keys, files, opening value and Issue record.
+//! Issuing: from a blank card, or one whose issue was torn, to a card with keys, files, opening
+//! value and Issue record (ADR-0008).
 //!
 //! Sans-IO like the debit, and on the same real commands, so that it runs against a card in a
-//! reader as well as against the virtual card. The TMAC file is created after the profile is
-//! written and the opening value is credited under the final load key, so that the very first
-//! record already has a proof.
+//! reader as well as against the virtual card. The opening value is credited under the final load
+//! key, so that the very first record has a proof.
+//!
+//! Invariants: until its one and last commit the card's log is empty, and a card with an empty log
+//! is refused by every validator; a card with a record in its log is never touched; an application
+//! of somebody else's under our number is never touched.
 
-use alloc::{collections::VecDeque, vec, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
 
-use model::{
-    CardId, CardProof, CardRecord, Ctr, LoadSeq, PlaceIx, RecordError, RecordKind, RiderClass,
-    TariffVersion, ValidUntil, ValidatorId,
-};
+use model::{CardId, CardProof};
 
-use crate::apdu::{cmd, span, wrap};
+use crate::apdu::{StatusWord, cmd, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
-use crate::keys::{CardKeys, Key, KeyError, KeyRole, VersionedKey};
-use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE, RECORD_LEN};
-use crate::session::{Authentication, CommMode, Session, change_key_data};
+use crate::issue_plan::{IssuerKey, Look, Plan, Seen, Step, records_in};
+use crate::keys::{CardKeys, Key, KeyVersion};
+use crate::layout::{self, FILE_LOG, FILE_PROFILE};
+use crate::opening::{IssueError, Issued, Opening};
+use crate::session::{Authentication, CommMode, Session};
 use crate::transaction::{
-    CardOutput, Settlement, authenticated, challenged, counter_and_proof, opened, selected,
+    CardOutput, Settlement, authenticated, challenged, opened, plain, selected, settled_commit,
 };
-
-/// What a new card starts with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opening {
-    /// Who issues it.
-    pub issuer: u16,
-    /// ISO 4217 code of its stored value.
-    pub currency: [u8; 3],
-    /// Rider category, 0..=15.
-    pub class: RiderClass,
-    /// End of validity.
-    pub valid_until: ValidUntil,
-    /// Opening value, minor units, below 2^24.
-    pub balance: u32,
-    /// How far the value may fall below zero, minor units, below 2^24.
-    pub negative_limit: u32,
-    /// Deposit paid for the card, minor units.
-    pub deposit: u32,
-    /// When, seconds since 1970.
-    pub at_s: u32,
-    /// The tariff in force.
-    pub tariff: TariffVersion,
-}
-
-impl Default for Opening {
-    fn default() -> Self {
-        Self {
-            issuer: 1,
-            currency: *b"EUR",
-            class: RiderClass(0),
-            valid_until: ValidUntil::Always,
-            balance: 0,
-            negative_limit: 0,
-            deposit: 0,
-            at_s: 0,
-            tariff: TariffVersion(0),
-        }
-    }
-}
-
-/// A card that was issued: what the depot must book and remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Issued {
-    /// The card.
-    pub card: CardId,
-    /// Its opening record.
-    pub record: CardRecord,
-    /// The card's proof of it; see `issue_proof_holds`.
-    pub proof: CardProof,
-}
-
-/// Why no card can be issued.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IssueError {
-    /// The keystore has not all keys of a card.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// The opening cannot be written as a record.
-    #[error(transparent)]
-    Opening(#[from] RecordError),
-    /// The card did not do it.
-    #[error(transparent)]
-    Card(#[from] CardFailure),
-}
 
 /// The machine: `poll` yields `Transmit` and in the end `Settled`: `Committed` when issued.
 #[derive(Debug)]
 pub struct IssueTransaction {
     card: CardId,
-    record: CardRecord,
+    opening: Opening,
+    plan: Plan,
     script: VecDeque<Step>,
+    seen: Seen,
     state: State,
     output: Option<CardOutput>,
-}
-
-#[derive(Debug)]
-enum Step {
-    Select([u8; 3]),
-    Authenticate {
-        key_no: u8,
-        key: Key,
-        rnd_a: [u8; 16],
-    },
-    /// A command of which nothing but success is expected. The master key's own change ends the
-    /// session without a MAC: `last`.
-    Command {
-        mode: CommMode,
-        cmd: u8,
-        header: Vec<u8>,
-        data: Vec<u8>,
-        last: bool,
-    },
-    Commit,
 }
 
 #[derive(Debug)]
 enum State {
     Idle(Option<Session>),
     Selecting,
+    Claiming,
+    Looking(Look),
+    /// Logging in with a key of which there is only one.
     Challenging(Authentication),
     Answering(Authentication),
-    Commanding { session: Option<Session>, mode: CommMode },
+    /// Logging in with key 0, of which there may be several: (version tried, those to try next).
+    ChallengingIssuer(Authentication, Option<KeyVersion>, Vec<IssuerKey>),
+    AnsweringIssuer(Authentication, Option<KeyVersion>, Vec<IssuerKey>),
+    Commanding {
+        session: Session,
+        mode: CommMode,
+        cmd: u8,
+    },
     ClosingSession,
     Committing(Session),
     Settled,
 }
 
 impl IssueTransaction {
-    /// With the card's keys, its opening and two times 16 random bytes from the shell.
+    /// With the card's keys, its opening and three times 16 random bytes from the shell.
     pub fn new(
         card: CardId,
         keys: &dyn CardKeys,
         opening: &Opening,
-        rnd_a: [[u8; 16]; 2],
+        rnd_a: [[u8; 16]; 3],
     ) -> Result<Self, IssueError> {
         let mut this = Self {
             card,
-            record: opening_record(opening),
-            script: script(card, keys, opening, rnd_a)?.into(),
+            opening: *opening,
+            plan: Plan::new(card, keys, *opening, rnd_a)?,
+            script: Plan::begin().into(),
+            seen: Seen::default(),
             state: State::Idle(None),
             output: None,
         };
@@ -154,14 +87,15 @@ impl IssueTransaction {
 
     /// The card's answer to the APDU sent last, or why none came.
     pub fn handle_response(&mut self, response: Result<&[u8], ExchangeError>) {
-        if let Err(failure) = self.advance(response) {
-            self.settle(Settlement::Refused(failure));
+        match self.advance(response) {
+            Ok(()) => self.next_step(),
+            Err(failure) => self.settle(Settlement::Refused(failure)),
         }
     }
 
     /// The issued card, once settled as `Committed` with `proof`.
-    pub const fn issued(&self, proof: CardProof) -> Issued {
-        Issued { card: self.card, record: self.record, proof }
+    pub fn issued(&self, proof: CardProof) -> Issued {
+        Issued { card: self.card, record: self.opening.record(), proof }
     }
 
     fn settle(&mut self, settlement: Settlement) {
@@ -169,11 +103,20 @@ impl IssueTransaction {
         self.output = Some(CardOutput::Settled(settlement));
     }
 
+    /// Takes an answer. The state is `Settled` while it runs, so every early return ends it.
     fn advance(&mut self, response: Result<&[u8], ExchangeError>) -> Result<(), CardFailure> {
-        match mem::replace(&mut self.state, State::Settled) {
+        let session = match mem::replace(&mut self.state, State::Settled) {
             State::Selecting => {
                 selected(response)?;
-                self.state = State::Idle(None);
+                None
+            }
+            State::Claiming => {
+                self.claimed(response)?;
+                None
+            }
+            State::Looking(look) => {
+                self.looked(look, plain(CardStep::Personalise, response)?)?;
+                None
             }
             State::Challenging(mut authentication) => {
                 let part2 = challenged(&mut authentication, response)?;
@@ -181,32 +124,28 @@ impl IssueTransaction {
                 self.transmit(cmd::ADDITIONAL_FRAME, &part2);
                 return Ok(());
             }
-            State::Answering(authentication) => {
-                self.state = State::Idle(Some(authenticated(authentication, response)?));
+            State::Answering(authentication) => Some(authenticated(authentication, response)?),
+            State::ChallengingIssuer(mut authentication, version, rest) => {
+                let part2 = challenged(&mut authentication, response)?;
+                self.state = State::AnsweringIssuer(authentication, version, rest);
+                self.transmit(cmd::ADDITIONAL_FRAME, &part2);
+                return Ok(());
             }
-            State::Commanding { session: Some(mut session), mode } => {
-                opened(&mut session, mode, CardStep::Personalise, response)?;
-                self.state = State::Idle(Some(session));
+            State::AnsweringIssuer(authentication, version, rest) => {
+                self.issuer_answered(authenticated(authentication, response), version, rest)?
             }
-            State::Commanding { session: None, .. } | State::ClosingSession => {
-                // Outside a session an answer is only a status, which `opened` checks.
-                let mut none = Session::from_parts(Key::ZERO, Key::ZERO, [0; 4], 0);
-                opened(&mut none, CommMode::Plain, CardStep::Personalise, response)?;
-                self.state = State::Idle(None);
+            State::Commanding { mut session, mode, cmd } => {
+                let step = CardStep::Personalise;
+                opened(&mut session, mode, step, response)
+                    .map_err(|failure| refused_command(cmd, failure))?;
+                Some(session)
+            }
+            State::ClosingSession => {
+                plain(CardStep::Personalise, response)?;
+                None
             }
             State::Committing(mut session) => {
-                let step = CardStep::Commit;
-                let settlement = match opened(&mut session, CommMode::Mac, step, response) {
-                    Ok(data) => {
-                        counter_and_proof(&data).map_or(Settlement::InDoubt, |(ctr, proof)| {
-                            Settlement::Committed { ctr, proof }
-                        })
-                    }
-                    Err(CardFailure::Refused { status, .. }) if status.is_card_error() => {
-                        Settlement::Refused(CardFailure::Refused { step, status })
-                    }
-                    Err(_) => Settlement::InDoubt,
-                };
+                let settlement = settled_commit(&mut session, response);
                 self.settle(settlement);
                 return Ok(());
             }
@@ -214,44 +153,166 @@ impl IssueTransaction {
                 self.state = idle;
                 return Ok(());
             }
-        }
-        self.next_step();
+        };
+        self.state = State::Idle(session);
         Ok(())
     }
 
+    /// The application was created now, or was there.
+    fn claimed(&mut self, response: Result<&[u8], ExchangeError>) -> Result<(), CardFailure> {
+        self.script = match plain(CardStep::Personalise, response) {
+            Ok([]) => self.plan.fresh().map_err(CardFailure::Record)?.into(),
+            Ok(_) => return Err(CardFailure::Malformed(CardStep::Personalise)),
+            Err(CardFailure::Refused { status: StatusWord::DUPLICATE, .. }) => Plan::look().into(),
+            Err(CardFailure::Refused {
+                status: StatusWord::AUTHENTICATION | StatusWord::PERMISSION_DENIED,
+                ..
+            }) => return Err(CardFailure::CardLevelLocked),
+            Err(failure) => return Err(refused_command(cmd::CREATE_APPLICATION, failure)),
+        };
+        Ok(())
+    }
+
+    fn looked(&mut self, look: Look, data: &[u8]) -> Result<(), CardFailure> {
+        let seen = &mut self.seen;
+        match look {
+            Look::KeySettings => seen.key_settings = data.to_vec(),
+            Look::KeyVersion(no) => {
+                let &[version] = data else {
+                    return Err(CardFailure::Malformed(CardStep::Personalise));
+                };
+                seen.versions[usize::from(no)] = version;
+            }
+            Look::FileIds => {
+                seen.files = data.to_vec();
+                for no in [FILE_LOG, FILE_PROFILE] {
+                    if data.contains(&no) {
+                        self.script.push_front(Step::Look(Look::FileSettings(no)));
+                    }
+                }
+            }
+            Look::FileSettings(FILE_LOG) => seen.log = Some(data.to_vec()),
+            Look::FileSettings(_) => seen.profile = Some(data.to_vec()),
+        }
+        Ok(())
+    }
+
+    /// Everything was looked at: whose application is it, and how far did its issue come?
+    fn decide(&mut self) -> Result<(), CardFailure> {
+        let ours = [layout::KEY_SETTINGS, layout::KEY_SETTINGS_2];
+        if !self.seen.key_settings.starts_with(&ours) {
+            return Err(CardFailure::ForeignApplication("its key settings are not ours"));
+        }
+        let keys = self.plan.issuer_keys(self.seen.versions[0]);
+        self.script.push_back(Step::LogInAsIssuer(keys));
+        Ok(())
+    }
+
+    fn issuer_answered(
+        &mut self,
+        answered: Result<Session, CardFailure>,
+        version: Option<KeyVersion>,
+        rest: Vec<IssuerKey>,
+    ) -> Result<Option<Session>, CardFailure> {
+        let session = match answered {
+            Ok(session) => session,
+            Err(CardFailure::NotAuthentic) if !rest.is_empty() => {
+                self.script.push_front(Step::LogInAsIssuer(rest));
+                return Ok(None);
+            }
+            Err(CardFailure::NotAuthentic) => {
+                return Err(CardFailure::ForeignApplication("its issuer key is not ours"));
+            }
+            Err(failure) => return Err(failure),
+        };
+        let records = self.seen.log.as_deref().map_or(Some(0), records_in);
+        match (records, version) {
+            (Some(0) | None, _) => {}
+            (Some(_), Some(_)) => {
+                self.script.push_back(Step::AlreadyIssued);
+                return Ok(Some(session));
+            }
+            (Some(_), None) => {
+                let why = "it has records under the key of a new application";
+                return Err(CardFailure::ForeignApplication(why));
+            }
+        }
+        let steps = self.plan.resume(&self.seen, version).map_err(CardFailure::Record)?;
+        let why = "one of its keys has a version that is not held here";
+        self.script.extend(steps.ok_or(CardFailure::ForeignApplication(why))?);
+        Ok(Some(session))
+    }
+
+    /// Sends what comes next, deciding on the way.
     fn next_step(&mut self) {
-        let State::Idle(session) = mem::replace(&mut self.state, State::Settled) else { return };
-        let step = self.script.pop_front().expect("the script ends with its commit");
+        while let State::Idle(_) = self.state {
+            let State::Idle(session) = mem::replace(&mut self.state, State::Settled) else {
+                return;
+            };
+            let step = self.script.pop_front().expect("the script ends with its commit");
+            if let Err(failure) = self.take(step, session) {
+                self.settle(Settlement::Refused(failure));
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step, session: Option<Session>) -> Result<(), CardFailure> {
         match (step, session) {
             (Step::Select(aid), _) => {
                 self.state = State::Selecting;
                 self.transmit(cmd::SELECT_APPLICATION, &aid);
             }
-            (Step::Authenticate { key_no, key, rnd_a }, _) => {
-                self.state = State::Challenging(Authentication::new(key, rnd_a));
-                self.transmit(cmd::AUTHENTICATE_EV2_FIRST, &[key_no, 0]);
+            (Step::Claim, _) => {
+                let create = [layout::KEY_SETTINGS, layout::KEY_SETTINGS_2];
+                self.state = State::Claiming;
+                self.transmit(cmd::CREATE_APPLICATION, &[&layout::AID[..], &create].concat());
             }
-            (Step::Command { cmd, header, data, .. }, None) => {
-                self.state = State::Commanding { session: None, mode: CommMode::Plain };
-                self.transmit(cmd, &[header, data].concat());
+            (Step::Look(look), _) => {
+                self.state = State::Looking(look);
+                match look {
+                    Look::KeySettings => self.transmit(cmd::GET_KEY_SETTINGS, &[]),
+                    Look::KeyVersion(no) => self.transmit(cmd::GET_KEY_VERSION, &[no]),
+                    Look::FileIds => self.transmit(cmd::GET_FILE_IDS, &[]),
+                    Look::FileSettings(no) => self.transmit(cmd::GET_FILE_SETTINGS, &[no]),
+                }
+            }
+            (Step::Decide, session) => {
+                self.decide()?;
+                self.state = State::Idle(session);
+            }
+            (Step::LogInAsIssuer(mut keys), _) => {
+                let IssuerKey { version, key, rnd_a } = keys.remove(0);
+                let authentication = Authentication::new(key, rnd_a);
+                self.state = State::ChallengingIssuer(authentication, version, keys);
+                self.transmit(cmd::AUTHENTICATE_EV2_FIRST, &[layout::KEY_ISSUER, 0]);
+            }
+            (Step::LogIn { key_no, key, rnd_a }, _) => self.log_in(key_no, key, rnd_a),
+            (Step::AlreadyIssued, _) => return Err(CardFailure::AlreadyIssued),
+            (Step::Command { .. } | Step::Commit, None) => {
+                return Err(CardFailure::Malformed(CardStep::Personalise));
             }
             (Step::Command { mode, cmd, header, data, last }, Some(session)) => {
                 let sealed = session.seal_command(mode, cmd, &header, &data);
                 self.state = if last {
                     State::ClosingSession
                 } else {
-                    State::Commanding { session: Some(session), mode }
+                    State::Commanding { session, mode, cmd }
                 };
                 self.transmit(cmd, &sealed);
             }
-            (Step::Commit, session) => {
-                let session = session.expect("the script authenticates before it commits");
+            (Step::Commit, Some(session)) => {
                 let mode = CommMode::Mac;
                 let sealed = session.seal_command(mode, cmd::COMMIT_TRANSACTION, &[0x01], &[]);
                 self.state = State::Committing(session);
                 self.transmit(cmd::COMMIT_TRANSACTION, &sealed);
             }
         }
+        Ok(())
+    }
+
+    fn log_in(&mut self, key_no: u8, key: Key, rnd_a: [u8; 16]) {
+        self.state = State::Challenging(Authentication::new(key, rnd_a));
+        self.transmit(cmd::AUTHENTICATE_EV2_FIRST, &[key_no, 0]);
     }
 
     fn transmit(&mut self, cmd: u8, data: &[u8]) {
@@ -259,117 +320,27 @@ impl IssueTransaction {
     }
 }
 
-fn opening_record(opening: &Opening) -> CardRecord {
-    CardRecord {
-        kind: RecordKind::Issue,
-        ctr: Ctr(1),
-        balance: i32::try_from(opening.balance).unwrap_or(i32::MAX),
-        amount: opening.balance,
-        at_s: opening.at_s,
-        validator: ValidatorId::DEPOT,
-        place: PlaceIx::NONE,
-        load_seq: LoadSeq(0),
-        tariff: opening.tariff,
-        valid_until: opening.valid_until,
-        class: opening.class,
-        run: None,
+/// A refusal that has a name of its own.
+fn refused_command(cmd: u8, failure: CardFailure) -> CardFailure {
+    match failure {
+        CardFailure::Refused { status: StatusWord::OUT_OF_EEPROM, .. } => CardFailure::CardFull,
+        CardFailure::Refused { status: StatusWord::INTEGRITY, .. } if cmd == cmd::CHANGE_KEY => {
+            CardFailure::ForeignApplication("its debit or load key is not ours")
+        }
+        CardFailure::Link { .. }
+        | CardFailure::NoApplication(_)
+        | CardFailure::NotAuthentic
+        | CardFailure::KeyVersionNotHeld(_)
+        | CardFailure::AnswerNotAuthentic(_)
+        | CardFailure::Malformed(_)
+        | CardFailure::Refused { .. }
+        | CardFailure::ValueLimit
+        | CardFailure::ValueCeiling
+        | CardFailure::NoRecord
+        | CardFailure::Record(_)
+        | CardFailure::AlreadyIssued
+        | CardFailure::ForeignApplication(_)
+        | CardFailure::CardLevelLocked
+        | CardFailure::CardFull => failure,
     }
-}
-
-fn profile(opening: &Opening) -> layout::Profile {
-    layout::Profile {
-        issuer: opening.issuer,
-        class: opening.class,
-        currency: opening.currency,
-        valid_until: opening.valid_until,
-        issued_at_s: opening.at_s,
-        deposit: opening.deposit,
-        negative_limit: opening.negative_limit,
-    }
-}
-
-fn script(
-    card: CardId,
-    keys: &dyn CardKeys,
-    opening: &Opening,
-    rnd_a: [[u8; 16]; 2],
-) -> Result<Vec<Step>, IssueError> {
-    let current = |role| keys.current_key(role, &card);
-    let (issuer, load) = (current(KeyRole::Issuer)?, current(KeyRole::Load)?);
-    let create = [layout::KEY_SETTINGS, layout::KEY_SETTINGS_2];
-    let mut steps = vec![
-        Step::Select([0; 3]),
-        command(CommMode::Plain, cmd::CREATE_APPLICATION, &[&layout::AID, &create], &[]),
-        Step::Select(layout::AID),
-        Step::Authenticate { key_no: layout::KEY_ISSUER, key: Key::ZERO, rnd_a: rnd_a[0] },
-    ];
-    steps.extend(create_files(opening, &current(KeyRole::Tmac)?));
-    let debit = current(KeyRole::Debit)?;
-    for (key_no, new) in [(layout::KEY_DEBIT, &debit), (layout::KEY_LOAD, &load)] {
-        let data = change_key_data(&new.key, new.version.0, Some(&Key::ZERO));
-        steps.push(command(CommMode::Full, cmd::CHANGE_KEY, &[&[key_no]], &data));
-    }
-    steps.push(Step::Command {
-        mode: CommMode::Full,
-        cmd: cmd::CHANGE_KEY,
-        header: vec![layout::KEY_ISSUER],
-        data: change_key_data(&issuer.key, issuer.version.0, None).to_vec(),
-        last: true,
-    });
-    steps.push(Step::Authenticate { key_no: layout::KEY_LOAD, key: load.key, rnd_a: rnd_a[1] });
-    if opening.balance > 0 {
-        let amount = opening.balance.to_le_bytes();
-        steps.push(command(FILE_MODE, cmd::CREDIT, &[&[FILE_VALUE]], &amount));
-    }
-    let record = opening_record(opening).to_bytes()?;
-    let header = span(FILE_LOG, 0, RECORD_LEN);
-    steps.push(command(FILE_MODE, cmd::WRITE_RECORD, &[&header], &record));
-    steps.push(Step::Commit);
-    Ok(steps)
-}
-
-fn create_files(opening: &Opening, tmac: &VersionedKey) -> Vec<Step> {
-    const MAC: u8 = 0x01;
-    let lower = -i64::from(opening.negative_limit);
-    let lower = i32::try_from(lower).unwrap_or(i32::MIN).to_le_bytes();
-    let profile_len = span(0, 0, RECORD_LEN);
-    let record_sizes = span(0, RECORD_LEN, layout::LOG_RECORDS + 1);
-    let create = |cmd, parts: &[&[u8]]| command(CommMode::Mac, cmd, parts, &[]);
-    vec![
-        create(
-            cmd::CREATE_STD_DATA_FILE,
-            &[&[FILE_PROFILE, MAC], &layout::RIGHTS_PROFILE, &profile_len[4..]],
-        ),
-        command(
-            FILE_MODE,
-            cmd::WRITE_DATA,
-            &[&span(FILE_PROFILE, 0, RECORD_LEN)],
-            &profile(opening).to_bytes(),
-        ),
-        create(
-            cmd::CREATE_VALUE_FILE,
-            &[
-                &[FILE_VALUE, MAC],
-                &layout::RIGHTS_VALUE,
-                &lower,
-                &i32::MAX.to_le_bytes(),
-                &[0; 4],
-                &[0],
-            ],
-        ),
-        create(
-            cmd::CREATE_CYCLIC_RECORD_FILE,
-            &[&[FILE_LOG, MAC], &layout::RIGHTS_LOG, &record_sizes[1..]],
-        ),
-        command(
-            CommMode::Full,
-            cmd::CREATE_TRANSACTION_MAC_FILE,
-            &[&[FILE_TMAC, MAC], &layout::RIGHTS_TMAC, &[0x02]],
-            &[&tmac.key.0[..], &[tmac.version.0]].concat(),
-        ),
-    ]
-}
-
-fn command(mode: CommMode, cmd: u8, header: &[&[u8]], data: &[u8]) -> Step {
-    Step::Command { mode, cmd, header: header.concat(), data: data.to_vec(), last: false }
 }

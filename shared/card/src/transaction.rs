@@ -435,7 +435,10 @@ pub(crate) fn counter_and_proof(data: &[u8]) -> Option<(Ctr, CardProof)> {
 }
 
 /// Never an error: once the commit was sent, what is not known is in doubt.
-fn settled_commit(session: &mut Session, response: Result<&[u8], ExchangeError>) -> Settlement {
+pub(crate) fn settled_commit(
+    session: &mut Session,
+    response: Result<&[u8], ExchangeError>,
+) -> Settlement {
     match opened(session, CommMode::Mac, CardStep::Commit, response) {
         Ok(data) => match counter_and_proof(&data) {
             Some((ctr, proof)) => Settlement::Committed { ctr, proof },

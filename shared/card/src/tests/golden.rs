@@ -156,7 +156,8 @@ fn issue_and_debit_of_layout_1_never_change() {
     let mut card = VirtualCard::blank(UID, [1; 16]);
     let opening = Opening { balance: 1000, at_s: 1_795_000_000, ..Opening::default() };
     let mut issue =
-        crate::IssueTransaction::new(UID, &keys(), &opening, [[0x21; 16], [0x22; 16]]).unwrap();
+        crate::IssueTransaction::new(UID, &keys(), &opening, [[0x21; 16], [0x22; 16], [0x23; 16]])
+            .unwrap();
     loop {
         match issue.poll().unwrap() {
             CardOutput::Transmit(apdu) => {

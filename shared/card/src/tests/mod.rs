@@ -14,6 +14,7 @@ use crate::{
 
 mod debit;
 mod golden;
+mod issue;
 mod load;
 mod properties;
 mod tearing;

@@ -26,7 +26,8 @@ use crate::crypto::{Cipher, cmac};
 use crate::failure::{CardFailure, CardStep};
 use crate::keys::{CardKeys, Key};
 use crate::layout;
-use crate::personalise::{IssueError, IssueTransaction, Issued, Opening};
+use crate::opening::{IssueError, Issued, Opening};
+use crate::personalise::IssueTransaction;
 use crate::session::{CardAuthentication, Session};
 use crate::transaction::{CardOutput, Settlement};
 
@@ -122,7 +123,7 @@ impl VirtualCard {
         keys: &dyn CardKeys,
         opening: &Opening,
     ) -> Result<Issued, IssueError> {
-        let rnd_a = [self.random(), self.random()];
+        let rnd_a = [self.random(), self.random(), self.random()];
         let mut issue = IssueTransaction::new(self.uid(), keys, opening, rnd_a)?;
         loop {
             match issue.poll() {
