@@ -92,6 +92,7 @@ impl Cards {
             valid_until: ValidUntil::Always,
             class: RiderClass(0),
             run: None,
+            products: None,
         };
         let newest = vec![opening; count as usize];
         Self { keys: card_keys(), rules: rules(), newest, issued_at_s }
@@ -144,7 +145,11 @@ impl Cards {
         };
         let amount = u32::try_from(quote.charge.minor()).expect("a fare fits the record");
         let balance = before.balance - i32::try_from(amount).expect("a fare fits the record");
-        CardTransaction { before, after: CardRecord { amount, balance, ..unpriced } }
+        CardTransaction {
+            before,
+            after: CardRecord { amount, balance, ..unpriced },
+            products: None,
+        }
     }
 
     /// The card commits: its newest record is the one written. Returns its proof.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use card::{
-    CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VersionedKey,
-    VirtualCard,
+    CardFound, CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement,
+    VersionedKey, VirtualCard,
 };
 use model::{CardId, CardRecord, Ctr, PlaceIx, RecordKind, ValidatorId};
 use reader::{Activation, CardTransport, Picc, Presence, Reader, ReaderConfig, ReaderKind};
@@ -75,7 +75,7 @@ fn debit(card: &mut VirtualCard, key: VersionedKey) -> Said {
             }
             // The card was issued under the one version there is.
             CardOutput::NeedKey { .. } => machine.handle_key(None, [6; 16]),
-            CardOutput::Found(record) => {
+            CardOutput::Found(CardFound { record, .. }) => {
                 machine.write(&next_record(&record)).expect("a good record");
             }
             CardOutput::ReadyToCommit => machine.commit(),

@@ -410,9 +410,9 @@ pub(crate) fn newest_record(
                 let answer = card.handle_apdu(&apdu);
                 reader.handle_response(Ok(&answer));
             }
-            Some(CardOutput::Found(record)) => {
+            Some(CardOutput::Found(found)) => {
                 card.power_off();
-                return record;
+                return found.record;
             }
             other => unreachable!("an issued card reads: {other:?}"),
         }

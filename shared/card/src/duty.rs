@@ -4,10 +4,11 @@
 //! One machine runs them all (`ValueTransaction`), so that what is known after a torn tap is known
 //! after a torn load for the same reasons.
 
-use model::{CardRecord, RecordError, RecordKind};
+use model::{CardRecord, ProductKind, ProductUse, ProductsFound, RecordError, RecordKind};
 
 use crate::apdu::cmd;
 use crate::keys::KeyRole;
+use crate::transaction::CardFound;
 
 /// Why a record is not one that this transaction may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,10 @@ pub enum WriteError {
     /// The newest balance and the amount do not make its balance.
     #[error("the record's balance does not follow from the newest record's")]
     BalanceMismatch,
+    /// It uses a product or rides that the card does not carry, or says that the card carries
+    /// products when the newest record does not, or the reverse.
+    #[error("the record uses products that are not on the card")]
+    ProductsMismatch,
 }
 
 /// See the module's documentation. Implemented here and nowhere else.
@@ -131,11 +136,12 @@ impl Duty for Retire {
     }
 }
 
-/// The bytes of `after`, when it is what a card that ends with `before` may be given next.
+/// The bytes of `after`, when it is what a card on which this was found may be given next.
 pub(crate) fn checked_successor<D: Duty>(
-    before: &CardRecord,
+    found: &CardFound,
     after: &CardRecord,
 ) -> Result<[u8; CardRecord::LEN], WriteError> {
+    let before = &found.record;
     D::check(before, after)?;
     if Some(after.ctr.0) != before.ctr.0.checked_add(1) {
         return Err(WriteError::CounterOutOfTurn);
@@ -143,5 +149,20 @@ pub(crate) fn checked_successor<D: Duty>(
     if after.balance_before() != i64::from(before.balance) {
         return Err(WriteError::BalanceMismatch);
     }
+    if !carries(found.products.as_ref(), after.products) {
+        return Err(WriteError::ProductsMismatch);
+    }
     Ok(after.to_bytes()?)
+}
+
+/// Whether what is to be used is on the card. Whether it may be used here is the tariff's matter.
+fn carries(found: Option<&ProductsFound>, used: Option<ProductUse>) -> bool {
+    let (Some(found), Some(used)) = (found, used) else {
+        return found.is_none() && used.is_none();
+    };
+    let is_pass = |slot| {
+        let product = found.file.slot(slot).ok().flatten();
+        product.is_some_and(|product| product.kind == ProductKind::Pass)
+    };
+    used.pass.is_none_or(is_pass) && u32::from(used.rides) <= found.rides.unwrap_or(0)
 }

@@ -33,10 +33,14 @@ pub enum CardStep {
     Authenticate,
     /// Reading the newest record.
     Read,
+    /// Reading the products that the card carries.
+    ReadProducts,
     /// Reading back the proof of the last transaction.
     ReadProof,
     /// Taking or adding value, not yet committed.
     Value,
+    /// Taking or adding rides of a product, not yet committed.
+    Rides,
     /// Appending the record, not yet committed.
     Write,
     /// Committing.

@@ -7,11 +7,14 @@
 
 use alloc::{vec, vec::Vec};
 
-use model::{CardId, RecordError};
+use model::{CardId, ProductLoad, RecordError};
 
 use crate::apdu::{cmd, span};
 use crate::keys::{CardKeys, Key, KeyRole, KeyVersion, VersionedKey};
-use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE, RECORD_LEN};
+use crate::layout::{
+    self, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_PROFILE, FILE_RIDES, FILE_TMAC, FILE_VALUE,
+    PRODUCTS_LEN, RECORD_LEN,
+};
 use crate::opening::{IssueError, Opening};
 use crate::session::{CommMode, change_key_data};
 
@@ -232,13 +235,16 @@ impl Plan {
         }
     }
 
-    /// The one transaction that makes a card of it: opening value and Issue record.
+    /// The one transaction that makes a card of it: opening value, products and Issue record.
     fn open_books(&self) -> Result<Vec<Step>, RecordError> {
         let (key_no, key) = (layout::KEY_LOAD, self.load.key.clone());
         let mut steps = vec![Step::LogIn { key_no, key, rnd_a: self.rnd_a[1] }];
         if self.opening.balance > 0 {
             let amount = self.opening.balance.to_le_bytes();
             steps.push(command(FILE_MODE, cmd::CREDIT, &[&[FILE_VALUE]], &amount));
+        }
+        if let Some(load) = &self.opening.products {
+            steps.extend(load_products(load));
         }
         let record = self.opening.record().to_bytes()?;
         let header = span(FILE_LOG, 0, RECORD_LEN);
@@ -251,10 +257,16 @@ impl Plan {
     fn files(&self) -> Vec<FilePlan> {
         const MAC: u8 = 0x01;
         let lower = -i64::from(self.opening.negative_limit);
-        let lower = i32::try_from(lower).unwrap_or(i32::MIN).to_le_bytes();
+        let lower = i32::try_from(lower).unwrap_or(i32::MIN);
         let profile_len = span(0, 0, RECORD_LEN);
         let record_sizes = span(0, RECORD_LEN, layout::LOG_RECORDS + 1);
+        let products_len = span(0, 0, PRODUCTS_LEN);
         let create = |cmd, parts: &[&[u8]]| command(CommMode::Mac, cmd, parts, &[]);
+        let value = |no, rights: &[u8], lower: i32, upper: i32| {
+            let limits = [lower.to_le_bytes(), upper.to_le_bytes(), [0; 4]].concat();
+            let create = create(cmd::CREATE_VALUE_FILE, &[&[no, MAC], rights, &limits, &[0]]);
+            FilePlan { no, create, keeps: None, content: None }
+        };
         let settings = |kind: u8, rights: [u8; 2], rest: &[u8]| {
             Some([&[kind, MAC][..], &rights, rest].concat())
         };
@@ -274,22 +286,17 @@ impl Plan {
                     &profile,
                 )),
             },
+            value(FILE_VALUE, &layout::RIGHTS_VALUE, lower, i32::MAX),
             FilePlan {
-                no: FILE_VALUE,
+                no: FILE_PRODUCTS,
                 create: create(
-                    cmd::CREATE_VALUE_FILE,
-                    &[
-                        &[FILE_VALUE, MAC],
-                        &layout::RIGHTS_VALUE,
-                        &lower,
-                        &i32::MAX.to_le_bytes(),
-                        &[0; 4],
-                        &[0],
-                    ],
+                    cmd::CREATE_BACKUP_DATA_FILE,
+                    &[&[FILE_PRODUCTS, MAC], &layout::RIGHTS_PRODUCTS, &products_len[4..]],
                 ),
                 keeps: None,
                 content: None,
             },
+            value(FILE_RIDES, &layout::RIGHTS_RIDES, 0, layout::RIDES_MAX),
             FilePlan {
                 no: FILE_LOG,
                 create: create(
@@ -313,6 +320,14 @@ impl Plan {
             },
         ]
     }
+}
+
+fn load_products(load: &ProductLoad) -> impl Iterator<Item = Step> {
+    let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
+    let file = command(FILE_MODE, cmd::WRITE_DATA, &[&header], &load.file().to_bytes());
+    let rides = load.rides().to_le_bytes();
+    let rides = command(FILE_MODE, cmd::CREDIT, &[&[FILE_RIDES]], &rides);
+    [file].into_iter().chain((load.rides() > 0).then_some(rides))
 }
 
 /// Records that a log's settings say it holds; `None` when these are no log's settings.

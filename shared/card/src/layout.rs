@@ -1,8 +1,8 @@
 //! What is on the card: application, files, keys, access rights. See `docs/card-layout.md`.
 //!
-//! Layout 1. Files 3 and 4 are free for caps and products.
+//! Layout 1.
 
-use model::{CardId, CardRecord, RiderClass, ValidUntil};
+use model::{CardId, CardProducts, CardRecord, ProductLoad, RiderClass, ValidUntil};
 
 use crate::keys::KeyRole;
 use crate::session::CommMode;
@@ -16,6 +16,11 @@ pub const SYSTEM_ID: [u8; 6] = *b"TAPLN1";
 pub const FILE_PROFILE: u8 = 1;
 /// Stored value: value file.
 pub const FILE_VALUE: u8 = 2;
+/// Products: backup file of two slots; read only from a card whose record says that it carries
+/// products (ADR-0009).
+pub const FILE_PRODUCTS: u8 = 3;
+/// Rides left of the product with rides: value file (ADR-0009).
+pub const FILE_RIDES: u8 = 4;
 /// Log: cyclic file of 32-byte records; the newest is the card's state (ADR-0002).
 pub const FILE_LOG: u8 = 5;
 /// Transaction MAC file.
@@ -55,6 +60,11 @@ pub const RIGHTS_PROFILE: [u8; 2] = rights(KEY_DEBIT, KEY_ISSUER, KEY_ISSUER, KE
 /// Value: debited by the debit key, credited by the load key only, limited credit by nobody:
 /// a validator cannot make money (ADR-0001).
 pub const RIGHTS_VALUE: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, KEY_LOAD, KEY_ISSUER);
+/// Products: read by the debit key, written by the load key only: a validator can make neither a
+/// product nor a day of one.
+pub const RIGHTS_PRODUCTS: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, KEY_LOAD, KEY_ISSUER);
+/// Rides: taken away by the debit key, added by the load key only, as stored value is.
+pub const RIGHTS_RIDES: [u8; 2] = RIGHTS_VALUE;
 /// Log: read and appended by the debit key and by the load key.
 pub const RIGHTS_LOG: [u8; 2] = rights(KEY_DEBIT, KEY_DEBIT, KEY_LOAD, KEY_ISSUER);
 /// TMAC: read by the debit key; no reader ids are committed.
@@ -126,3 +136,10 @@ impl Profile {
 /// Bytes of a log record, as the card's 24-bit field wants it.
 #[expect(clippy::cast_possible_truncation, reason = "a record has 32 bytes")]
 pub const RECORD_LEN: u32 = CardRecord::LEN as u32;
+
+/// Bytes of the products file, as the card's 24-bit field wants it.
+#[expect(clippy::cast_possible_truncation, reason = "the products file has 32 bytes")]
+pub const PRODUCTS_LEN: u32 = CardProducts::LEN as u32;
+/// The upper limit of the rides file.
+#[expect(clippy::cast_possible_wrap, reason = "the bound is far below 2^31")]
+pub const RIDES_MAX: i32 = ProductLoad::RIDES_MAX as i32;

@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod answers;
 pub mod apdu;
 pub mod crypto;
 mod duty;
@@ -34,9 +35,12 @@ pub use failure::{CardFailure, CardStep, ExchangeError};
 pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKey};
 pub use opening::{IssueError, Issued, Opening};
 pub use personalise::IssueTransaction;
-pub use proof::{Tmi, issue_proof_holds, proof_holds, proving_version, transaction_proof};
+pub use proof::{
+    Tmi, issue_proof_holds, load_proof_holds, proof_holds, proving_version, transaction_proof,
+};
 pub use records::{RecordImpossible, load_record, retire_record};
 pub use transaction::{
-    CardOutput, DebitTransaction, LoadTransaction, RetireTransaction, Settlement, ValueTransaction,
+    CardFound, CardOutput, DebitTransaction, LoadTransaction, RetireTransaction, Settlement,
+    ValueTransaction,
 };
 pub use virtual_card::{CardContents, ImageError, VirtualCard};

@@ -8,11 +8,11 @@
 
 use alloc::vec::Vec;
 
+use crate::answers::{authenticated, challenged, plain};
 use crate::apdu::{StatusWord, cmd, parse_answer, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
 use crate::session::{Authentication, Session};
-use crate::transaction::{authenticated, challenged, plain};
 
 /// A login under way; an answer is awaited.
 #[derive(Debug)]

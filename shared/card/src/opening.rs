@@ -1,8 +1,8 @@
 //! What a new card starts with, and the record and the profile that say so.
 
 use model::{
-    CardId, CardProof, CardRecord, Ctr, LoadSeq, PlaceIx, RecordError, RecordKind, RiderClass,
-    TariffVersion, ValidUntil, ValidatorId,
+    CardId, CardProof, CardRecord, Ctr, LoadSeq, PlaceIx, ProductLoad, ProductUse, RecordError,
+    RecordKind, RiderClass, TariffVersion, ValidUntil, ValidatorId,
 };
 
 use crate::failure::CardFailure;
@@ -30,6 +30,8 @@ pub struct Opening {
     pub at_s: u32,
     /// The tariff in force.
     pub tariff: TariffVersion,
+    /// The products that it is sold with. Without any a tap does not read the products file.
+    pub products: Option<ProductLoad>,
 }
 
 impl Default for Opening {
@@ -44,6 +46,7 @@ impl Default for Opening {
             deposit: 0,
             at_s: 0,
             tariff: TariffVersion(0),
+            products: None,
         }
     }
 }
@@ -89,6 +92,7 @@ impl Opening {
             valid_until: self.valid_until,
             class: self.class,
             run: None,
+            products: self.products.map(|_| ProductUse::default()),
         }
     }
 

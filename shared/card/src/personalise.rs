@@ -14,6 +14,7 @@ use core::mem;
 
 use model::{CardId, CardProof};
 
+use crate::answers::{authenticated, challenged, opened, plain, selected, settled_commit};
 use crate::apdu::{StatusWord, cmd, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::issue_plan::{IssuerKey, Look, Plan, Seen, Step, records_in};
@@ -21,9 +22,7 @@ use crate::keys::{CardKeys, Key, KeyVersion};
 use crate::layout::{self, FILE_LOG, FILE_PROFILE};
 use crate::opening::{IssueError, Issued, Opening};
 use crate::session::{Authentication, CommMode, Session};
-use crate::transaction::{
-    CardOutput, Settlement, authenticated, challenged, opened, plain, selected, settled_commit,
-};
+use crate::transaction::{CardOutput, Settlement};
 
 /// The machine: `poll` yields `Transmit` and in the end `Settled`: `Committed` when issued.
 #[derive(Debug)]

@@ -1,17 +1,21 @@
 //! The card's Transaction MAC: rebuilding what it was computed over, and verifying it.
 //!
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
-//! The input (TMI) of one tap is `ReadRecords(before) ‖ [Debit or Credit] ‖ WriteRecord(after)`:
-//! reads count, and the tap carries what was read (ADR-0002).
+//! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(products) ‖ [GetValue(rides)]] ‖
+//! [Debit or Credit] ‖ [Debit(rides)] ‖ WriteRecord(after)`: reads count, and the tap carries what
+//! was read (ADR-0002, ADR-0009).
 
 use alloc::vec::Vec;
 
-use model::{CardId, CardProof, CardRecord, CardTransaction, RecordError, RecordKind};
+use model::{
+    CardId, CardProof, CardRecord, CardTransaction, ProductLoad, ProductsFound, RecordError,
+    RecordKind,
+};
 
 use crate::apdu::{cmd, span};
 use crate::crypto::{Cipher, cmac, same_mac};
 use crate::keys::{CardKeys, Key, KeyError, KeyRole, KeyVersion};
-use crate::layout::{FILE_LOG, FILE_VALUE, RECORD_LEN};
+use crate::layout::{FILE_LOG, FILE_PRODUCTS, FILE_RIDES, FILE_VALUE, PRODUCTS_LEN, RECORD_LEN};
 
 /// Transaction MAC input, built step by step in the order of the commands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,20 +69,38 @@ pub fn proof_holds(
     transaction: &CardTransaction,
     proof: CardProof,
 ) -> bool {
-    let Ok(before) = transaction.before.to_bytes() else { return false };
-    let mut tmi = Tmi::new();
-    tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);
-    write_holds(tmi, tmac_key, *uid, &transaction.after, proof)
+    load_proof_holds(tmac_key, uid, transaction, None, proof)
 }
 
-/// Whether the card itself committed its opening record, before which there was none.
+/// Whether the card itself committed `transaction`, in which `load` was put on it, too.
+pub fn load_proof_holds(
+    tmac_key: &Key,
+    uid: &CardId,
+    transaction: &CardTransaction,
+    load: Option<&ProductLoad>,
+    proof: CardProof,
+) -> bool {
+    let CardTransaction { before, after, products } = transaction;
+    let Ok(before) = before.to_bytes() else { return false };
+    let mut tmi = Tmi::new();
+    tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);
+    if let Some(found) = products {
+        append_products(&mut tmi, found);
+    }
+    write_holds(tmi, tmac_key, *uid, (after, load), proof)
+}
+
+/// Whether the card itself committed its opening record, before which there was none, and the
+/// products that it was issued with.
 pub fn issue_proof_holds(
     tmac_key: &Key,
     uid: &CardId,
     opening: &CardRecord,
+    load: Option<&ProductLoad>,
     proof: CardProof,
 ) -> bool {
-    opening.kind == RecordKind::Issue && write_holds(Tmi::new(), tmac_key, *uid, opening, proof)
+    opening.kind == RecordKind::Issue
+        && write_holds(Tmi::new(), tmac_key, *uid, (opening, load), proof)
 }
 
 /// The version of the card's TMAC key under which `holds`, newest first. A card keeps its TMAC key
@@ -100,17 +122,29 @@ fn write_holds(
     mut tmi: Tmi,
     tmac_key: &Key,
     uid: CardId,
-    after: &CardRecord,
+    (after, load): (&CardRecord, Option<&ProductLoad>),
     proof: CardProof,
 ) -> bool {
-    if append_write(&mut tmi, after).is_err() {
+    if append_write(&mut tmi, after, load).is_err() {
         return false;
     }
     let expected = transaction_proof(tmac_key, &uid, after.ctr.0, &tmi);
     same_mac(&expected.0, &proof.0)
 }
 
-fn append_write(tmi: &mut Tmi, after: &CardRecord) -> Result<(), RecordError> {
+/// What the machine reads of a card that carries products.
+fn append_products(tmi: &mut Tmi, found: &ProductsFound) {
+    tmi.step(cmd::READ_DATA, &span(FILE_PRODUCTS, 0, PRODUCTS_LEN), &found.file.to_bytes());
+    if let Some(rides) = found.rides {
+        append_value(tmi, cmd::GET_VALUE, FILE_RIDES, rides);
+    }
+}
+
+fn append_write(
+    tmi: &mut Tmi,
+    after: &CardRecord,
+    load: Option<&ProductLoad>,
+) -> Result<(), RecordError> {
     if after.amount > 0 {
         let moved = match after.kind {
             RecordKind::Issue | RecordKind::Load | RecordKind::LoadInJourney => cmd::CREDIT,
@@ -118,11 +152,26 @@ fn append_write(tmi: &mut Tmi, after: &CardRecord) -> Result<(), RecordError> {
                 cmd::DEBIT
             }
         };
-        let [a, b, c, d] = after.amount.to_le_bytes();
-        tmi.step(moved, &[FILE_VALUE, a, b, c, d], &[]);
+        append_value(tmi, moved, FILE_VALUE, after.amount);
+    }
+    if let Some(load) = load {
+        let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
+        tmi.step(cmd::WRITE_DATA, &header, &load.file().to_bytes());
+        if load.rides() > 0 {
+            append_value(tmi, cmd::CREDIT, FILE_RIDES, load.rides());
+        }
+    }
+    let taken = after.products.map_or(0, |used| used.rides);
+    if taken > 0 {
+        append_value(tmi, cmd::DEBIT, FILE_RIDES, taken.into());
     }
     tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &after.to_bytes()?);
     Ok(())
+}
+
+fn append_value(tmi: &mut Tmi, cmd: u8, file: u8, value: u32) {
+    let [a, b, c, d] = value.to_le_bytes();
+    tmi.step(cmd, &[file, a, b, c, d], &[]);
 }
 
 /// `SesTMMACKey`. `ctr` is the already incremented counter.

@@ -4,7 +4,9 @@
 //! right, so a journey or a right that is open stays open; a retired card carries no value, is
 //! expired, and is given nothing more.
 
-use model::{CardRecord, Ctr, LoadSeq, PlaceIx, RecordKind, TransferRun, ValidUntil, ValidatorId};
+use model::{
+    CardRecord, Ctr, LoadSeq, PlaceIx, ProductUse, RecordKind, TransferRun, ValidUntil, ValidatorId,
+};
 
 /// Why no such record can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +23,7 @@ pub enum RecordImpossible {
     /// The balance would not fit.
     #[error("the balance would be more than a card can hold")]
     BalanceTooBig,
-    /// All counters below 2^24 were used, or all 65,535 loads.
+    /// All counters that a record can hold were used, or all 65,535 loads.
     #[error("the card's counters are used up: replace the card")]
     CountersUsedUp,
 }
@@ -49,6 +51,7 @@ pub fn load_record(
         balance,
         amount,
         load_seq: LoadSeq(load_seq),
+        products: unused(before),
         ..*before
     };
     if matches!(before.kind, RecordKind::Entry | RecordKind::LoadInJourney) {
@@ -87,13 +90,19 @@ pub fn retire_record(before: &CardRecord, at_s: u32) -> Result<CardRecord, Recor
         // January 2025: expired for every validator, also for one that looks at nothing else.
         valid_until: ValidUntil::Month(0),
         run: None,
+        products: unused(before),
         ..*before
     })
 }
 
 fn next_ctr(before: &CardRecord) -> Result<Ctr, RecordImpossible> {
-    let next = before.ctr.0.checked_add(1).filter(|next| *next < 1 << 24);
+    let next = before.ctr.0.checked_add(1).filter(|next| *next <= before.ctr_max());
     next.map(Ctr).ok_or(RecordImpossible::CountersUsedUp)
+}
+
+/// A desk uses no products; the card goes on carrying them.
+fn unused(before: &CardRecord) -> Option<ProductUse> {
+    before.products.map(|_| ProductUse::default())
 }
 
 /// The right as it stands later. It saturates as the fares' own ageing does.
@@ -141,6 +150,18 @@ mod tests {
             assert_eq!((after.validator, after.run), (before.validator, before.run));
         }
         assert_eq!((second.balance, second.ctr.0, second.load_seq.0), (2000, 9, 4));
+    }
+
+    #[test]
+    fn a_desk_uses_no_products_and_the_card_goes_on_carrying_them() {
+        let used = Some(ProductUse { rides: 1, ..ProductUse::default() });
+        let before = CardRecord { products: used, ..riding(RecordKind::Board) };
+        let carried = Some(ProductUse::default());
+        assert_eq!(load_record(&before, 500, before.at_s).unwrap().products, carried);
+        assert_eq!(retire_record(&before, before.at_s).unwrap().products, carried);
+        assert_eq!(load_record(&riding(RecordKind::Board), 500, 0).unwrap().products, None);
+        let worn = CardRecord { ctr: Ctr((1 << 20) - 1), ..before };
+        assert_eq!(load_record(&worn, 500, 0), Err(RecordImpossible::CountersUsedUp));
     }
 
     #[test]

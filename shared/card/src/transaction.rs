@@ -3,6 +3,8 @@
 //!
 //! Sans-IO: `poll` says what to do next, `handle_response` takes the card's answer. Seven
 //! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit or Credit], `WriteRecord`, Commit.
+//! A card whose newest record says that it carries products is asked for them, too: [`ReadData`,
+//! [`GetValue`]] after `ReadRecords`, and [Debit of rides] before `WriteRecord` (ADR-0009).
 //! A card whose key has another version than the current one costs three more (`login`).
 //!
 //! Invariants: nothing is committed before `commit`; the outcome is `InDoubt` exactly when the
@@ -12,15 +14,21 @@
 use alloc::vec::Vec;
 use core::{marker::PhantomData, mem};
 
-use model::{CardId, CardProof, CardRecord, Ctr};
+use model::{CardId, CardProducts, CardProof, CardRecord, Ctr, ProductsFound};
 
-use crate::apdu::{self, StatusWord, cmd, parse_answer, span, wrap};
+use crate::answers::{
+    acknowledged, counter_and_proof, newest_record, opened, read, selected, settled_commit,
+};
+use crate::apdu::{cmd, span, wrap};
 use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
-use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_TMAC, FILE_VALUE, RECORD_LEN};
+use crate::layout::{
+    self, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_RIDES, FILE_TMAC, FILE_VALUE, PRODUCTS_LEN,
+    RECORD_LEN,
+};
 use crate::login::{KeyWanted, Login, LoginStep};
-use crate::session::{Authentication, CommMode, Session, SessionError};
+use crate::session::{CommMode, Session};
 
 /// What the transaction wants done, or has found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +43,21 @@ pub enum CardOutput {
         /// The version that the card says it holds.
         version: KeyVersion,
     },
-    /// The card proved its key and this is its newest record: `write`, `read_proof` or `release`.
-    Found(CardRecord),
+    /// The card proved its key and this is on it: `write`, `read_proof` or `release`.
+    Found(CardFound),
     /// Value and record are on the card, uncommitted: make the intent durable, then `commit`.
     ReadyToCommit,
     /// It is over.
     Settled(Settlement),
+}
+
+/// What is on a card that proved its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardFound {
+    /// Its newest record.
+    pub record: CardRecord,
+    /// Its products, when the record says that it carries some.
+    pub products: Option<ProductsFound>,
 }
 
 /// How a transaction ended.
@@ -90,9 +107,12 @@ enum State {
     LoggingIn(Login),
     NeedingKey(KeyWanted),
     Reading(Session),
-    Found { session: Session, before: CardRecord },
+    ReadingProducts { session: Session, record: CardRecord },
+    ReadingRides { session: Session, record: CardRecord, file: CardProducts },
+    Found { session: Session, found: CardFound },
     ReadingProof(Session),
-    Moving { session: Session, after: [u8; CardRecord::LEN] },
+    Moving { session: Session, rides: u8, after: [u8; CardRecord::LEN] },
+    TakingRides { session: Session, after: [u8; CardRecord::LEN] },
     Writing(Session),
     Ready(Session),
     Committing(Session),
@@ -145,33 +165,28 @@ impl<D: Duty> ValueTransaction<D> {
         }
     }
 
-    /// Writes `after` behind the newest record, moving its amount. On an error nothing was sent and
-    /// the card is still found.
+    /// Writes `after` behind the newest record, moving its amount and taking the rides that it says
+    /// were used. On an error nothing was sent and the card is still found.
     ///
     /// # Panics
     /// When no card is found: a mistake of the caller.
     pub fn write(&mut self, after: &CardRecord) -> Result<(), WriteError> {
-        let State::Found { session, before } = mem::replace(&mut self.state, State::Settled) else {
+        let State::Found { session, found } = mem::replace(&mut self.state, State::Settled) else {
             panic_out_of_turn("write", "Found");
         };
-        let bytes = match checked_successor::<D>(&before, after) {
+        let bytes = match checked_successor::<D>(&found, after) {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.state = State::Found { session, before };
+                self.state = State::Found { session, found };
                 return Err(error);
             }
         };
+        let rides = after.products.map_or(0, |used| used.rides);
         if after.amount == 0 {
-            self.append(session, &bytes);
+            self.take_rides(session, rides, bytes);
         } else {
-            let data = session.seal_command(
-                FILE_MODE,
-                D::MOVE,
-                &[FILE_VALUE],
-                &after.amount.to_le_bytes(),
-            );
-            self.output = Some(CardOutput::Transmit(wrap(D::MOVE, &data)));
-            self.state = State::Moving { session, after: bytes };
+            self.change_value(&session, D::MOVE, FILE_VALUE, after.amount);
+            self.state = State::Moving { session, rides, after: bytes };
         }
         Ok(())
     }
@@ -205,6 +220,56 @@ impl<D: Duty> ValueTransaction<D> {
         self.output = Some(CardOutput::Settled(settlement));
     }
 
+    /// Found, unless the record says that there are products to be read first.
+    fn read_products(&mut self, session: Session, record: CardRecord) -> CardOutput {
+        if record.products.is_none() {
+            return self.found(session, record, None);
+        }
+        let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
+        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &header, &[]);
+        self.state = State::ReadingProducts { session, record };
+        transmit(cmd::READ_DATA, &data)
+    }
+
+    fn read_rides(
+        &mut self,
+        session: Session,
+        record: CardRecord,
+        file: CardProducts,
+    ) -> CardOutput {
+        if file.with_rides().is_none() {
+            return self.found(session, record, Some(ProductsFound { file, rides: None }));
+        }
+        let data = session.seal_command(FILE_MODE, cmd::GET_VALUE, &[FILE_RIDES], &[]);
+        self.state = State::ReadingRides { session, record, file };
+        transmit(cmd::GET_VALUE, &data)
+    }
+
+    fn found(
+        &mut self,
+        session: Session,
+        record: CardRecord,
+        products: Option<ProductsFound>,
+    ) -> CardOutput {
+        let found = CardFound { record, products };
+        self.state = State::Found { session, found };
+        CardOutput::Found(found)
+    }
+
+    fn change_value(&mut self, session: &Session, cmd: u8, file: u8, amount: u32) {
+        let data = session.seal_command(FILE_MODE, cmd, &[file], &amount.to_le_bytes());
+        self.output = Some(CardOutput::Transmit(wrap(cmd, &data)));
+    }
+
+    fn take_rides(&mut self, session: Session, rides: u8, after: [u8; CardRecord::LEN]) {
+        if rides == 0 {
+            self.append(session, &after);
+        } else {
+            self.change_value(&session, cmd::DEBIT, FILE_RIDES, rides.into());
+            self.state = State::TakingRides { session, after };
+        }
+    }
+
     fn append(&mut self, session: Session, record: &[u8; CardRecord::LEN]) {
         let header = span(FILE_LOG, 0, RECORD_LEN);
         let data = session.seal_command(FILE_MODE, cmd::WRITE_RECORD, &header, record);
@@ -225,9 +290,18 @@ impl<D: Duty> ValueTransaction<D> {
             }
             State::LoggingIn(login) => Ok(Some(self.log_in(login.handle_response(response)?))),
             State::Reading(mut session) => {
-                let before = newest_record(&mut session, response)?;
-                self.state = State::Found { session, before };
-                Ok(Some(CardOutput::Found(before)))
+                let record = newest_record(&mut session, response)?;
+                Ok(Some(self.read_products(session, record)))
+            }
+            State::ReadingProducts { mut session, record } => {
+                let file = CardProducts::from_bytes(read(&mut session, response)?);
+                Ok(Some(self.read_rides(session, record, file)))
+            }
+            State::ReadingRides { mut session, record, file } => {
+                let rides = i32::from_le_bytes(read(&mut session, response)?);
+                let malformed = CardFailure::Malformed(CardStep::ReadProducts);
+                let rides = Some(u32::try_from(rides).map_err(|_| malformed)?);
+                Ok(Some(self.found(session, record, Some(ProductsFound { file, rides }))))
             }
             State::ReadingProof(mut session) => {
                 let data = opened(&mut session, FILE_MODE, CardStep::ReadProof, response)?;
@@ -235,8 +309,13 @@ impl<D: Duty> ValueTransaction<D> {
                     counter_and_proof(&data).ok_or(CardFailure::Malformed(CardStep::ReadProof))?;
                 Ok(Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })))
             }
-            State::Moving { mut session, after } => {
+            State::Moving { mut session, rides, after } => {
                 acknowledged(&mut session, CardStep::Value, response).map_err(value_limit::<D>)?;
+                self.take_rides(session, rides, after);
+                Ok(self.output.take())
+            }
+            State::TakingRides { mut session, after } => {
+                acknowledged(&mut session, CardStep::Rides, response)?;
                 self.append(session, &after);
                 Ok(self.output.take())
             }
@@ -310,143 +389,5 @@ fn value_limit<D: Duty>(failure: CardFailure) -> CardFailure {
         CardFailure::ValueCeiling
     } else {
         failure
-    }
-}
-
-/// An answer with a status, or why there is none.
-fn answered(
-    step: CardStep,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<apdu::Answer<'_>, CardFailure> {
-    let bytes = response.map_err(|error| CardFailure::Link { step, error })?;
-    let answer = parse_answer(bytes).ok_or(CardFailure::Malformed(step))?;
-    // A card's error is two bytes. With more before it, it is the end of an answer cut short, and
-    // taking it for the card's word would call a commit refused that happened.
-    if answer.status.is_card_error() && !answer.data.is_empty() {
-        return Err(CardFailure::Malformed(step));
-    }
-    Ok(answer)
-}
-
-pub(crate) fn selected(response: Result<&[u8], ExchangeError>) -> Result<(), CardFailure> {
-    let answer = answered(CardStep::Select, response)?;
-    match (answer.status, answer.data) {
-        (StatusWord::OK, []) => Ok(()),
-        (StatusWord::OK, _) => Err(CardFailure::Malformed(CardStep::Select)),
-        (status, _) => Err(CardFailure::NoApplication(status)),
-    }
-}
-
-pub(crate) fn challenged(
-    authentication: &mut Authentication,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<[u8; 32], CardFailure> {
-    let answer = answered(CardStep::Authenticate, response)?;
-    expect_status(CardStep::Authenticate, answer.status, StatusWord::ADDITIONAL_FRAME)?;
-    let challenge: &[u8; 16] =
-        answer.data.try_into().map_err(|_| CardFailure::Malformed(CardStep::Authenticate))?;
-    Ok(authentication.answer_challenge(challenge))
-}
-
-pub(crate) fn authenticated(
-    authentication: Authentication,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<Session, CardFailure> {
-    let answer = answered(CardStep::Authenticate, response)?;
-    if answer.status == StatusWord::AUTHENTICATION {
-        return Err(CardFailure::NotAuthentic);
-    }
-    expect_status(CardStep::Authenticate, answer.status, StatusWord::OK)?;
-    let answer: &[u8; 32] =
-        answer.data.try_into().map_err(|_| CardFailure::Malformed(CardStep::Authenticate))?;
-    authentication.finish_first(answer).ok_or(CardFailure::NotAuthentic)
-}
-
-/// The data of a successful answer outside any session.
-pub(crate) fn plain(
-    step: CardStep,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<&[u8], CardFailure> {
-    let answer = answered(step, response)?;
-    expect_status(step, answer.status, StatusWord::OK)?;
-    Ok(answer.data)
-}
-
-fn expect_status(step: CardStep, got: StatusWord, want: StatusWord) -> Result<(), CardFailure> {
-    match got {
-        got if got == want => Ok(()),
-        StatusWord::OK | StatusWord::ADDITIONAL_FRAME => Err(CardFailure::Malformed(step)),
-        status => Err(CardFailure::Refused { step, status }),
-    }
-}
-
-/// The data of an authentic answer within the session.
-pub(crate) fn opened(
-    session: &mut Session,
-    mode: CommMode,
-    step: CardStep,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<Vec<u8>, CardFailure> {
-    let answer = answered(step, response)?;
-    expect_status(step, answer.status, StatusWord::OK)?;
-    session.open_answer(mode, answer.data).map_err(|error| match error {
-        SessionError::Mac => CardFailure::AnswerNotAuthentic(step),
-        SessionError::Length | SessionError::Padding | SessionError::Exhausted => {
-            CardFailure::Malformed(step)
-        }
-    })
-}
-
-pub(crate) fn acknowledged(
-    session: &mut Session,
-    step: CardStep,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<(), CardFailure> {
-    match opened(session, FILE_MODE, step, response) {
-        Ok(data) if data.is_empty() => Ok(()),
-        Ok(_) => Err(CardFailure::Malformed(step)),
-        Err(CardFailure::Refused { step: CardStep::Value, status: StatusWord::BOUNDARY }) => {
-            Err(CardFailure::ValueLimit)
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-fn newest_record(
-    session: &mut Session,
-    response: Result<&[u8], ExchangeError>,
-) -> Result<CardRecord, CardFailure> {
-    let data = match opened(session, FILE_MODE, CardStep::Read, response) {
-        Err(CardFailure::Refused { status: StatusWord::BOUNDARY, .. }) => {
-            return Err(CardFailure::NoRecord);
-        }
-        other => other?,
-    };
-    let bytes: &[u8; CardRecord::LEN] =
-        data.as_slice().try_into().map_err(|_| CardFailure::Malformed(CardStep::Read))?;
-    CardRecord::from_bytes(bytes).map_err(CardFailure::Record)
-}
-
-/// `TMC(4) ‖ TMV(8)`, as the commit answers it and as the TMAC file holds it.
-pub(crate) fn counter_and_proof(data: &[u8]) -> Option<(Ctr, CardProof)> {
-    let data: &[u8; 12] = data.try_into().ok()?;
-    let (ctr, proof) = data.split_first_chunk::<4>()?;
-    Some((Ctr(u32::from_le_bytes(*ctr)), CardProof(proof.try_into().ok()?)))
-}
-
-/// Never an error: once the commit was sent, what is not known is in doubt.
-pub(crate) fn settled_commit(
-    session: &mut Session,
-    response: Result<&[u8], ExchangeError>,
-) -> Settlement {
-    match opened(session, CommMode::Mac, CardStep::Commit, response) {
-        Ok(data) => match counter_and_proof(&data) {
-            Some((ctr, proof)) => Settlement::Committed { ctr, proof },
-            None => Settlement::InDoubt,
-        },
-        Err(CardFailure::Refused { step, status }) if status.is_card_error() => {
-            Settlement::Refused(CardFailure::Refused { step, status })
-        }
-        Err(_) => Settlement::InDoubt,
     }
 }

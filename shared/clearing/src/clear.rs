@@ -215,7 +215,7 @@ impl<'a, K: Known> Step<'a, K> {
         transaction: &CardTransaction,
         source: Source,
     ) -> Result<(Outcome, Option<Priced>), ClearError<K::Error>> {
-        let CardTransaction { before, after } = transaction;
+        let CardTransaction { before, after, .. } = transaction;
         if before.ctr < after.ctr {
             self.learn_evidence(before)?;
         }
@@ -233,7 +233,7 @@ impl<'a, K: Known> Step<'a, K> {
     }
 
     fn contradiction(&mut self, tap: &TapRecord, transaction: &CardTransaction) {
-        let CardTransaction { before, after } = transaction;
+        let CardTransaction { before, after, .. } = transaction;
         let finding =
             format!("record {} says that it found record {} on the card", after.ctr, before.ctr);
         let key = TapRef::of(tap).to_bytes();

@@ -100,6 +100,7 @@ mod tests {
             valid_until: ValidUntil::Always,
             class: RiderClass(0),
             run: None,
+            products: None,
         };
         let of = |kind| Journey::from_record(&CardRecord { kind, ..entry });
         assert_eq!(of(RecordKind::LoadInJourney), of(RecordKind::Entry));

@@ -8,8 +8,9 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 0 | layout version in the high nibble, kind in the low nibble |
-//! | 1..4 | ctr: the TMC that the commit of this record returned |
+//! | 0 | layout version in the high nibble, bit 3: the card carries products, kind in bits 0..3 |
+//! | 1..4 | ctr: the TMC that the commit of this record returned; on a card that carries products \
+//! the upper four bits say what was used of them instead: rides taken, then the pass's slot |
 //! | 4..8 | balance after, signed, minor units |
 //! | 8..11 | amount of this transaction, minor units |
 //! | 11..15 | time, seconds since 1970 |
@@ -23,7 +24,7 @@
 //! | 29..31 | age of the run's first boarding at `time`, seconds |
 //! | 31 | group that the run is in |
 
-use crate::{Ctr, LoadSeq, PlaceIx, RiderClass, TariffVersion, Timestamp, ValidatorId};
+use crate::{Ctr, LoadSeq, PlaceIx, ProductUse, RiderClass, TariffVersion, Timestamp, ValidatorId};
 
 /// What a card transaction was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +73,8 @@ pub enum ValidUntil {
 pub struct CardRecord {
     /// What happened.
     pub kind: RecordKind,
-    /// The transaction counter after this commit (TMC), 24 bits.
+    /// The transaction counter after this commit (TMC): 24 bits, on a card that carries products
+    /// 20 bits.
     pub ctr: Ctr,
     /// Stored value after this transaction, minor units.
     pub balance: i32,
@@ -95,6 +97,9 @@ pub struct CardRecord {
     pub class: RiderClass,
     /// Transfer right, when one is running.
     pub run: Option<TransferRun>,
+    /// What this transaction used of the card's products; `None` on a card that carries none,
+    /// whose products file nobody needs to read.
+    pub products: Option<ProductUse>,
 }
 
 /// Why 32 bytes are no record, or a record has no bytes.
@@ -109,6 +114,9 @@ pub enum RecordError {
     /// A transfer run with no legs but with other contents.
     #[error("card record has a transfer run without legs")]
     RunWithoutLegs,
+    /// The nibble that says what was used of the card's products is unassigned.
+    #[error("card record names no product slot")]
+    UnknownProductSlot,
     /// A value is too big for its place on the card.
     #[error("{0} does not fit into the card record")]
     TooBig(&'static str),
@@ -116,12 +124,23 @@ pub enum RecordError {
 
 const LAYOUT: u8 = 1;
 const U24_MAX: u32 = (1 << 24) - 1;
+const U20_MAX: u32 = (1 << 20) - 1;
+/// Bit of byte 0 that says that the card carries products.
+const PRODUCTS: u8 = 0x08;
 
 impl CardRecord {
     /// Bytes of a record on the card and on the wire.
     pub const LEN: usize = 32;
     /// The largest amount and the largest `paid` a record can hold, minor units.
     pub const AMOUNT_MAX: u32 = U24_MAX;
+
+    /// The largest counter that a record of this card can hold.
+    pub const fn ctr_max(&self) -> u32 {
+        match self.products {
+            None => U24_MAX,
+            Some(_) => U20_MAX,
+        }
+    }
 
     /// When it was written.
     pub const fn at(&self) -> Timestamp {
@@ -169,6 +188,14 @@ impl CardRecord {
         let mut b = [0; Self::LEN];
         b[0] = LAYOUT << 4 | kind;
         b[1..4].copy_from_slice(&u24(self.ctr.0, "ctr")?);
+        if let Some(used) = self.products {
+            let nibble = used.to_nibble().ok_or(RecordError::TooBig("rides taken"))?;
+            if self.ctr.0 > self.ctr_max() {
+                return Err(RecordError::TooBig("ctr"));
+            }
+            b[0] |= PRODUCTS;
+            b[3] |= nibble << 4;
+        }
         b[4..8].copy_from_slice(&self.balance.to_le_bytes());
         b[8..11].copy_from_slice(&u24(self.amount, "amount")?);
         b[11..15].copy_from_slice(&self.at_s.to_le_bytes());
@@ -193,7 +220,7 @@ impl CardRecord {
         if b[0] >> 4 != LAYOUT {
             return Err(RecordError::UnknownLayout(b[0] >> 4));
         }
-        let kind = match b[0] & 0x0f {
+        let kind = match b[0] & 0x07 {
             0 => RecordKind::Issue,
             1 => RecordKind::Board,
             2 => RecordKind::Entry,
@@ -211,9 +238,15 @@ impl CardRecord {
             0 => None,
             legs => Some(TransferRun { legs, paid: u24(26), age_s: u16(29), group: b[31] }),
         };
+        let (ctr, products) = if b[0] & PRODUCTS == 0 {
+            (u24(1), None)
+        } else {
+            let used = ProductUse::from_nibble(b[3] >> 4);
+            (u24(1) & U20_MAX, Some(used.ok_or(RecordError::UnknownProductSlot)?))
+        };
         Ok(Self {
             kind,
-            ctr: Ctr(u24(1)),
+            ctr: Ctr(ctr),
             balance: i32::from_le_bytes([b[4], b[5], b[6], b[7]]),
             amount: u24(8),
             at_s: u32(11),
@@ -224,6 +257,7 @@ impl CardRecord {
             valid_until: if b[24] == 255 { ValidUntil::Always } else { ValidUntil::Month(b[24]) },
             class: RiderClass(b[25] >> 4),
             run,
+            products,
         })
     }
 }
@@ -265,6 +299,7 @@ mod tests {
             valid_until: ValidUntil::Month(60),
             class: RiderClass(1),
             run: Some(TransferRun { legs: 2, paid: 275, age_s: 1800, group: 4 }),
+            products: None,
         }
     }
 
@@ -273,6 +308,37 @@ mod tests {
         let hex = alloc::format!("{:02x?}", sample().to_bytes().unwrap());
         expect_test::expect!["[110700001b080000130100c086fd6a2a00000300020009003c12130100080704]"]
             .assert_eq(&hex.replace(", ", ""));
+    }
+
+    #[test]
+    fn golden_bytes_of_a_ride_paid_by_a_product_never_change() {
+        let pass = Some(crate::ProductSlot::Second);
+        let used = ProductUse { pass, rides: 1 };
+        let record = CardRecord { amount: 0, balance: 2350, products: Some(used), ..sample() };
+        let bytes = record.to_bytes().unwrap();
+        assert_eq!(CardRecord::from_bytes(&bytes), Ok(record));
+        let hex = alloc::format!("{bytes:02x?}");
+        expect_test::expect![[
+            "[190700602e090000000000c086fd6a2a00000300020009003c12130100080704]"
+        ]]
+        .assert_eq(&hex.replace(", ", ""));
+    }
+
+    #[test]
+    fn a_card_without_products_counts_to_24_bits_and_one_with_products_to_20() {
+        let plain = CardRecord { ctr: Ctr(U24_MAX), ..sample() };
+        assert_eq!(CardRecord::from_bytes(&plain.to_bytes().unwrap()), Ok(plain));
+        let used = Some(ProductUse { rides: 3, ..ProductUse::default() });
+        let with = CardRecord { ctr: Ctr(U20_MAX), products: used, ..sample() };
+        assert_eq!(CardRecord::from_bytes(&with.to_bytes().unwrap()), Ok(with));
+        let over = CardRecord { ctr: Ctr(U20_MAX + 1), ..with };
+        assert_eq!(over.to_bytes(), Err(RecordError::TooBig("ctr")));
+        let used = Some(ProductUse { rides: 4, ..ProductUse::default() });
+        let rides = CardRecord { products: used, ..sample() };
+        assert_eq!(rides.to_bytes(), Err(RecordError::TooBig("rides taken")));
+        let mut bytes = with.to_bytes().unwrap();
+        bytes[3] |= 0x30;
+        assert_eq!(CardRecord::from_bytes(&bytes), Err(RecordError::UnknownProductSlot));
     }
 
     #[test]
@@ -297,7 +363,7 @@ mod tests {
         #[test]
         fn any_32_bytes_are_read_or_refused_and_what_is_read_is_written_back(
             bytes in proptest::array::uniform32(any::<u8>()),
-            first in 0x10_u8..0x17,
+            first in 0x10_u8..0x1e,
         ) {
             let mut b = bytes;
             b[0] = first;

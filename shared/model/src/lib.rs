@@ -9,6 +9,7 @@ extern crate alloc;
 mod card_record;
 mod ids;
 mod money;
+mod product;
 mod refusal;
 mod tap;
 mod time;
@@ -19,6 +20,10 @@ pub use ids::{
     TapSeq, TariffVersion, ValidatorId,
 };
 pub use money::{Currency, Money, MoneyError};
+pub use product::{
+    CardProduct, CardProducts, ProductError, ProductKind, ProductLoad, ProductScope, ProductSlot,
+    ProductUse, ProductValidity, ProductsFound,
+};
 pub use refusal::Refusal;
 pub use tap::{
     CardProof, CardTransaction, Registers, TapDraft, TapEvent, TapRecord, TapRole, UnknownTapRole,

@@ -3,8 +3,8 @@
 use core::{fmt, str::FromStr};
 
 use crate::{
-    CardId, CardRecord, ClockQuality, Epoch, PlaceIx, Refusal, RouteIx, TapSeq, TariffVersion,
-    Timestamp, ValidatorId,
+    CardId, CardRecord, ClockQuality, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, TapSeq,
+    TariffVersion, Timestamp, ValidatorId,
 };
 
 /// What a validator is for.
@@ -63,6 +63,8 @@ pub struct CardTransaction {
     pub before: CardRecord,
     /// The record that this transaction appends.
     pub after: CardRecord,
+    /// The products found, on a card that carries some.
+    pub products: Option<ProductsFound>,
 }
 
 /// What became of a tap.

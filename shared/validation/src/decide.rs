@@ -2,12 +2,11 @@
 //! `model::Refusal`.
 
 use fare::{FareTap, Journey, Quote, price};
-use model::{CardId, CardRecord, ClockQuality, Ctr, RecordKind, Refusal, TapRole, Timestamp};
+use model::{
+    CardId, CardRecord, ClockQuality, Ctr, ProductUse, RecordKind, Refusal, TapRole, Timestamp,
+};
 
 use crate::ValidatorContext;
-
-/// The largest counter that a record can hold.
-const CTR_MAX: u32 = (1 << 24) - 1;
 
 /// A tap that may be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub(crate) fn decide(
     if !before.valid_until.allows(now) {
         return Err(Refusal::CardExpired);
     }
-    if before.ctr.0 >= CTR_MAX {
+    if before.ctr.0 >= before.ctr_max() {
         return Err(Refusal::CardDataInvalid);
     }
     // Not valid here, double entry, no entry: `fare` keeps the same order among them.
@@ -91,6 +90,7 @@ fn successor(
         place: context.place,
         tariff: context.tariff,
         run: quote.run_after,
+        products: before.products.map(|_| ProductUse::default()),
         ..*before
     };
     after.to_bytes().ok().map(|_| after)

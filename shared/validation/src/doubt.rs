@@ -50,7 +50,7 @@ impl Doubt {
     }
 
     pub(crate) fn judged_by(&self, newest: &CardRecord) -> Proof {
-        let CardTransaction { before, after } = &self.transaction;
+        let CardTransaction { before, after, .. } = &self.transaction;
         if newest == after {
             return Proof::Happened;
         }
@@ -62,7 +62,7 @@ impl Doubt {
 
     /// The explanation of the tap, priced again; empty when its tariff is gone.
     pub(crate) fn steps(&self, context: &ValidatorContext) -> Vec<fare::Step> {
-        let CardTransaction { before, after } = &self.transaction;
+        let CardTransaction { before, after, .. } = &self.transaction;
         let role = match after.kind {
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,

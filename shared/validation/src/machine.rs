@@ -7,10 +7,10 @@
 use alloc::{boxed::Box, collections::VecDeque};
 use core::mem;
 
-use card::{CardOutput, DebitTransaction, ExchangeError, Key, Settlement};
+use card::{CardFound, CardOutput, DebitTransaction, ExchangeError, Key, Settlement};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, Refusal, TapDraft,
-    TapEvent, TapSeq, Timestamp,
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, ProductsFound,
+    Refusal, TapDraft, TapEvent, TapSeq, Timestamp,
 };
 
 use crate::{
@@ -77,12 +77,13 @@ struct Writing {
 #[derive(Debug, Clone)]
 struct Decided {
     before: CardRecord,
+    products: Option<ProductsFound>,
     decision: Decision,
 }
 
 impl Decided {
     const fn transaction(&self) -> CardTransaction {
-        CardTransaction { before: self.before, after: self.decision.after }
+        CardTransaction { before: self.before, after: self.decision.after, products: self.products }
     }
 }
 
@@ -281,7 +282,7 @@ impl TapMachine {
                 self.outbox.push_back(Output::NeedKey { card: tap.card, version });
                 State::Finding { tap, card }
             }
-            Some(CardOutput::Found(before)) => self.found(tap, card, before),
+            Some(CardOutput::Found(found)) => self.found(tap, card, found),
             Some(CardOutput::Settled(Settlement::Refused(failure))) => {
                 self.refuse(tap.draft, None, self.unread(tap.card, failure.refusal()), None)
             }
@@ -300,7 +301,8 @@ impl TapMachine {
         reason
     }
 
-    fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, before: CardRecord) -> State {
+    fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, found: CardFound) -> State {
+        let CardFound { record: before, products } = found;
         if let Some(doubt) = self.doubts.find(tap.card) {
             let late = tap.draft.tapped_at.since(doubt.tapped_at) > self.context.rules.retry_window;
             match doubt.judged_by(&before) {
@@ -337,7 +339,7 @@ impl TapMachine {
             card.release();
             return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(before));
         }
-        let decision = Decided { before, decision };
+        let decision = Decided { before, products, decision };
         let transaction = decision.transaction();
         // Before the card is written to, so that both go on at the same time.
         self.outbox.push_back(Output::LogIntent { draft: tap.draft, transaction });

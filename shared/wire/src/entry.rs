@@ -7,8 +7,9 @@
 use alloc::vec::Vec;
 
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Epoch, PlaceIx, Refusal, RouteIx,
-    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidatorId,
+    CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality, Epoch, PlaceIx,
+    ProductsFound, Refusal, RouteIx, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
+    Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,12 @@ struct EntryV1 {
     /// 14: assist code of the refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusal: Option<u8>,
+    /// 15: the products file found on a card that carries products.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    products: Option<[u8; CardProducts::LEN]>,
+    /// 16: the rides found, when one of those products has rides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rides: Option<u32>,
 }
 
 const COMMITTED: u8 = 0;
@@ -84,6 +91,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
     };
     let before = transaction.map(|t| &t.before).or(before);
     let after = transaction.map(|t| &t.after);
+    let products = transaction.and_then(|t| t.products);
     let as_after =
         |same: fn(&CardRecord, &TapRecord) -> bool| after.is_some_and(|a| same(a, record));
     let at_s = record.tapped_at.secs();
@@ -103,6 +111,8 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         proof: proof.map(|p| p.0),
         of,
         refusal,
+        products: products.map(|found| found.file.to_bytes()),
+        rides: products.and_then(|found| found.rides),
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -158,6 +168,7 @@ fn event(
         Ok(CardTransaction {
             before: before.ok_or(WireError::Missing("record before"))?,
             after: after.ok_or(WireError::Missing("record after"))?,
+            products: products(e)?,
         })
     };
     let proof = || e.proof.map(CardProof).ok_or(WireError::Missing("card proof"));
@@ -180,6 +191,16 @@ fn event(
         code => return Err(WireError::UnknownCode { what: "event", code }),
     };
     Ok(event)
+}
+
+fn products(e: &EntryV1) -> Result<Option<ProductsFound>, WireError> {
+    match (e.products, e.rides) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(WireError::Missing("products file")),
+        (Some(bytes), rides) => {
+            Ok(Some(ProductsFound { file: CardProducts::from_bytes(bytes), rides }))
+        }
+    }
 }
 
 pub(crate) const fn clock_code(clock: ClockQuality) -> u8 {

@@ -5,7 +5,8 @@ use core::fmt::Write;
 
 use expect_test::{ExpectFile, expect_file};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, PlaceIx,
+    CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr,
+    Epoch, LoadSeq, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound,
     RecordKind, Refusal, Registers, RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole,
     TapSeq, TariffVersion, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
@@ -43,6 +44,7 @@ fn before() -> CardRecord {
         valid_until: ValidUntil::Month(60),
         class: RiderClass(1),
         run: None,
+        products: None,
     }
 }
 
@@ -78,7 +80,7 @@ fn record(seq: u64, event: TapEvent) -> TapRecord {
 }
 
 fn samples() -> [(&'static str, TapRecord, ExpectFile); 5] {
-    let transaction = CardTransaction { before: before(), after: after() };
+    let transaction = CardTransaction { before: before(), after: after(), products: None };
     let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
     let of = TapSeq(1002);
     let reason = Refusal::InsufficientValue;
@@ -97,6 +99,38 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 5] {
         sample!("refused", 1003, TapEvent::Refused { reason, seen: Some(before()) }),
         sample!("confirmed", 1004, TapEvent::Confirmed { of, transaction, proof }),
         sample!("voided", 1005, TapEvent::Voided { of, seen: before() }),
+    ]
+}
+
+/// Taps paid by products: the fields 15 and 16. Not in the golden batch, which is older.
+fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
+    let pass = CardProduct {
+        id: 301,
+        kind: ProductKind::Pass,
+        scope: ProductScope::EVERYTHING,
+        serial: 1,
+        from_s: 1_795_000_000,
+        until_s: 1_797_591_999,
+    };
+    let rides = CardProduct { id: 20, kind: ProductKind::Rides, serial: 2, ..pass };
+    let used = |before: CardRecord, used| CardRecord { products: Some(used), ..before };
+    let transaction = |slots, rides, by| CardTransaction {
+        before: used(before(), ProductUse::default()),
+        after: used(CardRecord { amount: 0, balance: 2350, ..after() }, by),
+        products: Some(ProductsFound { file: CardProducts::new(slots).unwrap(), rides }),
+    };
+    let by_pass = ProductUse { pass: Some(ProductSlot::First), rides: 0 };
+    let by_ride = ProductUse { pass: None, rides: 1 };
+    let committed = |transaction| TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
+    let pass_used = transaction([Some(pass), None], None, by_pass);
+    let ride_used = transaction([Some(pass), Some(rides)], Some(10), by_ride);
+    let [pass_file, ride_file] = [
+        expect_file!["../../../tests/vectors/wire/v1/entry-pass.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-ride.hex"],
+    ];
+    [
+        ("pass", record(1006, committed(pass_used)), pass_file),
+        ("ride", record(1007, committed(ride_used)), ride_file),
     ]
 }
 
@@ -149,7 +183,7 @@ fn host() -> HostState {
 
 #[test]
 fn golden_entries_are_written_and_read_for_ever() {
-    for (name, record, file) in samples() {
+    for (name, record, file) in samples().into_iter().chain(product_samples()) {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
         let id = (record.validator, record.epoch, record.seq);
@@ -252,8 +286,26 @@ fn trailing_bytes_and_named_fields_are_refused() {
 }
 
 #[test]
+fn rides_without_the_file_that_they_belong_to_are_refused() {
+    let (_, record, _) = &product_samples()[1];
+    let bytes = encode_entry(record).unwrap();
+    let file = bytes.windows(3).position(|w| w == [15, 0x58, 32]).unwrap();
+    let mut without = [&bytes[..file], &bytes[file + 35..]].concat();
+    without[1] -= 1;
+    let id = (record.validator, record.epoch, record.seq);
+    assert_eq!(decode_entry(&without, id), Err(WireError::Missing("products file")));
+}
+
+#[test]
+fn a_tap_without_products_is_as_long_as_ever_and_one_with_a_pass_35_bytes_longer() {
+    let plain = encode_entry(&samples()[0].1).unwrap().len();
+    let [pass, ride] = product_samples().map(|(_, r, _)| encode_entry(&r).unwrap().len());
+    assert_eq!((pass, ride), (plain + 35, plain + 37));
+}
+
+#[test]
 fn an_entry_leaves_out_only_what_its_own_record_says() {
-    let transaction = CardTransaction { before: before(), after: after() };
+    let transaction = CardTransaction { before: before(), after: after(), products: None };
     let same = record(1, TapEvent::InDoubt { transaction });
     let length = encode_entry(&same).unwrap().len();
     for (differs, longer) in [
@@ -288,9 +340,21 @@ fn a_full_batch_stays_within_the_size_limit() {
     assert_eq!(Batch::assemble(full.head, 10, core::iter::empty()), None);
 }
 
+/// First bytes of records: every kind, without and with products.
+const KINDS: &[u8] = &[0x10, 0x11, 0x12, 0x13, 0x14, 0x18, 0x19, 0x1a, 0x1b, 0x1c];
+
+fn products_found() -> impl Strategy<Value = Option<ProductsFound>> {
+    option::of(
+        (any::<[u8; 32]>(), option::of(any::<u32>())).prop_map(|(bytes, rides)| ProductsFound {
+            file: CardProducts::from_bytes(bytes),
+            rides,
+        }),
+    )
+}
+
 fn card_record() -> impl Strategy<Value = CardRecord> {
-    (proptest::array::uniform32(any::<u8>()), 0x10_u8..0x15).prop_filter_map(
-        "a run without legs",
+    (proptest::array::uniform32(any::<u8>()), prop::sample::select(KINDS)).prop_filter_map(
+        "a run without legs, or a slot that is none",
         |(mut bytes, first)| {
             bytes[0] = first;
             CardRecord::from_bytes(&bytes).ok()
@@ -301,9 +365,9 @@ fn card_record() -> impl Strategy<Value = CardRecord> {
 fn event() -> impl Strategy<Value = TapEvent> {
     let reason = (0..Refusal::ALL.len()).prop_map(|i| Refusal::ALL[i]);
     let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason);
-    (0..5, card_record(), card_record(), rest).prop_map(
-        |(kind, before, after, (of, proof, seen, reason))| {
-            let transaction = CardTransaction { before, after };
+    (0..5, card_record(), card_record(), products_found(), rest).prop_map(
+        |(kind, before, after, products, (of, proof, seen, reason))| {
+            let transaction = CardTransaction { before, after, products };
             let (of, proof) = (TapSeq(of), CardProof(proof));
             match kind {
                 0 => TapEvent::Committed { transaction, proof },

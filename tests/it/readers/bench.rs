@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use card::{CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement, VirtualCard};
+use card::{
+    CardFound, CardKeys, CardOutput, DebitTransaction, Key, KeySet, Opening, Settlement,
+    VirtualCard,
+};
 use model::{CardId, CardRecord, Ctr, PlaceIx, RecordKind, ValidatorId};
 use reader::{
     Activation, CardTransport, Cut, ExchangeError, Picc, Presence, Reader, ReaderConfig,
@@ -198,7 +201,7 @@ pub(super) async fn debit(reader: &mut Reader, uid: CardId) -> Debit {
             }
             // A garbled answer can look like another version; no other is held.
             CardOutput::NeedKey { .. } => debit.handle_key(None, [6; 16]),
-            CardOutput::Found(record) => {
+            CardOutput::Found(CardFound { record, .. }) => {
                 before = Some(record);
                 debit.write(&next_record(&record)).unwrap();
             }

@@ -11,8 +11,8 @@ use model::{
 use super::{UID, charge, debit, hex, issued_card, issued_with, keys, newest, run, start};
 use crate::apdu::StatusWord;
 use crate::{
-    CardFailure, CardKeys, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, KeyVersion,
-    Opening, Settlement, Tmi, VersionedKey, VirtualCard, WriteError, issue_proof_holds,
+    CardFailure, CardFound, CardKeys, CardOutput, CardStep, DebitTransaction, ExchangeError, Key,
+    KeyVersion, Opening, Settlement, Tmi, VersionedKey, VirtualCard, WriteError, issue_proof_holds,
     proof_holds, transaction_proof,
 };
 
@@ -158,6 +158,18 @@ fn a_commit_that_the_card_refuses_is_refused_and_one_nobody_understands_is_in_do
 }
 
 #[test]
+fn a_commit_answer_cut_off_where_its_bytes_look_like_a_refusal_is_in_doubt() {
+    let (settlement, card) = disturbed(6, &|mut answer| {
+        answer.truncate(12);
+        Ok([answer, hex("911E")].concat())
+    });
+    assert_eq!(settlement, Settlement::InDoubt);
+    assert_eq!(card.contents().unwrap().balance, 725, "it was charged");
+    let (settlement, _) = disturbed(3, &|_| Ok(hex("00 91BE")));
+    assert_eq!(settlement, Settlement::Refused(CardFailure::Malformed(CardStep::Read)));
+}
+
+#[test]
 fn a_card_with_another_issuers_keys_is_not_authentic() {
     let mut card = issued_card();
     let other = VersionedKey { version: KeyVersion::FIRST, key: Key([9; 16]) };
@@ -200,7 +212,9 @@ fn the_negative_limit_of_the_card_is_what_the_issuer_set() {
 fn only_the_successor_of_the_newest_record_is_written() {
     let mut card = issued_card();
     let mut machine = start(&card);
-    let CardOutput::Found(before) = run(&mut machine, &mut |a| Ok(card.handle_apdu(a))) else {
+    let CardOutput::Found(CardFound { record: before, .. }) =
+        run(&mut machine, &mut |a| Ok(card.handle_apdu(a)))
+    else {
         panic!("found");
     };
     let good = charge(&before, 275);
@@ -227,7 +241,9 @@ fn nothing_is_committed_unless_commit_is_called_and_only_when_ready() {
     let too_early = |m: &mut DebitTransaction| catch_unwind(AssertUnwindSafe(|| m.commit()));
     assert!(too_early(&mut machine).is_err(), "before the card is found");
     let mut machine = start(&card);
-    let CardOutput::Found(before) = run(&mut machine, &mut |a| Ok(card.handle_apdu(a))) else {
+    let CardOutput::Found(CardFound { record: before, .. }) =
+        run(&mut machine, &mut |a| Ok(card.handle_apdu(a)))
+    else {
         panic!("found");
     };
     machine.write(&charge(&before, 275)).unwrap();
@@ -248,7 +264,7 @@ fn committed() -> (VirtualCard, CardTransaction, CardProof) {
     let before = newest(&mut card);
     let settlement = debit(&mut start(&card), 275, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let Settlement::Committed { ctr, proof } = settlement else { panic!("{settlement:?}") };
-    let transaction = CardTransaction { before, after: charge(&before, 275) };
+    let transaction = CardTransaction { before, after: charge(&before, 275), products: None };
     assert_eq!(ctr, transaction.after.ctr);
     (card, transaction, proof)
 }
@@ -287,7 +303,7 @@ fn a_tap_that_debits_nothing_is_proven_too() {
     let before = newest(&mut card);
     let settlement = debit(&mut start(&card), 0, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let Settlement::Committed { proof, .. } = settlement else { panic!("{settlement:?}") };
-    let transaction = CardTransaction { before, after: charge(&before, 0) };
+    let transaction = CardTransaction { before, after: charge(&before, 0), products: None };
     assert!(proof_holds(&keys().tmac_key(&UID).unwrap(), &UID, &transaction, proof));
 }
 
@@ -298,7 +314,8 @@ fn the_proof_of_the_last_transaction_can_be_read_back() {
         card.power_off();
         let mut machine = start(&card);
         let found = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
-        assert_eq!(found, CardOutput::Found(transaction.after));
+        let expected = CardFound { record: transaction.after, products: None };
+        assert_eq!(found, CardOutput::Found(expected));
         machine.read_proof();
         let read = Settlement::ProofRead { ctr: transaction.after.ctr, proof };
         let output = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
@@ -311,9 +328,9 @@ fn the_opening_record_is_proven() {
     let opening = Opening { balance: 1000, ..Opening::default() };
     let (card, issued) = VirtualCard::issue(UID, [1; 16], &keys(), &opening).unwrap();
     let tmac = keys().tmac_key(&UID).unwrap();
-    assert!(issue_proof_holds(&tmac, &UID, &issued.record, issued.proof));
+    assert!(issue_proof_holds(&tmac, &UID, &issued.record, None, issued.proof));
     let richer = model::CardRecord { balance: 2000, amount: 2000, ..issued.record };
-    assert!(!issue_proof_holds(&tmac, &UID, &richer, issued.proof));
+    assert!(!issue_proof_holds(&tmac, &UID, &richer, None, issued.proof));
     let contents = card.contents().unwrap();
     assert_eq!((contents.ctr, contents.balance), (Ctr(1), 1000));
     assert_eq!(contents.records, [issued.record]);
@@ -323,5 +340,5 @@ fn the_opening_record_is_proven() {
 fn an_empty_card_is_issued_and_proven_too() {
     let (_, issued) = VirtualCard::issue(UID, [1; 16], &keys(), &Opening::default()).unwrap();
     let tmac = keys().tmac_key(&UID).unwrap();
-    assert!(issue_proof_holds(&tmac, &UID, &issued.record, issued.proof));
+    assert!(issue_proof_holds(&tmac, &UID, &issued.record, None, issued.proof));
 }

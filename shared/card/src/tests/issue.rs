@@ -22,6 +22,7 @@ const OPENING: Opening = Opening {
     deposit: 500,
     at_s: 1_795_000_000,
     tariff: model::TariffVersion(3),
+    products: None,
 };
 
 /// Where the card leaves the field.
@@ -91,7 +92,7 @@ fn check_issued(card: &VirtualCard, settlement: &Settlement, why: &str) {
     let Settlement::Committed { ctr, proof } = settlement else { panic!("{why}: {settlement:?}") };
     let tmac = keys().tmac_key(&UID).unwrap();
     assert_eq!(ctr.0, 1, "{why}");
-    assert!(issue_proof_holds(&tmac, &UID, &OPENING.record(), *proof), "{why}");
+    assert!(issue_proof_holds(&tmac, &UID, &OPENING.record(), None, *proof), "{why}");
     check_whole(card, why);
 }
 
@@ -156,7 +157,7 @@ fn an_issue_torn_at_any_byte_of_any_answer_is_finished_by_showing_the_card_again
         }
         finish(&mut card, &first, &alloc::format!("{cut:?}"));
     }
-    assert_eq!((lengths.len(), cuts.len()), (18, 260), "exchanges of an issue, and cuts of it");
+    assert_eq!((lengths.len(), cuts.len()), (20, 284), "exchanges of an issue, and cuts of it");
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn an_issue_torn_twice_at_any_two_exchanges_is_finished_by_the_third() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 1_656, "two cuts");
+    assert_eq!(cases, 2_088, "two cuts");
 }
 
 #[test]
@@ -203,7 +204,7 @@ fn an_issue_begun_under_an_older_key_is_finished_under_the_current_one() {
         let (settlement, _) = issue_with(&newer, &mut card, Cut::Never);
         let Settlement::Committed { proof, .. } = settlement else { panic!("{n}: {settlement:?}") };
         let tmac = newer.tmac_key(&UID).unwrap();
-        assert!(issue_proof_holds(&tmac, &UID, &OPENING.record(), proof), "{n}");
+        assert!(issue_proof_holds(&tmac, &UID, &OPENING.record(), None, proof), "{n}");
         for (no, role) in [(0, KeyRole::Issuer), (1, KeyRole::Debit), (2, KeyRole::Load)] {
             let mut terminal = Terminal::new(&mut card);
             terminal.select(layout::AID).unwrap();
@@ -251,7 +252,7 @@ fn value_rights_and_proof_keys_that_somebody_prepared_do_not_survive_the_issue()
     check_issued(&card, &settlement, "prepared");
     let mut terminal = Terminal::new(&mut card);
     terminal.select(layout::AID).unwrap();
-    assert_eq!(terminal.plain(cmd::GET_FILE_IDS, &[]).unwrap().len(), 4, "no file of theirs");
+    assert_eq!(terminal.plain(cmd::GET_FILE_IDS, &[]).unwrap().len(), 6, "no file of theirs");
     let log = terminal.plain(cmd::GET_FILE_SETTINGS, &[layout::FILE_LOG]).unwrap();
     assert_eq!(log[2..4], layout::RIGHTS_LOG);
     let debit = keys().current_key(KeyRole::Debit, &UID).unwrap().key;

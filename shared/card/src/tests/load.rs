@@ -30,7 +30,7 @@ fn proven(before: CardRecord, after: CardRecord, settlement: &Settlement) -> boo
     let Settlement::Committed { ctr, proof } = settlement else { panic!("{settlement:?}") };
     assert_eq!(*ctr, after.ctr);
     let tmac = keys().tmac_key(&UID).unwrap();
-    proof_holds(&tmac, &UID, &CardTransaction { before, after }, *proof)
+    proof_holds(&tmac, &UID, &CardTransaction { before, after, products: None }, *proof)
 }
 
 #[test]
@@ -247,13 +247,13 @@ fn the_proof_of_a_load_in_doubt_is_read_back_with_the_debit_key() {
     let CardOutput::Found(found) = run(&mut again, &mut |a| Ok(card.handle_apdu(a))) else {
         panic!("an issued card is found");
     };
-    assert_eq!(found, loaded(&before));
+    assert_eq!(found.record, loaded(&before));
     again.read_proof();
     let output = run(&mut again, &mut |a| Ok(card.handle_apdu(a)));
     let CardOutput::Settled(Settlement::ProofRead { ctr, proof }) = output else {
         panic!("{output:?}")
     };
-    assert!(proven(before, found, &Settlement::Committed { ctr, proof }));
+    assert!(proven(before, found.record, &Settlement::Committed { ctr, proof }));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod debit;
 mod golden;
 mod issue;
 mod load;
+mod products;
 mod properties;
 mod tearing;
 mod vectors;
@@ -76,6 +77,7 @@ pub(crate) fn charge(before: &CardRecord, amount: u32) -> CardRecord {
         valid_until: ValidUntil::Always,
         class: RiderClass(0),
         run: None,
+        products: before.products.map(|_| model::ProductUse::default()),
     }
 }
 
@@ -136,7 +138,7 @@ pub(crate) fn transact<D: Duty>(
 ) -> Settlement {
     loop {
         match run(machine, exchange) {
-            CardOutput::Found(before) => machine.write(&after(&before)).unwrap(),
+            CardOutput::Found(found) => machine.write(&after(&found.record)).unwrap(),
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => return settlement,
             CardOutput::Transmit(_) | CardOutput::NeedKey { .. } => {
@@ -150,10 +152,9 @@ pub(crate) fn transact<D: Duty>(
 pub(crate) fn newest(card: &mut VirtualCard) -> CardRecord {
     card.power_off();
     let mut machine = start(card);
-    let CardOutput::Found(record) = run(&mut machine, &mut |apdu| Ok(card.handle_apdu(apdu)))
-    else {
+    let CardOutput::Found(found) = run(&mut machine, &mut |apdu| Ok(card.handle_apdu(apdu))) else {
         panic!("an issued card is found");
     };
     card.power_off();
-    record
+    found.record
 }

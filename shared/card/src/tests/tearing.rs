@@ -50,20 +50,20 @@ fn present_again(card: &mut VirtualCard, first: &Settlement, intent: &CardRecord
     let CardOutput::Found(found) = run(&mut machine, &mut |a| Ok(card.handle_apdu(a))) else {
         panic!("an issued card is found again");
     };
-    if in_doubt && found == *intent {
+    if in_doubt && found.record == *intent {
         machine.read_proof();
         let output = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
         let CardOutput::Settled(Settlement::ProofRead { ctr, proof }) = output else {
             panic!("{output:?}");
         };
         let before = card.contents().unwrap().records[0];
-        let transaction = model::CardTransaction { before, after: *intent };
+        let transaction = model::CardTransaction { before, after: *intent, products: None };
         let tmac = super::keys().tmac_key(&card.uid()).unwrap();
         assert_eq!(ctr, intent.ctr);
         assert!(proof_holds(&tmac, &card.uid(), &transaction, proof));
         return "confirmed";
     }
-    machine.write(&charge(&found, FARE)).unwrap();
+    machine.write(&charge(&found.record, FARE)).unwrap();
     let settlement = debit_rest(&mut machine, card);
     assert!(matches!(settlement, Settlement::Committed { .. }), "{settlement:?}");
     if in_doubt { "voided" } else { "charged" }
@@ -128,7 +128,7 @@ fn an_in_doubt_tap_is_decided_at_any_other_validator_by_what_it_reads() {
         let CardOutput::Found(seen) = run(&mut elsewhere, &mut |a| Ok(card.handle_apdu(a))) else {
             panic!("found");
         };
-        assert_eq!(seen == intent, happened);
-        assert_eq!(seen.ctr == intent.ctr, happened, "the counter alone decides it");
+        assert_eq!(seen.record == intent, happened);
+        assert_eq!(seen.record.ctr == intent.ctr, happened, "the counter alone decides it");
     }
 }

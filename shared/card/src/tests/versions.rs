@@ -58,7 +58,7 @@ fn tap(
             link(count - 1, apdu, card)
         });
         match output {
-            CardOutput::Found(before) => machine.write(&charge(&before, FARE)).unwrap(),
+            CardOutput::Found(before) => machine.write(&charge(&before.record, FARE)).unwrap(),
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => {
                 card.power_off();
@@ -190,7 +190,7 @@ fn a_proof_is_verified_under_the_version_that_the_card_was_issued_with() {
             let tried = core::cell::RefCell::new(tried);
             crate::proving_version(keys, &UID, |key| {
                 **tried.borrow_mut() += 1;
-                crate::issue_proof_holds(key, &UID, &issued.record, issued.proof)
+                crate::issue_proof_holds(key, &UID, &issued.record, None, issued.proof)
             })
         };
         assert_eq!(holds(&both, &mut tried), Ok(Some(version)));

@@ -325,7 +325,7 @@ fn the_profile_is_what_the_issuer_wrote() {
     assert_eq!(t.mac(cmd::GET_KEY_VERSION, &[1]), Ok(vec![1]));
     let mut files = t.mac(cmd::GET_FILE_IDS, &[]).unwrap();
     files.sort_unstable();
-    assert_eq!(files, [1, 2, 5, 15]);
+    assert_eq!(files, [1, 2, 3, 4, 5, 15]);
 }
 
 #[test]

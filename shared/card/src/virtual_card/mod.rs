@@ -19,7 +19,7 @@ mod transaction;
 use alloc::vec::Vec;
 use core::mem;
 
-use model::{CardId, CardRecord, Ctr};
+use model::{CardId, CardProducts, CardRecord, Ctr, ProductsFound};
 
 use crate::apdu::{Command, StatusWord, answer, cmd, parse_command};
 use crate::crypto::{Cipher, cmac};
@@ -92,6 +92,8 @@ pub struct CardContents {
     pub balance: i32,
     /// The log, oldest first.
     pub records: Vec<CardRecord>,
+    /// Products and rides; `None` on a card issued without files for them.
+    pub products: Option<ProductsFound>,
 }
 
 /// Data bytes that a native-chained answer frame carries.
@@ -189,7 +191,8 @@ impl VirtualCard {
         let Body::Tmac { ctr, .. } = &app.file(layout::FILE_TMAC)?.body else { return None };
         let (records, _) = data.as_chunks::<{ CardRecord::LEN }>();
         let records = records.iter().map(CardRecord::from_bytes).collect::<Result<_, _>>().ok()?;
-        Some(CardContents { ctr: Ctr(*ctr), balance: *value, records })
+        let products = products_of(app);
+        Some(CardContents { ctr: Ctr(*ctr), balance: *value, records, products })
     }
 
     /// Makes the next random blocks the given ones: for published and golden vectors.
@@ -326,4 +329,11 @@ impl VirtualCard {
         self.memory.drawn = self.memory.drawn.wrapping_add(1);
         block
     }
+}
+
+fn products_of(app: &App) -> Option<ProductsFound> {
+    let Body::Backup(bytes) = &app.file(layout::FILE_PRODUCTS)?.body else { return None };
+    let Body::Value { value, .. } = app.file(layout::FILE_RIDES)?.body else { return None };
+    let file = CardProducts::from_bytes(bytes.as_slice().try_into().ok()?);
+    Some(ProductsFound { file, rides: u32::try_from(value).ok() })
 }

@@ -110,6 +110,7 @@ impl History {
             valid_until: ValidUntil::Always,
             class: RiderClass(0),
             run: None,
+            products: None,
         };
         Self { records: alloc::vec![issue], routes: alloc::vec![None] }
     }
@@ -153,7 +154,7 @@ impl History {
 
     pub(super) fn transaction(&self, ctr: u32) -> CardTransaction {
         let at = ctr as usize - 1;
-        CardTransaction { before: self.records[at - 1], after: self.records[at] }
+        CardTransaction { before: self.records[at - 1], after: self.records[at], products: None }
     }
 
     /// The log entry of a transaction, with `event` made of it.
@@ -391,7 +392,7 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                     committed(t)
                 }),
                 "backwards" => history.entry(ctr, 1, |t| {
-                    committed(CardTransaction { before: t.after, after: t.before })
+                    committed(CardTransaction { before: t.after, after: t.before, products: None })
                 }),
                 other => panic!("no such delivery: {other}"),
             };

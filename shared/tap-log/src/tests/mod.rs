@@ -33,11 +33,12 @@ fn card_record(ctr: u32, at_s: u32) -> CardRecord {
         valid_until: ValidUntil::Always,
         class: RiderClass(0),
         run: None,
+        products: None,
     }
 }
 
 fn transaction(at_s: u32) -> CardTransaction {
-    CardTransaction { before: card_record(6, 0), after: card_record(7, at_s) }
+    CardTransaction { before: card_record(6, 0), after: card_record(7, at_s), products: None }
 }
 
 /// The tap at second `at_s`; distinct seconds make distinct taps.

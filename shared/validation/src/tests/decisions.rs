@@ -191,6 +191,7 @@ fn a_card_of_another_issuer_is_foreign_and_a_blank_one_too() {
         deposit: 0,
         at_s: 0,
         tariff: model::TariffVersion(1),
+        products: None,
     };
     let (mut foreign, _) = card::VirtualCard::issue(uid, [2; 16], &other, &opening).unwrap();
     assert_eq!(bench.tap(&mut foreign, NEVER).unwrap().assist_code(), Some(10));

@@ -89,6 +89,7 @@ pub(crate) fn card(n: u8, balance: u32) -> VirtualCard {
         deposit: 0,
         at_s: 1_700_000_000,
         tariff: TariffVersion(1),
+        products: None,
     };
     VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap().0
 }
