@@ -146,7 +146,11 @@ impl std::fmt::Display for Exchanges {
 async fn exchanges(kind: ReaderKind, rounds: u64) -> anyhow::Result<Exchanges> {
     let folder = tempfile::tempdir()?;
     let emulator = Emulator::start(&folder.path().join("reader"))?;
-    let config = ReaderConfig { kind, ..ReaderConfig::pn532(emulator.path()) };
+    let helper = match (kind, option_env!("CARGO_BIN_EXE_nfc-helper-under-test")) {
+        (ReaderKind::Libnfc, Some(program)) => Some(program.into()),
+        _ => None,
+    };
+    let config = ReaderConfig { kind, helper, ..ReaderConfig::pn532(emulator.path()) };
     let mut reader = Reader::open(&config).await?;
     emulator.place(Echo);
     let found = reader.wait_card().await?;

@@ -8,6 +8,8 @@ mod deploy;
 mod fares;
 mod fleet;
 mod kill;
+#[cfg(feature = "libnfc")]
+mod nfc_helper;
 mod processes;
 mod readers;
 mod tidy;

@@ -54,7 +54,7 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("sled", &["validator/src/store.rs", "validator/src/store/", "tests/"]),
     ("rumqttc", &["validator/src/link.rs", "depot-server/src/link.rs", "tests/"]),
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
-    ("nfc1", &["validator/reader/src/libnfc.rs"]),
+    ("nfc1", &["validator/reader/src/nfc/driver.rs"]),
     ("tokio_serial", &["validator/reader/src/", "tests/"]),
     (
         "axum",

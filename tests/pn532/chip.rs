@@ -199,6 +199,7 @@ impl Chip {
             | Fault::Unplug(_)
             | Fault::Garble(_)
             | Fault::Deaf(_)
+            | Fault::Status(_)
             | Fault::Noise
             | Fault::Split => None,
         });
@@ -332,7 +333,8 @@ impl Chip {
         let later = self.rest.split_off(self.rest.len().min(EXCHANGE_LEN_MAX));
         let now = std::mem::replace(&mut self.rest, later);
         let more = if self.rest.is_empty() { 0 } else { 0x40 };
-        [&[more], now.as_slice()].concat()
+        let odd = if matches!(due, Some(Fault::Status(_))) { 0x80 } else { 0 };
+        [&[more | odd], now.as_slice()].concat()
     }
 
     /// Whether bytes go out one by one.

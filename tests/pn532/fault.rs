@@ -18,6 +18,8 @@ pub enum Fault {
     Garble(u32),
     /// `deaf:N`: the chip does not hear the next command.
     Deaf(u32),
+    /// `status:N`: the next answer's status byte carries bit 7, which no PN532 sets unasked.
+    Status(u32),
     /// `noise`: stray bytes before every frame.
     Noise,
     /// `split`: every byte for itself.
@@ -47,13 +49,14 @@ impl FromStr for Fault {
             ("unplug", Some(n)) => Self::Unplug(n),
             ("garble", Some(n)) => Self::Garble(n),
             ("deaf", Some(n)) => Self::Deaf(n),
+            ("status", Some(n)) => Self::Status(n),
             ("noise", None) => Self::Noise,
             ("split", None) => Self::Split,
             ("slow", Some(ms)) => Self::Slow(Duration::from_millis(ms.into())),
             _ => {
                 return Err(format!(
                     "{text:?} is no fault: write pull:N, pull-heard:N, mute:N, unplug:N, \
-                     garble:N, deaf:N, noise, split or slow:MS"
+                     garble:N, deaf:N, status:N, noise, split or slow:MS"
                 ));
             }
         })
@@ -69,7 +72,8 @@ impl Fault {
             | Self::Mute(n)
             | Self::Unplug(n)
             | Self::Garble(n)
-            | Self::Deaf(n) => Some(n),
+            | Self::Deaf(n)
+            | Self::Status(n) => Some(n),
             Self::Noise | Self::Split | Self::Slow(_) => None,
         }
     }

@@ -35,8 +35,8 @@ struct Args {
     /// Stored value of an issued card, in minor units
     #[arg(long, default_value_t = 2_000)]
     balance: u32,
-    /// Something that goes wrong: pull:N, pull-heard:N, mute:N, unplug:N, garble:N, deaf:N, noise,
-    /// split, slow:MS; N exchanges go well before
+    /// Something that goes wrong: pull:N, pull-heard:N, mute:N, unplug:N, garble:N, deaf:N,
+    /// status:N, noise, split, slow:MS; N exchanges go well before
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
 }

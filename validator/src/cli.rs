@@ -123,7 +123,7 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let reader = Reader::open(&config.reader).await?;
+        let reader = Reader::open_or_wait(&config.reader).await?;
         tracing::info!(validator = %config.validator.id, reader = reader.describe(), "starting");
         let daemon = Daemon::start(Parts {
             config,

@@ -430,7 +430,7 @@ port = 1883
         let merged = config.annotated(sample);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
-        for optional in ["route", "hotlist", "baud", "connstring", "listen"] {
+        for optional in ["route", "hotlist", "baud", "connstring", "helper", "listen"] {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
         }
     }

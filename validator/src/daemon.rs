@@ -32,7 +32,7 @@ use crate::{
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::{Identity, SyncLoop},
-    tap_loop::{Event, Service, TapLoop, Underway},
+    tap_loop::{Event, Outage, Service, TapLoop, Underway},
 };
 use reader::Reader;
 
@@ -260,6 +260,7 @@ impl Daemon {
             tell: events.clone(),
             service: service_tell,
             tap: Underway::default(),
+            outage: Outage::default(),
         };
         Ok(Self {
             follow: tokio::spawn(follow_lives(log_followed, events.clone())),

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub store_bytes: IntGauge,
     /// Failures of the reader itself.
     pub reader_errors: IntCounter,
+    /// 1 while the reader answers.
+    pub reader_up: IntGauge,
 }
 
 impl Metrics {
@@ -83,6 +85,7 @@ impl Metrics {
             in_doubt: gauge("tapline_taps_in_doubt", "Taps whose commit is still unknown"),
             store_bytes: gauge("tapline_store_bytes", "Bytes of the store on disk"),
             reader_errors: counter("tapline_reader_errors_total", "Failures of the reader"),
+            reader_up: gauge("tapline_reader_up", "1 while the reader answers"),
             registry,
         };
         metrics.register();
@@ -90,7 +93,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 14] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -105,6 +108,7 @@ impl Metrics {
             Box::new(self.in_doubt.clone()),
             Box::new(self.store_bytes.clone()),
             Box::new(self.reader_errors.clone()),
+            Box::new(self.reader_up.clone()),
         ];
         for collector in all {
             self.registry.register(collector).expect("each name is used once");

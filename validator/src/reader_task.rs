@@ -11,6 +11,8 @@ use reader::{CardTransport, Reader};
 /// came of the one before, so the queue holds one at most.
 #[derive(Debug)]
 pub(crate) enum Ask {
+    /// See to it that the reader answers, and say whether it does.
+    Ready,
     /// Wait for something in the field.
     Card,
     /// One APDU and its answer.
@@ -43,6 +45,7 @@ pub(crate) async fn run(
 
 async fn serve(reader: &mut Reader, ask: Ask, clock: Clock) -> Event {
     match ask {
+        Ask::Ready => Event::Ready(reader.ready().await),
         Ask::Card => Event::Found(reader.wait_card().await),
         Ask::Exchange(apdu) => {
             let before = clock.elapsed();

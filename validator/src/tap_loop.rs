@@ -29,6 +29,8 @@ const TRIES_MAX: u8 = 3;
 pub(crate) enum Event {
     /// Something is in the field, or the reader failed.
     Found(Result<Presence, ReaderError>),
+    /// The reader answers, or does not and why.
+    Ready(Result<(), ReaderError>),
     /// The card answered, or did not.
     Answered {
         /// The answer, or why there is none.
@@ -70,6 +72,20 @@ pub(crate) struct TapLoop {
     pub(crate) tell: UnboundedSender<Event>,
     pub(crate) service: watch::Sender<Service>,
     pub(crate) tap: Underway,
+    /// What keeps taps from being taken.
+    pub(crate) outage: Outage,
+}
+
+/// Why no taps are taken.
+#[derive(Debug, Default)]
+pub(crate) enum Outage {
+    /// Nothing is wrong, or nothing was looked at yet.
+    #[default]
+    None,
+    /// The reader does not answer; it is asked again and again.
+    Reader(String),
+    /// The log takes no writes; only a restart helps.
+    Log,
 }
 
 /// The tap under way, as far as the shell must know it.
@@ -85,9 +101,7 @@ pub(crate) struct Underway {
 
 impl TapLoop {
     pub(crate) async fn run(mut self, mut events: UnboundedReceiver<Event>) {
-        self.metrics.in_service.set(1);
-        self.screen.in_service();
-        self.ask(Ask::Card);
+        self.ask(Ask::Ready);
         let mut stopping = false;
         while !(stopping && self.machine.is_idle()) {
             let Some(event) = events.recv().await else { break };
@@ -101,10 +115,13 @@ impl TapLoop {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Found(Ok(presence)) => self.found(presence),
-            Event::Found(Err(e)) => {
-                self.metrics.reader_errors.inc();
-                tracing::warn!(error = %e, "reader");
+            Event::Ready(Ok(())) => {
+                self.reader_answers();
                 self.ask(Ask::Card);
+            }
+            Event::Found(Err(e)) | Event::Ready(Err(e)) => {
+                self.reader_failed(&e);
+                self.ask(Ask::Ready);
             }
             Event::Answered { answer, took } => {
                 self.tap.waited += took;
@@ -225,13 +242,44 @@ impl TapLoop {
         }
     }
 
-    fn leave_service(&mut self, error: &KeeperError) {
+    fn reader_answers(&mut self) {
+        self.metrics.reader_up.set(1);
+        match std::mem::replace(&mut self.outage, Outage::Log) {
+            Outage::Log => return,
+            Outage::Reader(_) => tracing::info!("the reader answers: in service"),
+            Outage::None => {}
+        }
+        self.outage = Outage::None;
+        self.metrics.in_service.set(1);
+        self.screen.in_service();
+        self.service.send_replace(Service::In);
+    }
+
+    fn reader_failed(&mut self, error: &ReaderError) {
+        self.metrics.reader_errors.inc();
+        self.metrics.reader_up.set(0);
         let reason = crate::chain(error);
+        match &self.outage {
+            Outage::Log => return,
+            // Said already; it is tried every few seconds, perhaps for days.
+            Outage::Reader(known) if *known == reason => return,
+            Outage::Reader(_) | Outage::None => {}
+        }
+        self.outage = Outage::Reader(reason.clone());
+        self.out_of_service(reason);
+    }
+
+    fn leave_service(&mut self, error: &KeeperError) {
+        self.outage = Outage::Log;
+        self.out_of_service(crate::chain(error));
+        self.machine.handle_log_failed();
+    }
+
+    fn out_of_service(&mut self, reason: String) {
         tracing::error!(%reason, "out of service");
         self.metrics.in_service.set(0);
         self.screen.out_of_service(&reason);
         self.service.send_replace(Service::Out(reason));
-        self.machine.handle_log_failed();
     }
 
     fn count(&self, event: &TapEvent) {

@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -25,22 +26,29 @@ use tapline_tests::pn532::{Emulator, Fault};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-pub(super) const UID: CardId = CardId([4, 0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6]);
+pub(crate) const UID: CardId = CardId([4, 0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6]);
 const ROOT: Key = Key([7; 16]);
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for several looks at the field.
-pub(super) const A_WHILE: Duration = Duration::from_millis(250);
+pub(crate) const A_WHILE: Duration = Duration::from_millis(250);
 /// Exchanges of a debit, the commit being the last.
-pub(super) const EXCHANGES: u32 = 7;
+pub(crate) const EXCHANGES: u32 = 7;
 
-pub(super) type SharedCard = Arc<Mutex<VirtualCard>>;
+/// The kinds of reader that go over a line, with the program that drives libnfc where it is built.
+pub(crate) fn wired_kinds() -> Vec<(ReaderKind, Option<PathBuf>)> {
+    let helper = option_env!("CARGO_BIN_EXE_nfc-helper-under-test").map(PathBuf::from);
+    let libnfc = helper.map(|program| (ReaderKind::Libnfc, Some(program)));
+    [(ReaderKind::Pn532, None)].into_iter().chain(libnfc).collect()
+}
+
+pub(crate) type SharedCard = Arc<Mutex<VirtualCard>>;
 
 fn keys() -> KeySet {
     KeySet::from_root(&ROOT)
 }
 
-pub(super) fn issued(uid: CardId) -> SharedCard {
+pub(crate) fn issued(uid: CardId) -> SharedCard {
     let opening = Opening { balance: 2_000, ..Opening::default() };
     let (card, _) = VirtualCard::issue(uid, [9; 16], &keys(), &opening).unwrap();
     Arc::new(Mutex::new(card))
@@ -62,7 +70,7 @@ impl Picc for Classic {
 }
 
 /// A card that repeats what it hears.
-pub(super) struct Echo;
+pub(crate) struct Echo;
 
 impl Picc for Echo {
     fn activation(&self) -> Activation {
@@ -77,67 +85,67 @@ impl Picc for Echo {
 }
 
 /// What a transport is tried on.
-pub(super) enum Hand {
+pub(crate) enum Hand {
     Chip(Emulator, TempDir),
     Memory(VirtualField),
 }
 
-pub(super) struct Bench {
-    pub(super) name: &'static str,
+pub(crate) struct Bench {
+    pub(crate) name: &'static str,
     /// Dropped before the line it speaks over.
-    pub(super) reader: Reader,
-    pub(super) hand: Hand,
+    pub(crate) reader: Reader,
+    pub(crate) hand: Hand,
 }
 
 impl Bench {
-    async fn chip(name: &'static str, kind: ReaderKind) -> Self {
+    pub(crate) async fn chip(kind: ReaderKind, helper: Option<PathBuf>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let emulator = Emulator::start(&dir.path().join("reader")).unwrap();
-        let config = ReaderConfig { kind, ..ReaderConfig::pn532(emulator.path()) };
+        let config = ReaderConfig { kind, helper, ..ReaderConfig::pn532(emulator.path()) };
         let reader = Reader::open(&config).await.unwrap();
+        let name = if kind == ReaderKind::Pn532 { "pn532" } else { "libnfc" };
         Self { name, reader, hand: Hand::Chip(emulator, dir) }
     }
 
-    pub(super) async fn native() -> Self {
-        Self::chip("pn532", ReaderKind::Pn532).await
+    pub(crate) async fn native() -> Self {
+        Self::chip(ReaderKind::Pn532, None).await
     }
 
     /// The transports that go over a line.
-    pub(super) async fn wired() -> Vec<Self> {
-        let native = Self::native().await;
-        #[cfg(feature = "libnfc")]
-        let all = vec![native, Self::chip("libnfc", ReaderKind::Libnfc).await];
-        #[cfg(not(feature = "libnfc"))]
-        let all = vec![native];
+    pub(crate) async fn wired() -> Vec<Self> {
+        let mut all = Vec::new();
+        for (kind, helper) in wired_kinds() {
+            all.push(Self::chip(kind, helper).await);
+        }
         all
     }
 
-    pub(super) async fn all() -> Vec<Self> {
+    pub(crate) async fn all() -> Vec<Self> {
         let mut all = Self::wired().await;
         all.push(Self::memory());
         all
     }
 
-    pub(super) fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         let (reader, field) = Reader::virtual_cards();
         Self { name: "virtual", reader, hand: Hand::Memory(field) }
     }
 
-    pub(super) fn place(&self, medium: impl Picc + 'static) {
+    pub(crate) fn place(&self, medium: impl Picc + 'static) {
         match &self.hand {
             Hand::Chip(emulator, _) => emulator.place(medium),
             Hand::Memory(field) => field.place(medium),
         }
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         match &self.hand {
             Hand::Chip(emulator, _) => emulator.chip().clear(),
             Hand::Memory(field) => field.clear(),
         }
     }
 
-    pub(super) fn pull(&self, after: u32, heard: bool) {
+    pub(crate) fn pull(&self, after: u32, heard: bool) {
         match &self.hand {
             Hand::Chip(emulator, _) if heard => emulator.fault(Fault::PullHeard(after)),
             Hand::Chip(emulator, _) => emulator.fault(Fault::Pull(after)),
@@ -145,19 +153,19 @@ impl Bench {
         }
     }
 
-    pub(super) fn emulator(&mut self) -> &mut Emulator {
+    pub(crate) fn emulator(&mut self) -> &mut Emulator {
         match &mut self.hand {
             Hand::Chip(emulator, _) => emulator,
             Hand::Memory(_) => panic!("this bench has no chip"),
         }
     }
 
-    pub(super) async fn presence(&mut self) -> Result<Presence, ReaderError> {
+    pub(crate) async fn presence(&mut self) -> Result<Presence, ReaderError> {
         timeout(PATIENCE, self.reader.wait_card()).await.expect("the reader answers in time")
     }
 
     /// Waits for the card and debits it once.
-    pub(super) async fn debit(&mut self) -> Debit {
+    pub(crate) async fn debit(&mut self) -> Debit {
         assert_eq!(self.presence().await.unwrap(), Presence::Card(UID), "{}", self.name);
         let debit = timeout(PATIENCE, debit(&mut self.reader, UID)).await.expect(self.name);
         self.reader.release().await;
@@ -170,10 +178,10 @@ type Exchange = (Vec<u8>, Result<Vec<u8>, ExchangeError>);
 
 /// All that was said, and what came of it.
 #[derive(Debug, PartialEq)]
-pub(super) struct Debit {
-    pub(super) said: Vec<Exchange>,
-    pub(super) found: Option<CardRecord>,
-    pub(super) settlement: Settlement,
+pub(crate) struct Debit {
+    pub(crate) said: Vec<Exchange>,
+    pub(crate) found: Option<CardRecord>,
+    pub(crate) settlement: Settlement,
 }
 
 fn next_record(before: &CardRecord) -> CardRecord {
@@ -189,7 +197,7 @@ fn next_record(before: &CardRecord) -> CardRecord {
     }
 }
 
-pub(super) async fn debit(reader: &mut Reader, uid: CardId) -> Debit {
+pub(crate) async fn debit(reader: &mut Reader, uid: CardId) -> Debit {
     let mut debit = DebitTransaction::new(uid, keys().debit_key(&uid).unwrap(), [5; 16]);
     let (mut said, mut before) = (Vec::new(), None);
     loop {
@@ -211,7 +219,7 @@ pub(super) async fn debit(reader: &mut Reader, uid: CardId) -> Debit {
     }
 }
 
-pub(super) fn newest(card: &SharedCard) -> (Ctr, i32) {
+pub(crate) fn newest(card: &SharedCard) -> (Ctr, i32) {
     let contents = card.lock().unwrap().contents().unwrap();
     (contents.ctr, contents.balance)
 }

@@ -65,7 +65,7 @@ route = [
 ]
 "#;
 
-pub(super) type SharedCard = Arc<Mutex<VirtualCard>>;
+pub(crate) type SharedCard = Arc<Mutex<VirtualCard>>;
 
 fn keys() -> KeySet {
     KeySet::from_root(&Key([7; 16]))
@@ -80,18 +80,21 @@ fn depot_key() -> SigningKey {
 }
 
 /// A card with a balance in cents.
-pub(super) fn issued(n: u8, balance: u32) -> SharedCard {
+pub(crate) fn issued(n: u8, balance: u32) -> SharedCard {
     let uid = CardId([4, 1, 2, 3, 4, 5, n]);
     let opening = Opening { balance, ..Opening::default() };
     let (card, _) = VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap();
     Arc::new(Mutex::new(card))
 }
 
-pub(super) fn charge(passage: &Passage) -> i64 {
+pub(crate) fn charge(passage: &Passage) -> i64 {
     passage.charge.minor()
 }
 
-struct Told(mpsc::UnboundedSender<Passage>);
+/// What stands on the rider's screen while no taps are taken.
+type Sign = Arc<Mutex<Option<String>>>;
+
+struct Told(mpsc::UnboundedSender<Passage>, Sign);
 
 impl RiderScreen for Told {
     fn show(&mut self, passage: &Passage) {
@@ -99,20 +102,27 @@ impl RiderScreen for Told {
         let _ = self.0.send(passage.clone());
     }
 
-    fn out_of_service(&mut self, _: &str) {}
+    fn out_of_service(&mut self, reason: &str) {
+        *self.1.lock().unwrap() = Some(reason.to_string());
+    }
+
+    fn in_service(&mut self) {
+        *self.1.lock().unwrap() = None;
+    }
 }
 
 /// See the module's documentation.
-pub(super) struct Rig {
-    pub(super) config: Config,
-    pub(super) field: VirtualField,
-    pub(super) durability: Durability,
+pub(crate) struct Rig {
+    pub(crate) config: Config,
+    pub(crate) field: VirtualField,
+    pub(crate) durability: Durability,
+    pub(crate) sign: Sign,
     shown: mpsc::UnboundedReceiver<Passage>,
     folder: TempDir,
 }
 
 impl Rig {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let nowhere = PathBuf::from("/nonexistent");
         let config = Config {
@@ -138,18 +148,24 @@ impl Rig {
         };
         let (_, shown) = mpsc::unbounded_channel();
         let (_, field) = Reader::virtual_cards();
-        Self { config, field, durability: Durability::Synced, shown, folder }
+        Self { config, field, durability: Durability::Synced, sign: Sign::default(), shown, folder }
     }
 
-    pub(super) fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
-    /// Starts the daemon.
-    pub(super) async fn start(&mut self) -> Result<Daemon, StartError> {
+    /// Starts the daemon over cards in memory.
+    pub(crate) async fn start(&mut self) -> Result<Daemon, StartError> {
         let (reader, field) = Reader::virtual_cards();
+        self.field = field;
+        self.start_with(reader).await
+    }
+
+    /// Starts the daemon over this reader.
+    pub(crate) async fn start_with(&mut self, reader: Reader) -> Result<Daemon, StartError> {
         let (tell, shown) = mpsc::unbounded_channel();
-        (self.field, self.shown) = (field, shown);
+        self.shown = shown;
         Daemon::start(Parts {
             config: self.config.clone(),
             keys: DeviceKeys {
@@ -160,7 +176,7 @@ impl Rig {
             tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),
             hotlist: Hotlist::default(),
             reader,
-            screen: Box::new(Told(tell)),
+            screen: Box::new(Told(tell, Arc::clone(&self.sign))),
             clock: Clock::system(),
             durability: self.durability,
         })
@@ -168,10 +184,16 @@ impl Rig {
     }
 
     /// Holds the card until the rider is told something.
-    pub(super) async fn tap(&mut self, card: &SharedCard) -> Passage {
+    pub(crate) async fn tap(&mut self, card: &SharedCard) -> Passage {
         self.field.place(Arc::clone(card));
-        let passage = timeout(PATIENCE, self.shown.recv()).await.expect("an answer in time");
+        let passage = self.told().await;
         self.field.clear();
+        passage
+    }
+
+    /// What the rider is told next.
+    pub(crate) async fn told(&mut self) -> Passage {
+        let passage = timeout(PATIENCE, self.shown.recv()).await.expect("an answer in time");
         passage.expect("the daemon runs")
     }
 }
@@ -222,8 +244,8 @@ fn start_broker(port: u16) {
 }
 
 /// Takes batches in order, checks chain and signature, and acknowledges. Nothing else.
-pub(super) struct Depot {
-    pub(super) taps: Vec<TapRecord>,
+pub(crate) struct Depot {
+    pub(crate) taps: Vec<TapRecord>,
     name: DepotName,
     client: AsyncClient,
     events: EventLoop,
@@ -232,7 +254,7 @@ pub(super) struct Depot {
 }
 
 impl Depot {
-    pub(super) async fn start(rig: &mut Rig) -> Self {
+    pub(crate) async fn start(rig: &mut Rig) -> Self {
         rig.config.broker.port = free_port();
         let port = rig.config.broker.port;
         start_broker(port);
@@ -260,7 +282,7 @@ impl Depot {
     }
 
     /// Waits until so many taps have come.
-    pub(super) async fn until(&mut self, count: usize) {
+    pub(crate) async fn until(&mut self, count: usize) {
         timeout(PATIENCE, async {
             while self.taps.len() < count {
                 self.step().await;
@@ -271,7 +293,7 @@ impl Depot {
     }
 
     /// Goes on until something else has happened.
-    pub(super) async fn serve_until(&mut self, done: impl Future<Output = ()>) {
+    pub(crate) async fn serve_until(&mut self, done: impl Future<Output = ()>) {
         let mut done = pin!(done);
         timeout(PATIENCE, async {
             loop {
@@ -286,9 +308,14 @@ impl Depot {
     }
 
     /// Waits for the orderly goodbye.
-    pub(super) async fn until_asleep(&mut self) {
+    pub(crate) async fn until_asleep(&mut self) {
+        self.until_state(StateWord::Asleep).await;
+    }
+
+    /// Waits until the validator says this of itself.
+    pub(crate) async fn until_state(&mut self, word: StateWord) {
         timeout(PATIENCE, async {
-            while self.states.last() != Some(&StateWord::Asleep) {
+            while self.states.last() != Some(&word) {
                 self.step().await;
             }
         })

@@ -17,7 +17,7 @@ pub const BAUDS: [u32; 8] = [9_600, 19_200, 38_400, 57_600, RESET_BAUD, 230_400,
 /// libnfc leaves a port without a speed above this one.
 const LIBNFC_BAUD_MAX: u32 = 460_800;
 /// libnfc copies connection strings into a buffer of 1,024 bytes.
-const CONNSTRING_LEN_MAX: usize = 1_023;
+pub(crate) const CONNSTRING_LEN_MAX: usize = 1_023;
 
 /// Which driver speaks with the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ const CONNSTRING_LEN_MAX: usize = 1_023;
 pub enum ReaderKind {
     /// A PN532 on a serial line, by this program's own driver.
     Pn532,
-    /// Any reader that libnfc drives; needs a build with `--features libnfc`.
+    /// Any reader that libnfc drives, by way of the program `tapline-nfc`.
     Libnfc,
     /// Cards in memory, for demo and tests.
     Virtual,
@@ -53,6 +53,8 @@ pub struct ReaderConfig {
     pub baud: Option<u32>,
     /// libnfc's own words for a reader, such as `pn532_uart:/dev/ttyAMA0:115200`.
     pub connstring: Option<String>,
+    /// The program `tapline-nfc`; absent, it is looked for beside this program and in PATH.
+    pub helper: Option<PathBuf>,
 }
 
 /// What is wrong with `[reader]`, and what to write instead.
@@ -93,12 +95,9 @@ pub enum ReaderConfigError {
          use a link with a plain name"
     )]
     LibnfcPort(PathBuf),
-    /// This build does not have the C library.
-    #[error(
-        "[reader] kind = \"libnfc\" is not in this build: build with --features libnfc, \
-         or use kind = \"pn532\" for a PN532 on a serial line"
-    )]
-    LibnfcNotBuilt,
+    /// A helper that depends on where the program was started.
+    #[error("[reader] helper {0:?} must be an absolute path, such as /usr/bin/tapline-nfc")]
+    Helper(PathBuf),
 }
 
 fn list(bauds: &[u32]) -> String {
@@ -108,12 +107,13 @@ fn list(bauds: &[u32]) -> String {
 impl ReaderConfig {
     /// A PN532 at its own speed.
     pub fn pn532(port: impl Into<PathBuf>) -> Self {
-        Self { kind: ReaderKind::Pn532, port: Some(port.into()), baud: None, connstring: None }
+        Self { kind: ReaderKind::Pn532, port: Some(port.into()), ..Self::virtual_cards() }
     }
 
     /// No hardware.
     pub fn virtual_cards() -> Self {
-        Self { kind: ReaderKind::Virtual, port: None, baud: None, connstring: None }
+        let kind = ReaderKind::Virtual;
+        Self { kind, port: None, baud: None, connstring: None, helper: None }
     }
 
     /// Everything that can be said without opening a device.
@@ -122,8 +122,15 @@ impl ReaderConfig {
         if let Some(baud) = self.baud.filter(|b| !BAUDS.contains(b)) {
             return Err(ReaderConfigError::Baud(baud));
         }
-        if kind != ReaderKind::Libnfc && self.connstring.is_some() {
-            return Err(ReaderConfigError::UselessKey { key: "connstring", kind });
+        for (key, said) in
+            [("connstring", self.connstring.is_some()), ("helper", self.helper.is_some())]
+        {
+            if said && kind != ReaderKind::Libnfc {
+                return Err(ReaderConfigError::UselessKey { key, kind });
+            }
+        }
+        if let Some(helper) = self.helper.as_ref().filter(|helper| !helper.is_absolute()) {
+            return Err(ReaderConfigError::Helper(helper.clone()));
         }
         match kind {
             ReaderKind::Pn532 => self.serial_port().map(|_| ()),
@@ -134,9 +141,6 @@ impl ReaderConfig {
                 Err(ReaderConfigError::UselessKey { key: "baud", kind })
             }
             ReaderKind::Virtual => Ok(()),
-            ReaderKind::Libnfc if !cfg!(feature = "libnfc") => {
-                Err(ReaderConfigError::LibnfcNotBuilt)
-            }
             ReaderKind::Libnfc => self.libnfc_connstring().map(|_| ()),
         }
     }
@@ -207,13 +211,6 @@ mod tests {
         check("port = 'x'", "missing field `kind`");
     }
 
-    #[cfg(not(feature = "libnfc"))]
-    #[test]
-    fn a_build_without_libnfc_says_so() {
-        check("kind = 'libnfc'\nport = 'x'", "build with --features libnfc");
-    }
-
-    #[cfg(feature = "libnfc")]
     #[test]
     fn libnfc_is_given_only_what_it_understands() {
         check("kind = 'libnfc'\nport = 'x'", "ok");
@@ -224,5 +221,8 @@ mod tests {
         check("kind = 'libnfc'\nport = 'x'\nconnstring = 'y'", "both connstring and port");
         check("kind = 'libnfc'\nbaud = 9600\nconnstring = 'y'", "baud means nothing");
         check("kind = 'libnfc'\nconnstring = ''", "is not understood");
+        check("kind = 'libnfc'\nport = 'x'\nhelper = '/usr/bin/tapline-nfc'", "ok");
+        check("kind = 'libnfc'\nport = 'x'\nhelper = 'tapline-nfc'", "must be an absolute path");
+        check("kind = 'pn532'\nport = 'x'\nhelper = '/x'", "helper means nothing with");
     }
 }

@@ -58,13 +58,72 @@ pub enum ReaderError {
     },
     /// libnfc found no reader under this name.
     #[error(
-        "libnfc cannot open {connstring}: check that the reader is plugged in, that this user \
-             may use it, and the name (nfc-scan-device -v lists them)"
+        "libnfc cannot open {connstring} ({said}): check that the reader is plugged in, that this \
+             user may use it, and the name (nfc-scan-device -v lists them)"
     )]
     Libnfc {
         /// What it was asked to open.
         connstring: String,
+        /// libnfc's own words.
+        said: String,
     },
+    /// The program that drives libnfc is not installed.
+    #[error(
+        "no program tapline-nfc, which drives the readers of libnfc: build it with cargo build \
+             --release -p tapline-reader --features libnfc (needs libnfc-dev), then put it beside \
+             this program or into PATH, or name it in [reader] helper (looked for {})", places(.looked)
+    )]
+    HelperMissing {
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// The program that drives libnfc does not start.
+    #[error("cannot start {program}: check [reader] helper and the file's permissions",
+            program = .program.display())]
+    HelperStart {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program is not the helper, or one of another version.
+    #[error("{program} does not speak as the tapline-nfc of this version does ({how}): install \
+             the one that was built with this program, or correct [reader] helper",
+            program = .program.display())]
+    HelperStrange {
+        /// The program.
+        program: PathBuf,
+        /// What it did instead.
+        how: String,
+    },
+    /// The helper died.
+    #[error(
+        "lost the reader at {place}: its helper tapline-nfc {how}; it is started anew, and if this \
+             repeats, check the reader's cable and power, or use kind = \"pn532\""
+    )]
+    HelperEnded {
+        /// The reader.
+        place: String,
+        /// Signal or exit code.
+        how: String,
+    },
+    /// The helper hung.
+    #[error(
+        "the reader at {place} hung in libnfc: its helper is started anew; if this repeats, check \
+             the reader's cable and power, or use kind = \"pn532\""
+    )]
+    HelperHung {
+        /// The reader.
+        place: String,
+    },
+}
+
+/// The first few places.
+fn places(places: &[PathBuf]) -> String {
+    let shown: Vec<_> = places.iter().take(3).map(|place| place.display().to_string()).collect();
+    let more = if places.len() > shown.len() { ", \u{2026}" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn open_advice(error: &io::Error) -> &'static str {

@@ -1,7 +1,7 @@
 //! Readers: what lies between the tap loop and a card.
 //!
-//! Three transports stand behind one trait: our own PN532 driver on a serial line, libnfc for
-//! every other reader, and cards in memory. They carry bytes and say what is known when the bytes
+//! Three transports stand behind one trait: our own PN532 driver on a serial line, libnfc in a
+//! process of its own for every other reader (ADR-0006), and cards in memory. They carry bytes and say what is known when the bytes
 //! stop; what an answer means, and what a lost answer costs, is decided in `shared/card`.
 //!
 //! A crate of its own so that the depot's card tool uses the same readers (ADR-0004).
@@ -11,9 +11,9 @@
 
 mod config;
 mod error;
-#[cfg(feature = "libnfc")]
-mod libnfc;
+mod kept;
 mod medium;
+mod nfc;
 mod pn532;
 mod virt;
 
@@ -22,15 +22,16 @@ use std::future::Future;
 pub use card::ExchangeError;
 use model::CardId;
 
+#[cfg(feature = "libnfc")]
+pub use self::nfc::helper::main as tapline_nfc;
 pub use self::{
     config::{BAUDS, RESET_BAUD, ReaderConfig, ReaderConfigError, ReaderKind},
     error::ReaderError,
     medium::{Activation, Picc},
+    nfc::Libnfc,
     pn532::{Pn532, frame},
     virt::{Cut, VirtualField, VirtualReader},
 };
-#[cfg(feature = "libnfc")]
-pub use libnfc::Libnfc;
 
 /// What is in the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,6 @@ pub enum Reader {
     /// A PN532 on a serial line.
     Pn532(Pn532),
     /// Whatever libnfc drives.
-    #[cfg(feature = "libnfc")]
     Libnfc(Libnfc),
     /// Cards in memory.
     Virtual(VirtualReader),
@@ -84,13 +84,38 @@ impl Reader {
                 let port = config.serial_port()?;
                 Ok(Self::Pn532(Pn532::open(port, config.line_speed()).await?))
             }
-            #[cfg(feature = "libnfc")]
             ReaderKind::Libnfc => {
-                Ok(Self::Libnfc(Libnfc::open(config.libnfc_connstring()?).await?))
+                let (name, helper) = (config.libnfc_connstring()?, config.helper.clone());
+                Ok(Self::Libnfc(Libnfc::open(name, helper).await?))
             }
-            #[cfg(not(feature = "libnfc"))]
-            ReaderKind::Libnfc => Err(ReaderConfigError::LibnfcNotBuilt.into()),
             ReaderKind::Virtual => Ok(Self::virtual_cards().0),
+        }
+    }
+
+    /// As `open`, but a reader that is not there yet is no error: `ready` and `wait_card` say why
+    /// until it is, so that a validator that starts before its reader serves once it appears.
+    pub async fn open_or_wait(config: &ReaderConfig) -> Result<Self, ReaderConfigError> {
+        config.check()?;
+        Ok(match config.kind {
+            ReaderKind::Pn532 => {
+                let (port, baud) = (config.serial_port()?, config.line_speed());
+                Self::Pn532(Pn532::open_or_wait(port, baud).await)
+            }
+            ReaderKind::Libnfc => {
+                let (name, helper) = (config.libnfc_connstring()?, config.helper.clone());
+                Self::Libnfc(Libnfc::open_or_wait(name, helper).await)
+            }
+            ReaderKind::Virtual => Self::virtual_cards().0,
+        })
+    }
+
+    /// Makes sure that the reader answers; opens it again where it was lost, pausing before each
+    /// attempt. An error says why it does not answer; call again.
+    pub async fn ready(&mut self) -> Result<(), ReaderError> {
+        match self {
+            Self::Pn532(reader) => reader.ready().await,
+            Self::Libnfc(reader) => reader.ready().await,
+            Self::Virtual(_) => Ok(()),
         }
     }
 
@@ -104,7 +129,6 @@ impl Reader {
     pub fn describe(&self) -> String {
         match self {
             Self::Pn532(reader) => reader.describe(),
-            #[cfg(feature = "libnfc")]
             Self::Libnfc(reader) => reader.describe(),
             Self::Virtual(_) => "virtual cards in memory".into(),
         }
@@ -115,7 +139,6 @@ impl Reader {
     pub async fn close(self) {
         match self {
             Self::Pn532(reader) => reader.close().await,
-            #[cfg(feature = "libnfc")]
             Self::Libnfc(reader) => reader.close().await,
             Self::Virtual(_) => {}
         }
@@ -126,7 +149,6 @@ impl CardTransport for Reader {
     async fn wait_card(&mut self) -> Result<Presence, ReaderError> {
         match self {
             Self::Pn532(reader) => reader.wait_card().await,
-            #[cfg(feature = "libnfc")]
             Self::Libnfc(reader) => reader.wait_card().await,
             Self::Virtual(reader) => reader.wait_card().await,
         }
@@ -135,7 +157,6 @@ impl CardTransport for Reader {
     async fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
         match self {
             Self::Pn532(reader) => reader.exchange(apdu).await,
-            #[cfg(feature = "libnfc")]
             Self::Libnfc(reader) => reader.exchange(apdu).await,
             Self::Virtual(reader) => reader.exchange(apdu).await,
         }
@@ -144,7 +165,6 @@ impl CardTransport for Reader {
     async fn wait_gone(&mut self) -> Result<(), ReaderError> {
         match self {
             Self::Pn532(reader) => reader.wait_gone().await,
-            #[cfg(feature = "libnfc")]
             Self::Libnfc(reader) => reader.wait_gone().await,
             Self::Virtual(reader) => reader.wait_gone().await,
         }
@@ -153,7 +173,6 @@ impl CardTransport for Reader {
     async fn release(&mut self) {
         match self {
             Self::Pn532(reader) => reader.release().await,
-            #[cfg(feature = "libnfc")]
             Self::Libnfc(reader) => reader.release().await,
             Self::Virtual(reader) => reader.release().await,
         }

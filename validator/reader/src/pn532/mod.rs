@@ -11,11 +11,10 @@ mod link;
 use std::{
     io,
     path::{Path, PathBuf},
-    pin::Pin,
     time::Duration,
 };
 
-use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::{
     chip::{Chip, ConnectError, RfStatus, Target},
@@ -23,6 +22,7 @@ use self::{
 };
 use super::{
     CardTransport, ExchangeError, Presence, ReaderError,
+    kept::Kept,
     medium::{Activation, presence},
 };
 
@@ -32,14 +32,12 @@ const LOOK_PERIOD: Duration = Duration::from_millis(25);
 const GONE_PERIOD: Duration = Duration::from_millis(80);
 /// A card at the edge of the field answers now and then: gone means twice not there.
 const GONE_LOOKS: u32 = 2;
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// The reader and what is known of it.
 pub struct Pn532 {
     port: PathBuf,
     baud: u32,
-    state: State,
+    chip: Kept<Box<Chip>>,
     looks: Interval,
     gone_looks: Interval,
     /// What `wait_card` returned last.
@@ -50,96 +48,87 @@ pub struct Pn532 {
     stirred: bool,
 }
 
-enum State {
-    Ready(Box<Chip>),
-    /// Failed during an exchange, whose caller could only be told that the reader failed.
-    Failed(ReaderError),
-    /// Waits before it is opened again.
-    Pausing {
-        pause: Pin<Box<Sleep>>,
-        next: Duration,
-    },
-}
-
 impl Pn532 {
     /// Opens the port and sets the chip up.
     pub async fn open(port: &Path, baud: u32) -> Result<Self, ReaderError> {
-        let chip = Chip::connect(port, baud).await.map_err(|e| connect_error(port, baud, e))?;
+        Ok(Self::over(port, baud, Kept::new(connect(port, baud).await?)))
+    }
+
+    /// As `open`; a chip that does not answer is looked for until it does.
+    pub(super) async fn open_or_wait(port: &Path, baud: u32) -> Self {
+        let chip = connect(port, baud).await.map_or_else(Kept::missing, Kept::new);
+        Self::over(port, baud, chip)
+    }
+
+    fn over(port: &Path, baud: u32, chip: Kept<Box<Chip>>) -> Self {
         let period = |period| {
             let mut looks = interval(period);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             looks
         };
-        Ok(Self {
+        Self {
             port: port.to_path_buf(),
             baud,
-            state: State::Ready(Box::new(chip)),
+            chip,
             looks: period(LOOK_PERIOD),
             gone_looks: period(GONE_PERIOD),
             found: None,
             target: None,
             stirred: false,
-        })
+        }
     }
 
     /// What it is, for people.
     pub fn describe(&self) -> String {
         let port = self.port.display();
-        match &self.state {
-            State::Ready(chip) => {
+        match self.chip.get() {
+            Some(chip) => {
                 let (version, revision) = chip.firmware;
                 format!("PN532 firmware {version}.{revision} at {port}, {} baud", chip.baud)
             }
-            State::Failed(_) | State::Pausing { .. } => format!("PN532 at {port}, not answering"),
+            None => format!("PN532 at {port}, not answering"),
         }
     }
 
     /// Field off, speed as after reset.
     pub async fn close(self) {
-        if let State::Ready(mut chip) = self.state {
+        if let Some(mut chip) = self.chip.into_inner() {
             // Best effort: the next start finds the chip at any speed.
             let _ = chip.release().await;
             let _ = chip.switch_baud(super::RESET_BAUD).await;
         }
     }
 
-    /// The chip, opened again where it was lost.
-    async fn chip(&mut self) -> Result<&mut Chip, ReaderError> {
-        if let State::Failed(_) = self.state {
-            let pausing = pausing(RETRY_PAUSE_MIN);
-            if let State::Failed(error) = std::mem::replace(&mut self.state, pausing) {
-                return Err(error);
+    /// Makes sure that the chip answers; opens it again where it was lost.
+    pub(super) async fn ready(&mut self) -> Result<(), ReaderError> {
+        if self.chip.is_due().await? {
+            match connect(&self.port, self.baud).await {
+                Ok(chip) => {
+                    self.chip.put(chip);
+                    // Whatever lay in the field was woken by another.
+                    (self.target, self.stirred) = (None, false);
+                }
+                Err(error) => {
+                    self.chip.lose();
+                    return Err(error);
+                }
             }
         }
-        if let State::Pausing { pause, next } = &mut self.state {
-            pause.as_mut().await;
-            let next = (*next * 2).min(RETRY_PAUSE_MAX);
-            self.state = match Chip::connect(&self.port, self.baud).await {
-                Ok(chip) => State::Ready(Box::new(chip)),
-                Err(error) => {
-                    self.state = pausing(next);
-                    return Err(connect_error(&self.port, self.baud, error));
-                }
-            };
-        }
-        match &mut self.state {
-            State::Ready(chip) => Ok(chip),
-            State::Failed(_) | State::Pausing { .. } => unreachable!("both were replaced above"),
-        }
+        Ok(())
     }
 
     fn failed(&mut self, error: LinkError) -> ReaderError {
         self.target = None;
-        self.state = pausing(RETRY_PAUSE_MIN);
+        self.chip.lose();
         link_error(&self.port, error)
     }
 
     /// One look at the field, after what was activated before has been let go of.
     async fn look(&mut self) -> Result<Option<Presence>, ReaderError> {
         self.target = None;
-        self.chip().await?;
+        self.ready().await?;
+        let Some(chip) = self.chip.get_mut() else { return Ok(None) };
         let restart = std::mem::replace(&mut self.stirred, true);
-        let chip = self.chip().await?;
         let listed = async {
             if restart {
                 chip.field(false).await?;
@@ -147,6 +136,7 @@ impl Pn532 {
             chip.list().await
         };
         let targets: Vec<Target> = listed.await.map_err(|error| self.failed(error))?;
+        self.chip.works();
         let seen: Vec<Activation> = targets.iter().map(|t| t.activation.clone()).collect();
         let found = presence(&seen);
         self.stirred = found.is_some();
@@ -161,7 +151,7 @@ impl Pn532 {
             LinkError::Io(error) => {
                 let told = ExchangeError::Device(format!("lost the PN532: {error}"));
                 self.target = None;
-                self.state = State::Failed(link_error(&self.port, LinkError::Io(error)));
+                self.chip.lose_untold(link_error(&self.port, LinkError::Io(error)));
                 told
             }
         }
@@ -180,8 +170,8 @@ impl CardTransport for Pn532 {
     }
 
     async fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
-        let (State::Ready(chip), Some(target), Some(Presence::Card(_))) =
-            (&mut self.state, self.target, self.found)
+        let (Some(chip), Some(target), Some(Presence::Card(_))) =
+            (self.chip.get_mut(), self.target, self.found)
         else {
             return Err(ExchangeError::Absent);
         };
@@ -212,11 +202,11 @@ impl CardTransport for Pn532 {
 
     async fn release(&mut self) {
         self.target = None;
-        if let State::Ready(chip) = &mut self.state {
+        if let Some(chip) = self.chip.get_mut() {
             match chip.release().await {
                 Ok(()) => self.stirred = false,
                 Err(LinkError::Io(error)) => {
-                    self.state = State::Failed(link_error(&self.port, LinkError::Io(error)));
+                    self.chip.lose_untold(link_error(&self.port, LinkError::Io(error)));
                 }
                 // The next look begins with the field off, or finds the chip dead.
                 Err(LinkError::Silent | LinkError::Refused) => self.stirred = true,
@@ -225,8 +215,9 @@ impl CardTransport for Pn532 {
     }
 }
 
-fn pausing(next: Duration) -> State {
-    State::Pausing { pause: Box::pin(sleep(next)), next }
+async fn connect(port: &Path, baud: u32) -> Result<Box<Chip>, ReaderError> {
+    let chip = Chip::connect(port, baud).await.map_err(|e| connect_error(port, baud, e))?;
+    Ok(Box::new(chip))
 }
 
 fn link_error(port: &Path, error: LinkError) -> ReaderError {
