@@ -12,6 +12,7 @@ mod kill;
 mod nfc_helper;
 mod processes;
 mod readers;
+mod relay;
 mod tidy;
 mod validator;
 mod wrong_input;

@@ -276,6 +276,7 @@ async fn daemon() -> (Rig, Emulator, validator::Daemon, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(&folder.path().join("reader")).unwrap();
     let mut rig = Rig::new();
+    rig.config.rules.relay_slack_ms = 2_000;
     rig.config.reader = ReaderConfig {
         kind: ReaderKind::Libnfc,
         helper: Some(HELPER.into()),

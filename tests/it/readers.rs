@@ -3,6 +3,7 @@
 
 pub(crate) mod bench;
 mod hot_plug;
+mod odd_cards;
 
 use std::{
     io::{BufRead, BufReader},
@@ -292,6 +293,37 @@ async fn a_faster_line_is_negotiated_and_found_again_after_a_crash() {
     drop(reader);
     Reader::open(&fast).await.unwrap().close().await;
     assert_eq!(emulator.chip().baud(), 115_200, "closed, it is as after reset");
+}
+
+#[tokio::test]
+async fn the_air_is_made_faster_and_a_card_that_does_not_follow_is_served_at_106() {
+    for (kbps, fault, air) in [(424, None, 424), (212, None, 212), (424, Some(Fault::Air), 106)] {
+        let bench = Bench::native().await;
+        let Bench { hand: Hand::Chip(emulator, dir), reader, .. } = bench else {
+            panic!("this bench has a chip")
+        };
+        drop(reader);
+        let config = ReaderConfig { rf_kbps: Some(kbps), ..ReaderConfig::pn532(emulator.path()) };
+        let reader = Reader::open(&config).await.unwrap();
+        let mut bench = Bench { name: "fast air", reader, hand: Hand::Chip(emulator, dir) };
+        if let Some(fault) = fault {
+            bench.emulator().fault(fault);
+        }
+        let card = issued(UID);
+        bench.place(Arc::clone(&card));
+        for balance in [1_750, 1_500] {
+            assert_eq!(bench.presence().await.unwrap(), Presence::Card(UID));
+            assert_eq!(bench.emulator().chip().air(), air, "{kbps} {fault:?}");
+            let debit = debit(&mut bench.reader, UID).await;
+            assert!(matches!(debit.settlement, Settlement::Committed { .. }), "{debit:?}");
+            assert_eq!(newest(&card).1, balance, "{kbps} {fault:?}");
+            bench.reader.release().await;
+            assert_eq!(bench.emulator().chip().air(), 106, "the field was off");
+        }
+        // Two media are told apart before anything is made faster.
+        bench.place(Classic);
+        assert_eq!(bench.presence().await.unwrap(), Presence::Several);
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ const EXCHANGE_LEN_MAX: usize = 262;
 const BAUDS: [u32; 9] =
     [9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600, 1_288_000];
 
+/// Every activation is at this speed, kbit/s.
+const AIR: u32 = 106;
+
 /// Where a medium stands in ISO 14443-3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -41,6 +44,8 @@ pub struct Reaction {
 pub struct Chip {
     media: Vec<(Box<dyn Picc>, Phase)>,
     field_on: bool,
+    /// Speed on air with the media that are active, kbit/s.
+    air: u32,
     awake: bool,
     muted: bool,
     baud: u32,
@@ -62,6 +67,7 @@ impl Default for Chip {
         Self {
             media: Vec::new(),
             field_on: false,
+            air: AIR,
             awake: false,
             muted: false,
             baud: RESET_BAUD,
@@ -114,6 +120,11 @@ impl Chip {
         self.exchanges
     }
 
+    /// The speed on air, kbit/s.
+    pub const fn air(&self) -> u32 {
+        self.air
+    }
+
     /// The line speed it listens at.
     pub const fn baud(&self) -> u32 {
         self.baud
@@ -157,7 +168,7 @@ impl Chip {
             return;
         }
         reaction.frames.push(ACK.to_vec());
-        reaction.delay = self.lateness();
+        reaction.delay = self.lateness(pd[0]);
         let answer = self.obey(pd, due).map_or_else(
             || ERROR.to_vec(),
             |answer| encode(Direction::FromChip, &[&[pd[0] + 1], answer.as_slice()].concat()),
@@ -190,9 +201,10 @@ impl Chip {
         due
     }
 
-    fn lateness(&self) -> Duration {
+    fn lateness(&self, command: u8) -> Duration {
         let late = self.faults.iter().filter_map(|fault| match fault {
             Fault::Slow(late) => Some(*late),
+            Fault::Relay(late) => (command == 0x40).then_some(*late),
             Fault::Pull(_)
             | Fault::PullHeard(_)
             | Fault::Mute(_)
@@ -200,6 +212,7 @@ impl Chip {
             | Fault::Garble(_)
             | Fault::Deaf(_)
             | Fault::Status(_)
+            | Fault::Air
             | Fault::Noise
             | Fault::Split => None,
         });
@@ -243,9 +256,11 @@ impl Chip {
                 Some(vec![0])
             }
             [0x4a, max, 0, uid @ ..] => Some(self.list(*max, uid)),
-            // Diagnose: card presence; InPSL; InSelect; a search for media of other types, none of
+            // InPSL.
+            [0x4e, _, to_card, from_card] => Some(self.change_air(*to_card, *from_card)),
+            // Diagnose: card presence; InSelect; a search for media of other types, none of
             // which is ever there.
-            [0x00, 0x06] | [0x4e, _, _, _] | [0x54, _] | [0x4a, _, 1..=4, ..] => Some(vec![0]),
+            [0x00, 0x06] | [0x54, _] | [0x4a, _, 1..=4, ..] => Some(vec![0]),
             // InAutoPoll for type A, as nfc-poll does it.
             [0x60, ..] => {
                 let [count, target @ ..] = &self.list(1, &[])[..] else { return None };
@@ -262,8 +277,25 @@ impl Chip {
         addresses.chunks_exact(2).map(value).collect()
     }
 
+    /// Both ways at 106 (0), 212 (1) or 424 kbit/s (2).
+    fn change_air(&mut self, to_card: u8, from_card: u8) -> Vec<u8> {
+        if to_card != from_card || to_card > 2 {
+            return vec![0x10];
+        }
+        if self.active(1).is_none() {
+            return vec![0x27];
+        }
+        if to_card > 0 && self.faults.contains(&Fault::Air) {
+            self.halt();
+            return vec![0x01];
+        }
+        self.air = AIR << to_card;
+        vec![0]
+    }
+
     fn set_field(&mut self, on: bool) {
         if !on {
+            self.air = AIR;
             for (medium, phase) in &mut self.media {
                 medium.field_off();
                 *phase = Phase::Idle;

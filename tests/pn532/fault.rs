@@ -22,8 +22,12 @@ pub enum Fault {
     Status(u32),
     /// `noise`: stray bytes before every frame.
     Noise,
+    /// `air`: media do not follow to a faster speed on air, and are lost when asked to.
+    Air,
     /// `split`: every byte for itself.
     Split,
+    /// `relay:MS`: the card is somewhere else; whatever it answers is late by so many milliseconds.
+    Relay(Duration),
     /// `slow:MS`: each answer is late by so many milliseconds.
     Slow(Duration),
 }
@@ -51,12 +55,14 @@ impl FromStr for Fault {
             ("deaf", Some(n)) => Self::Deaf(n),
             ("status", Some(n)) => Self::Status(n),
             ("noise", None) => Self::Noise,
+            ("air", None) => Self::Air,
             ("split", None) => Self::Split,
+            ("relay", Some(ms)) => Self::Relay(Duration::from_millis(ms.into())),
             ("slow", Some(ms)) => Self::Slow(Duration::from_millis(ms.into())),
             _ => {
                 return Err(format!(
                     "{text:?} is no fault: write pull:N, pull-heard:N, mute:N, unplug:N, \
-                     garble:N, deaf:N, status:N, noise, split or slow:MS"
+                     garble:N, deaf:N, status:N, air, noise, split, relay:MS or slow:MS"
                 ));
             }
         })
@@ -74,7 +80,7 @@ impl Fault {
             | Self::Garble(n)
             | Self::Deaf(n)
             | Self::Status(n) => Some(n),
-            Self::Noise | Self::Split | Self::Slow(_) => None,
+            Self::Air | Self::Noise | Self::Split | Self::Relay(_) | Self::Slow(_) => None,
         }
     }
 }

@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, default_value_t = 2_000)]
     balance: u32,
     /// Something that goes wrong: pull:N, pull-heard:N, mute:N, unplug:N, garble:N, deaf:N,
-    /// status:N, noise, split, slow:MS; N exchanges go well before
+    /// status:N, air, noise, split, relay:MS, slow:MS; N exchanges go well before
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
 }

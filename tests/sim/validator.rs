@@ -176,7 +176,8 @@ impl SimValidator {
                 | Output::NeedKey { .. }
                 | Output::LogIntent { .. }
                 | Output::LogOutcome { .. }
-                | Output::LogResolution { .. }) => self.act(other, &mut field),
+                | Output::LogResolution { .. }
+                | Output::Late(_)) => self.act(other, &mut field),
             }
         }
         field.card.power_off();
@@ -190,10 +191,13 @@ impl SimValidator {
         match output {
             Output::Transmit(apdu) => {
                 let answer = field.exchange(&apdu);
-                running.machine.handle_response(answer.as_deref().map_err(Clone::clone));
+                // Cards of this world are where their riders are.
+                let took = Duration::ZERO;
+                running.machine.handle_response(answer.as_deref().map_err(Clone::clone), took);
             }
             // Every card of this world has its keys from one version.
             Output::NeedKey { .. } => running.machine.handle_key(None, [0; 16]),
+            Output::Late(late) => unreachable!("no card is slow: {late:?}"),
             Output::LogIntent { draft, transaction } => {
                 let (seq, ops) = running.log.intent(draft, transaction).expect("one tap at a time");
                 disk.apply(ops);

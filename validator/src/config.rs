@@ -18,6 +18,7 @@ use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use reader::{ReaderConfig, ReaderConfigError};
+use validation::RelayGuard;
 
 /// Everything that a validator is told by its file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -144,6 +145,9 @@ pub struct Rules {
     pub retry_window_s: u64,
     /// A balance below this, in minor units, is pointed out to the rider.
     pub low_balance: u32,
+    /// How much later than a card, its radio link and its line explain an answer may come before
+    /// a relay is suspected; 0 asks nothing.
+    pub relay_slack_ms: u64,
 }
 
 /// `[metrics]`
@@ -169,7 +173,7 @@ impl State {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { retry_window_s: 120, low_balance: 0 }
+        Self { retry_window_s: 120, low_balance: 0, relay_slack_ms: default_relay_slack_ms() }
     }
 }
 
@@ -178,8 +182,16 @@ impl Rules {
     pub const fn retry_window(self) -> Duration {
         Duration::from_secs(self.retry_window_s)
     }
+
+    /// As the validation core wants it.
+    pub fn relay_slack(self) -> Option<Duration> {
+        (self.relay_slack_ms != 0).then(|| Duration::from_millis(self.relay_slack_ms))
+    }
 }
 
+fn default_relay_slack_ms() -> u64 {
+    u64::try_from(RelayGuard::SLACK.as_millis()).expect("a few milliseconds")
+}
 const fn default_cache_mib() -> u64 {
     8
 }
@@ -298,6 +310,12 @@ impl Config {
         }
         if self.rules.retry_window_s > 3600 {
             return wrong("rules.retry_window_s", "must be at most 3600");
+        }
+        if !matches!(self.rules.relay_slack_ms, 0 | 20..=2000) {
+            return wrong(
+                "rules.relay_slack_ms",
+                "must lie between 20 and 2000, or be 0 to accept answers of any age",
+            );
         }
         if self.metrics.listen.is_some_and(|a| !a.ip().is_loopback()) {
             return wrong("metrics.listen", "must be a loopback address, such as 127.0.0.1:9464");
@@ -430,7 +448,7 @@ port = 1883
         let merged = config.annotated(sample);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
-        for optional in ["route", "hotlist", "baud", "connstring", "helper", "listen"] {
+        for optional in ["route", "hotlist", "baud", "rf_kbps", "connstring", "helper", "listen"] {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
         }
     }
@@ -461,6 +479,7 @@ port = 1883
 
             [rules]
             low_balance = 0  # default
+            relay_slack_ms = 60  # default
             retry_window_s = 120  # default
 
             [state]
@@ -501,6 +520,7 @@ port = 1883
             ("127.0.0.1", "broker.example", "broker.tls"),
             ("port = 1883", "port = 1883\nkeep_alive_s = 1", "broker.keep_alive_s"),
             ("[reader]", "[rules]\nretry_window_s = 9999\n[reader]", "rules.retry_window_s"),
+            ("[reader]", "[rules]\nrelay_slack_ms = 5\n[reader]", "rules.relay_slack_ms"),
             ("[reader]", "[metrics]\nlisten = \"0.0.0.0:1\"\n[reader]", "metrics.listen"),
         ] {
             let message = error(&GOOD.replace(from, to));

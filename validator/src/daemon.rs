@@ -18,7 +18,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use validation::{Doubt, Hotlist, Rules, TapMachine, ValidatorContext};
+use validation::{Doubt, Hotlist, RelayGuard, Rules, TapMachine, ValidatorContext};
 use wire::StateWord;
 
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
     sync_loop::{Identity, SyncLoop},
     tap_loop::{Event, Outage, Service, TapLoop, Underway},
 };
-use reader::Reader;
+use reader::{Reader, ReaderKind};
 
 /// How long closing the store may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -205,8 +205,15 @@ pub fn context(
         rules: Rules {
             retry_window: config.rules.retry_window(),
             low_balance: i64::from(config.rules.low_balance),
+            relay: relay_guard(config),
         },
     })
+}
+
+/// None for cards in memory: they are not far away, and this machine may be busy with thousands.
+fn relay_guard(config: &Config) -> Option<RelayGuard> {
+    let slack = config.rules.relay_slack().filter(|_| config.reader.kind != ReaderKind::Virtual)?;
+    Some(RelayGuard::at_baud(config.reader.line_speed(), slack))
 }
 
 impl Daemon {

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub store_bytes: IntGauge,
     /// Failures of the reader itself.
     pub reader_errors: IntCounter,
+    /// Answers later than an honest card's: before the commit, refused; at it, only counted.
+    pub late_answers: IntCounterVec,
     /// 1 while the reader answers.
     pub reader_up: IntGauge,
 }
@@ -85,6 +87,11 @@ impl Metrics {
             in_doubt: gauge("tapline_taps_in_doubt", "Taps whose commit is still unknown"),
             store_bytes: gauge("tapline_store_bytes", "Bytes of the store on disk"),
             reader_errors: counter("tapline_reader_errors_total", "Failures of the reader"),
+            late_answers: counters(
+                "tapline_late_answers_total",
+                "Answers later than an honest card's",
+                "at",
+            ),
             reader_up: gauge("tapline_reader_up", "1 while the reader answers"),
             registry,
         };
@@ -93,7 +100,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+        let all: [Box<dyn prometheus::core::Collector>; 16] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -108,6 +115,7 @@ impl Metrics {
             Box::new(self.in_doubt.clone()),
             Box::new(self.store_bytes.clone()),
             Box::new(self.reader_errors.clone()),
+            Box::new(self.late_answers.clone()),
             Box::new(self.reader_up.clone()),
         ];
         for collector in all {

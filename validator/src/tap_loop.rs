@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use card::{CardKeys, ExchangeError, KeyError, KeyRole, KeySet, KeyVersion};
+use card::{CardKeys, CardStep, ExchangeError, KeyError, KeyRole, KeySet, KeyVersion};
 use model::{CardId, Refusal, TapEvent, TapSeq};
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
     watch,
 };
-use validation::{Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
+use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
 
 use crate::{
     clock::Clock,
@@ -125,7 +125,7 @@ impl TapLoop {
             }
             Event::Answered { answer, took } => {
                 self.tap.waited += took;
-                self.machine.handle_response(answer.as_deref().map_err(Clone::clone));
+                self.machine.handle_response(answer.as_deref().map_err(Clone::clone), took);
             }
             Event::Intent(Ok(seq)) => self.machine.handle_intent_durable(seq),
             Event::Outcome(Ok(_)) => self.machine.handle_outcome_durable(),
@@ -211,6 +211,7 @@ impl TapLoop {
                     let reply = self.reply(Event::Resolution);
                     self.keeper.ask(Request::Record { draft, duration_ms, event, reply });
                 }
+                Output::Late(late) => self.late(late),
                 Output::Show(passage) => self.show(&passage),
                 Output::PresentAgain => {
                     if let Some(card) = self.tap.card {
@@ -228,8 +229,17 @@ impl TapLoop {
         self.screen.timing(timing);
         self.metrics.tap_seconds.observe(timing.total.as_secs_f64());
         self.metrics.own_seconds.observe(timing.own.as_secs_f64());
-        let unread = passage.verdict == Verdict::TryAgain(Refusal::Unreadable);
+        // A late answer may have been a hiccup of this machine: the card deserves another try.
+        let unread =
+            matches!(passage.verdict, Verdict::TryAgain(Refusal::Unreadable | Refusal::TooSlow));
         self.tap.tries = if unread { self.tap.tries + 1 } else { 0 };
+    }
+
+    fn late(&self, LateAnswer { step, took, allowed }: LateAnswer) {
+        // At the commit the money has moved: the rider passes, and somebody should know.
+        let at = if step == CardStep::Commit { "commit" } else { "before" };
+        self.metrics.late_answers.with_label_values(&[at]).inc();
+        tracing::warn!(?step, ?took, ?allowed, "a card answered later than an honest one");
     }
 
     /// A card that could not be read may still lie there: then it is tried again at once.

@@ -180,6 +180,7 @@ impl Shown for Refusal {
         let (label, tone) = match self {
             Self::SeveralCards => ("Several cards", Tone::Calm),
             Self::Unreadable => ("Unreadable", Tone::Calm),
+            Self::TooSlow => ("Answered too late", Tone::Warn),
             Self::ForeignCard => ("Foreign card", Tone::Calm),
             Self::Hotlisted => ("Hotlisted", Tone::Warn),
             Self::CardExpired => ("Card expired", Tone::Calm),

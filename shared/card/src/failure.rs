@@ -19,6 +19,9 @@ pub enum ExchangeError {
     /// No answer in time.
     #[error("the card did not answer in time")]
     Timeout,
+    /// The answer came later than an honest card's, and was not looked at.
+    #[error("the card answered too late")]
+    Late,
     /// The reader itself failed.
     #[error("the reader failed: {0}")]
     Device(String),
@@ -113,6 +116,7 @@ impl CardFailure {
     /// What the rider is told.
     pub const fn refusal(&self) -> Refusal {
         match self {
+            Self::Link { error: ExchangeError::Late, .. } => Refusal::TooSlow,
             Self::Link { .. } | Self::Malformed(_) | Self::AnswerNotAuthentic(_) => {
                 Refusal::Unreadable
             }
@@ -138,6 +142,7 @@ impl CardFailure {
             Self::Link { error: ExchangeError::Absent, .. } => "card-absent",
             Self::Link { error: ExchangeError::Rf, .. } => "radio-failed",
             Self::Link { error: ExchangeError::Timeout, .. } => "card-timeout",
+            Self::Link { error: ExchangeError::Late, .. } => "card-late",
             Self::Link { error: ExchangeError::Device(_), .. } => "reader-failed",
             Self::NoApplication(_) => "no-application",
             Self::NotAuthentic => "not-authentic",

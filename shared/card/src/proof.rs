@@ -3,7 +3,7 @@
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
 //! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(products) ‖ [GetValue(rides)]] ‖
 //! [Debit or Credit] ‖ [Debit(rides)] ‖ WriteRecord(after)`: reads count, and the tap carries what
-//! was read (ADR-0002, ADR-0009).
+//! was read (ADR-0002, ADR-0005, ADR-0009).
 
 use alloc::vec::Vec;
 

@@ -138,6 +138,23 @@ impl<D: Duty> ValueTransaction<D> {
         self.uid
     }
 
+    /// The exchange whose answer is awaited, or the one that came last.
+    pub const fn step(&self) -> CardStep {
+        match self.state {
+            State::Selecting(..) => CardStep::Select,
+            State::LoggingIn(_) | State::NeedingKey(_) => CardStep::Authenticate,
+            State::Reading(_)
+            | State::ReadingProducts { .. }
+            | State::ReadingRides { .. }
+            | State::Found { .. } => CardStep::Read,
+            State::ReadingProof(_) => CardStep::ReadProof,
+            State::Moving { .. } => CardStep::Value,
+            State::TakingRides { .. } => CardStep::Rides,
+            State::Writing(_) | State::Ready(_) => CardStep::Write,
+            State::Committing(_) | State::Settled => CardStep::Commit,
+        }
+    }
+
     /// The next thing to do; `None` while an answer or a decision is awaited.
     pub const fn poll(&mut self) -> Option<CardOutput> {
         self.output.take()

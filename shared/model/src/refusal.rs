@@ -8,6 +8,9 @@ pub enum Refusal {
     SeveralCards,
     /// The card could not be read, left the field, or answered out of time before the write.
     Unreadable,
+    /// It answered later than an honest card does: perhaps through a relay (SEC-5). Nothing else it
+    /// said counts, so this stands right behind a card that could not be read.
+    TooSlow,
     /// Not a card of this issuer, or its authentication failed.
     ForeignCard,
     /// On the hotlist.
@@ -30,9 +33,10 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in order of precedence.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SeveralCards,
         Self::Unreadable,
+        Self::TooSlow,
         Self::ForeignCard,
         Self::Hotlisted,
         Self::CardExpired,
@@ -51,6 +55,7 @@ impl Refusal {
         match self {
             Self::SeveralCards => 41,
             Self::Unreadable => 7,
+            Self::TooSlow => 45,
             Self::ForeignCard => 10,
             Self::Hotlisted => 63,
             Self::CardExpired => 11,
@@ -73,6 +78,7 @@ impl Refusal {
         match self {
             Self::SeveralCards => "several-cards",
             Self::Unreadable => "unreadable",
+            Self::TooSlow => "too-slow",
             Self::ForeignCard => "foreign-card",
             Self::Hotlisted => "hotlisted",
             Self::CardExpired => "card-expired",
@@ -90,6 +96,7 @@ impl Refusal {
         match self {
             Self::SeveralCards => "More than one card: hold one card only",
             Self::Unreadable => "Hold the card until it beeps",
+            Self::TooSlow => "The card answered too late: hold the card itself to the reader",
             Self::ForeignCard => "This card is not accepted here",
             Self::Hotlisted => "This card is blocked: see staff",
             Self::CardExpired => "This card has expired: get a new one",

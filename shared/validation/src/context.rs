@@ -5,7 +5,7 @@ use core::time::Duration;
 use fare::TariffSet;
 use model::{ClockQuality, PlaceIx, RouteIx, TapRole, TariffVersion, ValidatorId};
 
-use crate::Hotlist;
+use crate::{Hotlist, RelayGuard};
 
 /// Replaced whole between taps; a tap never sees two of them.
 #[derive(Debug, Clone)]
@@ -38,10 +38,16 @@ pub struct Rules {
     pub retry_window: Duration,
     /// A balance below this, in minor units, is pointed out.
     pub low_balance: i64,
+    /// How long a card may take to answer; `None` where no card is far from its reader.
+    pub relay: Option<RelayGuard>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { retry_window: Duration::from_secs(120), low_balance: 0 }
+        Self {
+            retry_window: Duration::from_secs(120),
+            low_balance: 0,
+            relay: Some(RelayGuard::at_baud(115_200, RelayGuard::SLACK)),
+        }
     }
 }

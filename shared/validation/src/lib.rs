@@ -19,6 +19,8 @@ mod hotlist;
 mod machine;
 mod output;
 mod passage;
+mod relay;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -28,3 +30,4 @@ pub use hotlist::Hotlist;
 pub use machine::TapMachine;
 pub use output::{Output, Presented};
 pub use passage::{Note, Passage, PassageClass, Verdict};
+pub use relay::{LateAnswer, RelayGuard};

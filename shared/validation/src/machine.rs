@@ -5,18 +5,20 @@
 //! debit and the record; the commit waits for both.
 
 use alloc::{boxed::Box, collections::VecDeque};
-use core::mem;
+use core::{mem, time::Duration};
 
-use card::{CardFound, CardOutput, DebitTransaction, ExchangeError, Key, Settlement};
+use card::{CardFound, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Settlement};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Money, ProductsFound,
-    Refusal, TapDraft, TapEvent, TapSeq, Timestamp,
+    CardId, CardProof, CardRecord, ClockQuality, Ctr, Money, Refusal, TapDraft, TapEvent, TapSeq,
+    Timestamp,
 };
 
 use crate::{
     Doubt, Output, Passage, Presented, ValidatorContext,
-    decide::{Decision, decide},
+    decide::decide,
     doubt::{Doubts, Proof},
+    relay::Pace,
+    state::{Decided, State, Tap, Writing},
 };
 
 /// See the module's documentation.
@@ -26,65 +28,9 @@ pub struct TapMachine {
     doubts: Doubts,
     in_service: bool,
     state: State,
+    /// Of the card presented last.
+    pace: Pace,
     outbox: VecDeque<Output>,
-}
-
-#[derive(Debug)]
-enum State {
-    Idle,
-    Finding {
-        tap: Tap,
-        card: Box<DebitTransaction>,
-    },
-    Proving {
-        tap: Tap,
-        card: Box<DebitTransaction>,
-        doubt: Doubt,
-    },
-    Writing(Box<Writing>),
-    /// The card was lost while the intent was being written; its number must still be closed.
-    Abandoned {
-        tap: Tap,
-        before: CardRecord,
-        reason: Refusal,
-    },
-    Committing {
-        tap: Tap,
-        card: Box<DebitTransaction>,
-        decision: Box<Decided>,
-        seq: TapSeq,
-    },
-    /// The outcome is being written; this is what the rider is told then.
-    Closing(Box<Passage>),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Tap {
-    card: CardId,
-    draft: TapDraft,
-}
-
-/// Two things happen side by side: the card is written, and the intent is made durable.
-#[derive(Debug)]
-struct Writing {
-    tap: Tap,
-    card: DebitTransaction,
-    decision: Decided,
-    intent: Option<TapSeq>,
-    card_is_ready: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Decided {
-    before: CardRecord,
-    products: Option<ProductsFound>,
-    decision: Decision,
-}
-
-impl Decided {
-    const fn transaction(&self) -> CardTransaction {
-        CardTransaction { before: self.before, after: self.decision.after, products: self.products }
-    }
 }
 
 impl TapMachine {
@@ -97,12 +43,23 @@ impl TapMachine {
         for (card, doubt) in in_doubt {
             doubts.insert(card, doubt);
         }
-        Self { context, doubts, in_service: true, state: State::Idle, outbox: VecDeque::new() }
+        Self {
+            context,
+            doubts,
+            in_service: true,
+            state: State::Idle,
+            pace: Pace::default(),
+            outbox: VecDeque::new(),
+        }
     }
 
     /// What to do next; `None` while something is awaited.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        let output = self.outbox.pop_front();
+        if let Some(Output::Transmit(apdu)) = &output {
+            self.pace.transmitted(apdu);
+        }
+        output
     }
 
     /// Whether a card may be presented.
@@ -176,6 +133,7 @@ impl TapMachine {
             }
             Presented::Foreign => (draft(None), Refusal::ForeignCard),
             Presented::Card { card, key, rnd_a } => {
+                self.pace = Pace::new(self.context.rules.relay);
                 let tap = Tap { card, draft: draft(Some(card)) };
                 let transaction = Box::new(DebitTransaction::new(card, key, rnd_a));
                 self.state = self.find(tap, transaction);
@@ -185,8 +143,9 @@ impl TapMachine {
         self.state = self.refuse(refused.0, None, refused.1, None);
     }
 
-    /// The card's answer to the last `Transmit`, or why there is none.
-    pub fn handle_response(&mut self, response: Result<&[u8], ExchangeError>) {
+    /// The card's answer to the last `Transmit`, or why there is none, and how long that took.
+    pub fn handle_response(&mut self, response: Result<&[u8], ExchangeError>, took: Duration) {
+        let response = self.in_time(response, took);
         self.state = match mem::replace(&mut self.state, State::Idle) {
             State::Finding { tap, mut card } => {
                 card.handle_response(response);
@@ -209,6 +168,20 @@ impl TapMachine {
             State::Abandoned { tap, before, reason } => State::Abandoned { tap, before, reason },
             State::Closing(passage) => State::Closing(passage),
         };
+    }
+
+    /// An answer that came too late is none, but for the commit's: the money has moved then.
+    fn in_time<'a>(
+        &mut self,
+        response: Result<&'a [u8], ExchangeError>,
+        took: Duration,
+    ) -> Result<&'a [u8], ExchangeError> {
+        let Some(step) = self.state.awaited() else { return response };
+        let Some(late) = self.pace.judge(step, response.as_ref().copied(), took) else {
+            return response;
+        };
+        self.outbox.push_back(Output::Late(late));
+        if step == CardStep::Commit { response } else { Err(ExchangeError::Late) }
     }
 
     /// The debit key that `NeedKey` asked for, or `None` when it is not held, and 16 fresh random
@@ -361,7 +334,12 @@ impl TapMachine {
             Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })) => {
                 self.proved(tap, &doubt, ctr, proof)
             }
-            // The card left again: the tap stays in doubt.
+            // Not believed, or gone again: the tap stays in doubt.
+            Some(CardOutput::Settled(Settlement::Refused(failure)))
+                if failure.refusal() == Refusal::TooSlow =>
+            {
+                self.refuse(tap.draft, None, Refusal::TooSlow, Some(doubt.transaction.after))
+            }
             Some(
                 CardOutput::NeedKey { .. }
                 | CardOutput::Found(_)

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use card::{KeyVersion, VersionedKey};
 use model::{CardId, CardTransaction, TapDraft, TapEvent, TapSeq};
 
-use crate::Passage;
+use crate::{LateAnswer, Passage};
 
 /// What came into the field.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub enum Output {
         /// What became of an earlier tap.
         event: TapEvent,
     },
+    /// Count it and log it: an exchange took longer than an honest card's (SEC-5).
+    Late(LateAnswer),
     /// Tell the rider and the gate.
     Show(Passage),
     /// Present the same card again with fresh randomness: an earlier tap is settled, this one is

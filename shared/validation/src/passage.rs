@@ -116,7 +116,9 @@ impl Passage {
     /// Not granted: nothing was charged, as far as is known.
     pub(crate) fn refused(reason: Refusal, zero: Money, balance: Option<Money>) -> Self {
         let verdict = match reason {
-            Refusal::SeveralCards | Refusal::Unreadable => Verdict::TryAgain(reason),
+            Refusal::SeveralCards | Refusal::Unreadable | Refusal::TooSlow => {
+                Verdict::TryAgain(reason)
+            }
             Refusal::OutOfService => Verdict::OutOfService,
             Refusal::ForeignCard
             | Refusal::Hotlisted

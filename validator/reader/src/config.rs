@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub const RESET_BAUD: u32 = 115_200;
 /// Speeds a PN532 can be switched to.
 pub const BAUDS: [u32; 8] = [9_600, 19_200, 38_400, 57_600, RESET_BAUD, 230_400, 460_800, 921_600];
+/// Speeds on air that a PN532 has.
+pub const RF_KBPS: [u32; 3] = [106, 212, 424];
 /// libnfc leaves a port without a speed above this one.
 const LIBNFC_BAUD_MAX: u32 = 460_800;
 /// libnfc copies connection strings into a buffer of 1,024 bytes.
@@ -51,6 +53,8 @@ pub struct ReaderConfig {
     pub port: Option<PathBuf>,
     /// Line speed once the reader is awake; 115200 when absent.
     pub baud: Option<u32>,
+    /// Speed on air with cards that can follow, kbit/s: 106, 212 or 424; 106 when absent.
+    pub rf_kbps: Option<u32>,
     /// libnfc's own words for a reader, such as `pn532_uart:/dev/ttyAMA0:115200`.
     pub connstring: Option<String>,
     /// The program `tapline-nfc`; absent, it is looked for beside this program and in PATH.
@@ -69,6 +73,9 @@ pub enum ReaderConfigError {
         list = list(&BAUDS)
     )]
     Baud(u32),
+    /// A speed on air the chip does not have.
+    #[error("[reader] rf_kbps = {0} is not a speed of the PN532 on air: use 106, 212 or 424")]
+    Rf(u32),
     /// A speed libnfc silently fails at.
     #[error("[reader] baud = {0} is too fast for libnfc: at most 460800, or kind = \"pn532\"")]
     LibnfcBaud(u32),
@@ -113,7 +120,7 @@ impl ReaderConfig {
     /// No hardware.
     pub fn virtual_cards() -> Self {
         let kind = ReaderKind::Virtual;
-        Self { kind, port: None, baud: None, connstring: None, helper: None }
+        Self { kind, port: None, baud: None, rf_kbps: None, connstring: None, helper: None }
     }
 
     /// Everything that can be said without opening a device.
@@ -122,10 +129,15 @@ impl ReaderConfig {
         if let Some(baud) = self.baud.filter(|b| !BAUDS.contains(b)) {
             return Err(ReaderConfigError::Baud(baud));
         }
-        for (key, said) in
-            [("connstring", self.connstring.is_some()), ("helper", self.helper.is_some())]
-        {
-            if said && kind != ReaderKind::Libnfc {
+        if let Some(kbps) = self.rf_kbps.filter(|kbps| !RF_KBPS.contains(kbps)) {
+            return Err(ReaderConfigError::Rf(kbps));
+        }
+        for (key, said, of) in [
+            ("connstring", self.connstring.is_some(), ReaderKind::Libnfc),
+            ("helper", self.helper.is_some(), ReaderKind::Libnfc),
+            ("rf_kbps", self.rf_kbps.is_some(), ReaderKind::Pn532),
+        ] {
+            if said && kind != of {
                 return Err(ReaderConfigError::UselessKey { key, kind });
             }
         }
@@ -143,6 +155,11 @@ impl ReaderConfig {
             ReaderKind::Virtual => Ok(()),
             ReaderKind::Libnfc => self.libnfc_connstring().map(|_| ()),
         }
+    }
+
+    /// The speed on air asked for.
+    pub fn air_speed(&self) -> u32 {
+        self.rf_kbps.unwrap_or(RF_KBPS[0])
     }
 
     /// The speed asked for.
@@ -204,6 +221,9 @@ mod tests {
         check("kind = 'pn532'", "needs port: add, for example");
         check("kind = 'pn532'\nport = 'x'\nbaud = 100000", "choose one of 9600, 19200");
         check("kind = 'pn532'\nport = 'x'\nconnstring = 'y'", "connstring means nothing with");
+        check("kind = 'pn532'\nport = 'x'\nrf_kbps = 424", "ok");
+        check("kind = 'pn532'\nport = 'x'\nrf_kbps = 848", "use 106, 212 or 424");
+        check("kind = 'libnfc'\nport = 'x'\nrf_kbps = 424", "rf_kbps means nothing with");
         check("kind = 'virtual'\nport = 'x'", "port means nothing with");
         check("kind = 'virtual'\nbaud = 9600", "baud means nothing with");
         check("kind = 'pn532'\nport = 'x'\nspeed = 9600", "unknown field `speed`");

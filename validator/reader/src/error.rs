@@ -71,7 +71,8 @@ pub enum ReaderError {
     #[error(
         "no program tapline-nfc, which drives the readers of libnfc: build it with cargo build \
              --release -p tapline-reader --features libnfc (needs libnfc-dev), then put it beside \
-             this program or into PATH, or name it in [reader] helper (looked for {})", places(.looked)
+             this program or into PATH, or name it in [reader] helper (looked for {})",
+            places(.looked)
     )]
     HelperMissing {
         /// Where it was looked for.

@@ -1,8 +1,9 @@
 //! Readers: what lies between the tap loop and a card.
 //!
 //! Three transports stand behind one trait: our own PN532 driver on a serial line, libnfc in a
-//! process of its own for every other reader (ADR-0006), and cards in memory. They carry bytes and say what is known when the bytes
-//! stop; what an answer means, and what a lost answer costs, is decided in `shared/card`.
+//! process of its own for every other reader (ADR-0006), and cards in memory. They carry bytes and
+//! say what is known when the bytes stop; what an answer means, and what a lost answer costs, is
+//! decided in `shared/card`.
 //!
 //! A crate of its own so that the depot's card tool uses the same readers (ADR-0004).
 //!
@@ -25,7 +26,7 @@ use model::CardId;
 #[cfg(feature = "libnfc")]
 pub use self::nfc::helper::main as tapline_nfc;
 pub use self::{
-    config::{BAUDS, RESET_BAUD, ReaderConfig, ReaderConfigError, ReaderKind},
+    config::{BAUDS, RESET_BAUD, RF_KBPS, ReaderConfig, ReaderConfigError, ReaderKind},
     error::ReaderError,
     medium::{Activation, Picc},
     nfc::Libnfc,
@@ -81,8 +82,8 @@ impl Reader {
         config.check()?;
         match config.kind {
             ReaderKind::Pn532 => {
-                let port = config.serial_port()?;
-                Ok(Self::Pn532(Pn532::open(port, config.line_speed()).await?))
+                let (port, baud) = (config.serial_port()?, config.line_speed());
+                Ok(Self::Pn532(Pn532::open(port, baud, config.air_speed()).await?))
             }
             ReaderKind::Libnfc => {
                 let (name, helper) = (config.libnfc_connstring()?, config.helper.clone());
@@ -99,7 +100,7 @@ impl Reader {
         Ok(match config.kind {
             ReaderKind::Pn532 => {
                 let (port, baud) = (config.serial_port()?, config.line_speed());
-                Self::Pn532(Pn532::open_or_wait(port, baud).await)
+                Self::Pn532(Pn532::open_or_wait(port, baud, config.air_speed()).await)
             }
             ReaderKind::Libnfc => {
                 let (name, helper) = (config.libnfc_connstring()?, config.helper.clone());

@@ -34,6 +34,17 @@ impl Activation {
         Self { atqa: [3, 0x44], sak: SAK_ISO_DEP, uid: uid.0.to_vec(), ats }
     }
 
+    /// The fastest of 212 and 424 kbit/s, up to `wanted`, that it says it can in both directions.
+    pub(super) fn kbps(&self, wanted: u32) -> Option<u32> {
+        // TL, T0, then TA when T0 says so: DR in the low bits, DS in the high ones.
+        let [_, format, speeds, ..] = self.ats[..] else { return None };
+        let can = |bits: u8| format & 0x10 != 0 && speeds & bits == bits;
+        [(424, 0x22), (212, 0x11)]
+            .into_iter()
+            .find(|(kbps, bits)| *kbps <= wanted && can(*bits))
+            .map(|(kbps, _)| kbps)
+    }
+
     /// The card it may be; `None` for media that cannot be ours.
     pub(super) fn card(&self) -> Option<CardId> {
         let uid = <[u8; 7]>::try_from(self.uid.as_slice()).ok()?;
@@ -92,6 +103,22 @@ impl<P: Picc> Picc for Arc<Mutex<P>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_card_is_spoken_with_as_fast_as_both_can() {
+        let with = |ats: &[u8]| Activation {
+            ats: ats.to_vec(),
+            ..Activation::desfire(CardId([4, 1, 2, 3, 4, 5, 6]))
+        };
+        let desfire = with(&[6, 0x75, 0x77, 0x81, 2, 0x80]);
+        assert_eq!((desfire.kbps(424), desfire.kbps(212)), (Some(424), Some(212)));
+        assert_eq!(desfire.kbps(106), None);
+        assert_eq!(with(&[6, 0x75, 0x11, 0x81, 2, 0x80]).kbps(424), Some(212));
+        assert_eq!(with(&[6, 0x75, 0x20, 0x81, 2, 0x80]).kbps(424), None, "one way only");
+        assert_eq!(with(&[5, 0x65, 0x77, 0x81, 2]).kbps(424), None, "no TA: that byte is TB");
+        assert_eq!(with(&[1]).kbps(424), None);
+        assert_eq!(with(&[]).kbps(424), None);
+    }
 
     #[test]
     fn only_one_medium_with_apdus_and_a_fixed_uid_is_a_card() {

@@ -3,6 +3,7 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt::Write as _;
+use core::time::Duration;
 
 use expect_test::{Expect, expect};
 use model::{CardId, Money, RecordKind, Timestamp, ValidUntil};
@@ -137,7 +138,7 @@ fn the_rider_is_told_what_it_cost_and_why() {
     assert_eq!(passage.notes, [Note::LowBalance]);
     assert_eq!((passage.charge.minor(), passage.balance.unwrap().minor()), (150, 90));
     assert_eq!(passage.steps[0].text(), "Bus 7: Bus single");
-    bench.now = bench.now.plus(core::time::Duration::from_secs(61));
+    bench.now = bench.now.plus(Duration::from_secs(61));
     let passage = bench.tap(&mut card, NEVER).unwrap();
     assert_eq!((passage.class(), passage.assist_code()), (PassageClass::D, Some(24)));
     assert_eq!(passage.advice(), "Not enough credit: top up");
@@ -210,12 +211,13 @@ fn after_a_failed_write_no_card_is_touched_and_no_passage_granted() {
         match output {
             Output::Transmit(apdu) => {
                 let answer = card.handle_apdu(&apdu);
-                bench.machine.handle_response(Ok(&answer));
+                bench.machine.handle_response(Ok(&answer), Duration::ZERO);
             }
             Output::LogIntent { .. } => {}
             Output::NeedKey { .. }
             | Output::LogOutcome { .. }
             | Output::LogResolution { .. }
+            | Output::Late(_)
             | Output::Show(_)
             | Output::PresentAgain
             | Output::Done => panic!("nothing else before the log has answered"),

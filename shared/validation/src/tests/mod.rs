@@ -2,9 +2,11 @@
 //! that gives numbers, and a hand that pulls cards away.
 
 mod decisions;
+mod relay;
 mod tearing;
 
 use alloc::{vec, vec::Vec};
+use core::time::Duration;
 
 use card::{CardKeys, ExchangeError, Key, KeyRole, KeySet, Opening, VirtualCard};
 use fare::{Tariff, TariffSet};
@@ -13,7 +15,9 @@ use model::{
     TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 
-use crate::{Doubt, Hotlist, Output, Passage, Presented, Rules, TapMachine, ValidatorContext};
+use crate::{
+    Doubt, Hotlist, LateAnswer, Output, Passage, Presented, Rules, TapMachine, ValidatorContext,
+};
 
 /// 2027-01-15T08:00:00Z.
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -134,6 +138,9 @@ pub(crate) struct Bench {
     pub(crate) dies_after: usize,
     served: usize,
     random: u8,
+    /// How long the card takes at the exchanges of a tap, in turn; then no time at all.
+    pub(crate) took: Vec<Duration>,
+    pub(crate) late: Vec<LateAnswer>,
 }
 
 impl Bench {
@@ -147,6 +154,8 @@ impl Bench {
             dies_after: usize::MAX,
             served: 0,
             random: 0,
+            took: vec![],
+            late: vec![],
         }
     }
 
@@ -222,15 +231,17 @@ impl Bench {
             }
             self.served += 1;
             match output {
+                Output::Late(late) => self.late.push(late),
                 Output::Transmit(apdu) => {
+                    let took = self.took.get(exchanges).copied().unwrap_or_default();
                     let here = exchanges < cut.at;
                     if here || (exchanges == cut.at && cut.heard) {
                         let answer = card.handle_apdu(&apdu);
                         let response =
                             if here { Ok(answer.as_slice()) } else { Err(ExchangeError::Absent) };
-                        self.machine.handle_response(response);
+                        self.machine.handle_response(response, took);
                     } else {
-                        self.machine.handle_response(Err(ExchangeError::Absent));
+                        self.machine.handle_response(Err(ExchangeError::Absent), took);
                     }
                     exchanges += 1;
                 }

@@ -103,6 +103,8 @@ impl Reply {
             Self::Unanswered(ExchangeError::Absent) => frame(number, 132, &[0]),
             Self::Unanswered(ExchangeError::Rf) => frame(number, 132, &[1]),
             Self::Unanswered(ExchangeError::Timeout) => frame(number, 132, &[2]),
+            // Only the validation core says so.
+            Self::Unanswered(ExchangeError::Late) => frame(number, 132, &[2]),
             Self::Unanswered(ExchangeError::Device(why)) => {
                 frame(number, 132, &[&[3], cut(why).as_bytes()].concat())
             }

@@ -57,6 +57,8 @@ pub(super) enum RfStatus {
     Absent,
     /// Bits were lost on air.
     Garbled,
+    /// More than any card answers.
+    Oversized,
     /// Anything else, by its number.
     Other(u8),
 }
@@ -117,7 +119,9 @@ impl Chip {
     }
 
     async fn wake(link: &mut Link, baud: u32) -> Result<u32, LinkError> {
-        for speed in Self::speeds(baud) {
+        let speeds = Self::speeds(baud);
+        // The likeliest twice: a chip in the middle of something, or a busy host, misses one call.
+        for speed in speeds.iter().chain(&speeds[..2]).copied() {
             link.set_baud(speed)?;
             // Normal mode, no security module.
             match link.wake(&[0x14, 0x01], COMMAND_LIMIT).await {
@@ -154,13 +158,21 @@ impl Chip {
         Ok(())
     }
 
-    /// The media in the field, at most two. Turns the field on.
-    pub(super) async fn list(&mut self) -> Result<Vec<Target>, LinkError> {
+    /// The media in the field, at most two; `None` when they cannot be told from what the chip
+    /// says of them. Turns the field on.
+    pub(super) async fn list(&mut self) -> Result<Option<Vec<Target>>, LinkError> {
         if !self.field_on {
             self.field(true).await?;
         }
         let answer = self.link.ask(&[0x4a, TARGETS_MAX, 0x00], LIST_LIMIT).await?;
-        parse_targets(&answer).ok_or(LinkError::Refused)
+        if answer.is_empty() { Err(LinkError::Refused) } else { Ok(parse_targets(&answer)) }
+    }
+
+    /// Both directions on air at 212 or 424 kbit/s; `false` when the card does not follow.
+    pub(super) async fn speed_up(&mut self, target: u8, kbps: u32) -> Result<bool, LinkError> {
+        let code = if kbps == 424 { 2 } else { 1 };
+        let answer = self.link.ask_once(&[0x4e, target, code, code], LIST_LIMIT).await?;
+        Ok(answer.first().is_some_and(|status| status & 0x3f == 0))
     }
 
     /// An APDU to an activated card, chained in both directions where it is long.
@@ -183,8 +195,11 @@ impl Chip {
                 return Ok(Err(status));
             }
             // Bit 7 announces a node address, which this driver never negotiates.
-            if status & 0x80 != 0 || answer.len() + data.len() > ANSWER_LEN_MAX {
+            if status & 0x80 != 0 {
                 return Err(LinkError::Refused);
+            }
+            if answer.len() + data.len() > ANSWER_LEN_MAX {
+                return Ok(Err(RfStatus::Oversized));
             }
             answer.extend(data);
             let more_to_fetch = status & 0x40 != 0;

@@ -37,30 +37,32 @@ const GONE_LOOKS: u32 = 2;
 pub struct Pn532 {
     port: PathBuf,
     baud: u32,
+    /// On air, with cards that can follow.
+    rf_kbps: u32,
     chip: Kept<Box<Chip>>,
     looks: Interval,
     gone_looks: Interval,
     /// What `wait_card` returned last.
     found: Option<Presence>,
     /// The card that can be spoken with.
-    target: Option<u8>,
+    target: Option<Target>,
     /// Media may have been activated since the field was last off, and answer no more calls.
     stirred: bool,
 }
 
 impl Pn532 {
     /// Opens the port and sets the chip up.
-    pub async fn open(port: &Path, baud: u32) -> Result<Self, ReaderError> {
-        Ok(Self::over(port, baud, Kept::new(connect(port, baud).await?)))
+    pub async fn open(port: &Path, baud: u32, rf_kbps: u32) -> Result<Self, ReaderError> {
+        Ok(Self::over(port, baud, rf_kbps, Kept::new(connect(port, baud).await?)))
     }
 
     /// As `open`; a chip that does not answer is looked for until it does.
-    pub(super) async fn open_or_wait(port: &Path, baud: u32) -> Self {
+    pub(super) async fn open_or_wait(port: &Path, baud: u32, rf_kbps: u32) -> Self {
         let chip = connect(port, baud).await.map_or_else(Kept::missing, Kept::new);
-        Self::over(port, baud, chip)
+        Self::over(port, baud, rf_kbps, chip)
     }
 
-    fn over(port: &Path, baud: u32, chip: Kept<Box<Chip>>) -> Self {
+    fn over(port: &Path, baud: u32, rf_kbps: u32, chip: Kept<Box<Chip>>) -> Self {
         let period = |period| {
             let mut looks = interval(period);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -69,6 +71,7 @@ impl Pn532 {
         Self {
             port: port.to_path_buf(),
             baud,
+            rf_kbps,
             chip,
             looks: period(LOOK_PERIOD),
             gone_looks: period(GONE_PERIOD),
@@ -135,13 +138,32 @@ impl Pn532 {
             }
             chip.list().await
         };
-        let targets: Vec<Target> = listed.await.map_err(|error| self.failed(error))?;
+        let targets: Option<Vec<Target>> = listed.await.map_err(|error| self.failed(error))?;
         self.chip.works();
+        // A medium that contradicts itself is there, and is none of ours.
+        let Some(targets) = targets else { return Ok(Some(Presence::Foreign)) };
         let seen: Vec<Activation> = targets.iter().map(|t| t.activation.clone()).collect();
         let found = presence(&seen);
         self.stirred = found.is_some();
-        self.target = targets.first().map(|target| target.number);
+        self.target = targets.into_iter().next();
         Ok(found)
+    }
+
+    /// Goes over to the speed on air that is wanted, when one card is there that says it can. A
+    /// card that cannot after all (some phones) has lost its way: the field restarts, at 106.
+    async fn speed_up(&mut self) -> Result<(), ReaderError> {
+        let (Some(chip), Some(target)) = (self.chip.get_mut(), &self.target) else { return Ok(()) };
+        let Some(kbps) = target.activation.kbps(self.rf_kbps) else { return Ok(()) };
+        match chip.speed_up(target.number, kbps).await {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(LinkError::Silent | LinkError::Refused) => {}
+            Err(error @ LinkError::Io(_)) => return Err(self.failed(error)),
+        }
+        let found = self.look().await?;
+        if found != self.found {
+            self.target = None;
+        }
+        Ok(())
     }
 
     fn exchange_failed(&mut self, error: LinkError) -> ExchangeError {
@@ -164,6 +186,7 @@ impl CardTransport for Pn532 {
             self.looks.tick().await;
             if let Some(found) = self.look().await? {
                 self.found = Some(found);
+                self.speed_up().await?;
                 return Ok(found);
             }
         }
@@ -171,14 +194,17 @@ impl CardTransport for Pn532 {
 
     async fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
         let (Some(chip), Some(target), Some(Presence::Card(_))) =
-            (self.chip.get_mut(), self.target, self.found)
+            (self.chip.get_mut(), &self.target, self.found)
         else {
             return Err(ExchangeError::Absent);
         };
-        match chip.exchange(target, apdu).await {
+        match chip.exchange(target.number, apdu).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(RfStatus::Absent)) => Err(ExchangeError::Absent),
             Ok(Err(RfStatus::Garbled)) => Err(ExchangeError::Rf),
+            Ok(Err(RfStatus::Oversized)) => {
+                Err(ExchangeError::Device("the card answers without end".into()))
+            }
             Ok(Err(RfStatus::Other(status))) => {
                 Err(ExchangeError::Device(format!("the PN532 reports error {status:#04x}")))
             }
