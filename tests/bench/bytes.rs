@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// `PUBLISH` of MQTT 5 at `QoS` 1 without properties, around the payload.
-fn publish_len(message: &Message) -> usize {
+pub(crate) fn publish_len(message: &Message) -> usize {
     let body = 2 + message.topic.len() + 2 + 1 + message.payload.len();
     let length_of_length = (1..4).find(|n| body < 1 << (7 * n)).unwrap_or(4);
     1 + length_of_length + body

@@ -14,6 +14,7 @@ mod device;
 mod machine;
 mod measure;
 mod peer;
+mod tap_time;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ use clap::{Parser, ValueEnum};
     name = "cargo bench -p tapline-tests --",
     after_help = "Examples:\n  cargo bench -p tapline-tests\n  \
     cargo bench -p tapline-tests -- depot --cards 1000000\n  \
-    cargo bench -p tapline-tests --features libnfc -- cores"
+    cargo bench -p tapline-tests --features libnfc -- tap-time"
 )]
 struct Arguments {
     /// What to measure; everything when none is named
@@ -50,7 +51,9 @@ enum Section {
     Depot,
     /// The validator's own share of a tap
     Validator,
-    /// Pricing, clearing, ledger, bytes, card, readers, simulator
+    /// A tap's timeline against modelled line and air, and our driver against libnfc
+    TapTime,
+    /// Pricing, clearing, ledger, bytes, card, simulator
     Cores,
 }
 
@@ -76,6 +79,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Section::Validator) {
         device::run(&arguments.scratch, quick)?;
+    }
+    if wanted(Section::TapTime) {
+        tap_time::run(quick)?;
     }
     if wanted(Section::Cores) {
         cores::run(quick);

@@ -67,6 +67,11 @@ pub(crate) fn thread_cpu<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, clock(ClockId::ThreadCPUTime).saturating_sub(before))
 }
 
+/// Processor time of this thread so far.
+pub(crate) fn thread_cpu_so_far() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
 /// Processor time of all threads of this program.
 pub(crate) fn process_cpu() -> Duration {
     clock(ClockId::ProcessCPUTime)

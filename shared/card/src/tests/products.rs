@@ -378,7 +378,8 @@ fn value_rides_and_record_move_together_wherever_the_card_is_pulled_away() {
 #[test]
 fn issue_with_products_and_their_use_never_change() {
     let mut text = String::from(
-        "# Layout 1: a blank card is issued with 10.00, a pass and 10 rides; one tap with the pass,\n\
+        "# Layout 1: a blank card is issued with 10.00, a pass and 10 rides; one tap with the \
+         pass,\n\
          # one with a ride. Keys: all masters from root 16 x 5A. Files are added, never edited.\n",
     );
     let mut say = |apdu: &[u8], response: &[u8]| {

@@ -31,14 +31,14 @@ const GONE_LOOKS: u32 = 2;
 const OPEN_LIMIT: Duration = Duration::from_secs(6);
 const LOOK_LIMIT: Duration = Duration::from_secs(4);
 /// libnfc gives a card 0.6 s, and asks once more whether it is there.
-const EXCHANGE_LIMIT: Duration = Duration::from_millis(2_000);
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(2);
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A reader driven by the helper.
 pub struct Libnfc {
     helper: Option<PathBuf>,
     connstring: String,
-    process: Kept<Process>,
+    process: Kept<Box<Process>>,
     /// What the reader calls itself.
     name: String,
     looks: Interval,
@@ -99,7 +99,7 @@ impl Libnfc {
 
     /// The helper's process, for tests that end it.
     pub fn helper_id(&self) -> Option<u32> {
-        self.process.get().and_then(Process::id)
+        self.process.get().and_then(|process| process.id())
     }
 
     async fn start(&mut self) -> Result<(), ReaderError> {
@@ -107,7 +107,7 @@ impl Libnfc {
         match process.ask(&Request::Open(self.connstring.clone()), OPEN_LIMIT).await {
             Ok(Reply::Opened(name)) => {
                 self.name = name;
-                self.process.put(process);
+                self.process.put(Box::new(process));
                 Ok(())
             }
             Ok(Reply::Failed(said)) => {

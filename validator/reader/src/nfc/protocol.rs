@@ -102,9 +102,10 @@ impl Reply {
             Self::Answered(answer) => frame(number, 131, answer),
             Self::Unanswered(ExchangeError::Absent) => frame(number, 132, &[0]),
             Self::Unanswered(ExchangeError::Rf) => frame(number, 132, &[1]),
-            Self::Unanswered(ExchangeError::Timeout) => frame(number, 132, &[2]),
-            // Only the validation core says so.
-            Self::Unanswered(ExchangeError::Late) => frame(number, 132, &[2]),
+            // Only the validation core calls an answer late.
+            Self::Unanswered(ExchangeError::Timeout | ExchangeError::Late) => {
+                frame(number, 132, &[2])
+            }
             Self::Unanswered(ExchangeError::Device(why)) => {
                 frame(number, 132, &[&[3], cut(why).as_bytes()].concat())
             }

@@ -172,7 +172,7 @@ impl Chip {
     pub(super) async fn speed_up(&mut self, target: u8, kbps: u32) -> Result<bool, LinkError> {
         let code = if kbps == 424 { 2 } else { 1 };
         let answer = self.link.ask_once(&[0x4e, target, code, code], LIST_LIMIT).await?;
-        Ok(answer.first().is_some_and(|status| status & 0x3f == 0))
+        Ok(answer.first().is_some_and(|status| RfStatus::parse(*status).is_none()))
     }
 
     /// An APDU to an activated card, chained in both directions where it is long.
