@@ -309,7 +309,7 @@ impl Chip {
     fn halt(&mut self) {
         for (medium, phase) in &mut self.media {
             if matches!(phase, Phase::Active(_)) {
-                medium.field_off();
+                medium.deselected();
                 *phase = Phase::Halted;
             }
         }

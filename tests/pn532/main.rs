@@ -85,6 +85,10 @@ impl Picc for FiledCard {
     fn field_off(&mut self) {
         self.card.field_off();
     }
+
+    fn deselected(&mut self) {
+        self.card.deselected();
+    }
 }
 
 fn issue(args: &Args, uid: CardId, file: &Path) -> anyhow::Result<()> {

@@ -9,6 +9,9 @@ use core::fmt;
 /// Command codes, by NXP's names.
 pub mod cmd {
     #![expect(missing_docs, reason = "the names are NXP's; card-layout.md lists the used ones")]
+    pub const AUTHENTICATE_LEGACY: u8 = 0x0A;
+    pub const AUTHENTICATE_ISO: u8 = 0x1A;
+    pub const AUTHENTICATE_AES: u8 = 0xAA;
     pub const AUTHENTICATE_EV2_FIRST: u8 = 0x71;
     pub const AUTHENTICATE_EV2_NON_FIRST: u8 = 0x77;
     pub const ADDITIONAL_FRAME: u8 = 0xAF;
@@ -21,9 +24,14 @@ pub mod cmd {
     pub const CHANGE_KEY_SETTINGS: u8 = 0x54;
     pub const GET_KEY_VERSION: u8 = 0x64;
     pub const CHANGE_KEY: u8 = 0xC4;
+    pub const CHANGE_KEY_EV2: u8 = 0xC6;
+    pub const SET_CONFIGURATION: u8 = 0x5C;
+    pub const FORMAT_PICC: u8 = 0xFC;
     pub const FREE_MEM: u8 = 0x6E;
     pub const GET_CARD_UID: u8 = 0x51;
+    pub const GET_DF_NAMES: u8 = 0x6D;
     pub const GET_FILE_IDS: u8 = 0x6F;
+    pub const GET_ISO_FILE_IDS: u8 = 0x61;
     pub const GET_FILE_SETTINGS: u8 = 0xF5;
     pub const CHANGE_FILE_SETTINGS: u8 = 0x5F;
     pub const CREATE_STD_DATA_FILE: u8 = 0xCD;
@@ -97,8 +105,16 @@ status_words! {
     NO_SUCH_FILE = 0x91F0, "no such file";
     FILE_INTEGRITY = 0x91F1, "file integrity error";
     ISO_OK = 0x9000, "successful (ISO)";
+    ISO_END_OF_FILE = 0x6282, "end of file reached (ISO)";
+    ISO_EXHAUSTED = 0x6283, "transaction limit reached (ISO)";
     ISO_WRONG_LENGTH = 0x6700, "wrong length (ISO)";
-    ISO_NOT_FOUND = 0x6A82, "application not found (ISO)";
+    ISO_INCOMPATIBLE = 0x6981, "command does not fit the file (ISO)";
+    ISO_SECURITY = 0x6982, "security status not satisfied (ISO)";
+    ISO_CONDITIONS = 0x6985, "conditions of use not satisfied (ISO)";
+    ISO_NO_FILE_SELECTED = 0x6986, "no file selected (ISO)";
+    ISO_NOT_FOUND = 0x6A82, "application or file not found (ISO)";
+    ISO_WRONG_PARAMETERS = 0x6A86, "wrong parameters (ISO)";
+    ISO_WRONG_OFFSET = 0x6B00, "wrong offset (ISO)";
     ISO_NO_INSTRUCTION = 0x6D00, "instruction not supported (ISO)";
     ISO_NO_CLASS = 0x6E00, "class not supported (ISO)";
 }
@@ -148,10 +164,26 @@ pub enum Command<'a> {
         /// What follows it.
         data: &'a [u8],
     },
-    /// `00 A4 04 00 Lc name`.
+    /// `00 A4 P1 P2 Lc data`.
     IsoSelect {
-        /// The name to select.
-        name: &'a [u8],
+        /// P1: 04 selects by name, 00 to 02 by identifier.
+        by: u8,
+        /// The name, or the identifier, high byte first.
+        data: &'a [u8],
+    },
+    /// `00 B0 P1 P2 Le`.
+    IsoRead {
+        /// An offset, or a short file identifier and an offset.
+        place: [u8; 2],
+        /// Bytes wanted, 0 for all there is.
+        count: u8,
+    },
+    /// `00 D6 P1 P2 Lc data`.
+    IsoUpdate {
+        /// An offset, or a short file identifier and an offset.
+        place: [u8; 2],
+        /// What to write there.
+        data: &'a [u8],
     },
 }
 
@@ -159,6 +191,10 @@ pub enum Command<'a> {
 pub fn parse_command(apdu: &[u8]) -> Result<Command<'_>, StatusWord> {
     let (&[class, cmd, p1, p2], rest) =
         apdu.split_first_chunk::<4>().ok_or(StatusWord::ISO_WRONG_LENGTH)?;
+    if let (0x00, 0xB0, &[] | &[_]) = (class, cmd, rest) {
+        let count = rest.first().copied().unwrap_or(0);
+        return Ok(Command::IsoRead { place: [p1, p2], count });
+    }
     let data = match rest {
         [] | [0] => &[][..],
         [length, data @ ..] if data.len() == usize::from(*length) => data,
@@ -168,7 +204,8 @@ pub fn parse_command(apdu: &[u8]) -> Result<Command<'_>, StatusWord> {
     match (class, cmd, p1, p2) {
         (0x90, cmd, 0, 0) => Ok(Command::Wrapped { cmd, data }),
         (0x90, ..) => Err(StatusWord::PARAMETER),
-        (0x00, 0xA4, 0x04, _) => Ok(Command::IsoSelect { name: data }),
+        (0x00, 0xA4, by, _) => Ok(Command::IsoSelect { by, data }),
+        (0x00, 0xD6, ..) => Ok(Command::IsoUpdate { place: [p1, p2], data }),
         (0x00, ..) => Err(StatusWord::ISO_NO_INSTRUCTION),
         _ => Err(StatusWord::ISO_NO_CLASS),
     }
@@ -228,7 +265,7 @@ mod tests {
             (&[0x90, 0x60, 0], StatusWord::ISO_WRONG_LENGTH),
             (&[0x90, 0x60, 0, 0, 5, 1, 2, 0], StatusWord::ISO_WRONG_LENGTH),
             (&[0x90, 0x60, 1, 0, 0], StatusWord::PARAMETER),
-            (&[0x00, 0xB0, 0, 0, 0], StatusWord::ISO_NO_INSTRUCTION),
+            (&[0x00, 0xB2, 0, 0, 0], StatusWord::ISO_NO_INSTRUCTION),
             (&[0x80, 0x60, 0, 0, 0], StatusWord::ISO_NO_CLASS),
         ] {
             assert_eq!(parse_command(apdu), Err(status), "{apdu:02x?}");

@@ -19,6 +19,7 @@ mod failure;
 mod issue_plan;
 mod keys;
 pub mod layout;
+pub mod legacy;
 mod login;
 mod opening;
 mod personalise;

@@ -69,11 +69,16 @@ pub trait Picc: Send {
     fn transceive(&mut self, apdu: &[u8]) -> Option<Vec<u8>>;
     /// The field is gone: sessions and uncommitted transactions end.
     fn field_off(&mut self);
+    /// A reader has put it to sleep: as without a field, but a random UID stays what it is.
+    fn deselected(&mut self) {
+        self.field_off();
+    }
 }
 
 impl Picc for VirtualCard {
     fn activation(&self) -> Activation {
-        Activation { ats: self.ats().to_vec(), ..Activation::desfire(self.uid()) }
+        let (uid, ats) = (self.shown_uid(), self.ats().to_vec());
+        Activation { uid, ats, ..Activation::desfire(self.uid()) }
     }
 
     fn transceive(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
@@ -82,6 +87,10 @@ impl Picc for VirtualCard {
 
     fn field_off(&mut self) {
         self.power_off();
+    }
+
+    fn deselected(&mut self) {
+        self.deselect();
     }
 }
 
@@ -97,6 +106,10 @@ impl<P: Picc> Picc for Arc<Mutex<P>> {
 
     fn field_off(&mut self) {
         self.lock().unwrap_or_else(PoisonError::into_inner).field_off();
+    }
+
+    fn deselected(&mut self) {
+        self.lock().unwrap_or_else(PoisonError::into_inner).deselected();
     }
 }
 

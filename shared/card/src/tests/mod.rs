@@ -16,6 +16,7 @@ mod debit;
 mod golden;
 mod issue;
 mod load;
+mod old_schemes;
 mod products;
 mod properties;
 mod tearing;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::virtual_card::Terminal;
 use super::{UID, charge, issued_card, keys, start};
+use crate::apdu::StatusWord;
 use crate::session::CommMode;
 use crate::{
     CardFailure, CardKeys, CardOutput, CardStep, ExchangeError, KeyRole, Opening, Settlement,
@@ -17,7 +18,8 @@ fn known_command() -> impl Strategy<Value = u8> {
     prop::sample::select(vec![
         0x71, 0x77, 0xAF, 0x60, 0x5A, 0x6A, 0xCA, 0xDA, 0x45, 0x54, 0x64, 0xC4, 0x6E, 0x51, 0x6F,
         0xF5, 0x5F, 0xCD, 0xCB, 0xCC, 0xC1, 0xC0, 0xCE, 0xDF, 0xBD, 0xAD, 0x3D, 0x8D, 0x6C, 0x0C,
-        0x1C, 0xDC, 0xBB, 0xAB, 0x3B, 0x8B, 0xC7, 0xA7, 0xC8,
+        0x1C, 0xDC, 0xBB, 0xAB, 0x3B, 0x8B, 0xC7, 0xA7, 0xC8, 0x0A, 0x1A, 0xAA, 0x6D, 0x61, 0xC6,
+        0x5C, 0xFC, 0xDB, 0xBA, 0xEB, 0x3C,
     ])
 }
 
@@ -27,8 +29,12 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(head, tail)| [head, tail].concat())
 }
 
+/// Wrapped answers end with two bytes of status, native ones begin with one.
 fn status_of(response: &[u8]) -> bool {
-    response.len() >= 2 && matches!(response[response.len() - 2], 0x91 | 0x90 | 0x67 | 0x6A..=0x6E)
+    let wrapped = response.len() >= 2
+        && matches!(response[response.len() - 2], 0x91 | 0x90 | 0x62 | 0x67 | 0x69..=0x6E);
+    let status = |byte: u8| StatusWord(u16::from_be_bytes([0x91, byte])).meaning();
+    wrapped || response.first().is_some_and(|byte| status(*byte) != "unknown status")
 }
 
 proptest! {

@@ -20,6 +20,11 @@ impl<'a> Terminal<'a> {
         Self { card, session: None }
     }
 
+    /// One frame and its answer, as they are.
+    pub(crate) fn raw(&mut self, apdu: &[u8]) -> Vec<u8> {
+        self.card.handle_apdu(apdu)
+    }
+
     /// Sends one command outside any session, fetching all frames.
     pub(crate) fn plain(&mut self, cmd: u8, data: &[u8]) -> Reply {
         let mut all = Vec::new();

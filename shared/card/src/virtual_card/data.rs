@@ -1,4 +1,4 @@
-//! Reading and writing: data, value and record files.
+//! Reading and writing: data and value files.
 //!
 //! Standard files change at once; all others put what they are told into `Pending` and go on
 //! showing what was committed. Every command that counts is added to the Transaction MAC input,
@@ -16,13 +16,13 @@ use super::{Outcome, VirtualCard};
 const LIMITED_CREDIT_ENABLED: u8 = 0x01;
 
 /// `FileNo Offset(3) Length(3)`, or record number and count.
-struct Span {
-    file: u8,
-    from: usize,
-    count: usize,
+pub(super) struct Span {
+    pub(super) file: u8,
+    pub(super) from: usize,
+    pub(super) count: usize,
 }
 
-fn parse_span(data: &[u8]) -> Result<(Span, &[u8]), StatusWord> {
+pub(super) fn parse_span(data: &[u8]) -> Result<(Span, &[u8]), StatusWord> {
     let (&file, data) = data.split_first().ok_or(StatusWord::LENGTH)?;
     let (from, data) = data.split_first_chunk().ok_or(StatusWord::LENGTH)?;
     let (count, rest) = data.split_first_chunk().ok_or(StatusWord::LENGTH)?;
@@ -128,45 +128,14 @@ impl VirtualCard {
         Ok(Vec::new())
     }
 
-    pub(super) fn read_records(&mut self, command: u8, data: &[u8]) -> Outcome {
-        let (Span { file, from, count }, []) = parse_span(data)? else {
-            return Err(StatusWord::LENGTH);
-        };
-        let Body::Records { size, data, .. } = &self.file(file)?.body else {
-            return Err(StatusWord::PERMISSION_DENIED);
-        };
-        // Counted back from the newest, answered oldest first.
-        let end = (data.len() / size).checked_sub(from).ok_or(StatusWord::BOUNDARY)?;
-        let count = if count == 0 { end } else { count };
-        let start = end.checked_sub(count).ok_or(StatusWord::BOUNDARY)?;
-        if count == 0 {
-            return Err(StatusWord::BOUNDARY);
-        }
-        let read = data[start * size..end * size].to_vec();
-        self.count_span(command, file, from, count, &read);
-        Ok(read)
-    }
-
-    pub(super) fn write_record(&mut self, command: u8, data: &[u8]) -> Outcome {
-        let (Span { file, from, count }, written) = parse_span(data)?;
-        if count == 0 || written.len() != count {
-            return Err(StatusWord::LENGTH);
-        }
-        let Body::Records { cyclic, size, max, data } = &self.file(file)?.body else {
-            return Err(StatusWord::PERMISSION_DENIED);
-        };
-        let size = *size;
-        if !cyclic && data.len() / size >= *max || from + count > size {
-            return Err(StatusWord::BOUNDARY);
-        }
-        let change = self.volatile.pending.change(file, || Change::Record(alloc::vec![0; size]));
-        let Change::Record(record) = change else { return Err(StatusWord::FILE_INTEGRITY) };
-        patch(record, from, written)?;
-        self.count_span(command, file, from, count, written);
-        Ok(Vec::new())
-    }
-
-    fn count_span(&mut self, command: u8, file: u8, from: usize, count: usize, data: &[u8]) {
+    pub(super) fn count_span(
+        &mut self,
+        command: u8,
+        file: u8,
+        from: usize,
+        count: usize,
+        data: &[u8],
+    ) {
         let fits = "offsets and lengths inside a file fit into 24 bits";
         let [from, count] = [from, count].map(|n| u32::try_from(n).expect(fits));
         self.count(command, &span(file, from, count), data);
@@ -177,14 +146,14 @@ impl VirtualCard {
     }
 
     /// Adds a command to the Transaction MAC input, if the application has one.
-    fn count(&mut self, command: u8, parameters: &[u8], data: &[u8]) {
+    pub(super) fn count(&mut self, command: u8, parameters: &[u8], data: &[u8]) {
         if self.app().is_ok_and(|app| app.tmac().is_some()) {
             self.volatile.pending.tmi.step(command, parameters, data);
         }
     }
 }
 
-fn patch(content: &mut [u8], from: usize, written: &[u8]) -> Result<(), StatusWord> {
+pub(super) fn patch(content: &mut [u8], from: usize, written: &[u8]) -> Result<(), StatusWord> {
     content
         .get_mut(from..)
         .and_then(|rest| rest.get_mut(..written.len()))

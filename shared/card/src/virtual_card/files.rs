@@ -9,16 +9,22 @@ use crate::session::CommMode;
 use super::admin::empty;
 use super::channel::le24;
 use super::memory::{Body, FILE_NO_MAX, File};
-use super::{Outcome, VirtualCard};
+use super::{Channel, Login, Outcome, VirtualCard};
 
-const FREE: u8 = 0xE;
+pub(super) const FREE: u8 = 0xE;
 const NEVER: u8 = 0xF;
 const GET_VALUE_FREE: u8 = 0x02;
+/// File option: the Transaction MAC file has a limit.
+const LIMITED: u8 = 0x20;
 
 impl VirtualCard {
     /// The protection with which this command may work on the file it names, if it may.
     pub(super) fn file_access(&self, command: u8, payload: &[u8]) -> Result<CommMode, StatusWord> {
         let file = self.file(*payload.first().ok_or(StatusWord::LENGTH)?)?;
+        let proof = matches!(file.body, Body::Tmac { .. });
+        if self.app()?.is_exhausted() && !proof {
+            return Err(StatusWord::PERMISSION_DENIED);
+        }
         let (read, write, both) = (file.read_key(), file.write_key(), file.read_write_key());
         let keys = match command {
             cmd::READ_DATA | cmd::READ_DATA_ISO | cmd::READ_RECORDS | cmd::READ_RECORDS_ISO => {
@@ -26,13 +32,24 @@ impl VirtualCard {
             }
             cmd::GET_VALUE if value_free(&file.body) => [FREE; 3],
             cmd::GET_VALUE | cmd::DEBIT => [read, write, both],
-            cmd::CREDIT => [NEVER, NEVER, both],
+            cmd::CREDIT | cmd::CLEAR_RECORD_FILE => [NEVER, NEVER, both],
             _ => [NEVER, write, both],
         };
         match &self.volatile.login {
             Some(login) if keys.contains(&login.key_no) => Ok(file.mode),
             _ if keys.contains(&FREE) => Ok(CommMode::Plain),
             _ if keys == [NEVER; 3] => Err(StatusWord::PERMISSION_DENIED),
+            _ => Err(StatusWord::AUTHENTICATION),
+        }
+    }
+
+    /// The protection with which the settings of a file may be changed, if they may.
+    pub(super) fn settings_access(&self, payload: &[u8]) -> Result<CommMode, StatusWord> {
+        let file = self.file(*payload.first().ok_or(StatusWord::LENGTH)?)?;
+        match (file.change_key(), &self.volatile.login) {
+            (FREE, _) => Ok(CommMode::Plain),
+            (NEVER, _) => Err(StatusWord::PERMISSION_DENIED),
+            (key_no, Some(login)) if login.key_no == key_no => Ok(CommMode::Full),
             _ => Err(StatusWord::AUTHENTICATION),
         }
     }
@@ -46,6 +63,16 @@ impl VirtualCard {
         let app = self.app()?;
         self.may_list()?;
         Ok(app.files.iter().map(|file| file.no).collect())
+    }
+
+    pub(super) fn iso_file_ids(&self, data: &[u8]) -> Outcome {
+        empty(data)?;
+        let app = self.app()?;
+        self.may_list()?;
+        if !app.iso.files {
+            return Err(StatusWord::PERMISSION_DENIED);
+        }
+        Ok(app.files.iter().filter_map(|file| file.iso_id).flat_map(u16::to_le_bytes).collect())
     }
 
     pub(super) fn file_settings(&self, data: &[u8]) -> Outcome {
@@ -71,21 +98,32 @@ impl VirtualCard {
                     out.extend(le(number));
                 }
             }
-            Body::Tmac { version, .. } => out.extend([0x02, *version]),
+            Body::Tmac { version, limit, .. } => {
+                out.extend([0x02, *version]);
+                if let Some(limit) = limit {
+                    out[1] |= LIMITED;
+                    out.extend(limit.to_le_bytes());
+                }
+            }
         }
         Ok(out)
     }
 
+    /// Who may was asked when the command arrived.
     pub(super) fn change_file_settings(&mut self, data: &[u8]) -> Outcome {
-        let logged_in = self.logged_in()?;
-        let &[no, mode, r0, r1] = data else { return Err(StatusWord::LENGTH) };
-        let mode = comm_mode(mode)?;
+        let (&[no, option, r0, r1], rest) =
+            data.split_first_chunk::<4>().ok_or(StatusWord::LENGTH)?;
+        let mode = comm_mode(option & !LIMITED)?;
         let file = self.app_mut()?.file_mut(no).ok_or(StatusWord::NO_SUCH_FILE)?;
-        if file.change_key() == NEVER {
-            return Err(StatusWord::PERMISSION_DENIED);
-        }
-        if file.change_key() != logged_in {
-            return Err(StatusWord::AUTHENTICATION);
+        let new_limit = match (option & LIMITED, rest) {
+            (0, []) => None,
+            (LIMITED, &[a, b, c, d]) => Some(u32::from_le_bytes([a, b, c, d])),
+            _ => return Err(StatusWord::LENGTH),
+        };
+        if let Body::Tmac { limit, .. } = &mut file.body {
+            *limit = new_limit;
+        } else if new_limit.is_some() {
+            return Err(StatusWord::PARAMETER);
         }
         file.mode = mode;
         file.rights = [r0, r1];
@@ -104,13 +142,15 @@ impl VirtualCard {
     pub(super) fn create_file(&mut self, command: u8, data: &[u8]) -> Outcome {
         let app = self.app()?;
         self.may_create()?;
-        let (&[no, mode, r0, r1], rest) =
-            data.split_first_chunk::<4>().ok_or(StatusWord::LENGTH)?;
+        let (&no, data) = data.split_first().ok_or(StatusWord::LENGTH)?;
+        let (iso_id, data) = iso_id(command, app.iso.files, data);
+        let (&[mode, r0, r1], rest) = data.split_first_chunk::<3>().ok_or(StatusWord::LENGTH)?;
         let mode = comm_mode(mode)?;
         if no > FILE_NO_MAX {
             return Err(StatusWord::PARAMETER);
         }
-        if app.file(no).is_some() {
+        let same_id = |file: &File| iso_id.is_some() && file.iso_id == iso_id;
+        if app.file(no).is_some() || app.files.iter().any(same_id) {
             return Err(StatusWord::DUPLICATE);
         }
         let body = match command {
@@ -119,19 +159,24 @@ impl VirtualCard {
             cmd::CREATE_VALUE_FILE => new_value(rest)?,
             cmd::CREATE_LINEAR_RECORD_FILE => new_records(rest, false)?,
             cmd::CREATE_CYCLIC_RECORD_FILE => new_records(rest, true)?,
-            _ => {
-                self.logged_in()?;
-                if app.tmac().is_some() {
-                    return Err(StatusWord::DUPLICATE);
-                }
-                new_tmac(rest)?
-            }
+            _ => self.new_proof(rest)?,
         };
         if body.footprint() > self.memory.free() {
             return Err(StatusWord::OUT_OF_EEPROM);
         }
-        self.app_mut()?.files.push(File { no, mode, rights: [r0, r1], body });
+        self.app_mut()?.files.push(File { no, iso_id, mode, rights: [r0, r1], body });
         Ok(Vec::new())
+    }
+
+    /// A Transaction MAC file, of which there is one, and whose key only EV2 messaging brings.
+    fn new_proof(&self, rest: &[u8]) -> Result<Body, StatusWord> {
+        if !matches!(self.volatile.login, Some(Login { channel: Channel::Ev2(_), .. })) {
+            return Err(StatusWord::AUTHENTICATION);
+        }
+        if self.app()?.tmac().is_some() {
+            return Err(StatusWord::DUPLICATE);
+        }
+        new_tmac(rest)
     }
 
     fn new_data(&self, rest: &[u8]) -> Result<Vec<u8>, StatusWord> {
@@ -144,6 +189,27 @@ impl VirtualCard {
         }
         Ok(vec![0; size])
     }
+}
+
+/// Data and record files may have an ISO identifier where the application has them; only the
+/// length says whether this one does.
+fn iso_id(command: u8, allowed: bool, data: &[u8]) -> (Option<u16>, &[u8]) {
+    let with_id = match command {
+        cmd::CREATE_STD_DATA_FILE | cmd::CREATE_BACKUP_DATA_FILE => 8,
+        cmd::CREATE_LINEAR_RECORD_FILE | cmd::CREATE_CYCLIC_RECORD_FILE => 11,
+        _ => return (None, data),
+    };
+    match data.split_first_chunk() {
+        Some((id, rest)) if data.len() == with_id && allowed => {
+            (Some(u16::from_le_bytes(*id)), rest)
+        }
+        _ => (None, data),
+    }
+}
+
+/// Bytes of new file settings behind the file's number, by their first.
+pub(super) const fn settings_len(option: u8) -> usize {
+    if option & LIMITED == 0 { 3 } else { 7 }
 }
 
 const fn value_free(body: &Body) -> bool {
@@ -178,7 +244,14 @@ fn new_tmac(rest: &[u8]) -> Result<Body, StatusWord> {
     if option != 0x02 {
         return Err(StatusWord::PARAMETER);
     }
-    Ok(Body::Tmac { key: Key(*key), version, ctr: 0, proof: [0; 8], reader_id: [0; 16] })
+    Ok(Body::Tmac {
+        key: Key(*key),
+        version,
+        limit: None,
+        ctr: 0,
+        proof: [0; 8],
+        reader_id: [0; 16],
+    })
 }
 
 const fn comm_mode(byte: u8) -> Result<CommMode, StatusWord> {

@@ -5,18 +5,22 @@
 //! change only in `transaction::commit`, all at once. Randomness is a seeded AES stream, so a run
 //! repeats exactly.
 //!
-//! Modelled: wrapped framing, `AuthenticateEV2First`/`NonFirst`, all file kinds, Transaction MAC.
-//! Not modelled: DES and EV1 authentication, key sets, delegated applications, proximity check.
+//! `docs/card-layout.md` says what is modelled and what is not.
 
 mod admin;
+mod auth;
 mod channel;
+mod configuration;
 mod data;
 mod files;
 mod image;
+mod iso;
+mod key_changes;
 mod memory;
+mod records;
 mod transaction;
 
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
 
 use model::{CardId, CardProducts, CardRecord, Ctr, ProductsFound};
@@ -25,11 +29,10 @@ use crate::apdu::{Command, StatusWord, answer, cmd, parse_command};
 use crate::crypto::{Cipher, cmac};
 use crate::failure::{CardFailure, CardStep};
 use crate::keys::{CardKeys, Key};
-use crate::layout;
 use crate::opening::{IssueError, Issued, Opening};
 use crate::personalise::IssueTransaction;
-use crate::session::{CardAuthentication, Session};
 use crate::transaction::{CardOutput, Settlement};
+use crate::{layout, legacy, session};
 
 pub use image::ImageError;
 use memory::{App, Body, Memory};
@@ -45,17 +48,39 @@ pub struct VirtualCard {
 /// What is lost with the field.
 #[derive(Debug, Clone, Default)]
 struct Volatile {
+    /// That of the first command after activation.
+    framing: Option<Framing>,
+    /// What is shown instead of the UID in random mode; kept until the field is gone.
+    shown: [u8; 4],
     /// Index of the selected application; `None` is the card level.
     app: Option<usize>,
+    /// The file that ISO commands work on.
+    iso_file: Option<u8>,
     login: Option<Login>,
     chain: Chain,
     pending: Pending,
 }
 
+/// How commands arrive and answers leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// `Cmd ‖ data`, answered by `Status ‖ data`.
+    Native,
+    /// In ISO 7816-4 APDUs, among which ISO commands may stand.
+    Wrapped,
+}
+
 #[derive(Debug, Clone)]
 struct Login {
     key_no: u8,
-    session: Session,
+    channel: Channel,
+}
+
+/// The secure messaging of a session.
+#[derive(Debug, Clone)]
+enum Channel {
+    Ev2(session::Session),
+    Old(legacy::Scheme, legacy::Session),
 }
 
 /// A command or an answer that spans several frames.
@@ -63,25 +88,20 @@ struct Login {
 enum Chain {
     #[default]
     Idle,
-    Authenticating {
-        key_no: u8,
-        half: CardAuthentication,
-        /// The session that `NonFirst` continues.
-        running: Option<Session>,
-    },
+    Authenticating(u8, auth::Half),
     Receiving {
         cmd: u8,
         payload: Vec<u8>,
     },
-    /// Frames of `chunk` bytes while more than `tail` remain, then the rest.
-    Sending {
-        rest: Vec<u8>,
-        chunk: usize,
-        tail: usize,
-    },
+    /// Frames that were not fetched yet.
+    Sending(VecDeque<Vec<u8>>),
 }
 
+/// The data of an answer, or why there is none.
 type Outcome = Result<Vec<u8>, StatusWord>;
+
+/// One frame: its data, and whether it was the last.
+type Framed = Result<(Vec<u8>, StatusWord), StatusWord>;
 
 /// What an inspector sees who opens the card: for checkers, which must not disturb it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,10 +115,6 @@ pub struct CardContents {
     /// Products and rides; `None` on a card issued without files for them.
     pub products: Option<ProductsFound>,
 }
-
-/// Data bytes that a native-chained answer frame carries.
-const FRAME: usize = 59;
-const PICC_NAME: [u8; 7] = [0xD2, 0x76, 0x00, 0x00, 0x85, 0x01, 0x00];
 
 impl VirtualCard {
     /// A blank card from the factory. `seed` and number determine all its randomness.
@@ -159,13 +175,42 @@ impl VirtualCard {
     }
 
     /// Its answer to select, as a reader sees it.
-    pub const fn ats(&self) -> [u8; 6] {
-        [0x06, 0x75, 0x77, 0x81, 0x02, 0x80]
+    pub fn ats(&self) -> &[u8] {
+        &self.memory.configuration.ats
+    }
+
+    /// The number it shows when a reader looks for cards: its own, or four random bytes.
+    pub fn shown_uid(&self) -> Vec<u8> {
+        if self.memory.configuration.random_uid {
+            self.volatile.shown.to_vec()
+        } else {
+            self.memory.uid.0.to_vec()
+        }
+    }
+
+    /// Shows four random bytes instead of its number from now on, as `SetConfiguration` does.
+    pub fn randomize_uid(&mut self) {
+        self.memory.configuration.random_uid = true;
+        self.show();
     }
 
     /// The field is gone: session, selection and open transaction end.
     pub fn power_off(&mut self) {
         self.volatile = Volatile::default();
+        self.show();
+    }
+
+    /// A reader has put it to sleep: as without power, but it will show the same number.
+    pub fn deselect(&mut self) {
+        self.volatile = Volatile { shown: self.volatile.shown, ..Volatile::default() };
+    }
+
+    /// Draws the number that the next activations show.
+    fn show(&mut self) {
+        if self.memory.configuration.random_uid {
+            let [a, b, c, ..] = self.random();
+            self.volatile.shown = [0x08, a, b, c];
+        }
     }
 
     /// Whether both cards hold the same: files, keys, counters; not their randomness.
@@ -180,7 +225,9 @@ impl VirtualCard {
 
     /// A card from its image, powered off.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ImageError> {
-        Ok(Self { memory: image::read(bytes)?, volatile: Volatile::default() })
+        let mut card = Self { memory: image::read(bytes)?, volatile: Volatile::default() };
+        card.show();
+        Ok(card)
     }
 
     /// What the fare application holds; `None` when the card was never issued.
@@ -202,112 +249,98 @@ impl VirtualCard {
 
     /// Answers one command. Never panics, whatever arrives.
     pub fn handle_apdu(&mut self, apdu: &[u8]) -> Vec<u8> {
-        let outcome = match parse_command(apdu) {
-            Ok(Command::Wrapped { cmd, data }) => self.wrapped(cmd, data),
-            Ok(Command::IsoSelect { name }) => {
-                self.power_off();
-                let known = name == PICC_NAME;
-                let status = if known { StatusWord::ISO_OK } else { StatusWord::ISO_NOT_FOUND };
-                return answer(&[], status);
-            }
+        let native = apdu.first().is_some_and(|first| channel::is_known(*first));
+        let first = if native { Framing::Native } else { Framing::Wrapped };
+        let framing = *self.volatile.framing.get_or_insert(first);
+        let command = match (framing, apdu.split_first()) {
+            (Framing::Native, Some((&cmd, data))) => Ok(Command::Wrapped { cmd, data }),
+            (Framing::Native, None) => Err(StatusWord::LENGTH),
+            (Framing::Wrapped, _) => parse_command(apdu),
+        };
+        let framed = match command {
+            Ok(Command::Wrapped { cmd, data }) => self.frame(cmd, data),
+            Ok(command) => self.iso(command),
             Err(status) => Err(status),
         };
-        outcome.unwrap_or_else(|status| {
+        let (data, status) = framed.unwrap_or_else(|status| {
             // Any error ends session and transaction; the application stays selected.
-            self.volatile = Volatile { app: self.volatile.app, ..Volatile::default() };
-            answer(&[], status)
-        })
+            self.end_session();
+            (Vec::new(), status)
+        });
+        match framing {
+            Framing::Native => {
+                let [_, status] = status.0.to_be_bytes();
+                [&[status], data.as_slice()].concat()
+            }
+            Framing::Wrapped => answer(&data, status),
+        }
     }
 
-    fn wrapped(&mut self, cmd: u8, data: &[u8]) -> Outcome {
+    fn frame(&mut self, cmd: u8, data: &[u8]) -> Framed {
         let more = cmd == cmd::ADDITIONAL_FRAME;
         match mem::take(&mut self.volatile.chain) {
             Chain::Idle if more => Err(StatusWord::ILLEGAL_COMMAND),
             Chain::Idle => self.command(cmd, data),
-            Chain::Authenticating { key_no, half, running } if more => {
-                self.authenticate_part2(key_no, &half, running.as_ref(), data)
+            Chain::Authenticating(key_no, half) if more => {
+                self.authenticate_part2(key_no, &half, data)
             }
             Chain::Receiving { cmd, mut payload } if more && !data.is_empty() => {
                 payload.extend_from_slice(data);
                 self.command(cmd, &payload)
             }
-            Chain::Sending { rest, chunk, tail } if more && data.is_empty() => {
-                Ok(self.send(&rest, chunk, tail))
-            }
-            Chain::Authenticating { .. } | Chain::Receiving { .. } | Chain::Sending { .. } => {
+            Chain::Sending(frames) if more && data.is_empty() => Ok(self.send(frames)),
+            Chain::Authenticating(..) | Chain::Receiving { .. } | Chain::Sending(_) => {
                 Err(StatusWord::COMMAND_ABORTED)
             }
         }
     }
 
     /// One whole command, or as much of it as has arrived.
-    fn command(&mut self, cmd: u8, payload: &[u8]) -> Outcome {
+    fn command(&mut self, cmd: u8, payload: &[u8]) -> Framed {
         match cmd {
-            cmd::SELECT_APPLICATION => self.select(payload),
-            cmd::AUTHENTICATE_EV2_FIRST => self.authenticate(payload, true),
-            cmd::AUTHENTICATE_EV2_NON_FIRST => self.authenticate(payload, false),
+            cmd::SELECT_APPLICATION => {
+                let app = self.find_application(payload)?;
+                self.enter(app);
+                Ok((Vec::new(), StatusWord::OK))
+            }
+            cmd::AUTHENTICATE_LEGACY
+            | cmd::AUTHENTICATE_ISO
+            | cmd::AUTHENTICATE_AES
+            | cmd::AUTHENTICATE_EV2_FIRST
+            | cmd::AUTHENTICATE_EV2_NON_FIRST => self.authenticate(cmd, payload),
             _ => self.secured(cmd, payload),
         }
     }
 
-    fn select(&mut self, payload: &[u8]) -> Outcome {
+    fn find_application(&self, payload: &[u8]) -> Result<Option<usize>, StatusWord> {
         let aid: [u8; 3] = payload.try_into().map_err(|_| StatusWord::LENGTH)?;
-        let app = if aid == [0; 3] {
-            None
-        } else {
-            let found = self.memory.apps.iter().position(|app| app.aid == aid);
-            Some(found.ok_or(StatusWord::NO_SUCH_APPLICATION)?)
-        };
-        self.volatile = Volatile { app, ..Volatile::default() };
-        Ok(answer(&[], StatusWord::OK))
+        if aid == [0; 3] {
+            return Ok(None);
+        }
+        let found = self.memory.apps.iter().position(|app| app.aid == aid);
+        found.map(Some).ok_or(StatusWord::NO_SUCH_APPLICATION)
     }
 
-    fn authenticate(&mut self, payload: &[u8], first: bool) -> Outcome {
-        let key_no = match payload {
-            [key_no, length, rest @ ..] if first && rest.len() == usize::from(*length) => *key_no,
-            [key_no] if !first => *key_no,
-            _ => return Err(StatusWord::LENGTH),
-        };
-        let login = self.volatile.login.take();
-        let running = if first {
-            self.volatile.pending = Pending::default();
-            None
-        } else {
-            Some(login.ok_or(StatusWord::AUTHENTICATION)?.session)
-        };
-        // The card level keeps its DES key from the factory: no AES authentication there.
-        let app = self.app()?;
-        let key = app.keys.get(usize::from(key_no)).ok_or(StatusWord::NO_SUCH_KEY)?.key.clone();
-        let half = CardAuthentication::new(key, self.random());
-        let challenge = half.challenge();
-        self.volatile.chain = Chain::Authenticating { key_no, half, running };
-        Ok(answer(&challenge, StatusWord::ADDITIONAL_FRAME))
+    /// Selects an application, or the card level.
+    fn enter(&mut self, app: Option<usize>) {
+        self.end_session();
+        (self.volatile.app, self.volatile.iso_file) = (app, None);
     }
 
-    fn authenticate_part2(
-        &mut self,
-        key_no: u8,
-        half: &CardAuthentication,
-        running: Option<&Session>,
-        part2: &[u8],
-    ) -> Outcome {
-        let part2: &[u8; 32] = part2.try_into().map_err(|_| StatusWord::LENGTH)?;
-        let ti = if running.is_none() { self.random() } else { [0; 16] };
-        let (reply, session) = half
-            .finish(part2, [ti[0], ti[1], ti[2], ti[3]], running)
-            .ok_or(StatusWord::AUTHENTICATION)?;
-        self.volatile.login = Some(Login { key_no, session });
-        Ok(answer(&reply, StatusWord::OK))
+    fn end_session(&mut self) {
+        self.volatile.login = None;
+        self.volatile.chain = Chain::Idle;
+        self.volatile.pending.clear();
     }
 
     /// The next frame of an answer.
-    fn send(&mut self, payload: &[u8], chunk: usize, tail: usize) -> Vec<u8> {
-        if payload.len() <= tail {
-            return answer(payload, StatusWord::OK);
+    fn send(&mut self, mut frames: VecDeque<Vec<u8>>) -> (Vec<u8>, StatusWord) {
+        let frame = frames.pop_front().unwrap_or_default();
+        if frames.is_empty() {
+            return (frame, StatusWord::OK);
         }
-        let (frame, rest) = payload.split_at(chunk);
-        self.volatile.chain = Chain::Sending { rest: rest.to_vec(), chunk, tail };
-        answer(frame, StatusWord::ADDITIONAL_FRAME)
+        self.volatile.chain = Chain::Sending(frames);
+        (frame, StatusWord::ADDITIONAL_FRAME)
     }
 
     fn app(&self) -> Result<&App, StatusWord> {

@@ -8,6 +8,7 @@ use crate::proof::{Tmi, encrypted_reader_id, transaction_proof};
 
 use super::admin::empty;
 use super::memory::{App, Body, File};
+use super::records::RecordChange;
 use super::{Outcome, VirtualCard};
 
 const FREE: u8 = 0xE;
@@ -26,9 +27,12 @@ pub(super) enum Change {
     /// New content of a backup file.
     Data(Vec<u8>),
     /// New value; sum of the debits; what limited credit leaves, once used.
-    Value { value: i32, debited: i32, limited: Option<i32> },
-    /// One new record.
-    Record(Vec<u8>),
+    Value {
+        value: i32,
+        debited: i32,
+        limited: Option<i32>,
+    },
+    Records(RecordChange),
 }
 
 impl Pending {
@@ -138,12 +142,15 @@ fn apply(app: &mut App, no: u8, change: Change) {
             *value = new;
             *limited = if debited > 0 { debited } else { l.unwrap_or(*limited) };
         }
-        (Body::Records { cyclic, size, max, data }, Change::Record(record)) => {
+        (Body::Records { cyclic, size, max, data }, Change::Records(change)) => {
+            if let Some(records) = change.records {
+                *data = records;
+            }
             let kept = if *cyclic { *max - 1 } else { *max };
-            if data.len() / *size >= kept {
+            if change.new.is_some() && data.len() / *size >= kept {
                 data.drain(..*size);
             }
-            data.extend(record);
+            data.extend(change.new.unwrap_or_default());
         }
         // A change is begun by its file's own commands and ends when the file is deleted.
         (
