@@ -7,6 +7,7 @@ mod demo;
 mod deploy;
 mod fares;
 mod fleet;
+mod foreign_programs;
 mod kill;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;

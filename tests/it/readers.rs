@@ -14,8 +14,8 @@ use std::{
 
 use card::{CardFailure, Settlement, VirtualCard};
 use model::CardId;
-use reader::{CardTransport, ExchangeError, Presence, Reader, ReaderConfig, ReaderError};
-use tapline_tests::pn532::Fault;
+use reader::{CardTransport, ExchangeError, Presence, Reader, ReaderConfig, ReaderError, frame};
+use tapline_tests::pn532::{Emulator, Fault};
 use tokio::time::timeout;
 
 use self::bench::{
@@ -349,18 +349,23 @@ async fn a_reader_that_cannot_be_opened_says_why_and_what_to_do() {
     drop(master);
 }
 
+/// The emulator's own program.
+fn emulator_program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_pn532"));
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    program
+}
+
 #[tokio::test]
 async fn the_emulator_program_keeps_its_card_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let (link, file) = (dir.path().join("reader"), dir.path().join("card"));
-    let mut program = Command::new(env!("CARGO_BIN_EXE_pn532"))
+    let mut program = emulator_program()
         .arg("--link")
         .arg(&link)
         .arg("--card")
         .arg(&file)
         .args(["--issue", &UID.to_hex(), "--root", &"07".repeat(16)])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut ready = String::new();
@@ -376,4 +381,62 @@ async fn the_emulator_program_keeps_its_card_in_a_file() {
     program.wait().unwrap();
     let card = VirtualCard::from_bytes(&std::fs::read(file).unwrap()).unwrap();
     assert_eq!(card.contents().unwrap().balance, 1_750);
+}
+
+#[test]
+fn the_emulator_program_explains_itself_and_what_was_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thesis"), "not a card").unwrap();
+    let said = |args: &[&str]| {
+        let output = emulator_program().current_dir(dir.path()).args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (good, help) = said(&["--help"]);
+    assert!(good);
+    for explained in ["pull:N", "pull-heard:N", "mute:N", "unplug:N", "garble:N", "deaf:N", "air"] {
+        assert!(help.contains(&format!("\n  {explained} ")), "{help}");
+    }
+    let wrong: [(&[&str], &str); 7] = [
+        (&["--link", "thesis"], "something is there; remove it or choose another path"),
+        (&["--link", "away/reader"], "the folder is not there"),
+        (&["--link", "reader", "--card", "thesis"], "thesis is no card that this program wrote"),
+        (&["--link", "reader", "--card", "new"], "make one with --blank UID or --issue UID"),
+        (
+            &["--link", "reader", "--card", "thesis", "--blank", "04a1b2c3d4e5f6"],
+            "thesis is there already",
+        ),
+        (&["--link", "reader", "--fault", "melt"], "write pull:N, pull-heard:N"),
+        (&["--link", "reader", "--random-uid"], "--random-uid is for --blank or --issue"),
+    ];
+    for (args, reason) in wrong {
+        let (good, text) = said(args);
+        assert!(!good && text.contains(reason), "{args:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_card_with_a_random_uid_is_another_one_each_time_the_field_comes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(&dir.path().join("reader")).unwrap();
+    let mut card = VirtualCard::blank(UID, [2; 16]);
+    card.randomize_uid();
+    emulator.place(card);
+    // InListPassiveTarget, then InDeselect and the same number again, then the field off and on.
+    let host = |pd: &[u8]| {
+        let frame = frame::encode(frame::Direction::ToChip, pd);
+        let reaction = emulator.chip().handle(&frame, reader::RESET_BAUD);
+        let answer = reaction.frames.last().expect("an answer").clone();
+        answer[7..answer.len() - 2].to_vec()
+    };
+    emulator.chip().handle(&[0x55, 0x55], reader::RESET_BAUD);
+    let seen = host(&[0x4a, 1, 0]);
+    assert_eq!(seen[..6], [1, 1, 0x03, 0x44, 0x20, 4], "one target, four bytes of UID: {seen:?}");
+    let uid = seen[6..10].to_vec();
+    assert_eq!(uid[0], 0x08, "which says that it is random");
+    host(&[0x44, 0]);
+    let again = host(&[&[0x4a, 1, 0][..], &uid].concat());
+    assert_eq!(again[6..10], uid[..], "asleep it keeps its number");
+    host(&[0x32, 1, 0]);
+    assert_ne!(host(&[0x4a, 1, 0])[6..10], uid[..]);
 }

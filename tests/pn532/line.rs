@@ -38,8 +38,13 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Makes a terminal and publishes it as a symbolic link under `path`.
+    /// Makes a terminal and publishes it as a symbolic link under `path`, where nothing may be but
+    /// the link of a program that has ended.
     pub fn start(path: &Path) -> io::Result<Self> {
+        // A link to nothing is what a killed emulator leaves.
+        if path.exists() || path.symlink_metadata().is_ok_and(|there| !there.is_symlink()) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         let mut emulator = Self { path: path.to_path_buf(), chip: Arc::default(), line: None };
         emulator.plug()?;
         Ok(emulator)
