@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use validation::{PassageClass, Verdict};
 
 use crate::{
+    processes::VALIDATOR,
     readers::bench::{Bench, EXCHANGES, PATIENCE, SharedCard, UID, issued, newest},
     validator::rig::{self, Rig},
 };
@@ -223,13 +224,46 @@ async fn a_program_that_is_not_the_helper_is_told_from_it_and_ended() {
         );
         assert!(said.contains(how), "{name}: {said}");
     }
-    // A script that hangs in its first command has children; none of ours may stay.
-    let mine =
-        Command::new("pgrep").args(["-P", &std::process::id().to_string()]).output().unwrap();
-    let children = String::from_utf8_lossy(&mine.stdout).into_owned();
-    for child in children.lines() {
-        let name = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    // None of them may stay. A process that ends meanwhile has no command line to read.
+    for process in fs::read_dir("/proc").unwrap() {
+        let name = fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name).into_owned();
         assert!(!name.contains(folder.path().to_str().unwrap()), "{name} is still there");
+    }
+}
+
+#[tokio::test]
+async fn the_validator_finds_the_helper_in_the_path_or_beside_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(&folder.path().join("reader")).unwrap();
+    let config = folder.path().join("validator.toml");
+    let text = include_str!("../../deploy/validator.toml")
+        .replace("kind = \"pn532\"", "kind = \"libnfc\"")
+        .replace("port = \"/dev/ttyAMA0\"", &format!("port = {:?}", emulator.path()))
+        .replace("host = \"broker.example\"", "host = \"127.0.0.1\"");
+    fs::write(&config, text).unwrap();
+    // A validator that nothing lies beside, and a path that leads nowhere else.
+    let (home, path) = (folder.path().join("home"), folder.path().join("path"));
+    fs::create_dir(&home).unwrap();
+    fs::create_dir(&path).unwrap();
+    let validator = home.join("validator");
+    fs::hard_link(VALIDATOR, &validator)
+        .or_else(|_| fs::copy(VALIDATOR, &validator).map(drop))
+        .unwrap();
+    let doctor = async || {
+        let mut doctor = tokio::process::Command::new(&validator);
+        doctor.args(["doctor", "--config"]).arg(&config).env("PATH", &path);
+        let output = timeout(PATIENCE, doctor.output()).await.unwrap().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().find(|line| line.contains(" reader ")).expect(&said).to_string()
+    };
+    let missing = doctor().await;
+    assert!(missing.starts_with("BAD ") && missing.contains("no program tapline-nfc"), "{missing}");
+    for place in [path.join("tapline-nfc"), home.join("tapline-nfc")] {
+        std::os::unix::fs::symlink(HELPER, &place).unwrap();
+        let found = doctor().await;
+        assert!(found.starts_with("ok ") && found.contains("by libnfc 1."), "{found}");
+        fs::remove_file(place).unwrap();
     }
 }
 
