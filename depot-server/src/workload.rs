@@ -191,11 +191,10 @@ impl Bus {
 
     /// Writes an event into its log; returns the entry's number.
     pub fn log(&mut self, card: Option<CardId>, at_s: u32, event: TapEvent) -> TapSeq {
-        self.head = self.head.next();
-        let record = TapRecord {
+        self.log_entry(TapRecord {
             validator: self.id,
             epoch: self.epoch,
-            seq: self.head,
+            seq: self.head.next(),
             card,
             tapped_at: Timestamp::from_secs(u64::from(at_s)),
             clock: ClockQuality::Ntp,
@@ -205,11 +204,26 @@ impl Bus {
             tariff: TariffVersion(1),
             duration_ms: 180,
             event,
-        };
+        })
+    }
+
+    /// Writes an entry into its log, whatever it says, under the next number.
+    pub fn log_entry(&mut self, record: TapRecord) -> TapSeq {
+        self.head = self.head.next();
+        let record = TapRecord { seq: self.head, ..record };
         self.registers = self.registers.after(&record);
-        let bytes = encode_entry(&record).expect("an honest record has bytes");
+        let bytes = encode_entry(&record).expect("an entry has bytes");
         self.rows.push((bytes, self.registers));
         self.head
+    }
+
+    /// Begins another life of its log.
+    pub fn new_life(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.sent = (TapSeq(0), ChainHash::start(self.id, epoch));
+        self.registers = Registers::default();
+        self.head = TapSeq(0);
+        self.rows.clear();
     }
 
     /// A card boards and pays.

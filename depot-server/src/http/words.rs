@@ -223,8 +223,9 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
              balances itself, so suspect the record, not the arithmetic."
         }
         ExceptionKind::Contradiction => {
-            "A record says that it found a newer one on the card. No honest card does that: \
-             inspect the validator, and propose the card for the hotlist."
+            "An entry contradicts the card's record that it brings: another validator wrote it, \
+             another entry brought it before, or it says that it found a newer one on the card. \
+             No honest validator does that: inspect it, and the card."
         }
         ExceptionKind::RegisterMismatch => {
             "The validator's registers count more or less than its entries add up to. Entries were \

@@ -93,8 +93,8 @@ impl MemoryBooks {
     }
 
     fn tap(&mut self, tap: BookedTap) {
-        if let (Some(card), TapEvent::InDoubt { transaction }) =
-            (tap.record.card, &tap.record.event)
+        if let (true, Some(card), TapEvent::InDoubt { transaction }) =
+            (tap.cleared, tap.record.card, &tap.record.event)
         {
             self.doubts.entry((card, transaction.after.ctr)).or_default().push(tap.record);
         }

@@ -9,6 +9,7 @@
 //! the two stages side by side. The second stage is the pure [`step::step`], which the simulator
 //! drives over [`memory::MemoryBooks`].
 
+mod agree;
 pub mod check;
 pub mod memory;
 pub mod run;

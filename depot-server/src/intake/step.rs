@@ -19,6 +19,7 @@ use wire::ValidatorState;
 
 use super::{
     Reason,
+    agree::disagreement,
     check::{Checked, CheckedBatch},
     stored::{
         Attribution, BookedBatch, BookedTap, Booking, Progress, SetAside, StateReport, Stored,
@@ -317,11 +318,22 @@ impl<'a, S: Stored> Desk<'a, S> {
             );
             return Ok(refused);
         }
+        if let Some(finding) = disagreement(&record) {
+            self.tally.rejected += 1;
+            self.not_cleared(&record, ExceptionKind::Contradiction, &finding);
+            return Ok(refused);
+        }
         let Some(card) = record.card else {
             return Ok(BookedTap { cleared: true, ..refused });
         };
         let state = self.card(card)?;
         match clear(&state, &record, self.booking.at, self.rules, &self.known) {
+            Ok(Cleared { outcome: Outcome::Replayed, .. }) if is_committed(&record) => {
+                self.tally.rejected += 1;
+                let finding = "another entry has brought this transaction of the card before";
+                self.not_cleared(&record, ExceptionKind::Contradiction, finding);
+                Ok(refused)
+            }
             Ok(cleared) => {
                 let operator = own_record(&record, &cleared);
                 self.absorb(card, Some(&record), cleared)?;
@@ -472,6 +484,11 @@ fn own_record(tap: &TapRecord, cleared: &Cleared) -> Option<Attribution> {
     };
     let plain = cleared.outcome == Outcome::Booked && record == transaction.after;
     plain.then_some(Attribution(operator))
+}
+
+/// A committed transaction has one entry, ever: a second one under another number is copied.
+const fn is_committed(tap: &TapRecord) -> bool {
+    matches!(tap.event, TapEvent::Committed { .. })
 }
 
 fn number_key(epoch: Epoch, seq: TapSeq) -> Vec<u8> {

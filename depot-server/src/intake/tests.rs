@@ -1,5 +1,7 @@
 //! The pipeline over a real database: honest taps, replays, crashes, lies and rubbish.
 
+mod forgeries;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use fleet_sync::{DepotName, SigningKey, verify_ack};

@@ -26,7 +26,9 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
             (Outcome::Committed, None, certain(&transaction.after))
         }
         TapEvent::InDoubt { transaction } => {
-            (Outcome::InDoubt, None, (0, None, Some(transaction.after.ctr.0)))
+            // Without a counter it decides nothing when two records claim one.
+            let ctr = tap.cleared.then_some(transaction.after.ctr.0);
+            (Outcome::InDoubt, None, (0, None, ctr))
         }
         TapEvent::Refused { reason, seen } => {
             let balance = seen.as_ref().map(|seen| seen.balance);
