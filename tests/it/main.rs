@@ -1,10 +1,12 @@
 //! The one integration binary: real sled, SQLite, serial ports, broker, processes and browser.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod attacks;
 mod broker;
 mod browser;
 mod demo;
 mod deploy;
+mod evidence;
 mod fares;
 mod fleet;
 mod foreign_programs;
@@ -14,6 +16,8 @@ mod nfc_helper;
 mod processes;
 mod readers;
 mod relay;
+mod tearing;
 mod tidy;
+mod town;
 mod validator;
 mod wrong_input;

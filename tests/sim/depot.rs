@@ -52,6 +52,8 @@ pub struct SimDepot {
     pub books: Books,
     /// What went wrong that never may: transfers refused, proofs that do not hold, incidents.
     pub findings: Vec<String>,
+    /// Work items that resolved, by what.
+    pub closed: Vec<(ExceptionId, &'static str)>,
     signing: SigningKey,
     validators: BTreeMap<ValidatorId, VerifyingKey>,
     keys: KeySet,
@@ -103,8 +105,9 @@ impl SimDepot {
         rules: Rules,
         bug: Option<PlantedBug>,
     ) -> Self {
-        let (books, findings, intakes) = (Books::default(), vec![], BTreeMap::new());
-        Self { books, findings, signing, validators, keys, rules, intakes, bug }
+        let (books, findings, closed) = (Books::default(), vec![], vec![]);
+        let intakes = BTreeMap::new();
+        Self { books, findings, closed, signing, validators, keys, rules, intakes, bug }
     }
 
     /// A card of ours was issued.
@@ -121,6 +124,11 @@ impl SimDepot {
         let mut staged = Staged::default();
         staged.absorb(issued.card, cleared.expect("an issue opens empty books"));
         self.commit(staged);
+    }
+
+    /// A validator has a new key: only that one is believed from here on.
+    pub fn enrol(&mut self, validator: ValidatorId, key: VerifyingKey) {
+        self.validators.insert(validator, key);
     }
 
     /// A batch from the broker. Returns the ack that leaves, if the process lives to send it.
@@ -203,6 +211,7 @@ impl SimDepot {
                 let key = self.keys.tmac_key(&card).expect("the depot holds the TMAC master");
                 if !card::proof_holds(&key, &card, transaction, proof) {
                     findings.push(format!("{at}: the proof does not hold"));
+                    continue;
                 }
             }
             let state = staged.states.get(&card).or_else(|| self.books.cards.get(&card));
@@ -238,7 +247,8 @@ impl SimDepot {
                 ExceptionChange::Changed(item) => {
                     books.open.insert(item.id, item);
                 }
-                ExceptionChange::Resolved { id, .. } => {
+                ExceptionChange::Resolved { id, reason, .. } => {
+                    self.closed.push((id, reason));
                     books.resolved += u64::from(books.open.remove(&id).is_some());
                 }
             }

@@ -46,6 +46,15 @@ impl Disk {
         self.live = self.durable.clone();
     }
 
+    /// The power goes, and what was not synced is there whole, or not at all.
+    pub fn power_cut_with(&mut self, kept: bool) {
+        if kept {
+            self.sync();
+        }
+        self.unsynced.clear();
+        self.live = self.durable.clone();
+    }
+
     /// The sequence guard, in a file of its own that is synced at every write.
     pub fn write_guard(&mut self, guard: GuardState) {
         self.guard = Some(guard);

@@ -13,10 +13,77 @@ use super::{dice::Dice, disk::Disk, scenario::PlantedBug};
 /// What goes wrong in one presentation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TapPlan {
-    /// The card leaves at this exchange: before the command reaches it, or after it has acted.
-    pub tear: Option<(u32, bool)>,
+    /// The card leaves.
+    pub tear: Option<Tear>,
     /// The power goes at this step of the tap.
     pub power_cut: Option<u32>,
+    /// The power goes together with the card, before anything more is written; the disk keeps
+    /// what was synced and, of the rest, everything or nothing.
+    pub dark_with_tear: Option<Unsynced>,
+    /// The disk answers only when nothing else is left to do, as a slow one does.
+    pub slow_disk: bool,
+}
+
+/// Where a card leaves the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tear {
+    /// At which exchange of the presentation, counted from 0.
+    pub at: u32,
+    /// How far that exchange gets.
+    pub reach: Reach,
+}
+
+/// How far a torn exchange gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The command does not reach the card.
+    Unheard,
+    /// The card acts, and nothing of its answer arrives.
+    Unanswered,
+    /// The card acts, and only so many bytes of its answer arrive.
+    Bytes(usize),
+}
+
+/// What becomes of writes that no sync has covered when the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsynced {
+    /// They happened to reach the disk.
+    Kept,
+    /// They are gone.
+    Lost,
+}
+
+/// What a reader finds in its field. Most are virtual cards; attackers bring their own.
+pub trait Medium {
+    /// The number it shows.
+    fn uid(&self) -> CardId;
+    /// Its answer; `None` when none ever comes.
+    fn answer(&mut self, apdu: &[u8]) -> Option<Vec<u8>>;
+    /// The field is gone.
+    fn power_off(&mut self);
+}
+
+impl Medium for VirtualCard {
+    fn uid(&self) -> CardId {
+        self.uid()
+    }
+
+    fn answer(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        Some(self.handle_apdu(apdu))
+    }
+
+    fn power_off(&mut self) {
+        self.power_off();
+    }
+}
+
+/// One exchange, as the card saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// The card's command code.
+    pub command: u8,
+    /// Bytes of its whole answer; 0 when it did not hear the command.
+    pub answer: usize,
 }
 
 /// How one presentation ended.
@@ -37,6 +104,8 @@ pub struct SimValidator {
     pub linked: bool,
     /// Green lights whose entry a power cut would have lost: must stay empty.
     pub unsafe_greens: Vec<TapSeq>,
+    /// The exchanges of the last presentation.
+    pub exchanges: Vec<Exchange>,
     context: ValidatorContext,
     signing: SigningKey,
     depot_key: VerifyingKey,
@@ -60,12 +129,13 @@ impl SimValidator {
         depot_key: VerifyingKey,
         bug: Option<PlantedBug>,
     ) -> Self {
-        let (linked, unsafe_greens) = (true, vec![]);
+        let (linked, unsafe_greens, exchanges) = (true, vec![], vec![]);
         let (disk, running) = (Disk::default(), None);
         Self {
             id: context.id,
             linked,
             unsafe_greens,
+            exchanges,
             context,
             signing,
             depot_key,
@@ -126,6 +196,12 @@ impl SimValidator {
         self.disk.power_cut(dice);
     }
 
+    /// The power goes, and what was not synced is kept or lost whole.
+    pub fn power_cut_with(&mut self, unsynced: Unsynced) {
+        self.running = None;
+        self.disk.power_cut_with(unsynced == Unsynced::Kept);
+    }
+
     /// The link comes or goes.
     pub fn set_link(&mut self, now: Timestamp, up: bool, session_present: bool) {
         self.linked = up;
@@ -139,14 +215,15 @@ impl SimValidator {
     pub fn tap(
         &mut self,
         now: Timestamp,
-        card: &mut VirtualCard,
+        card: &mut dyn Medium,
         key: &VersionedKey,
         plan: TapPlan,
         dice: &mut Dice,
     ) -> TapEnd {
-        let mut field = Field { card, tear: plan.tear, exchanges: 0, gone: false };
+        let mut field = Field { card, tear: plan.tear, exchanges: vec![], gone: false };
         let mut shown = None;
         let mut step = 0;
+        let mut unsynced_intent = None;
         let present = |field: &Field<'_>, dice: &mut Dice| Presented::Card {
             card: field.uid(),
             key: key.clone(),
@@ -154,10 +231,17 @@ impl SimValidator {
         };
         let first = present(&field, dice);
         self.on().machine.handle_presented(now, first);
-        while let Some(output) = self.on().machine.poll() {
+        loop {
+            let Some(output) = self.on().machine.poll() else {
+                let Some(seq) = unsynced_intent.take() else { break };
+                self.disk.sync();
+                self.on().machine.handle_intent_durable(seq);
+                continue;
+            };
             step += 1;
             if plan.power_cut == Some(step) {
                 field.card.power_off();
+                self.exchanges = field.exchanges;
                 self.power_cut(dice);
                 return TapEnd::Dark(shown);
             }
@@ -172,6 +256,12 @@ impl SimValidator {
                     self.on().machine.handle_presented(now, again);
                 }
                 Output::Done => break,
+                Output::LogIntent { draft, transaction } if plan.slow_disk => {
+                    let log = &mut self.on().log;
+                    let (seq, ops) = log.intent(draft, transaction).expect("one tap at a time");
+                    self.disk.apply(ops);
+                    unsynced_intent = Some(seq);
+                }
                 other @ (Output::Transmit(_)
                 | Output::NeedKey { .. }
                 | Output::LogIntent { .. }
@@ -179,8 +269,14 @@ impl SimValidator {
                 | Output::LogResolution { .. }
                 | Output::Late(_)) => self.act(other, &mut field),
             }
+            if let Some(unsynced) = plan.dark_with_tear.filter(|_| field.gone) {
+                self.exchanges = field.exchanges;
+                self.power_cut_with(unsynced);
+                return TapEnd::Dark(shown);
+            }
         }
         field.card.power_off();
+        self.exchanges = field.exchanges;
         TapEnd::Shown(shown.expect("every tap ends with something shown"))
     }
 
@@ -303,9 +399,9 @@ impl SimValidator {
 
 /// The reader's field with one card in it.
 struct Field<'a> {
-    card: &'a mut VirtualCard,
-    tear: Option<(u32, bool)>,
-    exchanges: u32,
+    card: &'a mut dyn Medium,
+    tear: Option<Tear>,
+    exchanges: Vec<Exchange>,
     gone: bool,
 }
 
@@ -318,15 +414,24 @@ impl Field<'_> {
         if self.gone {
             return Err(ExchangeError::Absent);
         }
-        let tear = self.tear.filter(|(at, _)| *at == self.exchanges);
-        self.exchanges += 1;
-        let Some((_, acts_first)) = tear else { return Ok(self.card.handle_apdu(apdu)) };
-        if acts_first {
-            self.card.handle_apdu(apdu);
-        }
+        let here = u32::try_from(self.exchanges.len()).expect("a tap has few exchanges");
+        let torn = self.tear.filter(|tear| tear.at == here).map(|tear| tear.reach);
+        let unheard = torn == Some(Reach::Unheard);
+        let answer = if unheard { Some(vec![]) } else { self.card.answer(apdu) };
+        let command = apdu.get(1).copied().unwrap_or_default();
+        let length = answer.as_ref().map_or(0, Vec::len);
+        self.exchanges.push(Exchange { command, answer: length });
+        let mut answer = answer.ok_or(ExchangeError::Timeout)?;
+        let Some(reach) = torn else { return Ok(answer) };
         self.card.power_off();
         self.gone = true;
-        Err(ExchangeError::Absent)
+        match reach {
+            Reach::Unheard | Reach::Unanswered => Err(ExchangeError::Absent),
+            Reach::Bytes(arrived) => {
+                answer.truncate(arrived);
+                Ok(answer)
+            }
+        }
     }
 }
 

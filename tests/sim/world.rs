@@ -17,7 +17,7 @@ use super::{
     depot::{Crash, SimDepot},
     dice::Dice,
     scenario::{Faults, Scenario},
-    validator::{SimValidator, TapEnd, TapPlan, wants_another_try},
+    validator::{Reach, SimValidator, TapEnd, TapPlan, Tear, wants_another_try},
 };
 
 /// When every run begins: 2026-11-02T05:00:00Z.
@@ -297,11 +297,13 @@ impl World {
             self.handle(Event::Boot { validator })?;
         }
         let plan = TapPlan {
-            tear: (self.dice.chance(self.faults.tear)).then(|| {
-                (u32::try_from(self.dice.below(9)).expect("small"), self.dice.chance(500))
+            tear: (self.dice.chance(self.faults.tear)).then(|| Tear {
+                at: u32::try_from(self.dice.below(9)).expect("small"),
+                reach: if self.dice.chance(500) { Reach::Unanswered } else { Reach::Unheard },
             }),
             power_cut: (self.dice.chance(self.faults.power_cut))
                 .then(|| u32::try_from(self.dice.between(1, 14)).expect("small")),
+            ..TapPlan::default()
         };
         let SimCard { card, key, .. } = &mut self.cards[card];
         let on = &mut self.validators[validator];

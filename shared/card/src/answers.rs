@@ -72,11 +72,13 @@ pub(crate) fn plain(
     Ok(answer.data)
 }
 
+/// A refusal of the card is `91` and its code. Any other status that was not asked for is a piece
+/// of an answer: the rider is told to hold the card again, not to see staff (ADR-0012).
 fn expect_status(step: CardStep, got: StatusWord, want: StatusWord) -> Result<(), CardFailure> {
     match got {
         got if got == want => Ok(()),
-        StatusWord::OK | StatusWord::ADDITIONAL_FRAME => Err(CardFailure::Malformed(step)),
-        status => Err(CardFailure::Refused { step, status }),
+        status if status.is_card_error() => Err(CardFailure::Refused { step, status }),
+        _ => Err(CardFailure::Malformed(step)),
     }
 }
 
@@ -143,19 +145,16 @@ pub(crate) fn counter_and_proof(data: &[u8]) -> Option<(Ctr, CardProof)> {
     Some((Ctr(u32::from_le_bytes(*ctr)), CardProof(proof.try_into().ok()?)))
 }
 
-/// Never an error: once the commit was sent, what is not known is in doubt.
+/// Never an error: once the commit was sent, only an authentic answer says what happened. An error
+/// status carries no MAC: whoever holds the radio link can put one in the place of the card's
+/// answer (ADR-0012).
 pub(crate) fn settled_commit(
     session: &mut Session,
     response: Result<&[u8], ExchangeError>,
 ) -> Settlement {
-    match opened(session, CommMode::Mac, CardStep::Commit, response) {
-        Ok(data) => match counter_and_proof(&data) {
-            Some((ctr, proof)) => Settlement::Committed { ctr, proof },
-            None => Settlement::InDoubt,
-        },
-        Err(CardFailure::Refused { step, status }) if status.is_card_error() => {
-            Settlement::Refused(CardFailure::Refused { step, status })
-        }
-        Err(_) => Settlement::InDoubt,
+    let data = opened(session, CommMode::Mac, CardStep::Commit, response);
+    match data.ok().as_deref().and_then(counter_and_proof) {
+        Some((ctr, proof)) => Settlement::Committed { ctr, proof },
+        None => Settlement::InDoubt,
     }
 }

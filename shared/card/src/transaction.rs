@@ -8,8 +8,8 @@
 //! A card whose key has another version than the current one costs three more (`login`).
 //!
 //! Invariants: nothing is committed before `commit`; the outcome is `InDoubt` exactly when the
-//! commit was sent and neither an authentic answer nor the card's own refusal came back; an answer
-//! without its right MAC is never used.
+//! commit was sent and no authentic answer came back (ADR-0012); an answer without its right MAC is
+//! never used.
 
 use alloc::vec::Vec;
 use core::{marker::PhantomData, mem};

@@ -93,6 +93,12 @@ impl<K: Known> Step<'_, K> {
         self.state.doubts = open;
         let decided: Vec<Doubt> = decided;
         let record = claim.record;
+        let happened = match claim.source {
+            Source::Confirmation => "happened: its validator saw the card again",
+            Source::Evidence | Source::Tap | Source::Issued => {
+                "happened: a later record of the card proves it; its reader had said no"
+            }
+        };
         for doubt in decided.iter().filter(|doubt| doubt.after == record) {
             claim.strengthened_by(doubt);
             self.learn_found_by(doubt)?;
@@ -103,7 +109,7 @@ impl<K: Known> Step<'_, K> {
         let mispriced = self.reprice(&claim, false);
         let known = claim.known(mispriced);
         let insertion = self.state.insert(known);
-        self.book(&known, &insertion, &decided);
+        self.book(&known, &insertion, &decided, happened);
         self.records.push(known);
         Ok(if insertion.right.is_none() { Learned::Newest } else { Learned::Late })
     }
@@ -131,7 +137,13 @@ impl<K: Known> Step<'_, K> {
 
     /// Books a record that was put into the chain. The value comes from whoever accounted for it
     /// so far: the link it broke up or, when it is the newest, the card.
-    fn book(&mut self, known: &KnownRecord, insertion: &Insertion, decided: &[Doubt]) {
+    fn book(
+        &mut self,
+        known: &KnownRecord,
+        insertion: &Insertion,
+        decided: &[Doubt],
+        proven_by: &'static str,
+    ) {
         let holder = match &insertion.broken {
             Some(link) => self.postings.link_account(link),
             None => Account::Card(self.card),
@@ -142,7 +154,7 @@ impl<K: Known> Step<'_, K> {
         for doubt in decided {
             let happened = doubt.after == known.record;
             let reason = if happened {
-                "happened: a later record of the card proves it"
+                proven_by
             } else {
                 "did not happen: another record holds its counter"
             };

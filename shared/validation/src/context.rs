@@ -33,8 +33,8 @@ pub struct ValidatorContext {
 /// What the operator may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// A card whose tap was in doubt and that comes back within this time gets its passage
-    /// without a second charge.
+    /// A card whose boarding was in doubt and that comes back within this time gets its passage
+    /// without a second charge. At gates there is no such limit.
     pub retry_window: Duration,
     /// A balance below this, in minor units, is pointed out.
     pub low_balance: i64,

@@ -2,6 +2,7 @@
 //! their card is seen again (ADR-0003).
 
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
 
 use fare::{FareTap, Journey, price};
 use model::{
@@ -47,6 +48,20 @@ impl Doubt {
         let (transaction, _) = newest.settled()?;
         let (seq, tapped_at, settled) = (newest.seq, newest.tapped_at, true);
         Some((newest.card?, Self { seq, tapped_at, transaction: *transaction, settled }))
+    }
+
+    /// Whether a tap that happened is over without its passage. A rider whose tap failed may have
+    /// ridden a bus all the same, so a boarding ends with the retry window. A gate stayed shut, and
+    /// the passage that was paid for is owed for as long as the card's newest record is this tap.
+    pub(crate) fn is_over(&self, now: Timestamp, retry_window: Duration) -> bool {
+        match self.transaction.after.kind {
+            RecordKind::Entry | RecordKind::Exit => false,
+            RecordKind::Board
+            | RecordKind::Issue
+            | RecordKind::Load
+            | RecordKind::LoadInJourney
+            | RecordKind::Retire => now.since(self.tapped_at) > retry_window,
+        }
     }
 
     pub(crate) fn judged_by(&self, newest: &CardRecord) -> Proof {

@@ -277,7 +277,8 @@ impl TapMachine {
     fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, found: CardFound) -> State {
         let CardFound { record: before, products } = found;
         if let Some(doubt) = self.doubts.find(tap.card) {
-            let late = tap.draft.tapped_at.since(doubt.tapped_at) > self.context.rules.retry_window;
+            let window = self.context.rules.retry_window;
+            let late = tap.draft.tapped_at.since(doubt.tapped_at) > window;
             match doubt.judged_by(&before) {
                 Proof::Happened if doubt.settled && !late => {
                     card.release();
@@ -362,7 +363,7 @@ impl TapMachine {
         }
         let event = TapEvent::Confirmed { of: doubt.seq, transaction: doubt.transaction, proof };
         let draft = tap.draft;
-        if draft.tapped_at.since(doubt.tapped_at) > self.context.rules.retry_window {
+        if doubt.is_over(draft.tapped_at, self.context.rules.retry_window) {
             self.outbox.push_back(Output::LogResolution { draft, event });
             self.outbox.push_back(Output::PresentAgain);
             return State::Idle;
@@ -429,18 +430,9 @@ impl TapMachine {
                 self.outbox.push_back(Output::Transmit(apdu));
                 return State::Committing { tap, card, decision, seq };
             }
-            Some(CardOutput::Settled(Settlement::Committed { proof, .. })) => {
-                let passage = Passage::granted(
-                    decision.decision.quote.charge,
-                    self.money(i64::from(transaction.after.balance)),
-                    decision.decision.quote.steps,
-                    self.context.rules.low_balance,
-                    false,
-                );
+            Some(CardOutput::Settled(Settlement::Committed { ctr, proof })) => {
+                let passage = Passage::committed(&self.context, decision.decision, ctr);
                 (TapEvent::Committed { transaction, proof }, passage)
-            }
-            Some(CardOutput::Settled(Settlement::Refused(failure))) => {
-                return self.refuse(draft, Some(seq), failure.refusal(), Some(decision.before));
             }
             Some(
                 CardOutput::NeedKey { .. }

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use fare::{Step, StepKind};
-use model::{Money, Refusal};
+use model::{Ctr, Money, Refusal};
+
+use crate::{ValidatorContext, decide::Decision};
 
 /// The answer to one presentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +113,18 @@ impl Passage {
             notes: notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect(),
             steps,
         }
+    }
+
+    /// The card has committed, and its own counter is now `ctr`. A record with another counter is
+    /// one that no honest card holds: its rider is sent to staff, the depot has the proof.
+    pub(crate) fn committed(context: &ValidatorContext, decision: Decision, ctr: Ctr) -> Self {
+        let Decision { quote, after } = decision;
+        let currency = quote.charge.currency();
+        if ctr != after.ctr {
+            return Self::refused(Refusal::CardDataInvalid, Money::zero(currency), None);
+        }
+        let balance = Money::new(i64::from(after.balance), currency);
+        Self::granted(quote.charge, balance, quote.steps, context.rules.low_balance, false)
     }
 
     /// Not granted: nothing was charged, as far as is known.

@@ -189,7 +189,7 @@ fn an_in_doubt_tap_is_held_and_posted_when_the_next_tap_proves_it() {
             3 => booked
                 4.00 card(…cafe) -> fare-revenue(1) posted
                 4.00 card(…cafe) -> fare-revenue(1)
-                - in-doubt: happened: a later record of the card proves it
+                - in-doubt: happened: a later record of the card proves it; its reader had said no
             books:
               card(…cafe) 12.00
               fare-revenue(1) 8.00
@@ -216,7 +216,7 @@ fn an_in_doubt_tap_is_posted_when_the_same_validator_confirms_it() {
                 + in-doubt 4.00: nobody knows yet whether the card committed record 2 over 4.00 EUR
             2 confirmed => booked
                 4.00 card(…cafe) -> fare-revenue(1) posted
-                - in-doubt: happened: a later record of the card proves it
+                - in-doubt: happened: its validator saw the card again
             2 doubt => replayed
             books:
               card(…cafe) 16.00
@@ -355,7 +355,7 @@ fn an_in_doubt_tap_inside_a_gap_waits_and_then_takes_its_share() {
                 4.00 gap-suspense(…cafe, 2) -> fare-revenue(1)
                 4.00 gap-suspense(…cafe, 2) -> gap-suspense(…cafe, 3)
                 - card-gap: the missing records are known
-                - in-doubt: happened: a later record of the card proves it
+                - in-doubt: happened: its validator saw the card again
                 + card-gap 4.00: record 3 is missing; it took 4.00 EUR
             books:
               card(…cafe) 4.00

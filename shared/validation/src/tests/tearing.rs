@@ -112,7 +112,7 @@ fn power_lost_at_any_step_is_resolved_when_the_card_comes_back() {
 }
 
 #[test]
-fn after_the_retry_window_the_earlier_tap_is_confirmed_and_a_new_one_made() {
+fn after_the_retry_window_the_earlier_boarding_is_confirmed_and_a_new_one_made() {
     let mut bench = Bench::boarding();
     let mut card = card(1, 900);
     let lost = Cut { at: EXCHANGES - 1, heard: true };
@@ -122,6 +122,27 @@ fn after_the_retry_window_the_earlier_tap_is_confirmed_and_a_new_one_made() {
     assert!(passage.is_granted() && passage.notes.is_empty());
     assert_eq!(bench.outcomes(), ["in-doubt", "confirmed", "committed"]);
     assert_eq!((card.contents().unwrap().balance, bench.debited()), (600, 300));
+}
+
+#[test]
+fn a_gate_that_stayed_shut_owes_the_passage_after_the_retry_window_too() {
+    let mut street = Bench::new(context(TapRole::Entry, "A"));
+    let mut card = card(1, 900);
+    let lost = |exchanges: usize| Cut { at: exchanges - 1, heard: true };
+    assert_eq!(street.tap(&mut card, lost(6)).unwrap().class(), PassageClass::C);
+    street.now = street.now.plus(Duration::from_secs(600));
+    let passage = street.tap(&mut card, NEVER).unwrap();
+    assert!(passage.is_granted(), "{passage:?}");
+    assert_eq!(street.outcomes(), ["in-doubt", "confirmed"], "no second entry, no maximum fare");
+
+    let mut platform = Bench::new(context(TapRole::Exit, "B"));
+    platform.now = street.now.plus(Duration::from_secs(600));
+    assert_eq!(platform.tap(&mut card, lost(7)).unwrap().class(), PassageClass::C);
+    platform.now = platform.now.plus(Duration::from_secs(600));
+    let passage = platform.tap(&mut card, NEVER).unwrap();
+    assert!(passage.is_granted(), "charged and locked in: {passage:?}");
+    assert_eq!(passage.charge.minor(), 300);
+    assert_eq!(card.contents().unwrap().balance, 600, "charged once");
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! The table of outcomes: cases that end alike are one line, and the document holds these lines.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
+
+use tapline_tests::sim::validator::Reach;
+
+use super::{Case, Next, stage::Operation};
+
+const BEGIN: &str = "<!-- torn taps: begin -->\n";
+const END: &str = "<!-- torn taps: end -->\n";
+
+/// How a case ended, in words.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row {
+    pub(super) next: Next,
+    pub(super) first: String,
+    pub(super) card: &'static str,
+    pub(super) then: String,
+    pub(super) charges: u32,
+    pub(super) passages: u32,
+    pub(super) decided: String,
+}
+
+/// What ended alike.
+#[derive(Debug, Default)]
+struct Line {
+    operations: BTreeSet<Operation>,
+    steps: BTreeSet<(usize, String)>,
+    cases: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Table(BTreeMap<Row, Line>);
+
+impl Table {
+    pub(super) fn count(&mut self, case: &Case<'_>, row: Row) {
+        let line = self.0.entry(row).or_default();
+        line.operations.insert(case.operation);
+        let step = case.step();
+        let heard = case.tear.reach != Reach::Unheard;
+        let words = match (step, heard) {
+            ("commit", true) => "commit, heard".to_owned(),
+            ("commit", false) => "commit, not heard".to_owned(),
+            _ => step.to_owned(),
+        };
+        let order = ["select", "authenticate", "read", "debit", "write", "commit"];
+        let place = order.iter().position(|name| *name == step).expect("a step of a tap");
+        line.steps.insert((place, words));
+        line.cases += 1;
+    }
+
+    pub(super) fn and(mut self, other: Self) -> Self {
+        for (row, line) in other.0 {
+            let mine = self.0.entry(row).or_default();
+            mine.operations.extend(line.operations);
+            mine.steps.extend(line.steps);
+            mine.cases += line.cases;
+        }
+        self
+    }
+
+    pub(super) fn cases(&self) -> u64 {
+        self.0.values().map(|line| line.cases).sum()
+    }
+
+    pub(super) fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        let unserved: u64 = self.lines_where(|row| row.charges > row.passages);
+        let _ = writeln!(
+            out,
+            "{} cases. Free rides: {}. Charged more often than let through: {unserved}, all in the \
+             lines that say so.\n",
+            self.cases(),
+            self.lines_where(|row| row.passages > row.charges)
+        );
+        out.push_str(
+            "| Then the card is held to | Torn at | Of | First the rider is told | The card | \
+             Then the rider is told | Charges, passages | Decided by | Cases |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
+        );
+        for (row, line) in &self.0 {
+            let steps: Vec<&str> = line.steps.iter().map(|(_, words)| words.as_str()).collect();
+            let steps = match steps[..] {
+                [one] => one.to_owned(),
+                [first, .., last] => format!("{first} … {last}"),
+                [] => String::new(),
+            };
+            let _ = writeln!(
+                out,
+                "| {} | {steps} | {} | {} | {} | {} | {}, {} | {} | {} |",
+                row.next.words(),
+                operations(line),
+                row.first,
+                row.card,
+                if row.then.is_empty() { "–" } else { &row.then },
+                row.charges,
+                row.passages,
+                row.decided,
+                line.cases
+            );
+        }
+        out
+    }
+
+    fn lines_where(&self, wanted: impl Fn(&Row) -> bool) -> u64 {
+        self.0.iter().filter(|(row, _)| wanted(row)).map(|(_, line)| line.cases).sum()
+    }
+
+    /// The document's block is this table. `UPDATE_EXPECT=1` writes it.
+    pub(super) fn compare_with_the_document(&self) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/GUARANTEES.md");
+        let document = fs::read_to_string(&path).unwrap();
+        let (head, rest) = document.split_once(BEGIN).expect("the block begins");
+        let (block, tail) = rest.split_once(END).expect("the block ends");
+        let table = self.to_markdown();
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&path, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
+            return;
+        }
+        assert!(
+            block == table,
+            "docs/GUARANTEES.md says otherwise about torn taps; look at the difference, and if it \
+             is meant, run this test with UPDATE_EXPECT=1. The test found:\n{table}"
+        );
+    }
+}
+
+/// All operations, or which.
+fn operations(line: &Line) -> String {
+    if line.operations.len() == Operation::ALL.len() {
+        return "every tap".to_owned();
+    }
+    let words: Vec<&str> = line.operations.iter().map(|operation| operation.word()).collect();
+    words.join(", ")
+}
