@@ -2,7 +2,6 @@
 
 use std::{fs, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use card::{Key, KeyRole, KeySet, KeyVersion};
 use clearing::Rules;
 use fare::{Tariff, TariffSet, TariffSetError};
 use fleet_sync::{DepotName, SigningKey};
@@ -105,9 +104,7 @@ impl Depot {
         let store = Arc::new(Store::open(&config.database)?);
         let rules = Arc::new(load_rules(&config, &store, &clock)?);
         let depot: DepotName = config.depot.parse()?;
-        let tmac = Key(*keys.tmac);
-        let card_keys = KeySet::default().with(KeyRole::Tmac, KeyVersion::FIRST, tmac);
-        let checker = Checker::new(depot.clone(), card_keys);
+        let checker = Checker::new(depot.clone(), keys.tmac);
         let (events, metrics) = (Events::default(), Metrics::default());
         let books: Arc<dyn Books> =
             Arc::new(ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone()));

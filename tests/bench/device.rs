@@ -136,7 +136,11 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         },
         state: config::State::in_folder(folder.join("state")),
         tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
-        keys: config::Keys { signing: nowhere.clone(), card: nowhere.clone(), depot: nowhere },
+        keys: config::Keys {
+            signing: nowhere.clone(),
+            card: nowhere.clone().into(),
+            depot: nowhere,
+        },
         reader: ReaderConfig::virtual_cards(),
         // The port of the discard service: nobody answers there.
         broker: config::Broker { host: "127.0.0.1".into(), port: 9, keep_alive_s: 5, tls: None },
@@ -147,7 +151,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         config,
         keys: DeviceKeys {
             signing: SigningKey::from_bytes(&[1; 32]),
-            card: keys.for_validator(),
+            card: std::sync::Arc::new(keys.for_validator()),
             depot: SigningKey::from_bytes(&[2; 32]).verifying_key(),
         },
         tariffs: TariffSet::new(tariff),

@@ -64,7 +64,8 @@ pub fn open(
     Keys::create_missing(&config.keys).map_err(DemoError::start)?;
     let tmac = Keys::load(&config.keys).map_err(DemoError::start)?.tmac;
     let root = KeySet::from_root(&Key(card_root));
-    let card_keys = root.with(KeyRole::Tmac, KeyVersion::FIRST, Key(*tmac));
+    let tmac = tmac.master(KeyRole::Tmac, KeyVersion::FIRST).expect("a depot holds it").clone();
+    let card_keys = root.with(KeyRole::Tmac, KeyVersion::FIRST, tmac);
     let depot = Depot::open(config, clock).map_err(DemoError::start)?;
     let office = Office {
         app: depot.app().clone(),

@@ -150,7 +150,11 @@ impl Post {
             },
             state: config::State::in_folder(fleet.folder.join(id(index).to_string())),
             tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()], hotlist: None },
-            keys: config::Keys { signing: nowhere.clone(), card: nowhere.clone(), depot: nowhere },
+            keys: config::Keys {
+                signing: nowhere.clone(),
+                card: nowhere.clone().into(),
+                depot: nowhere,
+            },
             reader: ReaderConfig::virtual_cards(),
             broker: config::Broker {
                 host: "127.0.0.1".into(),
@@ -175,7 +179,7 @@ impl Post {
             config: self.config.clone(),
             keys: DeviceKeys {
                 signing: self.signing.clone(),
-                card: self.fleet.card_keys.for_validator(),
+                card: std::sync::Arc::new(self.fleet.card_keys.for_validator()),
                 depot: self.fleet.depot_key,
             },
             tariffs: self.fleet.tariffs.clone(),

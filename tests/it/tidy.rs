@@ -20,10 +20,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-ledger", &["tapline-model"]),
     ("tapline-clearing", &["tapline-model", "tapline-fare", "tapline-ledger"]),
     ("tapline-reader", &["tapline-model", "tapline-card"]),
+    ("tapline-custody", &["tapline-model", "tapline-card"]),
     (
         "validator",
         &[
             "tapline-reader",
+            "tapline-custody",
             "tapline-model",
             "tapline-wire",
             "tapline-card",
@@ -36,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "depot-server",
         &[
+            "tapline-custody",
             "tapline-model",
             "tapline-wire",
             "tapline-card",
@@ -54,6 +57,7 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("sled", &["validator/src/store.rs", "validator/src/store/", "tests/"]),
     ("rumqttc", &["validator/src/link.rs", "depot-server/src/link.rs", "tests/"]),
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
+    ("cryptoki", &["validator/custody/src/token.rs", "tests/"]),
     ("nfc1", &["validator/reader/src/nfc/driver.rs"]),
     ("tokio_serial", &["validator/reader/src/", "tests/"]),
     (

@@ -12,12 +12,13 @@ use crate::{
     config::{Config, ConfigError},
     daemon::{Daemon, Parts, StartError, load_hotlist, load_tariffs},
     doctor::{Finding, examine},
-    keys::{self, DeviceKeys, KeyFileError},
+    keys::{self, DeviceKeys},
     screen::LineScreen,
     store::Durability,
 };
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use custody::CustodyError;
 use reader::Reader;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -101,7 +102,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
                 | StartError::Unknown { .. }
         )
     );
-    start || error.is::<ConfigError>() || error.is::<KeyFileError>()
+    start || error.is::<ConfigError>() || error.is::<CustodyError>()
 }
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {

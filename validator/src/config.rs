@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use custody::Source;
 use fleet_sync::DepotName;
 use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -100,8 +101,8 @@ pub struct Tariffs {
 pub struct Keys {
     /// This validator's own signing key, made by `validator keygen`; mode 0600.
     pub signing: PathBuf,
-    /// The card keys that this validator may use; mode 0600.
-    pub card: PathBuf,
+    /// Where the card keys are that this validator may use.
+    pub card: Source,
     /// The depot's public key: 64 hexadecimal digits in a file.
     pub depot: PathBuf,
 }

@@ -266,6 +266,7 @@ impl Daemon {
             reader: ask,
             tell: events.clone(),
             service: service_tell,
+            keys_lost: false,
             tap: Underway::default(),
             outage: Outage::default(),
         };

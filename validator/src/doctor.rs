@@ -2,6 +2,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
+use custody::Source;
 use model::{ClockQuality, Timestamp};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -100,12 +101,24 @@ fn check_store(state: &Path, options: StoreOptions) -> Check {
 fn check_keys(config: &Config) -> Check {
     let keys = &config.keys;
     let all = load_signing(&keys.signing)
-        .map(drop)
-        .and_then(|()| load_card(&keys.card).map(drop))
-        .and_then(|()| load_depot(&keys.depot).map(drop));
-    match all {
-        Ok(()) => check("keys", Finding::Good, "all readable and private".into()),
-        Err(e) => check("keys", Finding::Bad, crate::chain(&e)),
+        .and_then(|_| load_depot(&keys.depot))
+        .and_then(|_| Ok(load_card(&keys.card)?.list()?));
+    let held = match all {
+        Ok(held) => held,
+        Err(e) => return check("keys", Finding::Bad, crate::chain(&e)),
+    };
+    let words = held.iter().map(|key| {
+        let tried = if key.current { ", tried first" } else { "" };
+        format!("{} {} ({}{tried})", key.role.word(), key.version, key.check)
+    });
+    let detail = format!("{} in {}", words.collect::<Vec<_>>().join(", "), keys.card);
+    match &keys.card {
+        Source::Plain(_) => check(
+            "keys",
+            Finding::Warning,
+            format!("{detail}: whoever copies that file has the key; see docs/keys.md"),
+        ),
+        Source::Store(_) | Source::Token(_) => check("keys", Finding::Good, detail),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Metrics {
     pub late_answers: IntCounterVec,
     /// 1 while the reader answers.
     pub reader_up: IntGauge,
+    /// Cards whose debit key is not of the current version: held, or not-held and refused.
+    pub other_key_versions: IntCounterVec,
 }
 
 impl Metrics {
@@ -93,6 +95,11 @@ impl Metrics {
                 "at",
             ),
             reader_up: gauge("tapline_reader_up", "1 while the reader answers"),
+            other_key_versions: counters(
+                "tapline_other_key_versions_total",
+                "Cards whose debit key is not of the current version",
+                "key",
+            ),
             registry,
         };
         metrics.register();
@@ -100,7 +107,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 16] = [
+        let all: [Box<dyn prometheus::core::Collector>; 17] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -117,6 +124,7 @@ impl Metrics {
             Box::new(self.reader_errors.clone()),
             Box::new(self.late_answers.clone()),
             Box::new(self.reader_up.clone()),
+            Box::new(self.other_key_versions.clone()),
         ];
         for collector in all {
             self.registry.register(collector).expect("each name is used once");

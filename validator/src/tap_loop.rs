@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use card::{CardKeys, CardStep, ExchangeError, KeyError, KeyRole, KeySet, KeyVersion};
+use card::{CardStep, ExchangeError, Key, KeyError, KeyRole, KeyVersion, VersionedKey};
+use custody::SharedKeys;
 use model::{CardId, Refusal, TapEvent, TapSeq};
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
@@ -24,6 +25,9 @@ use reader::{Presence, ReaderError};
 
 /// A card that cannot be read is tried again while it lies there, this many times.
 const TRIES_MAX: u8 = 3;
+
+/// Lost keys are looked for this often.
+const KEYS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Everything that can happen.
 pub(crate) enum Event {
@@ -44,6 +48,8 @@ pub(crate) enum Event {
     Outcome(Result<TapSeq, KeeperError>),
     /// The decision of an earlier tap is durable, or cannot be written.
     Resolution(Result<TapSeq, KeeperError>),
+    /// Time to look whether lost keys are back.
+    KeysAgain,
     /// New tariffs, lists or place.
     Context(Box<ValidatorContext>),
     /// The log began a new life.
@@ -64,13 +70,15 @@ pub enum Service {
 pub(crate) struct TapLoop {
     pub(crate) machine: TapMachine,
     pub(crate) keeper: LogKeeper,
-    pub(crate) keys: KeySet,
+    pub(crate) keys: SharedKeys,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) screen: Box<dyn RiderScreen>,
     pub(crate) reader: UnboundedSender<Ask>,
     pub(crate) tell: UnboundedSender<Event>,
     pub(crate) service: watch::Sender<Service>,
+    /// The card keys do not come; taps are refused until they do.
+    pub(crate) keys_lost: bool,
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
@@ -138,6 +146,7 @@ impl TapLoop {
             | Event::Resolution(Err(e @ KeeperError::Broken(_))) => self.leave_service(&e),
             Event::Context(context) => self.tap.context = Some(context),
             Event::NewLife => self.machine.forget_doubts(),
+            Event::KeysAgain => self.look_for_keys(),
         }
     }
 
@@ -162,29 +171,81 @@ impl TapLoop {
 
     fn present(&mut self, card: CardId) {
         self.tap.card = Some(card);
-        let mut rnd_a = [0; 16];
-        let presented = match (getrandom::fill(&mut rnd_a), self.keys.debit_key(&card)) {
-            (Ok(()), Ok(key)) => Presented::Card { card, key, rnd_a },
-            (random, key) => {
-                tracing::error!(random = ?random.err(), key = ?key.err(), "no card can be opened");
-                self.machine.set_in_service(false);
+        let presented = match self.first_key(card) {
+            Ok((key, rnd_a)) => Presented::Card { card, key, rnd_a },
+            Err(e) => {
+                self.lose_keys(&e);
+                // Out of service, whatever it is.
                 Presented::Foreign
             }
         };
         self.machine.handle_presented(self.clock.now(), presented);
     }
 
+    fn first_key(&self, card: CardId) -> Result<(VersionedKey, [u8; 16]), KeyError> {
+        Ok((self.keys.debit_key(&card)?, random()?))
+    }
+
+    fn lose_keys(&mut self, error: &KeyError) {
+        self.machine.set_in_service(false);
+        if !self.keys_lost {
+            self.keys_lost = true;
+            self.out_of_service(error.to_string());
+            self.ask_for_keys_later();
+        }
+    }
+
+    /// A token that was put back, or a module that works again, brings the validator back.
+    fn look_for_keys(&mut self) {
+        // Keys that come back do not heal a log.
+        if matches!(self.outage, Outage::Log) {
+            return;
+        }
+        // Any card's key will do to see whether there are keys.
+        match self.first_key(CardId([0; 7])) {
+            Ok(_) => {
+                tracing::info!("the card keys are back");
+                self.keys_lost = false;
+                self.machine.set_in_service(true);
+                if matches!(self.outage, Outage::None) {
+                    self.in_service();
+                }
+            }
+            Err(_) => self.ask_for_keys_later(),
+        }
+    }
+
+    fn ask_for_keys_later(&self) {
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(KEYS_AGAIN).await;
+            // A loop that has ended needs no keys.
+            drop(tell.send(Event::KeysAgain));
+        });
+    }
+
     /// The card holds another version of the debit key than the current one.
     fn provide_key(&mut self, card: CardId, version: KeyVersion) {
-        let mut rnd_a = [0; 16];
-        let key = match getrandom::fill(&mut rnd_a) {
-            Ok(()) => self.keys.card_key(KeyRole::Debit, version, &card),
-            Err(e) => Err(KeyError::Module(e.to_string())),
-        };
-        if let Err(e) = &key {
-            tracing::warn!(%version, error = %e, "a card of another key version is refused");
+        match self.older_key(card, version) {
+            Ok((key, rnd_a)) => {
+                self.metrics.other_key_versions.with_label_values(&["held"]).inc();
+                self.machine.handle_key(Some(key), rnd_a);
+            }
+            Err(e @ KeyError::Module(_)) => {
+                self.lose_keys(&e);
+                let failed = Err(ExchangeError::Device(e.to_string()));
+                self.machine.handle_response(failed, Duration::ZERO);
+            }
+            Err(e @ (KeyError::NotHeld(_) | KeyError::VersionNotHeld { .. })) => {
+                self.metrics.other_key_versions.with_label_values(&["not-held"]).inc();
+                tracing::warn!(%version, error = %e, "a card of another key version is refused");
+                self.machine.handle_key(None, [0; 16]);
+            }
         }
-        self.machine.handle_key(key.ok(), rnd_a);
+    }
+
+    fn older_key(&self, card: CardId, version: KeyVersion) -> Result<(Key, [u8; 16]), KeyError> {
+        Ok((self.keys.card_key(KeyRole::Debit, version, &card)?, random()?))
     }
 
     fn drain(&mut self) {
@@ -260,6 +321,12 @@ impl TapLoop {
             Outage::None => {}
         }
         self.outage = Outage::None;
+        if !self.keys_lost {
+            self.in_service();
+        }
+    }
+
+    fn in_service(&mut self) {
         self.metrics.in_service.set(1);
         self.screen.in_service();
         self.service.send_replace(Service::In);
@@ -325,4 +392,11 @@ impl TapLoop {
         // The reader's task ends only after this loop.
         let _ = self.reader.send(ask);
     }
+}
+
+fn random() -> Result<[u8; 16], KeyError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| KeyError::Module(format!("the operating system gives no random: {e}")))?;
+    Ok(bytes)
 }

@@ -1,82 +1,78 @@
-//! Reads the key files. Refuses files that others can read, so that a slip is seen at start.
+//! The depot's keys: its own signing key, and where the cards' master keys are (ADR-0007).
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::{path::PathBuf, sync::Arc};
 
+use card::{CardKeys, Key, KeyError as CardKeyError, KeyRole, KeySet, KeyVersion};
+use custody::{Custody, CustodyError, SharedKeys, Source, read_hex, write_hex};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
 use super::KeyFiles;
 
+pub use custody::{parse_hex, to_hex};
+
 /// The depot's secrets.
 pub struct Keys {
     /// Signs acknowledgements.
     pub signing: SigningKey,
-    /// Master of the cards' Transaction MAC keys.
-    pub tmac: Zeroizing<[u8; 16]>,
+    /// Masters of the cards' Transaction MAC keys, all versions.
+    pub tmac: KeySet,
 }
 
-/// Why a key file cannot be used.
+/// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It cannot be read.
-    #[error("cannot read the key file {path}: `depot-server init` makes missing keys")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It cannot be written.
-    #[error("cannot write the key file {path}")]
-    Write {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Other users may read it.
-    #[error("the key file {path} can be read by others: chmod 600 {path}")]
-    Open {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// Not the right number of hexadecimal digits.
-    #[error("the key file {path} must hold {digits} hexadecimal digits on one line")]
-    Format {
-        /// Which file.
-        path: PathBuf,
-        /// How many.
-        digits: usize,
-    },
-    /// The operating system gave no random bytes.
-    #[error("the operating system gives no random bytes: {0}")]
-    Random(getrandom::Error),
+    /// Where it should be.
+    #[error("{0}: `depot-server init` makes missing key files, `keys init` a keystore")]
+    Missing(String),
+    /// What is there.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// The depot needs them for every tap, and a token that is gone must not look like a lie.
+    #[error("keys.tmac: Transaction MAC keys are kept in a keystore, not in a token")]
+    TmacInToken,
+    /// Nothing says where the keys are that change cards.
+    #[error(
+        "keys.card is not set: to issue, load or re-key cards name the keystore or token that \
+         holds the issuer, debit and load keys"
+    )]
+    NoCardKeys,
+}
+
+impl From<custody::FileError> for KeyError {
+    fn from(error: custody::FileError) -> Self {
+        Self::Custody(error.into())
+    }
 }
 
 impl Keys {
-    /// Reads both files.
+    /// Reads what `serve` needs.
     pub fn load(files: &KeyFiles) -> Result<Self, KeyError> {
-        let seed = Zeroizing::new(read_hex::<32>(&files.signing)?);
-        Ok(Self {
-            signing: SigningKey::from_bytes(&seed),
-            tmac: Zeroizing::new(read_hex::<16>(&files.tmac)?),
-        })
+        let seed = if files.signing.exists() {
+            read_hex(&files.signing)?
+        } else {
+            return Err(KeyError::Missing(no_file(&files.signing)));
+        };
+        Ok(Self { signing: SigningKey::from_bytes(&seed), tmac: load_tmac(files)? })
     }
 
-    /// Makes whichever file is missing, with mode 0600, and returns what was made.
+    /// Makes whichever file is missing, with mode 0600, and returns what was made. Keystores are
+    /// made by `keys init`.
     pub fn create_missing(files: &KeyFiles) -> Result<Vec<PathBuf>, KeyError> {
+        let mut wanted = vec![(&files.signing, 32)];
+        let tmac = files.tmac_source();
+        if let Source::Plain(path) = &tmac {
+            wanted.push((path, 16));
+        }
         let mut made = Vec::new();
-        for (path, bytes) in [(&files.signing, 32), (&files.tmac, 16)] {
+        for (path, bytes) in wanted {
             if path.exists() {
                 continue;
             }
             let mut secret = Zeroizing::new(vec![0_u8; bytes]);
-            getrandom::fill(&mut secret).map_err(KeyError::Random)?;
+            for block in secret.chunks_mut(16) {
+                block.copy_from_slice(&custody::random_key().map_err(CustodyError::from)?.0);
+            }
             write_hex(path, &secret)?;
             made.push(path.clone());
         }
@@ -84,57 +80,93 @@ impl Keys {
     }
 }
 
-/// Exactly `N` bytes written as hexadecimal digits.
-pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.trim().as_bytes();
-    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
+/// The Transaction MAC keys: of a keystore, or version 1 in a plain file of 32 digits.
+fn load_tmac(files: &KeyFiles) -> Result<KeySet, KeyError> {
+    match &files.tmac_source() {
+        Source::Plain(path) if !path.exists() => Err(KeyError::Missing(no_file(path))),
+        Source::Plain(path) => {
+            let master = Key(*read_hex(path)?);
+            Ok(KeySet::default().with(KeyRole::Tmac, KeyVersion::FIRST, master))
+        }
+        source @ Source::Store(store) => {
+            if !store.store.exists() {
+                return Err(KeyError::Missing(no_file(&store.store)));
+            }
+            let custody = Custody::open(source)?;
+            let keys = custody.software().ok_or(KeyError::TmacInToken)?.only(&[KeyRole::Tmac]);
+            if keys.versions(KeyRole::Tmac).is_empty() {
+                let (place, role) = (source.to_string(), KeyRole::Tmac);
+                return Err(CustodyError::Missing { place, role }.into());
+            }
+            Ok(keys)
+        }
+        Source::Token(_) => Err(KeyError::TmacInToken),
     }
-    let nibble = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
-    }
-    Some(bytes)
 }
 
-/// Lower-case hexadecimal digits.
-pub fn to_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// The keys that change cards, with the Transaction MAC keys: to issue, load and re-key.
+pub fn open_card_keys(files: &KeyFiles) -> Result<SharedKeys, KeyError> {
+    let source = files.card.as_ref().ok_or(KeyError::NoCardKeys)?;
+    let cards = Custody::open(source)?.into_shared();
+    Ok(Arc::new(CardOffice { cards, tmac: load_tmac(files)? }))
 }
 
-fn read_hex<const N: usize>(path: &Path) -> Result<[u8; N], KeyError> {
-    let read = |source| KeyError::Read { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(read)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Open { path: path.to_owned() });
-    }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(read)?);
-    parse_hex(&text).ok_or_else(|| KeyError::Format { path: path.to_owned(), digits: 2 * N })
+/// Each role's keys from where they are kept.
+struct CardOffice {
+    cards: SharedKeys,
+    tmac: KeySet,
 }
 
-fn write_hex(path: &Path, secret: &[u8]) -> Result<(), KeyError> {
-    let write = |source| KeyError::Write { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(write)?;
+impl CardOffice {
+    fn of(&self, role: KeyRole) -> &dyn CardKeys {
+        match role {
+            KeyRole::Issuer | KeyRole::Debit | KeyRole::Load => self.cards.as_ref(),
+            KeyRole::Tmac => &self.tmac,
+        }
     }
-    let text = Zeroizing::new(to_hex(secret));
-    let options = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
-    let mut file = options.open(path).map_err(write)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(write)?;
-    file.sync_all().map_err(write)
+}
+
+impl CardKeys for CardOffice {
+    fn current(&self, role: KeyRole) -> Result<KeyVersion, CardKeyError> {
+        self.of(role).current(role)
+    }
+
+    fn versions(&self, role: KeyRole) -> Vec<KeyVersion> {
+        self.of(role).versions(role)
+    }
+
+    fn card_key(
+        &self,
+        role: KeyRole,
+        version: KeyVersion,
+        uid: &model::CardId,
+    ) -> Result<Key, CardKeyError> {
+        self.of(role).card_key(role, version, uid)
+    }
+}
+
+fn no_file(path: &std::path::Path) -> String {
+    format!("there is no key file {}", path.display())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+    use custody::{FileError, StoreSource};
+
     use super::*;
 
     fn files(folder: &Path) -> KeyFiles {
-        KeyFiles { signing: folder.join("k/sign.hex"), tmac: folder.join("k/tmac.hex") }
+        KeyFiles {
+            signing: folder.join("k/sign.hex"),
+            tmac: Some(folder.join("k/tmac.hex").into()),
+            card: None,
+        }
+    }
+
+    fn master(keys: &Keys) -> Option<&Key> {
+        keys.tmac.master(KeyRole::Tmac, KeyVersion::FIRST)
     }
 
     #[test]
@@ -144,20 +176,49 @@ mod tests {
         assert_eq!(Keys::create_missing(&files).unwrap().len(), 2);
         let first = Keys::load(&files).unwrap();
         assert!(Keys::create_missing(&files).unwrap().is_empty());
-        assert_eq!(Keys::load(&files).unwrap().tmac, first.tmac);
+        assert_eq!(master(&Keys::load(&files).unwrap()), master(&first));
     }
 
     #[test]
     fn a_key_that_others_can_read_or_that_is_cut_short_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
+        let tmac = folder.path().join("k/tmac.hex");
         Keys::create_missing(&files).unwrap();
-        fs::set_permissions(&files.tmac, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Keys::load(&files), Err(KeyError::Open { .. })));
-        fs::set_permissions(&files.tmac, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(&files.tmac, "00ff\n").unwrap();
-        assert!(matches!(Keys::load(&files), Err(KeyError::Format { digits: 32, .. })));
-        fs::remove_file(&files.tmac).unwrap();
-        assert!(matches!(Keys::load(&files), Err(KeyError::Read { .. })));
+        let refused = || match Keys::load(&files) {
+            Err(KeyError::Custody(CustodyError::File(error))) => error,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("refused"),
+        };
+        fs::set_permissions(&tmac, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(refused(), FileError::Exposed { .. }));
+        fs::set_permissions(&tmac, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&tmac, "00ff\n").unwrap();
+        assert!(matches!(refused(), FileError::Contents { .. }));
+        fs::remove_file(&tmac).unwrap();
+        assert!(matches!(Keys::load(&files), Err(KeyError::Missing(_))));
+    }
+
+    #[test]
+    fn one_keystore_serves_the_intake_and_the_card_office_and_the_intake_takes_tmac_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let unlock = folder.path().join("unlock");
+        custody::write_private(&unlock, b"a secret of sixteen\n").unwrap();
+        let store = folder.path().join("cards.keys");
+        let keys = KeySet::from_root(&Key([7; 16]));
+        custody::save_new(&store, &keys, b"a secret of sixteen").unwrap();
+        let source = Source::Store(StoreSource { store, unlock });
+        let files = KeyFiles { tmac: None, card: Some(source), ..files(folder.path()) };
+        Keys::create_missing(&files).unwrap();
+        let tmac = Keys::load(&files).unwrap().tmac;
+        let card = model::CardId([4; 7]);
+        assert_eq!(tmac.tmac_key(&card), keys.tmac_key(&card));
+        assert!(tmac.debit_key(&card).is_err());
+        let office = open_card_keys(&files).unwrap();
+        for role in KeyRole::ALL {
+            assert_eq!(office.current_key(role, &card), keys.current_key(role, &card));
+        }
+        let none = KeyFiles { card: None, ..files };
+        assert!(matches!(open_card_keys(&none), Err(KeyError::NoCardKeys)));
     }
 }

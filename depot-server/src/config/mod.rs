@@ -12,10 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use custody::Source;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Origin, Setting, settings};
-pub use keys::{KeyError, Keys, parse_hex, to_hex};
+pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -85,14 +86,30 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// Key files. Each is one line of hexadecimal digits, readable by the owner only.
+/// Where keys are. All of it is readable by the owner only; see `docs/keys.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyFiles {
-    /// Ed25519 seed that signs acknowledgements, 32 bytes.
+    /// Ed25519 seed that signs acknowledgements, 32 bytes as hexadecimal digits.
     pub signing: PathBuf,
-    /// The cards' Transaction MAC master key, 16 bytes: known to the depot only.
-    pub tmac: PathBuf,
+    /// The cards' Transaction MAC keys, known to the depot only: a keystore, or for trials a file
+    /// of 32 hexadecimal digits. The keystore of `card` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tmac: Option<Source>,
+    /// The keys that change cards: issuer, debit and load. Needed to issue and load, not to serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<Source>,
+}
+
+impl KeyFiles {
+    /// Where the Transaction MAC keys are.
+    pub fn tmac_source(&self) -> Source {
+        match (&self.tmac, &self.card) {
+            (Some(source), _) => source.clone(),
+            (None, Some(store @ Source::Store(_))) => store.clone(),
+            (None, _) => PathBuf::from("keys/tmac-master.hex").into(),
+        }
+    }
 }
 
 /// How taps are taken in.
@@ -163,7 +180,7 @@ impl Default for Mqtt {
 
 impl Default for KeyFiles {
     fn default() -> Self {
-        Self { signing: "keys/depot-signing.hex".into(), tmac: "keys/tmac-master.hex".into() }
+        Self { signing: "keys/depot-signing.hex".into(), tmac: None, card: None }
     }
 }
 
@@ -211,7 +228,11 @@ impl Config {
 
     /// Relative paths start at `folder`.
     fn resolve(&mut self, folder: &Path) {
-        let paths = [&mut self.database, &mut self.keys.signing, &mut self.keys.tmac];
+        self.keys.tmac = Some(self.keys.tmac_source());
+        for source in self.keys.tmac.iter_mut().chain(&mut self.keys.card) {
+            source.resolve(folder);
+        }
+        let paths = [&mut self.database, &mut self.keys.signing];
         let tls =
             self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
         for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls) {

@@ -25,6 +25,7 @@ mod opening;
 mod personalise;
 mod proof;
 mod records;
+mod rekey;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use proof::{
     Tmi, issue_proof_holds, load_proof_holds, proof_holds, proving_version, transaction_proof,
 };
 pub use records::{RecordImpossible, load_record, retire_record};
+pub use rekey::{RekeyOutput, RekeyTransaction};
 pub use transaction::{
     CardFound, CardOutput, DebitTransaction, LoadTransaction, RetireTransaction, Settlement,
     ValueTransaction,

@@ -45,14 +45,23 @@ pub(crate) enum LoginStep {
     Transmit(Login, Vec<u8>),
     /// Ask the caller for this version's key, then `provide`.
     NeedKey(KeyWanted),
-    /// Both have proved the key.
-    Done(Session),
+    /// Both have proved the key of this version.
+    Done(Session, KeyVersion),
 }
 
 impl Login {
     /// With the key to try first and 16 random bytes; answers the first command to send.
     pub(crate) fn begin(role: KeyRole, key: VersionedKey, rnd_a: [u8; 16]) -> (Self, Vec<u8>) {
         Self::attempt(role, key, rnd_a, false)
+    }
+
+    /// The same, but no other version will do.
+    pub(crate) fn with_no_other(
+        role: KeyRole,
+        key: VersionedKey,
+        rnd_a: [u8; 16],
+    ) -> (Self, Vec<u8>) {
+        Self::attempt(role, key, rnd_a, true)
     }
 
     fn attempt(role: KeyRole, key: VersionedKey, rnd_a: [u8; 16], asked: bool) -> (Self, Vec<u8>) {
@@ -80,7 +89,8 @@ impl Login {
                 Ok(LoginStep::Transmit(login, apdu))
             }
             Phase::Answering(authentication) => {
-                authenticated(authentication, response).map(LoginStep::Done)
+                let session = authenticated(authentication, response)?;
+                Ok(LoginStep::Done(session, tried))
             }
             Phase::Asking => {
                 let version = match plain(CardStep::Authenticate, response) {

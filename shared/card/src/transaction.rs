@@ -17,7 +17,7 @@ use core::{marker::PhantomData, mem};
 use model::{CardId, CardProducts, CardProof, CardRecord, Ctr, ProductsFound};
 
 use crate::answers::{
-    acknowledged, counter_and_proof, newest_record, opened, read, selected, settled_commit,
+    acknowledged, counter_and_proof, newest_record, opened, plain, read, selected, settled_commit,
 };
 use crate::apdu::{cmd, span, wrap};
 use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
@@ -345,6 +345,9 @@ impl<D: Duty> ValueTransaction<D> {
                 let settlement = settled_commit(&mut session, response);
                 Ok(Some(CardOutput::Settled(settlement)))
             }
+            State::NeedingKey(_) if response.is_err() => {
+                plain(CardStep::Authenticate, response).map(|_| None)
+            }
             idle @ (State::NeedingKey(_)
             | State::Found { .. }
             | State::Ready(_)
@@ -365,7 +368,7 @@ impl<D: Duty> ValueTransaction<D> {
                 self.state = State::NeedingKey(wanted);
                 CardOutput::NeedKey { role: wanted.role, version: wanted.version }
             }
-            LoginStep::Done(session) => {
+            LoginStep::Done(session, _) => {
                 let header = span(FILE_LOG, 0, 1);
                 let data = session.seal_command(FILE_MODE, cmd::READ_RECORDS, &header, &[]);
                 self.state = State::Reading(session);

@@ -135,7 +135,11 @@ impl Rig {
             },
             state: config::State::in_folder(folder.path().join("state")),
             tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
-            keys: config::Keys { signing: nowhere.clone(), card: nowhere.clone(), depot: nowhere },
+            keys: config::Keys {
+                signing: nowhere.clone(),
+                card: nowhere.clone().into(),
+                depot: nowhere,
+            },
             reader: ReaderConfig::virtual_cards(),
             broker: config::Broker {
                 host: "127.0.0.1".into(),
@@ -170,7 +174,7 @@ impl Rig {
             config: self.config.clone(),
             keys: DeviceKeys {
                 signing: signing(),
-                card: keys().for_validator(),
+                card: Arc::new(keys().for_validator()),
                 depot: depot_key().verifying_key(),
             },
             tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),

@@ -19,6 +19,7 @@ mod load;
 mod old_schemes;
 mod products;
 mod properties;
+mod rekey;
 mod tearing;
 mod vectors;
 mod versions;
