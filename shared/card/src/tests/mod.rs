@@ -12,6 +12,7 @@ use crate::{
     LoadTransaction, Opening, RetireTransaction, Settlement, ValueTransaction, VirtualCard,
 };
 
+mod command_set;
 mod debit;
 mod golden;
 mod issue;
