@@ -4,12 +4,12 @@
 //! It reads in the order of booking and keeps the books in memory, so it needs memory for the
 //! cards and entries, not for the payloads. It writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use clearing::Rules;
+use clearing::{DeskEntry, Rules};
 use fleet_sync::VerifyingKey;
 use ledger::{AccountId, Balance, Books as _, Recorded, Touched, trial_balance};
-use model::ValidatorId;
+use model::{Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -17,9 +17,10 @@ use crate::{
         Checked, Checker, Message,
         check::PublicKeys,
         memory::MemoryBooks,
-        step::{Seats, register, step},
+        step::{Seats, book_desk, register, step},
+        stored::BookedDesk,
     },
-    store::{JournalRow, Store, StoreError},
+    store::{JournalRow, Registered, Store, StoreError},
 };
 
 /// Opening records booked in one step.
@@ -81,12 +82,8 @@ fn compare(
         keys.insert(validator, store.public_keys(validator)?);
     }
     let mut books = MemoryBooks::default();
-    let issues = store.issues()?;
-    for (at, part) in issues.chunks(ISSUES_AT_ONCE).map(|part| (part[0].2, part)) {
-        let cards: Vec<_> = part.iter().map(|(card, record, _)| (*card, *record)).collect();
-        let Ok(booking) = register(&books, rules, &cards, at);
-        books.apply(booking);
-    }
+    let mut by_hand = ByHand { issues: store.issues()?.into(), desk: store.desk_journal()?.into() };
+    by_hand.book_through(0, rules, &mut books);
     let mut seats = Seats::default();
     let mut hash = [0_u8; 32];
     let mut after = 0;
@@ -94,8 +91,10 @@ fn compare(
         after = row.id;
         hash = chained(hash, &row)?;
         replay(store, checker, rules, &keys, &mut seats, &mut books, &row)?;
+        by_hand.book_through(after, rules, &mut books);
         report.batches += 1;
     }
+    by_hand.book_through(i64::MAX, rules, &mut books);
     report.taps = books.taps.len() as u64;
     report.cards = books.cards.len() as u64;
     report.transfers = books.transfers.len() as u64;
@@ -107,6 +106,34 @@ fn compare(
     accounts(store, &books)?;
     transfers(store, &books)?;
     exceptions(store, &books)
+}
+
+/// What was done by hand, at its place between the rows of the journal.
+struct ByHand {
+    issues: VecDeque<Registered>,
+    desk: VecDeque<(i64, Timestamp, DeskEntry)>,
+}
+
+impl ByHand {
+    /// Books what was booked before the row after `batch`.
+    fn book_through(&mut self, batch: i64, rules: &Rules, books: &mut MemoryBooks) {
+        while let Some(first) = self.issues.front().filter(|issue| issue.after_batch <= batch) {
+            let at = first.at;
+            let many = self.issues.iter().take(ISSUES_AT_ONCE);
+            let many = many.take_while(|issue| issue.after_batch <= batch).count();
+            let cards: Vec<_> =
+                self.issues.drain(..many).map(|issue| (issue.card, issue.record)).collect();
+            let Ok(booking) = register(books, rules, &cards, at);
+            books.apply(booking);
+        }
+        while let Some((_, at, entry)) =
+            self.desk.pop_front_if(|(after_batch, ..)| *after_batch <= batch)
+        {
+            let booked = BookedDesk { entry, how: "journal", proof: None };
+            let Ok(booking) = book_desk(books, rules, &[booked], at);
+            books.apply(booking);
+        }
+    }
 }
 
 fn chained(before: [u8; 32], row: &JournalRow) -> Result<[u8; 32], Stop> {

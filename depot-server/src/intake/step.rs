@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use clearing::{
-    ClearError, Cleared, Evidence, ExceptionChange, ExceptionKind, KnownRecord, Outcome, Overlay,
-    Rules, Source, TapRef, ValidatorFinding, clear, register_issue,
+    ClearError, Cleared, DeskEntry, Evidence, ExceptionChange, ExceptionKind, KnownRecord, Outcome,
+    Overlay, Rules, Source, TapRef, ValidatorFinding, clear, clear_desk, register_issue,
 };
 use fleet_sync::{Accepted, Incident, Intake, Presence, RegistersCheck, Verdict};
 use ledger::{Kind, LedgerRefusal, Touched};
@@ -22,7 +22,8 @@ use super::{
     agree::disagreement,
     check::{Checked, CheckedBatch},
     stored::{
-        Attribution, BookedBatch, BookedTap, Booking, Progress, SetAside, StateReport, Stored,
+        Attribution, BookedBatch, BookedDesk, BookedTap, Booking, Progress, SetAside, StateReport,
+        Stored,
     },
 };
 
@@ -72,6 +73,8 @@ struct Desk<'a, S: Stored> {
     known: Overlay<'a, S>,
     rules: &'a Rules,
     touched: Touched,
+    /// Operations of desks that something in this group decides, and whether they happened.
+    decided: BTreeMap<u64, (DeskEntry, bool)>,
     booking: Booking,
     tally: Tally,
 }
@@ -94,7 +97,23 @@ pub fn step<S: Stored>(
             Checked::Ours => {}
         }
     }
+    desk.close_ops()?;
     Ok(desk.finish())
+}
+
+/// Books operations of desks that happened.
+pub fn book_desk<S: Stored>(
+    stored: &S,
+    rules: &Rules,
+    entries: &[BookedDesk],
+    now: Timestamp,
+) -> Result<Booking, StepError<S::Error>> {
+    let mut desk = Desk::new(stored, rules, now);
+    for booked in entries {
+        desk.desk_entry(*booked)?;
+    }
+    desk.close_ops()?;
+    Ok(desk.finish().0)
 }
 
 /// Books cards that we issued.
@@ -167,6 +186,7 @@ impl<'a, S: Stored> Desk<'a, S> {
             known: Overlay::new(stored),
             rules,
             touched: Touched::default(),
+            decided: BTreeMap::new(),
             booking: Booking { at: now, ..Booking::default() },
             tally: Tally::default(),
         }
@@ -363,6 +383,7 @@ impl<'a, S: Stored> Desk<'a, S> {
         cleared: Cleared,
     ) -> Result<(), StepError<S::Error>> {
         let own = tap.and_then(|tap| own_record(tap, &cleared));
+        self.decide_ops(card, &cleared.records)?;
         self.known.absorb(card, tap, &cleared.records);
         for transfer in &cleared.transfers {
             for account in [transfer.debit, transfer.credit] {
@@ -384,6 +405,53 @@ impl<'a, S: Stored> Desk<'a, S> {
         self.booking.exceptions.extend(cleared.exceptions);
         self.booking.cards.insert(card, cleared.state);
         Ok(())
+    }
+
+    /// A record of a card with an open operation shows whether that happened (ADR-0008).
+    fn decide_ops(
+        &mut self,
+        card: CardId,
+        records: &[KnownRecord],
+    ) -> Result<(), StepError<S::Error>> {
+        for entry in self.stored.open_ops(card).map_err(StepError::Stored)? {
+            let written = entry.written();
+            let same_ctr = records.iter().find(|known| known.record.ctr == written.ctr);
+            if let Some(known) = same_ctr {
+                let happened = known.record == *written;
+                self.decided.entry(entry.op).or_insert((entry, happened));
+            }
+        }
+        Ok(())
+    }
+
+    /// Books what the group decided, after all its entries: `verify` books it in that order.
+    fn close_ops(&mut self) -> Result<(), StepError<S::Error>> {
+        for (op, (entry, happened)) in std::mem::take(&mut self.decided) {
+            let done = self.booking.desk.iter().any(|booked| booked.entry.op == op);
+            if happened && !done {
+                let how = "a later tap of the card shows its record";
+                self.desk_entry(BookedDesk { entry, how, proof: None })?;
+            } else if !happened {
+                self.booking.void_ops.push((op, "another record of the card has its counter"));
+            }
+        }
+        Ok(())
+    }
+
+    fn desk_entry(&mut self, booked: BookedDesk) -> Result<(), StepError<S::Error>> {
+        let card = booked.entry.card;
+        let state = self.card(card)?;
+        match clear_desk(&state, &booked.entry, self.booking.at, self.rules, &self.known) {
+            Ok(cleared) => {
+                self.booking.desk.push(booked);
+                self.absorb(card, None, cleared)
+            }
+            Err(ClearError::Known(source)) => Err(StepError::Stored(source)),
+            Err(error) => {
+                tracing::error!(%card, op = booked.entry.op, %error, "an operation is not booked");
+                Ok(())
+            }
+        }
     }
 
     fn preload_pending(&mut self, id: &ledger::TransferId) -> Result<(), StepError<S::Error>> {

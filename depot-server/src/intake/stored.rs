@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{CardState, ExceptionChange, Known, KnownRecord};
+use clearing::{CardState, DeskEntry, ExceptionChange, Known, KnownRecord};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
-use model::{CardId, CardRecord, Epoch, OperatorId, TapRecord, TapSeq, Timestamp, ValidatorId};
+use model::{
+    CardId, CardProof, CardRecord, Epoch, OperatorId, TapRecord, TapSeq, Timestamp, ValidatorId,
+};
 use wire::{ChainHash, ValidatorState};
 
 use super::Reason;
@@ -32,6 +34,8 @@ pub trait Stored: Known {
     fn balance(&self, account: &AccountId) -> Result<Balance, Self::Error>;
     /// A transfer that was booked as pending, whatever became of it.
     fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, Self::Error>;
+    /// Operations of desks on this card whose outcome nobody knows yet.
+    fn open_ops(&self, card: CardId) -> Result<Vec<DeskEntry>, Self::Error>;
 }
 
 /// Everything that one group changes: written in one commit, or not at all.
@@ -43,6 +47,10 @@ pub struct Booking {
     pub batches: Vec<BookedBatch>,
     /// Opening records of cards that we issued.
     pub issues: Vec<(CardId, CardRecord)>,
+    /// Operations of desks that happened, in order.
+    pub desk: Vec<BookedDesk>,
+    /// Operations of desks that turned out not to have happened, and how.
+    pub void_ops: Vec<(u64, &'static str)>,
     /// States of cards that were touched.
     pub cards: BTreeMap<CardId, CardState>,
     /// Known records that no tap of this booking stands for (see [`BookedTap::operator`]).
@@ -57,6 +65,17 @@ pub struct Booking {
     pub states: BTreeMap<ValidatorId, StateReport>,
     /// Messages that cannot be believed.
     pub quarantine: Vec<SetAside>,
+}
+
+/// An operation of a desk that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BookedDesk {
+    /// What it was.
+    pub entry: DeskEntry,
+    /// By what it is known.
+    pub how: &'static str,
+    /// The card's proof, when the desk read it.
+    pub proof: Option<CardProof>,
 }
 
 /// One envelope that brought at least one new entry.

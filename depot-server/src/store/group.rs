@@ -9,7 +9,7 @@ use std::{
     sync::MutexGuard,
 };
 
-use clearing::{Account, CardState, Known, KnownRecord, TapRef};
+use clearing::{Account, CardState, DeskEntry, Known, KnownRecord, TapRef};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
@@ -29,6 +29,8 @@ use crate::intake::stored::Stored;
 pub struct Group<'a> {
     pub(super) writer: MutexGuard<'a, Connection>,
     pub(super) cards: RefCell<HashMap<CardId, CardRow>>,
+    /// Operations of desks whose outcome is open, once somebody asked.
+    pub(super) open_ops: RefCell<Option<Vec<DeskEntry>>>,
     pub(super) done: bool,
 }
 
@@ -47,7 +49,7 @@ impl Store {
     pub fn begin(&self) -> Result<Group<'_>, StoreError> {
         let writer = self.writer();
         writer.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::write("a group"))?;
-        Ok(Group { writer, cards: RefCell::default(), done: false })
+        Ok(Group { writer, cards: RefCell::default(), open_ops: RefCell::default(), done: false })
     }
 }
 
@@ -189,6 +191,10 @@ impl Stored for Group<'_> {
             Some(Account::Card(card)) => Ok(self.card_row(card)?.balance),
             Some(_) | None => account_balance(&self.writer, account),
         }
+    }
+
+    fn open_ops(&self, card: CardId) -> Result<Vec<DeskEntry>, StoreError> {
+        self.open_entries(card)
     }
 
     fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, StoreError> {

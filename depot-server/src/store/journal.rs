@@ -35,6 +35,16 @@ pub struct JournalRow {
     pub payload: Vec<u8>,
 }
 
+/// A card whose opening record was handed in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Registered {
+    pub(crate) card: CardId,
+    pub(crate) record: CardRecord,
+    pub(crate) at: Timestamp,
+    /// The row of the journal that it was booked after.
+    pub(crate) after_batch: i64,
+}
+
 /// By code and currency: how many accounts, and what stands on them together.
 pub(crate) type AccountGroups = BTreeMap<(u16, u16), (u64, Balance)>;
 
@@ -71,24 +81,28 @@ impl Store {
             .transpose()
     }
 
-    /// Opening records of cards that we issued, with the time of their booking.
-    pub fn issues(&self) -> Result<Vec<(CardId, CardRecord, Timestamp)>, StoreError> {
+    /// Opening records of cards that we issued, with the row of the journal that they were booked
+    /// after and the time, in that order.
+    pub(crate) fn issues(&self) -> Result<Vec<Registered>, StoreError> {
         let failed = || StoreError::read("issued cards");
         let reader = self.reader()?;
         let mut statement = reader
-            .prepare_cached("SELECT card, record, registered_at FROM issues")
+            .prepare_cached(
+                "SELECT card, record, registered_at, after_batch FROM issues
+                 ORDER BY after_batch, registered_at",
+            )
             .map_err(failed())?;
         let rows = statement
             .query_map([], |row| {
                 let bytes: [u8; CardRecord::LEN] = row.get(1)?;
-                Ok((card_of(row.get(0)?), bytes, time(row.get(2)?)))
+                Ok((card_of(row.get(0)?), bytes, time(row.get(2)?), row.get(3)?))
             })
             .map_err(failed())?;
         rows.map(|row| {
-            let (card, bytes, at) = row.map_err(failed())?;
+            let (card, bytes, at, after_batch) = row.map_err(failed())?;
             let record = CardRecord::from_bytes(&bytes)
                 .map_err(|error| StoreError::damaged(format!("issue of card {card}: {error}")))?;
-            Ok((card, record, at))
+            Ok(Registered { card, record, at, after_batch })
         })
         .collect()
     }

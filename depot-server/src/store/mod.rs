@@ -7,6 +7,7 @@
 //! Signatures hold plain model types, so that another database can stand behind the same names.
 
 mod codes;
+mod desk;
 mod error;
 mod evidence;
 mod fleet;
@@ -30,10 +31,12 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use desk::{Begun, CardOp, Quota};
 pub use error::StoreError;
 pub use fleet::Enrolment;
 pub use group::Group;
 pub use journal::JournalRow;
+pub(crate) use journal::Registered;
 pub use queries::ReadModel;
 
 /// Readers kept open.

@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const STEPS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const STEPS: &[&str] =
+    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_desk.sql")];
 
 /// Brings the schema up to date, one transaction per step.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -29,6 +29,7 @@ impl Group<'_> {
     pub fn commit(mut self, booking: &Booking) -> Result<i64, StoreError> {
         let first_tap = self.batches(booking)?;
         self.issues(booking)?;
+        self.desk(booking)?;
         self.cards(booking)?;
         self.records(booking)?;
         self.ledger(booking)?;
@@ -191,7 +192,8 @@ impl Group<'_> {
                 .map_err(|error| StoreError::damaged(format!("issue of {card}: {error}")))?;
             self.writer
                 .prepare_cached(
-                    "INSERT INTO issues (card, record, registered_at) VALUES (?1, ?2, ?3)
+                    "INSERT INTO issues (card, record, registered_at, after_batch)
+                     SELECT ?1, ?2, ?3, coalesce(max(id), 0) FROM batches WHERE true
                      ON CONFLICT DO NOTHING",
                 )
                 .and_then(|mut s| s.execute(params![sql_card(*card), bytes, sql_time(booking.at)]))

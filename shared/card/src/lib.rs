@@ -16,6 +16,7 @@ pub mod apdu;
 pub mod crypto;
 mod duty;
 mod failure;
+mod inspect;
 mod issue_plan;
 mod keys;
 pub mod layout;
@@ -34,6 +35,7 @@ mod virtual_card;
 
 pub use duty::{Debit, Duty, Load, Retire, WriteError};
 pub use failure::{CardFailure, CardStep, ExchangeError};
+pub use inspect::{Application, CardReport, Contents, Contradiction, InspectTransaction};
 pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKey};
 pub use opening::{IssueError, Issued, Opening};
 pub use personalise::IssueTransaction;

@@ -171,7 +171,7 @@ fn unchanged(state: &CardState) -> Cleared {
 }
 
 impl<'a, K: Known> Step<'a, K> {
-    fn new(
+    pub(crate) fn new(
         card: CardId,
         state: &CardState,
         now: Timestamp,
@@ -193,7 +193,12 @@ impl<'a, K: Known> Step<'a, K> {
         }
     }
 
-    fn finish(mut self, before: &CardState, outcome: Outcome, priced: Option<Priced>) -> Cleared {
+    pub(crate) fn finish(
+        mut self,
+        before: &CardState,
+        outcome: Outcome,
+        priced: Option<Priced>,
+    ) -> Cleared {
         self.state.origin += self.postings.origin;
         let mut exceptions = self.items.changes(before, &self.state, &self.reasons);
         exceptions.append(&mut self.changes);

@@ -49,7 +49,7 @@ pub enum Source {
     Confirmation,
     /// By its own entry, committed or in doubt.
     Tap,
-    /// By our own issuing.
+    /// By a desk of ours: an issue, a load, a retirement.
     Issued,
 }
 

@@ -15,6 +15,7 @@ extern crate alloc;
 mod account;
 mod chain;
 mod clear;
+mod desk;
 mod exception;
 mod known;
 mod postings;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use account::{Account, CauseCode};
 pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
+pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };

@@ -15,6 +15,7 @@ use crate::{
 mod command_set;
 mod debit;
 mod golden;
+mod inspect;
 mod issue;
 mod load;
 mod old_schemes;

@@ -1,0 +1,103 @@
+//! What an inspection says of each kind of card, and that it changes none.
+
+use alloc::vec;
+
+use super::virtual_card::Terminal;
+use super::{UID, charge, debit, issued_card, keys, start};
+use crate::apdu::cmd;
+use crate::{
+    CardFailure, CardKeys, CardOutput, CardReport, Contradiction, InspectTransaction, Key, KeyRole,
+    KeySet, Settlement, VirtualCard, layout,
+};
+
+fn inspect_with(keys: &KeySet, card: &mut VirtualCard) -> CardReport {
+    let before = card.clone();
+    let key = keys.debit_key(&UID).unwrap();
+    let mut machine = InspectTransaction::new(UID, key, [0x31; 16]);
+    loop {
+        match machine.poll().expect("the machine wants something") {
+            CardOutput::Transmit(apdu) => {
+                let response = card.handle_apdu(&apdu);
+                machine.handle_response(Ok(&response));
+            }
+            CardOutput::NeedKey { role, version } => {
+                machine.handle_key(keys.card_key(role, version, &UID).ok(), [0x32; 16]);
+            }
+            CardOutput::Settled(Settlement::Released) => break,
+            other @ (CardOutput::Found(_) | CardOutput::ReadyToCommit | CardOutput::Settled(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+    card.power_off();
+    assert!(card.same_contents(&before), "inspecting changed the card");
+    machine.into_report()
+}
+
+fn inspect(card: &mut VirtualCard) -> CardReport {
+    inspect_with(&keys(), card)
+}
+
+#[test]
+fn an_issued_card_is_read_whole_and_fits_together() {
+    let mut card = issued_card();
+    for _ in 0..20 {
+        debit(&mut start(&card), 10, &mut |apdu| Ok(card.handle_apdu(apdu)));
+        card.power_off();
+    }
+    let report = inspect(&mut card);
+    assert_eq!((report.version.len(), report.applications), (28, Some(vec![layout::AID])));
+    assert!(report.free.unwrap() > 1_000);
+    let app = report.application.unwrap();
+    assert_eq!(app.key_versions, [1, 1, 1]);
+    let contents = app.contents.unwrap().unwrap();
+    assert_eq!((contents.value, contents.ctr.0, contents.records.len()), (800, 21, 12));
+    assert_eq!(contents.profile.unwrap().currency, *b"EUR");
+    assert_eq!(contents.newest().unwrap().ctr.0, 21);
+    assert_eq!(contents.record(model::Ctr(15)).unwrap().balance, 860);
+    assert_eq!(contents.record(model::Ctr(2)), None, "no longer in the log");
+    assert_eq!(contents.contradictions(), []);
+}
+
+#[test]
+fn a_blank_card_and_a_torn_issue_and_a_foreign_key_are_named() {
+    assert_eq!(inspect(&mut VirtualCard::blank(UID, [1; 16])).application, None);
+
+    let mut begun = VirtualCard::blank(UID, [1; 16]);
+    Terminal::new(&mut begun).create_app(layout::AID, layout::KEY_SETTINGS, layout::KEY_COUNT);
+    let app = inspect(&mut begun).application.unwrap();
+    assert_eq!((app.key_versions, app.files.len()), (vec![0, 0, 0], 0));
+    let not_held = CardFailure::KeyVersionNotHeld(crate::KeyVersion(0));
+    assert_eq!(app.contents, Some(Err(not_held)));
+
+    let others = KeySet::from_root(&Key([9; 16]));
+    let app = inspect_with(&others, &mut issued_card()).application.unwrap();
+    assert_eq!(app.contents, Some(Err(CardFailure::NotAuthentic)));
+}
+
+#[test]
+fn contradictions_on_a_card_are_named() {
+    let mut card = issued_card();
+    let debit_key = keys().current_key(KeyRole::Debit, &UID).unwrap().key;
+    let newest = super::newest(&mut card);
+    let mut terminal = Terminal::new(&mut card);
+    terminal.select(layout::AID).unwrap();
+    terminal.login(layout::KEY_DEBIT, &debit_key);
+    // A record that skips a counter, and value taken that no record tells of.
+    let skips = model::CardRecord { ctr: model::Ctr(9), ..charge(&newest, 100) };
+    let header = crate::apdu::span(layout::FILE_LOG, 0, 32);
+    let record = skips.to_bytes().unwrap();
+    terminal.call(layout::FILE_MODE, cmd::WRITE_RECORD, &header, &record).unwrap();
+    terminal.mac(cmd::DEBIT, &[layout::FILE_VALUE, 50, 0, 0, 0]).unwrap();
+    terminal.mac(cmd::COMMIT_TRANSACTION, &[]).unwrap();
+    card.power_off();
+    let contents = inspect(&mut card).application.unwrap().contents.unwrap().unwrap();
+    assert_eq!(
+        contents.contradictions(),
+        [
+            Contradiction::Order(9),
+            Contradiction::Value { value: 950, record: 900 },
+            Contradiction::Counter { counter: 2, record: 9 },
+        ]
+    );
+}
