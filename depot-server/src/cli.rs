@@ -1,8 +1,10 @@
 //! The command line: what can be asked of the program, and how it answers.
 //!
 //! Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or something was found,
-//! 2 usage, 69 a service is unavailable, 78 configuration.
+//! 2 usage, 69 a service or a reader is unavailable, 75 a card operation is in doubt, 78
+//! configuration.
 
+mod card;
 mod commands;
 
 use std::{
@@ -13,14 +15,16 @@ use std::{
 
 use crate::{
     config::{ConfigError, KeyError},
+    desk::DeskError,
     server::{OpenError, RunError},
     store::StoreError,
 };
 use clap::{Args, Parser, Subcommand};
-use model::{CardId, ValidatorId};
+use model::ValidatorId;
 use tracing_subscriber::EnvFilter;
 
 const EX_UNAVAILABLE: u8 = 69;
+const EX_TEMPFAIL: u8 = 75;
 const EX_CONFIG: u8 = 78;
 
 const AFTER: &str = "\
@@ -30,10 +34,11 @@ Examples:
   depot-server validator enrol v000042 5f3a… --name 'Line 7, bus 3'
   depot-server serve
   depot-server user add ana                  print a one-time login link
+  depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
   depot-server verify                        book everything again and compare
 
-Exit codes: 0 done · 1 failed, or something was found · 2 usage · 69 a service is unavailable · \
-78 configuration";
+Exit codes: 0 done · 1 failed, or something was found · 2 usage · 69 a service or reader is \
+unavailable · 75 a card operation is in doubt · 78 configuration";
 
 /// Takes the taps of a transit fleet, books them, and shows the books.
 #[derive(Debug, Parser)]
@@ -77,9 +82,9 @@ enum Command {
     /// People who may look.
     #[command(subcommand)]
     User(Users),
-    /// Cards that we issued.
+    /// Issue, load, inspect, retire and replace cards at a reader.
     #[command(subcommand)]
-    Card(Cards),
+    Card(card::Cards),
     /// Print the version.
     Version {
         /// As JSON.
@@ -148,19 +153,6 @@ enum Users {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum Cards {
-    /// Open the books of a card that we issued.
-    Register {
-        #[command(flatten)]
-        config: ConfigPath,
-        /// Its number: the UID's 7 bytes as 14 hexadecimal digits.
-        card: CardId,
-        /// Its opening record, 64 hexadecimal digits, as the issuing tool prints it.
-        record: String,
-    },
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -185,9 +177,7 @@ pub fn main() -> ExitCode {
             commands::enrol(&config.config, id, &public_key, &name, replace)
         }
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
-        Command::Card(Cards::Register { config, card, record }) => {
-            commands::register(&config.config, card, &record)
-        }
+        Command::Card(command) => card::run(command),
         Command::Version { json } => Ok(commands::version(json)),
     };
     match done {
@@ -200,6 +190,12 @@ pub fn main() -> ExitCode {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<DeskError>() {
+        Some(desk) if desk.try_again() => return EX_TEMPFAIL,
+        Some(DeskError::Reader(_) | DeskError::Store(_)) => return EX_UNAVAILABLE,
+        Some(DeskError::Keys(_)) => return EX_CONFIG,
+        Some(_) | None => {}
+    }
     let open = match error.downcast_ref::<RunError>() {
         Some(RunError::Open(open)) => Some(open),
         Some(RunError::Serve(_)) => return EX_UNAVAILABLE,

@@ -126,9 +126,8 @@ impl ByHand {
             let Ok(booking) = register(books, rules, &cards, at);
             books.apply(booking);
         }
-        while let Some((_, at, entry)) =
-            self.desk.pop_front_if(|(after_batch, ..)| *after_batch <= batch)
-        {
+        while self.desk.front().is_some_and(|(after_batch, ..)| *after_batch <= batch) {
+            let Some((_, at, entry)) = self.desk.pop_front() else { return };
             let booked = BookedDesk { entry, how: "journal", proof: None };
             let Ok(booking) = book_desk(books, rules, &[booked], at);
             books.apply(booking);

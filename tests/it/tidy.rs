@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "depot-server",
         &[
             "tapline-custody",
+            "tapline-reader",
             "tapline-model",
             "tapline-wire",
             "tapline-card",

@@ -42,6 +42,9 @@ pub struct Config {
     /// How taps are taken in.
     #[serde(default)]
     pub intake: Intake,
+    /// The desk: issuing, loading, retiring cards.
+    #[serde(default)]
+    pub desk: Desk,
 }
 
 /// Web pages, API and metrics.
@@ -122,6 +125,20 @@ pub struct Intake {
     pub verify_threads: u16,
 }
 
+/// The desk: issuing, loading, retiring cards. See `docs/card-desk.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Desk {
+    /// This desk's number, 1 to 65535: its quota and its cash are kept under it.
+    pub station: u16,
+    /// What cards' profiles name as their issuer.
+    pub issuer: u16,
+    /// What a card may hold at most, such as "150.00"; no limit when empty.
+    pub balance_max: String,
+    /// Hours that the value of a lost card waits: longer than any validator stays offline.
+    pub lost_hold_hours: u32,
+}
+
 /// Why a configuration cannot be used. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -184,6 +201,12 @@ impl Default for KeyFiles {
     }
 }
 
+impl Default for Desk {
+    fn default() -> Self {
+        Self { station: 1, issuer: 1, balance_max: "150.00".into(), lost_hold_hours: 72 }
+    }
+}
+
 impl Default for Intake {
     fn default() -> Self {
         Self { group_max: 64, verify_threads: 0 }
@@ -221,6 +244,7 @@ impl Config {
             mqtt: Mqtt::default(),
             keys: KeyFiles::default(),
             intake: Intake::default(),
+            desk: Desk::default(),
         };
         config.resolve(folder);
         config
@@ -256,6 +280,12 @@ impl Config {
         }
         if !(1..=720).contains(&self.http.session_hours) {
             return value("http.session_hours", "use 1 to 720 hours");
+        }
+        if self.desk.station == 0 {
+            return value("desk.station", "use 1 to 65535: a desk's number");
+        }
+        if self.desk.lost_hold_hours < 24 {
+            return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
         }
         Ok(())
     }
@@ -312,6 +342,8 @@ mod tests {
             ("depot = \"a\"\n[mqtt]\nreceive_max = 1", "mqtt.receive_max"),
             ("depot = \"a\"\n[intake]\ngroup_max = 0", "intake.group_max"),
             ("depot = \"a\"\n[http]\nsession_hours = 0", "http.session_hours"),
+            ("depot = \"a\"\n[desk]\nstation = 0", "desk.station"),
+            ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
         ] {
             assert!(parse(text).unwrap_err().starts_with(key), "{text}");
         }

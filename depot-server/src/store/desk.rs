@@ -107,6 +107,12 @@ impl Store {
         ops(&reader, "WHERE card = ?1 AND outcome IS NULL ORDER BY id", sql_card(card))
     }
 
+    /// The newest record of a card that the books know; `None` for a card never seen.
+    pub fn shadow(&self, card: CardId) -> Result<Option<CardRecord>, StoreError> {
+        let state = self.card_state(card)?;
+        Ok(state.and_then(|(state, _)| state.newest().map(|known| known.record)))
+    }
+
     /// Every operation whose outcome nobody knows yet.
     pub fn all_open_ops(&self) -> Result<Vec<CardOp>, StoreError> {
         let reader = self.reader()?;
@@ -118,6 +124,12 @@ impl Store {
         let reader = self.reader()?;
         let of = "WHERE other = ?1 AND outcome IS NOT 2 ORDER BY id DESC LIMIT 1";
         Ok(ops(&reader, of, sql_card(card))?.pop())
+    }
+
+    /// An operation by its number.
+    pub fn op(&self, op: u64) -> Result<Option<CardOp>, StoreError> {
+        let reader = self.reader()?;
+        Ok(ops(&reader, "WHERE id = ?1", i64::try_from(op).unwrap_or(i64::MAX))?.pop())
     }
 
     /// The operation did not happen. One whose outcome is known keeps it.

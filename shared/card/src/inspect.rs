@@ -9,6 +9,7 @@ use core::mem;
 
 use model::{CardId, CardProof, CardRecord, Ctr, RecordError};
 
+use crate::answers::{counter_and_proof, opened, plain, selected};
 use crate::apdu::{StatusWord, cmd, parse_answer, span, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::issue_plan::records_in;
@@ -16,7 +17,7 @@ use crate::keys::{Key, KeyRole, VersionedKey};
 use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE, Profile};
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::Session;
-use crate::transaction::{CardOutput, Settlement, counter_and_proof, opened, plain, selected};
+use crate::transaction::{CardOutput, Settlement};
 
 /// What is on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

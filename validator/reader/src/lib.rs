@@ -12,6 +12,7 @@
 
 mod config;
 mod error;
+mod file_card;
 mod kept;
 mod medium;
 mod nfc;
@@ -28,6 +29,7 @@ pub use self::nfc::helper::main as tapline_nfc;
 pub use self::{
     config::{BAUDS, RESET_BAUD, RF_KBPS, ReaderConfig, ReaderConfigError, ReaderKind},
     error::ReaderError,
+    file_card::FileCard,
     medium::{Activation, Picc},
     nfc::Libnfc,
     pn532::{Pn532, frame},

@@ -1,0 +1,626 @@
+//! `depot-server card …`: the desk on the command line. `docs/card-desk.md` is its manual.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use card::{CardReport, Contents};
+use clap::{Args, Subcommand, ValueEnum};
+use clearing::Taken;
+use model::{CardId, CardRecord, Money, RecordKind, RiderClass, StationId, ValidUntil};
+use reader::FileCard;
+use serde_json::{Value, json};
+
+use super::{ConfigPath, commands, say, warn};
+use crate::{
+    clock::Clock,
+    config::{Config, open_card_keys},
+    desk::{Done, DoneKind, Hand, ReaderName, Station, WantedIssue},
+    server::load_rules,
+    store::Store,
+};
+
+type Exit = anyhow::Result<ExitCode>;
+
+/// What can be done with cards.
+#[derive(Debug, Subcommand)]
+pub(super) enum Cards {
+    /// Make a card of ours out of a blank one, or finish one that was pulled away.
+    Issue {
+        #[command(flatten)]
+        desk: Desk,
+        /// Opening value, paid in cash.
+        #[arg(long, default_value = "0")]
+        balance: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Put value on a card, against cash and within the station's quota.
+    Load {
+        #[command(flatten)]
+        desk: Desk,
+        /// How much, such as 20.00.
+        #[arg(long)]
+        amount: String,
+    },
+    /// Print what is on a card, and what does not fit together. Changes nothing.
+    Inspect {
+        #[command(flatten)]
+        desk: Desk,
+    },
+    /// Take a card out of use, with the value that is left on it.
+    Retire {
+        #[command(flatten)]
+        desk: Desk,
+        /// Where the value goes.
+        #[arg(long, value_enum, default_value_t = ValueTo::Cash)]
+        value: ValueTo,
+        /// Retire it although a journey is open, which is then not charged.
+        #[arg(long)]
+        despite_journey: bool,
+    },
+    /// Issue a blank card with the value due for a retired or lost one.
+    Replace {
+        #[command(flatten)]
+        desk: Desk,
+        /// The old card: the UID's 7 bytes as 14 hexadecimal digits.
+        old: CardId,
+        /// The old card is gone: report it lost now, or give its value out once the hold is over.
+        #[arg(long)]
+        lost: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// What stations may put on cards.
+    #[command(subcommand)]
+    Quota(Quota),
+    /// List operations of which nobody knows yet whether they happened.
+    InDoubt {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Show whole card numbers.
+        #[arg(long)]
+        number: bool,
+    },
+    /// Make the image of a blank virtual card, to practise with.
+    Blank {
+        /// The file to make.
+        file: PathBuf,
+        /// Its number: 14 hexadecimal digits; random without it.
+        #[arg(long)]
+        uid: Option<CardId>,
+    },
+    /// Open the books of a card that was issued elsewhere.
+    Register {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Its number: the UID's 7 bytes as 14 hexadecimal digits.
+        card: CardId,
+        /// Its opening record, 64 hexadecimal digits, as the issuing tool prints it.
+        record: String,
+    },
+}
+
+/// What every command at a reader takes.
+#[derive(Debug, Args)]
+pub(super) struct Desk {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// The reader: `pn532:/dev/ttyUSB0[:BAUD]`, `libnfc:CONNSTRING` or `virtual:FILE`.
+    #[arg(long)]
+    reader: ReaderName,
+    /// Seconds to wait for a card.
+    #[arg(long, default_value_t = 30)]
+    wait: u64,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// Show the whole card number; without it only the last two bytes are shown.
+    #[arg(long)]
+    number: bool,
+}
+
+/// What a new card is.
+#[derive(Debug, Args)]
+pub(super) struct Form {
+    /// Rider category, by its number in the tariff (0 is adult).
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=15))]
+    class: u8,
+    /// Last month of validity, such as 2031-12; without it there is no end.
+    #[arg(long)]
+    valid_until: Option<String>,
+    /// How far the value may fall below zero, such as 3.00.
+    #[arg(long, default_value = "0")]
+    negative_limit: String,
+    /// Deposit paid for the card, such as 5.00.
+    #[arg(long, default_value = "0")]
+    deposit: String,
+}
+
+/// Where the value of a retired card goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ValueTo {
+    /// Paid out in cash.
+    Cash,
+    /// Onto another card, with `card replace`.
+    AnotherCard,
+    /// Nowhere: kept by the issuer until it is claimed.
+    Keep,
+}
+
+/// What stations may put on cards.
+#[derive(Debug, Subcommand)]
+pub(super) enum Quota {
+    /// What was granted, what is used, what is left.
+    Show {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Which station; this configuration's without it.
+        #[arg(long)]
+        station: Option<u16>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Grant a station more. Two people are named, and why.
+    Grant {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Which station; this configuration's without it.
+        #[arg(long)]
+        station: Option<u16>,
+        /// How much more, such as 500.00.
+        #[arg(long)]
+        amount: String,
+        /// Who grants it.
+        #[arg(long)]
+        by: String,
+        /// Who agrees: somebody else.
+        #[arg(long)]
+        agreed_by: String,
+        /// Why, such as "cash of Monday paid in, receipt 4711".
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Runs a command.
+pub(super) fn run(command: Cards) -> Exit {
+    match command {
+        Cards::Issue { desk, balance, form } => {
+            let station = station(&desk.config.config)?;
+            let wanted = form.wanted(&station, amount(&station, "--balance", &balance)?)?;
+            at_reader(&desk, &station, async |station, hand| {
+                Ok(station.issue(hand, &wanted, None).await?)
+            })
+        }
+        Cards::Load { desk, amount: text } => {
+            let station = station(&desk.config.config)?;
+            let amount = amount(&station, "--amount", &text)?;
+            if amount == 0 {
+                bail!("--amount 0 loads nothing: say how much");
+            }
+            at_reader(&desk, &station, async |station, hand| Ok(station.load(hand, amount).await?))
+        }
+        Cards::Retire { desk, value, despite_journey } => {
+            let station = station(&desk.config.config)?;
+            let value = match value {
+                ValueTo::Cash => Taken::PaidOut,
+                ValueTo::AnotherCard => Taken::ForAnotherCard,
+                ValueTo::Keep => Taken::Held,
+            };
+            at_reader(&desk, &station, async |station, hand| {
+                Ok(station.retire(hand, value, despite_journey).await?)
+            })
+        }
+        Cards::Replace { desk, old, lost, form } => {
+            let station = station(&desk.config.config)?;
+            let wanted = form.wanted(&station, 0)?;
+            // A card that is due nothing may still have one begun for it: the card will tell.
+            let begun = station.store.op_in_place_of(old)?.is_some_and(|op| op.happened.is_none());
+            if !begun {
+                let due = station.check_due(old, lost)?;
+                let due = station.money(i64::from(due));
+                warn(&format!("{due} is due for card {old}: it goes onto the blank card"));
+            }
+            at_reader(&desk, &station, async |station, hand| {
+                Ok(station.issue(hand, &wanted, Some(old)).await?)
+            })
+        }
+        Cards::Inspect { desk } => inspect(&desk),
+        Cards::Quota(command) => quota(command),
+        Cards::InDoubt { config, number } => in_doubt(&config.config, number),
+        Cards::Blank { file, uid } => blank(&file, uid),
+        Cards::Register { config, card, record } => {
+            commands::register(&config.config, card, &record)
+        }
+    }
+}
+
+fn station(path: &Path) -> anyhow::Result<Station> {
+    let config = Config::load(path)?;
+    let keys = open_card_keys(&config.keys)?;
+    let clock = Clock::system();
+    let store = Arc::new(Store::open(&config.database)?);
+    let rules = Arc::new(load_rules(&config, &store, &clock)?);
+    let balance_max = match config.desk.balance_max.as_str() {
+        "" => None,
+        text => Some(
+            Money::parse(text, rules.currency())
+                .with_context(|| format!("desk.balance_max = {text:?} is no amount"))?,
+        ),
+    };
+    Ok(Station {
+        id: StationId(config.desk.station),
+        store,
+        rules,
+        keys,
+        clock,
+        issuer: config.desk.issuer,
+        balance_max,
+        hold: Duration::from_secs(u64::from(config.desk.lost_hold_hours) * 3600),
+    })
+}
+
+fn amount(station: &Station, option: &str, text: &str) -> anyhow::Result<u32> {
+    let currency = station.rules.currency();
+    let wrong = || format!("{option} {text:?} is no amount in {currency}: write such as 20.00");
+    let money = Money::parse(text, currency).with_context(wrong)?;
+    let fits = u32::try_from(money.minor()).ok().filter(|minor| *minor <= CardRecord::AMOUNT_MAX);
+    fits.with_context(|| {
+        let most = station.money(i64::from(CardRecord::AMOUNT_MAX));
+        format!("{option} {text}: use 0 to {most}, what one record on a card can hold")
+    })
+}
+
+impl Form {
+    fn wanted(&self, station: &Station, balance: u32) -> anyhow::Result<WantedIssue> {
+        Ok(WantedIssue {
+            balance,
+            class: RiderClass(self.class),
+            valid_until: match &self.valid_until {
+                None => ValidUntil::Always,
+                Some(text) => month(text).with_context(|| {
+                    format!("--valid-until {text:?} is no month: write 2025-01 to 2046-03")
+                })?,
+            },
+            negative_limit: amount(station, "--negative-limit", &self.negative_limit)?,
+            deposit: amount(station, "--deposit", &self.deposit)?,
+        })
+    }
+}
+
+/// Months since January 2025.
+fn month(text: &str) -> Option<ValidUntil> {
+    let (year, month) = text.split_once('-')?;
+    let (year, month): (u32, u32) = (year.parse().ok()?, month.parse().ok()?);
+    let months = year.checked_sub(2025)?.checked_mul(12)? + month.checked_sub(1)?;
+    let fits = (1..=12).contains(&month) && months <= 254;
+    u8::try_from(months).ok().filter(|_| fits).map(ValidUntil::Month)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// Does something with the card on the reader and says what was done.
+fn at_reader(
+    desk: &Desk,
+    station: &Station,
+    work: impl AsyncFnOnce(&Station, &mut Hand) -> anyhow::Result<Done>,
+) -> Exit {
+    let done = runtime()?.block_on(async {
+        let patience = Duration::from_secs(desk.wait);
+        let mut hand = Hand::open(&desk.reader, patience, warn).await?;
+        let done = work(station, &mut hand).await;
+        hand.close().await;
+        done
+    })?;
+    let card = number(done.card, desk.number);
+    if desk.json {
+        say(&json!({
+            "operation": done.op,
+            "card": card,
+            "what": kind_word(done.kind),
+            "amount": done.amount.decimal(),
+            "balance": done.balance.decimal(),
+            "currency": done.amount.currency().letters(),
+            "begun_before": done.begun_before,
+        })
+        .to_string());
+    } else {
+        say(&sentence(&done, &card));
+    }
+    if done.begun_before {
+        warn("it was begun by an earlier command; nothing more was done now");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const fn kind_word(kind: DoneKind) -> &'static str {
+    match kind {
+        DoneKind::Issued => "issued",
+        DoneKind::IssuedInPlace => "replaced",
+        DoneKind::Loaded => "loaded",
+        DoneKind::Retired(_) => "retired",
+    }
+}
+
+fn sentence(done: &Done, card: &str) -> String {
+    let Done { op, amount, balance, .. } = done;
+    match done.kind {
+        DoneKind::Issued => format!("operation {op}: card {card} is issued with {balance}"),
+        DoneKind::IssuedInPlace => {
+            format!("operation {op}: card {card} is issued in place of the old one, with {balance}")
+        }
+        DoneKind::Loaded => {
+            format!("operation {op}: {amount} loaded onto card {card}, which holds {balance} now")
+        }
+        DoneKind::Retired(Taken::PaidOut) => {
+            format!("operation {op}: card {card} is retired; pay out {amount}")
+        }
+        DoneKind::Retired(Taken::ForAnotherCard) => format!(
+            "operation {op}: card {card} is retired; {amount} goes onto the card issued with \
+             `card replace`"
+        ),
+        DoneKind::Retired(Taken::Held) => {
+            format!("operation {op}: card {card} is retired; {amount} is kept until claimed")
+        }
+    }
+}
+
+fn number(card: CardId, whole: bool) -> String {
+    if whole { card.to_hex() } else { card.to_string() }
+}
+
+fn inspect(desk: &Desk) -> Exit {
+    let station = station(&desk.config.config)?;
+    let (card, report) = runtime()?.block_on(async {
+        let patience = Duration::from_secs(desk.wait);
+        let mut hand = Hand::open(&desk.reader, patience, warn).await?;
+        let card = hand.card("hold the card to the reader, and keep it there", None).await?;
+        let report = hand.inspect(card, &*station.keys).await?;
+        hand.close().await;
+        anyhow::Ok((card, report))
+    })?;
+    let findings = findings(&station, card, &report)?;
+    if desk.json {
+        say(&report_json(&station, &number(card, desk.number), &report, &findings).to_string());
+    } else {
+        say(&format!("card {}", number(card, desk.number)));
+        for line in report_lines(&station, &report) {
+            say(&line);
+        }
+    }
+    for finding in &findings {
+        warn(&format!("look at this: {finding}"));
+    }
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What does not fit together on the card, and between card and books.
+fn findings(station: &Station, card: CardId, report: &CardReport) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let books = station.store.shadow(card)?;
+    let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
+    match contents {
+        None if books.is_some() => {
+            found.push("the books know this card, but it is blank: its contents are lost".into());
+        }
+        None => {}
+        Some(Err(failure)) => found.push(format!("our debit key does not open it: {failure}")),
+        Some(Ok(contents)) => {
+            found.extend(contents.contradictions().iter().map(ToString::to_string));
+            match (&books, contents.newest()) {
+                (None, Some(_)) => found.push("the books do not know this card".into()),
+                (Some(books), Some(newest)) if books.ctr > newest.ctr => {
+                    found.push("the books know a newer transaction than the card".into());
+                }
+                (Some(books), Some(newest)) if books.ctr == newest.ctr && books != newest => {
+                    found.push("the newest transaction is another one in the books".into());
+                }
+                (Some(_) | None, _) => {}
+            }
+        }
+    }
+    for op in station.store.open_ops(card)? {
+        found.push(format!("operation {} on it is in doubt", op.entry.op));
+    }
+    Ok(found)
+}
+
+fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(free) = report.free {
+        lines.push(format!("free memory     {free} bytes"));
+    }
+    let Some(app) = &report.application else {
+        let others = report.applications.as_ref().map_or(0, Vec::len);
+        lines.push(format!("blank: no application of ours; {others} of others"));
+        return lines;
+    };
+    lines.push(format!("key versions    {:?} (issuer, debit, load)", app.key_versions));
+    let Some(Ok(contents)) = &app.contents else {
+        lines.push("an application stands under our number that our keys do not open".into());
+        return lines;
+    };
+    if let Some(profile) = &contents.profile {
+        let currency = String::from_utf8_lossy(&profile.currency).into_owned();
+        lines.push(format!("issuer          {}", profile.issuer));
+        lines.push(format!("rider category  {}", profile.class.0));
+        lines.push(format!("currency        {currency}"));
+        lines.push(format!("valid until     {}", until(profile.valid_until)));
+    }
+    lines.push(format!("stored value    {}", station.money(i64::from(contents.value))));
+    lines.push(format!("transactions    {}", contents.ctr.0));
+    for record in contents.records.iter().rev() {
+        lines.push(match record {
+            Ok(record) => record_line(station, record),
+            Err(error) => format!("  unreadable: {error}"),
+        });
+    }
+    lines
+}
+
+fn record_line(station: &Station, record: &CardRecord) -> String {
+    let at = jiff::Timestamp::from_second(i64::from(record.at_s)).unwrap_or_default();
+    format!(
+        "  {:>6}  {}  {:<9}  {:>9}  leaves {}",
+        record.ctr.0,
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        record_word(record.kind),
+        station.money(record.delta()).decimal(),
+        station.money(i64::from(record.balance)).decimal()
+    )
+}
+
+const fn record_word(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Issue => "issue",
+        RecordKind::Board => "board",
+        RecordKind::Entry => "entry",
+        RecordKind::Exit => "exit",
+        RecordKind::Load | RecordKind::LoadInJourney => "load",
+        RecordKind::Retire => "retire",
+    }
+}
+
+fn until(until: ValidUntil) -> String {
+    match until {
+        ValidUntil::Always => "no end".to_owned(),
+        ValidUntil::Month(months) => {
+            format!("{}-{:02}", 2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
+        }
+    }
+}
+
+fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[String]) -> Value {
+    let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
+    let contents: Option<&Contents> = contents.and_then(|contents| contents.as_ref().ok());
+    let record = |record: &CardRecord| {
+        json!({
+            "ctr": record.ctr.0,
+            "what": record_word(record.kind),
+            "at_s": record.at_s,
+            "amount": station.money(record.delta()).decimal(),
+            "balance": station.money(i64::from(record.balance)).decimal(),
+        })
+    };
+    json!({
+        "card": card,
+        "free_memory": report.free,
+        "blank": report.application.is_none(),
+        "key_versions": report.application.as_ref().map(|app| &app.key_versions),
+        "value": contents.map(|c| station.money(i64::from(c.value)).decimal()),
+        "ctr": contents.map(|c| c.ctr.0),
+        "records": contents.map(|c| c.records.iter().flatten().map(record).collect::<Vec<_>>()),
+        "findings": findings,
+    })
+}
+
+fn quota(command: Quota) -> Exit {
+    match command {
+        Quota::Show { config, station, json } => {
+            let (config, store, currency) = books(&config.config)?;
+            let station = StationId(station.unwrap_or(config.desk.station));
+            let quota = store.quota(station)?;
+            let money = |minor| Money::new(minor, currency);
+            if json {
+                say(&json!({
+                    "station": station.0,
+                    "granted": money(quota.granted).decimal(),
+                    "used": money(quota.used).decimal(),
+                    "in_doubt": money(quota.in_doubt).decimal(),
+                    "left": money(quota.left()).decimal(),
+                    "currency": currency.letters(),
+                })
+                .to_string());
+            } else {
+                say(&format!(
+                    "station {station}: {} granted, {} used, {} in doubt, {} left",
+                    money(quota.granted),
+                    money(quota.used),
+                    money(quota.in_doubt),
+                    money(quota.left())
+                ));
+            }
+        }
+        Quota::Grant { config, station, amount, by, agreed_by, reason } => {
+            let (config, store, currency) = books(&config.config)?;
+            let station = StationId(station.unwrap_or(config.desk.station));
+            let (by, agreed, reason) = (by.trim(), agreed_by.trim(), reason.trim());
+            if by.is_empty() || agreed.is_empty() || reason.is_empty() {
+                bail!("--by, --agreed-by and --reason must say something");
+            }
+            if by.to_lowercase() == agreed.to_lowercase() {
+                bail!("{by} cannot agree to what {by} grants: two people decide about money");
+            }
+            let amount = Money::parse(&amount, currency)
+                .with_context(|| format!("--amount {amount:?} is no amount in {currency}"))?;
+            if amount.minor() <= 0 {
+                bail!("--amount {amount}: grant more than 0");
+            }
+            store.grant(station, amount.minor(), [by, agreed, reason], Clock::system().now())?;
+            let left = Money::new(store.quota(station)?.left(), currency);
+            say(&format!("station {station} may put {left} on cards"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn books(path: &Path) -> anyhow::Result<(Config, Store, model::Currency)> {
+    let config = Config::load(path)?;
+    let store = Store::open(&config.database)?;
+    let currency = load_rules(&config, &store, &Clock::system())?.currency();
+    Ok((config, store, currency))
+}
+
+fn in_doubt(path: &Path, whole: bool) -> Exit {
+    let (_, store, currency) = books(path)?;
+    for op in store.all_open_ops()? {
+        let written = op.entry.written();
+        say(&format!(
+            "operation {}: {} of {} on card {}, begun at station {}",
+            op.entry.op,
+            record_word(written.kind),
+            Money::new(i64::from(written.amount), currency),
+            number(op.entry.card, whole),
+            op.entry.station
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn blank(file: &Path, uid: Option<CardId>) -> Exit {
+    let mut random = [0; 23];
+    getrandom::fill(&mut random).context("the operating system gives no random bytes")?;
+    let (seed, tail) = random.split_first_chunk::<16>().expect("23 bytes hold 16");
+    let drawn = CardId([4, tail[0], tail[1], tail[2], tail[3], tail[4], tail[5]]);
+    let uid = uid.unwrap_or(drawn);
+    FileCard::create(file, uid, *seed)
+        .with_context(|| format!("cannot make {}: it must not exist yet", file.display()))?;
+    say(&format!("{} is a blank virtual card, number {}", file.display(), uid.to_hex()));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_read_and_others_refused() {
+        assert_eq!(month("2025-01"), Some(ValidUntil::Month(0)));
+        assert_eq!(month("2046-03"), Some(ValidUntil::Month(254)));
+        for wrong in ["2024-12", "2046-04", "2030-13", "2030-00", "2030", "x-1", "99999999999-1"] {
+            assert_eq!(month(wrong), None, "{wrong}");
+        }
+        assert_eq!(until(ValidUntil::Month(83)), "2031-12");
+    }
+}

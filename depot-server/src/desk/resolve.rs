@@ -1,0 +1,138 @@
+//! Deciding what became of an operation whose outcome nobody wrote down: by the card (ADR-0008).
+
+use card::{
+    CardOutput, DebitTransaction, Settlement, issue_proof_holds, proof_holds, proving_version,
+};
+use clearing::{DeskDeed, DeskEntry};
+use model::{CardId, CardProof, CardTransaction, ProductsFound};
+
+use super::{DeskError, Hand, Station, hand::random};
+use crate::intake::{
+    IntakeError,
+    step::book_desk,
+    stored::{BookedDesk, Stored},
+};
+
+/// What the card says of an operation.
+enum Verdict {
+    Happened(Option<CardProof>),
+    DidNot(&'static str),
+    /// The card says nothing about it.
+    Open,
+}
+
+impl Station {
+    /// Decides every open operation of the card on the reader; answers those, and whether they
+    /// happened.
+    pub(super) async fn resolve(
+        &self,
+        hand: &mut Hand,
+        card: CardId,
+    ) -> Result<Vec<(DeskEntry, bool)>, DeskError> {
+        let open = self.store.open_ops(card)?;
+        let mut decided = Vec::new();
+        for op in open {
+            match self.verdict(hand, &op.entry).await? {
+                Verdict::Happened(proof) => {
+                    self.book(&op.entry, "the card shows its record", proof)?;
+                    decided.push((op.entry, true));
+                }
+                Verdict::DidNot(how) => {
+                    self.store.void_op(op.entry.op, how, self.clock.now())?;
+                    decided.push((op.entry, false));
+                }
+                Verdict::Open => {
+                    return Err(DeskError::InDoubt { op: op.entry.op, card });
+                }
+            }
+        }
+        Ok(decided)
+    }
+
+    async fn verdict(&self, hand: &mut Hand, entry: &DeskEntry) -> Result<Verdict, DeskError> {
+        let card = entry.card;
+        let written = entry.written();
+        let mut machine = DebitTransaction::new(card, self.keys.debit_key(&card)?, random()?);
+        let output = hand.run(&mut machine, &*self.keys).await?;
+        let CardOutput::Found(found) = output else {
+            return match (output, &entry.deed) {
+                // Whatever else it is, an issued card of ours it is not.
+                (CardOutput::Settled(Settlement::Refused(failure)), DeskDeed::Issued { .. })
+                    if !matches!(failure, card::CardFailure::Link { .. }) =>
+                {
+                    Ok(Verdict::DidNot("the card is not issued"))
+                }
+                (CardOutput::Settled(Settlement::Refused(failure)), _) => {
+                    Err(DeskError::Card(failure))
+                }
+                _ => Ok(Verdict::Open),
+            };
+        };
+        if found.record == *written {
+            machine.read_proof();
+            let output = hand.run(&mut machine, &*self.keys).await?;
+            let CardOutput::Settled(Settlement::ProofRead { ctr, proof }) = output else {
+                return Err(DeskError::InDoubt { op: entry.op, card });
+            };
+            if ctr != written.ctr {
+                return Err(DeskError::Proof(entry.op));
+            }
+            self.check_proof(entry, found.products, proof)?;
+            return Ok(Verdict::Happened(Some(proof)));
+        }
+        if found.record.ctr < written.ctr {
+            return Ok(Verdict::DidNot("the card was seen without its record"));
+        }
+        if found.record.ctr == written.ctr {
+            return Ok(Verdict::DidNot("another record of the card has its counter"));
+        }
+        machine.release();
+        // Newer taps stand above it; the log still shows twelve.
+        let report = hand.inspect(card, &*self.keys).await?;
+        let contents = report.application.and_then(|app| app.contents);
+        let logged = contents.and_then(Result::ok).and_then(|c| c.record(written.ctr).copied());
+        Ok(match logged {
+            Some(record) if record == *written => Verdict::Happened(None),
+            Some(_) => Verdict::DidNot("another record of the card has its counter"),
+            None => Verdict::Open,
+        })
+    }
+
+    /// Whether the card itself made this.
+    pub(super) fn check_proof(
+        &self,
+        entry: &DeskEntry,
+        products: Option<ProductsFound>,
+        proof: CardProof,
+    ) -> Result<(), DeskError> {
+        let version = proving_version(&*self.keys, &entry.card, |key| match &entry.deed {
+            DeskDeed::Issued { record, .. } => {
+                issue_proof_holds(key, &entry.card, record, None, proof)
+            }
+            DeskDeed::Loaded { before, after } | DeskDeed::Retired { before, after, .. } => {
+                let transaction = CardTransaction { before: *before, after: *after, products };
+                proof_holds(key, &entry.card, &transaction, proof)
+            }
+        })?;
+        version.map(|_| ()).ok_or(DeskError::Proof(entry.op))
+    }
+
+    /// Books what happened, once: the intake may have been first.
+    pub(super) fn book(
+        &self,
+        entry: &DeskEntry,
+        how: &'static str,
+        proof: Option<CardProof>,
+    ) -> Result<(), DeskError> {
+        let group = self.store.begin()?;
+        let open = group.open_ops(entry.card)?;
+        if !open.iter().any(|other| other.op == entry.op) {
+            return Ok(());
+        }
+        let booked = BookedDesk { entry: *entry, how, proof };
+        let booking = book_desk(&group, &self.rules, &[booked], self.clock.now())
+            .map_err(IntakeError::from)?;
+        group.commit(&booking)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,499 @@
+//! What can be done at a desk. Each operation: settle what is open on the card, check it against
+//! the books, keep the intent, let the card commit, book the outcome.
+
+use std::{sync::Arc, time::Duration};
+
+use card::{
+    CardFailure, CardFound, CardKeys, CardOutput, CardStep, ExchangeError, IssueTransaction,
+    LoadTransaction, Opening, RetireTransaction, Settlement, ValueTransaction, load_record,
+    retire_record,
+};
+use clearing::{Account, CardState, DeskDeed, DeskEntry, Rules, Taken};
+use model::{CardId, CardRecord, Money, RecordKind, RiderClass, StationId, Timestamp, ValidUntil};
+
+use super::{DeskError, Hand, hand::random};
+use crate::{
+    clock::Clock,
+    store::{Begun, Store},
+};
+
+const HOLD: &str = "hold the card to the reader, and keep it there";
+
+/// A desk with everything it works with.
+pub struct Station {
+    /// Its number.
+    pub id: StationId,
+    /// The books.
+    pub store: Arc<Store>,
+    /// Tariffs: currency and version.
+    pub rules: Arc<Rules>,
+    /// All four kinds of card keys.
+    pub keys: Arc<dyn CardKeys + Send + Sync>,
+    /// The time.
+    pub clock: Clock,
+    /// What the profile names as issuer.
+    pub issuer: u16,
+    /// What a card may hold at most.
+    pub balance_max: Option<Money>,
+    /// How long the value of a lost card waits (REC-9).
+    pub hold: Duration,
+}
+
+/// How a card is to be issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedIssue {
+    /// Opening value paid in cash, minor units.
+    pub balance: u32,
+    /// Rider category.
+    pub class: RiderClass,
+    /// End of validity.
+    pub valid_until: ValidUntil,
+    /// How far it may go below zero, minor units.
+    pub negative_limit: u32,
+    /// Deposit, minor units.
+    pub deposit: u32,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoneKind {
+    /// Issued.
+    Issued,
+    /// Issued in place of another card.
+    IssuedInPlace,
+    /// Loaded.
+    Loaded,
+    /// Retired; where the value went.
+    Retired(Taken),
+}
+
+/// A finished operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Its number.
+    pub op: u64,
+    /// On which card.
+    pub card: CardId,
+    /// What.
+    pub kind: DoneKind,
+    /// The amount moved.
+    pub amount: Money,
+    /// What the card holds now.
+    pub balance: Money,
+    /// It was begun by an earlier command and found to have happened.
+    pub begun_before: bool,
+}
+
+impl Station {
+    /// Issues the card on the reader; with `in_place_of`, with the value due for that card.
+    pub async fn issue(
+        &self,
+        hand: &mut Hand,
+        wanted: &WantedIssue,
+        in_place_of: Option<CardId>,
+    ) -> Result<Done, DeskError> {
+        let card = hand.card(HOLD, None).await?;
+        let same = |entry: &DeskEntry| {
+            matches!(entry.deed, DeskDeed::Issued { record, in_place_of: other }
+                if other == in_place_of && (other.is_some() || record.amount == wanted.balance))
+        };
+        if let Some(done) = self.settle_first(hand, card, same).await? {
+            return Ok(done);
+        }
+        if let Some((state, _)) = self.store.card_state(card)? {
+            return Err(self.known_already(hand, card, &state).await?);
+        }
+        let balance = match in_place_of {
+            None => wanted.balance,
+            Some(old) => self.due(old)?,
+        };
+        self.check_max(i64::from(balance))?;
+        let opening = Opening {
+            issuer: self.issuer,
+            currency: self.currency_letters(),
+            class: wanted.class,
+            valid_until: wanted.valid_until,
+            balance,
+            negative_limit: wanted.negative_limit,
+            deposit: wanted.deposit,
+            at_s: self.now_s(),
+            tariff: self.rules.tariffs().newest().version(),
+            products: None,
+        };
+        let rnd_a = [random()?, random()?, random()?];
+        let mut machine =
+            IssueTransaction::new(card, &*self.keys, &opening, rnd_a).map_err(DeskError::Issue)?;
+        let record = opening.record();
+        let entry = self.begin(card, DeskDeed::Issued { record, in_place_of })?;
+        let settlement = hand.issue(&mut machine).await;
+        if settlement == Settlement::Refused(CardFailure::AlreadyIssued) {
+            self.store.void_op(entry.op, "the card was issued before", self.clock.now())?;
+            return Err(DeskError::IssuedElsewhere(card));
+        }
+        self.settle(hand, &entry, None, settlement).await
+    }
+
+    /// Loads the card on the reader.
+    pub async fn load(&self, hand: &mut Hand, amount: u32) -> Result<Done, DeskError> {
+        let card = hand.card(HOLD, None).await?;
+        let same = |entry: &DeskEntry| matches!(entry.deed, DeskDeed::Loaded { after, .. } if after.amount == amount);
+        if let Some(done) = self.settle_first(hand, card, same).await? {
+            return Ok(done);
+        }
+        let key = self.keys.current_key(card::KeyRole::Load, &card)?;
+        let mut machine = LoadTransaction::new(card, key, random()?);
+        let found = self.find(hand, &mut machine).await?;
+        let before = found.record;
+        let checked = self.loadable(card, &before).and_then(|()| {
+            let after = load_record(&before, amount, self.now_s())?;
+            self.check_max(i64::from(after.balance))?;
+            Ok(after)
+        });
+        let after = match checked {
+            Ok(after) => after,
+            Err(error) => {
+                machine.release();
+                return Err(error);
+            }
+        };
+        self.commit(hand, machine, found, after, DeskDeed::Loaded { before, after }).await
+    }
+
+    /// Takes the card on the reader out of use, with the value that is left on it.
+    pub async fn retire(
+        &self,
+        hand: &mut Hand,
+        value: Taken,
+        despite_journey: bool,
+    ) -> Result<Done, DeskError> {
+        let card = hand.card(HOLD, None).await?;
+        let same = |entry: &DeskEntry| matches!(entry.deed, DeskDeed::Retired { .. });
+        if let Some(done) = self.settle_first(hand, card, same).await? {
+            return Ok(done);
+        }
+        // What is left on a card that another stands in place of belongs to the issuer.
+        let replaced = self.store.op_in_place_of(card)?.is_some();
+        let value = if replaced { Taken::ForAnotherCard } else { value };
+        let mut machine = RetireTransaction::new(card, self.keys.debit_key(&card)?, random()?);
+        let found = self.find(hand, &mut machine).await?;
+        let before = found.record;
+        let checked = self.retirable(card, &before, value, replaced, despite_journey);
+        let after = match checked.and_then(|()| Ok(retire_record(&before, self.now_s())?)) {
+            Ok(after) => after,
+            Err(error) => {
+                machine.release();
+                return Err(error);
+            }
+        };
+        self.commit(hand, machine, found, after, DeskDeed::Retired { before, after, value }).await
+    }
+
+    /// Reports a card as lost. Answers from when on its value may be given out.
+    pub fn report_lost(&self, card: CardId) -> Result<Timestamp, DeskError> {
+        if self.store.card_state(card)?.is_none() {
+            return Err(DeskError::Unknown(card));
+        }
+        let since = self.store.report_lost(card, self.clock.now())?;
+        let hold_ms = u64::try_from(self.hold.as_millis()).unwrap_or(u64::MAX);
+        Ok(Timestamp(since.0.saturating_add(hold_ms)))
+    }
+
+    /// Checks that what is due for a card may be given out now, before another one is issued.
+    pub fn check_due(&self, old: CardId, lost: bool) -> Result<u32, DeskError> {
+        let (state, _) = self.store.card_state(old)?.ok_or(DeskError::Unknown(old))?;
+        let retired = state.newest().is_some_and(|n| n.record.kind == RecordKind::Retire);
+        if !retired {
+            if !lost {
+                return Err(DeskError::InUse(old));
+            }
+            let until = self.report_lost(old)?;
+            if self.clock.now() < until {
+                return Err(DeskError::OnHold { card: old, until: utc(until) });
+            }
+        }
+        state.continuity().map_err(|why| DeskError::Continuity { card: old, why })?;
+        self.due(old)
+    }
+
+    /// What the books owe the holder of a card, on the card and beside it.
+    fn due(&self, old: CardId) -> Result<u32, DeskError> {
+        let currency = self.rules.currency();
+        let on = |account: Account| -> Result<i64, DeskError> {
+            Ok(self.store.account(&account.id(currency))?.posted())
+        };
+        let due = on(Account::Card(old))? + on(Account::Replaced(old))?;
+        u32::try_from(due).ok().filter(|due| *due > 0).ok_or(DeskError::NothingDue(old))
+    }
+
+    /// Settles what is open on the card. `Some` when that was the very thing that is asked for.
+    async fn settle_first(
+        &self,
+        hand: &mut Hand,
+        card: CardId,
+        same: impl Fn(&DeskEntry) -> bool,
+    ) -> Result<Option<Done>, DeskError> {
+        for (entry, happened) in self.resolve(hand, card).await? {
+            if happened && same(&entry) {
+                return Ok(Some(self.done(&entry, true)));
+            }
+            if happened {
+                let what = format!(
+                    "operation {} on card {card} ({}) was begun before and has happened",
+                    entry.op,
+                    word(&entry.deed)
+                );
+                return Err(DeskError::Settled(what));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn find<D: card::Duty>(
+        &self,
+        hand: &mut Hand,
+        machine: &mut ValueTransaction<D>,
+    ) -> Result<CardFound, DeskError> {
+        match hand.run(machine, &*self.keys).await? {
+            CardOutput::Found(found) => Ok(found),
+            CardOutput::Settled(Settlement::Refused(failure)) => Err(DeskError::Card(failure)),
+            CardOutput::Transmit(_)
+            | CardOutput::NeedKey { .. }
+            | CardOutput::ReadyToCommit
+            | CardOutput::Settled(_) => {
+                Err(DeskError::Card(CardFailure::Malformed(CardStep::Read)))
+            }
+        }
+    }
+
+    /// Writes, keeps the intent, commits, books.
+    async fn commit<D: card::Duty>(
+        &self,
+        hand: &mut Hand,
+        mut machine: ValueTransaction<D>,
+        found: CardFound,
+        after: CardRecord,
+        deed: DeskDeed,
+    ) -> Result<Done, DeskError> {
+        let card = machine.uid();
+        if machine.write(&after).is_err() {
+            machine.release();
+            return Err(DeskError::Card(CardFailure::Malformed(CardStep::Write)));
+        }
+        match hand.run(&mut machine, &*self.keys).await? {
+            CardOutput::ReadyToCommit => {}
+            CardOutput::Settled(Settlement::Refused(failure)) => {
+                return Err(DeskError::Card(failure));
+            }
+            CardOutput::Transmit(_)
+            | CardOutput::NeedKey { .. }
+            | CardOutput::Found(_)
+            | CardOutput::Settled(_) => {
+                return Err(DeskError::Card(CardFailure::Malformed(CardStep::Write)));
+            }
+        }
+        let entry = match self.begin(card, deed) {
+            Ok(entry) => entry,
+            Err(error) => {
+                machine.release();
+                return Err(error);
+            }
+        };
+        machine.commit();
+        let settlement = match hand.run(&mut machine, &*self.keys).await? {
+            CardOutput::Settled(settlement) => settlement,
+            CardOutput::Transmit(_)
+            | CardOutput::NeedKey { .. }
+            | CardOutput::Found(_)
+            | CardOutput::ReadyToCommit => Settlement::InDoubt,
+        };
+        self.settle(hand, &entry, found.products, settlement).await
+    }
+
+    /// Makes the intent durable, within the quota.
+    fn begin(&self, card: CardId, deed: DeskDeed) -> Result<DeskEntry, DeskError> {
+        let entry = DeskEntry { op: 0, station: self.id, card, deed };
+        match self.store.begin_op(&entry, self.clock.now())? {
+            Begun::Yes(op) => Ok(DeskEntry { op, ..entry }),
+            Begun::OverQuota(quota) => Err(DeskError::OverQuota {
+                station: self.id,
+                wanted: self.money(i64::from(entry.written().amount)),
+                left: self.money(quota.left()),
+            }),
+        }
+    }
+
+    /// Writes down what became of it. In doubt, the card is asked for once more.
+    async fn settle(
+        &self,
+        hand: &mut Hand,
+        entry: &DeskEntry,
+        products: Option<model::ProductsFound>,
+        settlement: Settlement,
+    ) -> Result<Done, DeskError> {
+        let card = entry.card;
+        match settlement {
+            Settlement::Committed { ctr, proof } => {
+                if ctr != entry.written().ctr {
+                    return Err(DeskError::Proof(entry.op));
+                }
+                self.check_proof(entry, products, proof)?;
+                self.book(entry, "the card answered", Some(proof))?;
+                Ok(self.done(entry, false))
+            }
+            Settlement::Refused(failure) => {
+                self.store.void_op(entry.op, "the card did not do it", self.clock.now())?;
+                Err(DeskError::Card(failure))
+            }
+            Settlement::InDoubt | Settlement::ProofRead { .. } | Settlement::Released => {
+                let again = "the card left too early: hold the same card to the reader again";
+                let in_doubt = DeskError::InDoubt { op: entry.op, card };
+                if hand.card(again, Some(card)).await.is_err() {
+                    return Err(in_doubt);
+                }
+                let decided = match self.resolve(hand, card).await {
+                    Ok(decided) => decided,
+                    Err(DeskError::Card(CardFailure::Link { .. })) => return Err(in_doubt),
+                    Err(error) => return Err(error),
+                };
+                let here = decided.iter().find(|(other, _)| other.op == entry.op);
+                let happened = match here {
+                    Some((_, happened)) => Some(*happened),
+                    // The intake was first: it had a tap of the card.
+                    None => self.store.op(entry.op)?.and_then(|op| op.happened),
+                };
+                match happened {
+                    Some(true) => Ok(self.done(entry, false)),
+                    Some(false) => Err(DeskError::Card(CardFailure::Link {
+                        step: CardStep::Commit,
+                        error: ExchangeError::Absent,
+                    })),
+                    None => Err(in_doubt),
+                }
+            }
+        }
+    }
+
+    fn loadable(&self, card: CardId, before: &CardRecord) -> Result<(), DeskError> {
+        if before.kind == RecordKind::Retire {
+            return Err(DeskError::Retired(card));
+        }
+        self.known(card, before)?;
+        if self.store.op_in_place_of(card)?.is_some() {
+            return Err(DeskError::Replaced(card));
+        }
+        Ok(())
+    }
+
+    fn retirable(
+        &self,
+        card: CardId,
+        before: &CardRecord,
+        value: Taken,
+        replaced: bool,
+        despite_journey: bool,
+    ) -> Result<(), DeskError> {
+        if before.kind == RecordKind::Retire {
+            return Err(DeskError::Retired(card));
+        }
+        let open = matches!(before.kind, RecordKind::Entry | RecordKind::LoadInJourney);
+        if open && !despite_journey {
+            return Err(DeskError::JourneyOpen(card));
+        }
+        let state = self.known(card, before)?;
+        if value == Taken::Held || replaced {
+            return Ok(());
+        }
+        if state.newest().is_none_or(|newest| newest.record.ctr < before.ctr) {
+            return Err(DeskError::Ahead(card));
+        }
+        state.continuity().map_err(|why| DeskError::Continuity { card, why })
+    }
+
+    /// The books know the card, and are not ahead of it.
+    fn known(&self, card: CardId, before: &CardRecord) -> Result<CardState, DeskError> {
+        let state = self.store.card_state(card)?.map(|(state, _)| state);
+        let state = state.filter(CardState::is_registered).ok_or(DeskError::Unknown(card))?;
+        let newest = state.newest().map(|known| known.record);
+        if newest.is_some_and(|n| n.ctr > before.ctr || n.ctr == before.ctr && n != *before) {
+            return Err(DeskError::Behind(card));
+        }
+        Ok(state)
+    }
+
+    /// A card to be issued is in the books: is it whole, or are its contents gone?
+    async fn known_already(
+        &self,
+        hand: &mut Hand,
+        card: CardId,
+        state: &CardState,
+    ) -> Result<DeskError, DeskError> {
+        let balance = self.money(state.shadow().unwrap_or_default());
+        let report = hand.inspect(card, &*self.keys).await?;
+        let whole = report
+            .application
+            .and_then(|app| app.contents)
+            .is_some_and(|contents| contents.is_ok_and(|contents| contents.newest().is_some()));
+        Ok(if whole {
+            DeskError::Issued { card, balance }
+        } else {
+            DeskError::LostContents { card, balance }
+        })
+    }
+
+    fn check_max(&self, balance: i64) -> Result<(), DeskError> {
+        let balance = self.money(balance);
+        match self.balance_max {
+            Some(most) if balance.minor() > most.minor() => Err(DeskError::AboveMax(balance, most)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn done(&self, entry: &DeskEntry, begun_before: bool) -> Done {
+        let written = entry.written();
+        let kind = match entry.deed {
+            DeskDeed::Issued { in_place_of: None, .. } => DoneKind::Issued,
+            DeskDeed::Issued { in_place_of: Some(_), .. } => DoneKind::IssuedInPlace,
+            DeskDeed::Loaded { .. } => DoneKind::Loaded,
+            DeskDeed::Retired { value, .. } => DoneKind::Retired(value),
+        };
+        Done {
+            op: entry.op,
+            card: entry.card,
+            kind,
+            amount: self.money(i64::from(written.amount)),
+            balance: self.money(i64::from(written.balance)),
+            begun_before,
+        }
+    }
+
+    /// An amount in the purse's currency.
+    pub fn money(&self, minor: i64) -> Money {
+        Money::new(minor, self.rules.currency())
+    }
+
+    fn currency_letters(&self) -> [u8; 3] {
+        let letters = self.rules.currency().letters().as_bytes();
+        letters.try_into().expect("ISO 4217 codes have three letters")
+    }
+
+    fn now_s(&self) -> u32 {
+        u32::try_from(self.clock.now().secs()).unwrap_or(u32::MAX)
+    }
+}
+
+fn word(deed: &DeskDeed) -> &'static str {
+    match deed {
+        DeskDeed::Issued { .. } => "an issue",
+        DeskDeed::Loaded { .. } => "a load",
+        DeskDeed::Retired { .. } => "a retirement",
+    }
+}
+
+/// A time as people at a desk read it.
+fn utc(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| "the end of time".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
+}
