@@ -10,6 +10,7 @@ mod evidence;
 mod fares;
 mod fleet;
 mod foreign_programs;
+mod issuing;
 mod kill;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;

@@ -39,7 +39,16 @@ impl Hand {
                 reader
             }
         };
-        Ok(Self { reader, patience, prompt: Box::new(prompt) })
+        Ok(Self::over(reader, patience, prompt))
+    }
+
+    /// A reader that is open already.
+    pub fn over(
+        reader: Reader,
+        patience: Duration,
+        prompt: impl Fn(&str) + Send + 'static,
+    ) -> Self {
+        Self { reader, patience, prompt: Box::new(prompt) }
     }
 
     /// Leaves the reader as the next program expects it.
