@@ -6,6 +6,7 @@
 
 mod card;
 mod commands;
+mod inspect;
 
 use std::{
     io::{IsTerminal, Write},

@@ -228,6 +228,7 @@ async fn a_desk_killed_between_intent_and_outcome_finishes_on_the_next_run_and_n
     let medium = blank(9);
     let killed_at_commit = |arguments: &[&str]| {
         let ((reached, arrived), (go, go_on)) = (mpsc::channel(), mpsc::channel());
+        desk.chip().clear();
         desk.place(Stalling { card: Arc::clone(&medium), reached, go_on });
         let mut child = card_command(&at, arguments)
             .stdout(Stdio::null())

@@ -5,9 +5,11 @@ use std::{
     io::{IsTerminal, Write, stderr, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use crate::{
+    card_show,
     clock::Clock,
     config::{Config, ConfigError},
     daemon::{Daemon, Parts, StartError, load_hotlist, load_tariffs},
@@ -69,8 +71,27 @@ enum Command {
         #[arg(long)]
         trial_card_key: Option<PathBuf>,
     },
+    /// What a card says of itself, for the rider who holds it.
+    #[command(subcommand)]
+    Card(Cards),
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Cards {
+    /// Print the balance, the last taps and the validity of the card on the reader.
+    Show {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// Seconds to wait for a card.
+        #[arg(long, default_value_t = 30)]
+        wait: u64,
+        /// Show the whole card number; without it only the last two bytes are shown.
+        #[arg(long)]
+        number: bool,
+    },
 }
 
 /// Runs the program.
@@ -80,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig { config } => check_config(&config),
         Command::Doctor { config } => doctor(&config),
         Command::Keygen { signing, trial_card_key } => keygen(&signing, trial_card_key.as_deref()),
+        Command::Card(Cards::Show { config, wait, number }) => card_show(&config, wait, number),
         Command::Version => say(&format!("validator {}", env!("CARGO_PKG_VERSION"))),
     };
     match done {
@@ -167,6 +189,22 @@ fn doctor(path: &Path) -> anyhow::Result<ExitCode> {
     }
     let bad = checks.iter().any(|check| check.finding == Finding::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn card_show(path: &Path, wait: u64, number: bool) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    let keys = keys::load_card(&config.keys.card)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let text = runtime.block_on(async {
+        let mut reader = Reader::open(&config.reader).await.context(
+            "the reader cannot be used; a validator that is running holds it: stop it first",
+        )?;
+        let read = card_show::read(&mut reader, keys.keys(), Duration::from_secs(wait)).await;
+        reader.close().await;
+        let (card, report) = read?;
+        card_show::statement(card, &report, number)
+    })?;
+    say(text.trim_end())
 }
 
 fn keygen(signing: &Path, card: Option<&Path>) -> anyhow::Result<ExitCode> {

@@ -8,14 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use card::{CardReport, Contents};
 use clap::{Args, Subcommand, ValueEnum};
 use clearing::Taken;
-use model::{CardId, CardRecord, Money, RecordKind, RiderClass, StationId, ValidUntil};
+use model::{CardId, CardRecord, Money, RiderClass, StationId, ValidUntil};
 use reader::FileCard;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ConfigPath, commands, say, warn};
+use super::{ConfigPath, commands, inspect, inspect::record_word, say, warn};
 use crate::{
     clock::Clock,
     config::{Config, open_card_keys},
@@ -24,7 +23,7 @@ use crate::{
     store::Store,
 };
 
-type Exit = anyhow::Result<ExitCode>;
+pub(super) type Exit = anyhow::Result<ExitCode>;
 
 /// What can be done with cards.
 #[derive(Debug, Subcommand)]
@@ -109,19 +108,19 @@ pub(super) enum Cards {
 #[derive(Debug, Args)]
 pub(super) struct Desk {
     #[command(flatten)]
-    config: ConfigPath,
+    pub(super) config: ConfigPath,
     /// The reader: `pn532:/dev/ttyUSB0[:BAUD]`, `libnfc:CONNSTRING` or `virtual:FILE`.
     #[arg(long)]
-    reader: ReaderName,
+    pub(super) reader: ReaderName,
     /// Seconds to wait for a card.
     #[arg(long, default_value_t = 30)]
-    wait: u64,
+    pub(super) wait: u64,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Show the whole card number; without it only the last two bytes are shown.
     #[arg(long)]
-    number: bool,
+    pub(super) number: bool,
 }
 
 /// What a new card is.
@@ -231,7 +230,7 @@ pub(super) fn run(command: Cards) -> Exit {
                 Ok(station.issue(hand, &wanted, Some(old)).await?)
             })
         }
-        Cards::Inspect { desk } => inspect(&desk),
+        Cards::Inspect { desk } => inspect::inspect(&desk),
         Cards::Quota(command) => quota(command),
         Cards::InDoubt { config, number } => in_doubt(&config.config, number),
         Cards::Blank { file, uid } => blank(&file, uid),
@@ -241,7 +240,7 @@ pub(super) fn run(command: Cards) -> Exit {
     }
 }
 
-fn station(path: &Path) -> anyhow::Result<Station> {
+pub(super) fn station(path: &Path) -> anyhow::Result<Station> {
     let config = Config::load(path)?;
     let keys = open_card_keys(&config.keys)?;
     let clock = Clock::system();
@@ -303,7 +302,7 @@ fn month(text: &str) -> Option<ValidUntil> {
     u8::try_from(months).ok().filter(|_| fits).map(ValidUntil::Month)
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -376,153 +375,8 @@ fn sentence(done: &Done, card: &str) -> String {
     }
 }
 
-fn number(card: CardId, whole: bool) -> String {
+pub(super) fn number(card: CardId, whole: bool) -> String {
     if whole { card.to_hex() } else { card.to_string() }
-}
-
-fn inspect(desk: &Desk) -> Exit {
-    let station = station(&desk.config.config)?;
-    let (card, report) = runtime()?.block_on(async {
-        let patience = Duration::from_secs(desk.wait);
-        let mut hand = Hand::open(&desk.reader, patience, warn).await?;
-        let card = hand.card("hold the card to the reader, and keep it there", None).await?;
-        let report = hand.inspect(card, &*station.keys).await?;
-        hand.close().await;
-        anyhow::Ok((card, report))
-    })?;
-    let findings = findings(&station, card, &report)?;
-    if desk.json {
-        say(&report_json(&station, &number(card, desk.number), &report, &findings).to_string());
-    } else {
-        say(&format!("card {}", number(card, desk.number)));
-        for line in report_lines(&station, &report) {
-            say(&line);
-        }
-    }
-    for finding in &findings {
-        warn(&format!("look at this: {finding}"));
-    }
-    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What does not fit together on the card, and between card and books.
-fn findings(station: &Station, card: CardId, report: &CardReport) -> anyhow::Result<Vec<String>> {
-    let mut found = Vec::new();
-    let books = station.store.shadow(card)?;
-    let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
-    match contents {
-        None if books.is_some() => {
-            found.push("the books know this card, but it is blank: its contents are lost".into());
-        }
-        None => {}
-        Some(Err(failure)) => found.push(format!("our debit key does not open it: {failure}")),
-        Some(Ok(contents)) => {
-            found.extend(contents.contradictions().iter().map(ToString::to_string));
-            match (&books, contents.newest()) {
-                (None, Some(_)) => found.push("the books do not know this card".into()),
-                (Some(books), Some(newest)) if books.ctr > newest.ctr => {
-                    found.push("the books know a newer transaction than the card".into());
-                }
-                (Some(books), Some(newest)) if books.ctr == newest.ctr && books != newest => {
-                    found.push("the newest transaction is another one in the books".into());
-                }
-                (Some(_) | None, _) => {}
-            }
-        }
-    }
-    for op in station.store.open_ops(card)? {
-        found.push(format!("operation {} on it is in doubt", op.entry.op));
-    }
-    Ok(found)
-}
-
-fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(free) = report.free {
-        lines.push(format!("free memory     {free} bytes"));
-    }
-    let Some(app) = &report.application else {
-        let others = report.applications.as_ref().map_or(0, Vec::len);
-        lines.push(format!("blank: no application of ours; {others} of others"));
-        return lines;
-    };
-    lines.push(format!("key versions    {:?} (issuer, debit, load)", app.key_versions));
-    let Some(Ok(contents)) = &app.contents else {
-        lines.push("an application stands under our number that our keys do not open".into());
-        return lines;
-    };
-    if let Some(profile) = &contents.profile {
-        let currency = String::from_utf8_lossy(&profile.currency).into_owned();
-        lines.push(format!("issuer          {}", profile.issuer));
-        lines.push(format!("rider category  {}", profile.class.0));
-        lines.push(format!("currency        {currency}"));
-        lines.push(format!("valid until     {}", until(profile.valid_until)));
-    }
-    lines.push(format!("stored value    {}", station.money(i64::from(contents.value))));
-    lines.push(format!("transactions    {}", contents.ctr.0));
-    for record in contents.records.iter().rev() {
-        lines.push(match record {
-            Ok(record) => record_line(station, record),
-            Err(error) => format!("  unreadable: {error}"),
-        });
-    }
-    lines
-}
-
-fn record_line(station: &Station, record: &CardRecord) -> String {
-    let at = jiff::Timestamp::from_second(i64::from(record.at_s)).unwrap_or_default();
-    format!(
-        "  {:>6}  {}  {:<9}  {:>9}  leaves {}",
-        record.ctr.0,
-        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        record_word(record.kind),
-        station.money(record.delta()).decimal(),
-        station.money(i64::from(record.balance)).decimal()
-    )
-}
-
-const fn record_word(kind: RecordKind) -> &'static str {
-    match kind {
-        RecordKind::Issue => "issue",
-        RecordKind::Board => "board",
-        RecordKind::Entry => "entry",
-        RecordKind::Exit => "exit",
-        RecordKind::Load | RecordKind::LoadInJourney => "load",
-        RecordKind::Retire => "retire",
-    }
-}
-
-fn until(until: ValidUntil) -> String {
-    match until {
-        ValidUntil::Always => "no end".to_owned(),
-        ValidUntil::Month(months) => {
-            format!("{}-{:02}", 2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
-        }
-    }
-}
-
-fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[String]) -> Value {
-    let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
-    let contents: Option<&Contents> = contents.and_then(|contents| contents.as_ref().ok());
-    let record = |record: &CardRecord| {
-        json!({
-            "ctr": record.ctr.0,
-            "what": record_word(record.kind),
-            "at_s": record.at_s,
-            "amount": station.money(record.delta()).decimal(),
-            "balance": station.money(i64::from(record.balance)).decimal(),
-        })
-    };
-    json!({
-        "card": card,
-        "free_memory": report.free,
-        "blank": report.application.is_none(),
-        "key_versions": report.application.as_ref().map(|app| &app.key_versions),
-        "value": contents.map(|c| station.money(i64::from(c.value)).decimal()),
-        "ctr": contents.map(|c| c.ctr.0),
-        "records": contents.map(|c| c.records.iter().flatten().map(record).collect::<Vec<_>>()),
-        "findings": findings,
-    })
 }
 
 fn quota(command: Quota) -> Exit {
@@ -621,6 +475,6 @@ mod tests {
         for wrong in ["2024-12", "2046-04", "2030-13", "2030-00", "2030", "x-1", "99999999999-1"] {
             assert_eq!(month(wrong), None, "{wrong}");
         }
-        assert_eq!(until(ValidUntil::Month(83)), "2031-12");
+        assert_eq!(inspect::until(ValidUntil::Month(83)), "2031-12");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use card::{CardFailure, IssueError, KeyError, RecordImpossible};
 use clearing::Discontinuity;
-use model::{CardId, Money, StationId};
+use model::{CardId, Money, StationId, Timestamp};
 use reader::ReaderError;
 
 use crate::{intake::IntakeError, store::StoreError};
@@ -52,7 +52,7 @@ pub enum DeskError {
     #[error("{0}; {advice}", advice = advice(.0))]
     Card(CardFailure),
     /// A key is missing.
-    #[error("a card key is missing: see `keys.cards` in the configuration")]
+    #[error("a card key is missing: see `keys.card` in the configuration")]
     Keys(#[from] KeyError),
     /// The card cannot be issued so.
     #[error("the card cannot be issued so")]
@@ -136,14 +136,15 @@ pub enum DeskError {
     Ahead(CardId),
     /// A lost card's value waits.
     #[error(
-        "card {card} is reported as lost; its value can be given out from {until} on, when every \
-         tap of it has had time to arrive"
+        "card {card} is reported as lost; its value can be given out from {at} on, when every \
+         tap of it has had time to arrive",
+        at = utc(*.until)
     )]
     OnHold {
         /// Which card.
         card: CardId,
         /// When.
-        until: String,
+        until: Timestamp,
     },
     /// Nobody said that it is lost, and it is not retired.
     #[error(
@@ -218,4 +219,13 @@ const fn advice(failure: &CardFailure) -> &'static str {
         | CardFailure::Record(_)
         | CardFailure::AlreadyIssued => "`depot-server card inspect` shows what is on it",
     }
+}
+
+/// A time as people at a desk read it.
+fn utc(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| "the end of time".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }

@@ -1,4 +1,4 @@
-//! The desk: issuing, loading, inspecting, retiring and replacing cards by hand, through any reader.
+//! The desk: issuing, loading, inspecting, retiring and replacing cards by hand, at any reader.
 //!
 //! Invariants: an intent is durable before the card may commit it, and its outcome is booked after;
 //! nothing is put on a card beyond the station's quota (SEC-7); no value is given out for a card

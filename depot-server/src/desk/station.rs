@@ -136,7 +136,10 @@ impl Station {
     /// Loads the card on the reader.
     pub async fn load(&self, hand: &mut Hand, amount: u32) -> Result<Done, DeskError> {
         let card = hand.card(HOLD, None).await?;
-        let same = |entry: &DeskEntry| matches!(entry.deed, DeskDeed::Loaded { after, .. } if after.amount == amount);
+        let same = |entry: &DeskEntry| match &entry.deed {
+            DeskDeed::Loaded { after, .. } => after.amount == amount,
+            DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => false,
+        };
         if let Some(done) = self.settle_first(hand, card, same).await? {
             return Ok(done);
         }
@@ -188,8 +191,8 @@ impl Station {
         self.commit(hand, machine, found, after, DeskDeed::Retired { before, after, value }).await
     }
 
-    /// Reports a card as lost. Answers from when on its value may be given out.
-    pub fn report_lost(&self, card: CardId) -> Result<Timestamp, DeskError> {
+    /// Reports a card as lost; answers from when on its value may be given out.
+    fn report_lost(&self, card: CardId) -> Result<Timestamp, DeskError> {
         if self.store.card_state(card)?.is_none() {
             return Err(DeskError::Unknown(card));
         }
@@ -208,7 +211,7 @@ impl Station {
             }
             let until = self.report_lost(old)?;
             if self.clock.now() < until {
-                return Err(DeskError::OnHold { card: old, until: utc(until) });
+                return Err(DeskError::OnHold { card: old, until });
             }
         }
         state.continuity().map_err(|why| DeskError::Continuity { card: old, why })?;
@@ -487,13 +490,4 @@ fn word(deed: &DeskDeed) -> &'static str {
         DeskDeed::Loaded { .. } => "a load",
         DeskDeed::Retired { .. } => "a retirement",
     }
-}
-
-/// A time as people at a desk read it.
-fn utc(at: Timestamp) -> String {
-    let seconds = i64::try_from(at.secs()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| "the end of time".to_owned(),
-        |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-    )
 }

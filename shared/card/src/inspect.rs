@@ -309,7 +309,7 @@ impl InspectTransaction {
                 let KeyWanted { role, version } = wanted;
                 self.output = Some(CardOutput::NeedKey { role, version });
             }
-            LoginStep::Done(session) => {
+            LoginStep::Done(session, _) => {
                 self.asks.extend([Ask::Profile, Ask::Value, Ask::Proof]);
                 let count = self.log_count.unwrap_or(0);
                 self.asks.extend((0..count).rev().map(Ask::Record));

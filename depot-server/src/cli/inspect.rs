@@ -1,0 +1,159 @@
+//! `depot-server card inspect`: what is on a card, beside what the books say of it.
+
+use std::{process::ExitCode, time::Duration};
+
+use card::{CardReport, Contents};
+use model::{CardId, CardRecord, RecordKind, ValidUntil};
+use serde_json::{Value, json};
+
+use super::{
+    card::{Desk, Exit, number, runtime, station},
+    say, warn,
+};
+use crate::desk::{Hand, Station};
+
+/// Prints what is on the card on the reader.
+pub(super) fn inspect(desk: &Desk) -> Exit {
+    let station = station(&desk.config.config)?;
+    let (card, report) = runtime()?.block_on(async {
+        let patience = Duration::from_secs(desk.wait);
+        let mut hand = Hand::open(&desk.reader, patience, warn).await?;
+        let card = hand.card("hold the card to the reader, and keep it there", None).await?;
+        let report = hand.inspect(card, &*station.keys).await?;
+        hand.close().await;
+        anyhow::Ok((card, report))
+    })?;
+    let findings = findings(&station, card, &report)?;
+    if desk.json {
+        say(&report_json(&station, &number(card, desk.number), &report, &findings).to_string());
+    } else {
+        say(&format!("card {}", number(card, desk.number)));
+        for line in report_lines(&station, &report) {
+            say(&line);
+        }
+    }
+    for finding in &findings {
+        warn(&format!("look at this: {finding}"));
+    }
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What does not fit together on the card, and between card and books.
+fn findings(station: &Station, card: CardId, report: &CardReport) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let books = station.store.shadow(card)?;
+    let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
+    match contents {
+        None if books.is_some() => {
+            found.push("the books know this card, but it is blank: its contents are lost".into());
+        }
+        None => {}
+        Some(Err(failure)) => found.push(format!("our debit key does not open it: {failure}")),
+        Some(Ok(contents)) => {
+            found.extend(contents.contradictions().iter().map(ToString::to_string));
+            match (&books, contents.newest()) {
+                (None, Some(_)) => found.push("the books do not know this card".into()),
+                (Some(books), Some(newest)) if books.ctr > newest.ctr => {
+                    found.push("the books know a newer transaction than the card".into());
+                }
+                (Some(books), Some(newest)) if books.ctr == newest.ctr && books != newest => {
+                    found.push("the newest transaction is another one in the books".into());
+                }
+                (Some(_) | None, _) => {}
+            }
+        }
+    }
+    for op in station.store.open_ops(card)? {
+        found.push(format!("operation {} on it is in doubt", op.entry.op));
+    }
+    Ok(found)
+}
+
+fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(free) = report.free {
+        lines.push(format!("free memory     {free} bytes"));
+    }
+    let Some(app) = &report.application else {
+        let others = report.applications.as_ref().map_or(0, Vec::len);
+        lines.push(format!("blank: no application of ours; {others} of others"));
+        return lines;
+    };
+    lines.push(format!("key versions    {:?} (issuer, debit, load)", app.key_versions));
+    let Some(Ok(contents)) = &app.contents else {
+        lines.push("an application stands under our number that our keys do not open".into());
+        return lines;
+    };
+    if let Some(profile) = &contents.profile {
+        let currency = String::from_utf8_lossy(&profile.currency).into_owned();
+        lines.push(format!("issuer          {}", profile.issuer));
+        lines.push(format!("rider category  {}", profile.class.0));
+        lines.push(format!("currency        {currency}"));
+        lines.push(format!("valid until     {}", until(profile.valid_until)));
+    }
+    lines.push(format!("stored value    {}", station.money(i64::from(contents.value))));
+    lines.push(format!("transactions    {}", contents.ctr.0));
+    for record in contents.records.iter().rev() {
+        lines.push(match record {
+            Ok(record) => record_line(station, record),
+            Err(error) => format!("  unreadable: {error}"),
+        });
+    }
+    lines
+}
+
+fn record_line(station: &Station, record: &CardRecord) -> String {
+    let at = jiff::Timestamp::from_second(i64::from(record.at_s)).unwrap_or_default();
+    format!(
+        "  {:>6}  {}  {:<9}  {:>9}  leaves {}",
+        record.ctr.0,
+        at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        record_word(record.kind),
+        station.money(record.delta()).decimal(),
+        station.money(i64::from(record.balance)).decimal()
+    )
+}
+
+pub(super) const fn record_word(kind: RecordKind) -> &'static str {
+    match kind {
+        RecordKind::Issue => "issue",
+        RecordKind::Board => "board",
+        RecordKind::Entry => "entry",
+        RecordKind::Exit => "exit",
+        RecordKind::Load | RecordKind::LoadInJourney => "load",
+        RecordKind::Retire => "retire",
+    }
+}
+
+pub(super) fn until(until: ValidUntil) -> String {
+    match until {
+        ValidUntil::Always => "no end".to_owned(),
+        ValidUntil::Month(months) => {
+            format!("{}-{:02}", 2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
+        }
+    }
+}
+
+fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[String]) -> Value {
+    let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
+    let contents: Option<&Contents> = contents.and_then(|contents| contents.as_ref().ok());
+    let record = |record: &CardRecord| {
+        json!({
+            "ctr": record.ctr.0,
+            "what": record_word(record.kind),
+            "at_s": record.at_s,
+            "amount": station.money(record.delta()).decimal(),
+            "balance": station.money(i64::from(record.balance)).decimal(),
+        })
+    };
+    json!({
+        "card": card,
+        "free_memory": report.free,
+        "blank": report.application.is_none(),
+        "key_versions": report.application.as_ref().map(|app| &app.key_versions),
+        "value": contents.map(|c| station.money(i64::from(c.value)).decimal()),
+        "ctr": contents.map(|c| c.ctr.0),
+        "records": contents.map(|c| c.records.iter().flatten().map(record).collect::<Vec<_>>()),
+        "findings": findings,
+    })
+}
