@@ -411,8 +411,8 @@ fn start_link(
 }
 
 fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {
-    let InDoubtTap { card, seq, tapped_at, transaction } = *tap;
-    Some((card?, Doubt { seq, tapped_at, transaction, settled: false }))
+    let InDoubtTap { card, seq, tapped_at, clock, transaction } = *tap;
+    Some((card?, Doubt { seq, tapped_at, clock, transaction, settled: false }))
 }
 
 /// Tells the tap loop when the log begins a new life.

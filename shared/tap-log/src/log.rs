@@ -3,8 +3,8 @@
 use alloc::{vec, vec::Vec};
 
 use model::{
-    CardId, CardTransaction, Epoch, Registers, TapDraft, TapEvent, TapRecord, TapSeq, Timestamp,
-    ValidatorId,
+    CardId, CardTransaction, ClockQuality, Epoch, Registers, TapDraft, TapEvent, TapRecord, TapSeq,
+    Timestamp, ValidatorId,
 };
 use wire::{Batch, BatchHead, ChainHash, WireError};
 
@@ -75,6 +75,8 @@ pub struct InDoubtTap {
     pub seq: TapSeq,
     /// When it was tapped.
     pub tapped_at: Timestamp,
+    /// How far that can be believed.
+    pub clock: ClockQuality,
     /// What was read, and what may have been written.
     pub transaction: CardTransaction,
 }
@@ -467,6 +469,7 @@ pub(crate) fn track_in_doubt(in_doubt: &mut Vec<InDoubtTap>, record: &TapRecord)
             card: record.card,
             seq: record.seq,
             tapped_at: record.tapped_at,
+            clock: record.clock,
             transaction,
         }),
         TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. } => {

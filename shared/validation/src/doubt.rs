@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use fare::{FareTap, Journey, price};
 use model::{
-    CardId, CardRecord, CardTransaction, RecordKind, TapRecord, TapRole, TapSeq, Timestamp,
+    CardId, CardRecord, CardTransaction, ClockQuality, RecordKind, TapDraft, TapRecord, TapRole,
+    TapSeq, Timestamp,
 };
 
 use crate::ValidatorContext;
@@ -22,6 +23,8 @@ pub struct Doubt {
     pub seq: TapSeq,
     /// When it was tapped.
     pub tapped_at: Timestamp,
+    /// How far that can be believed.
+    pub clock: ClockQuality,
     /// What was read, and what may have been written.
     pub transaction: CardTransaction,
     /// The log holds its outcome; only whether the rider saw it is unknown.
@@ -46,21 +49,27 @@ impl Doubt {
     /// gone between the sync and the green light, and the rider stands there, charged.
     pub fn unshown(newest: &TapRecord) -> Option<(CardId, Self)> {
         let (transaction, _) = newest.settled()?;
-        let (seq, tapped_at, settled) = (newest.seq, newest.tapped_at, true);
-        Some((newest.card?, Self { seq, tapped_at, transaction: *transaction, settled }))
+        let (seq, tapped_at, clock) = (newest.seq, newest.tapped_at, newest.clock);
+        let transaction = *transaction;
+        Some((newest.card?, Self { seq, tapped_at, clock, transaction, settled: true }))
     }
 
     /// Whether a tap that happened is over without its passage. A rider whose tap failed may have
     /// ridden a bus all the same, so a boarding ends with the retry window. A gate stayed shut, and
     /// the passage that was paid for is owed for as long as the card's newest record is this tap.
-    pub(crate) fn is_over(&self, now: Timestamp, retry_window: Duration) -> bool {
+    /// Between a clock that nobody had set and the right time no window can be measured, and the
+    /// rider is not made to pay for that.
+    pub(crate) fn is_over(&self, now: &TapDraft, retry_window: Duration) -> bool {
+        if !is_set(self.clock) || !is_set(now.clock) {
+            return false;
+        }
         match self.transaction.after.kind {
             RecordKind::Entry | RecordKind::Exit => false,
             RecordKind::Board
             | RecordKind::Issue
             | RecordKind::Load
             | RecordKind::LoadInJourney
-            | RecordKind::Retire => now.since(self.tapped_at) > retry_window,
+            | RecordKind::Retire => now.tapped_at.since(self.tapped_at) > retry_window,
         }
     }
 
@@ -98,6 +107,13 @@ impl Doubt {
         };
         price(&context.tariffs, &Journey::from_record(before), &tap)
             .map_or_else(|_| Vec::new(), |quote| quote.steps)
+    }
+}
+
+const fn is_set(clock: ClockQuality) -> bool {
+    match clock {
+        ClockQuality::Unknown | ClockQuality::Saved => false,
+        ClockQuality::Rtc | ClockQuality::Ntp | ClockQuality::Gnss => true,
     }
 }
 

@@ -363,7 +363,7 @@ impl TapMachine {
         }
         let event = TapEvent::Confirmed { of: doubt.seq, transaction: doubt.transaction, proof };
         let draft = tap.draft;
-        if doubt.is_over(draft.tapped_at, self.context.rules.retry_window) {
+        if doubt.is_over(&draft, self.context.rules.retry_window) {
             self.outbox.push_back(Output::LogResolution { draft, event });
             self.outbox.push_back(Output::PresentAgain);
             return State::Idle;
@@ -441,8 +441,8 @@ impl TapMachine {
                 | CardOutput::Settled(_),
             )
             | None => {
-                let tapped_at = draft.tapped_at;
-                self.doubts.insert(tap.card, Doubt { seq, tapped_at, transaction, settled: false });
+                let (tapped_at, clock, settled) = (draft.tapped_at, draft.clock, false);
+                self.doubts.insert(tap.card, Doubt { seq, tapped_at, clock, transaction, settled });
                 let passage = Passage::refused(Refusal::Unreadable, self.money(0), None);
                 (TapEvent::InDoubt { transaction }, passage)
             }

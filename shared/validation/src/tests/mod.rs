@@ -188,6 +188,7 @@ impl Bench {
                     Doubt {
                         seq: tap.seq,
                         tapped_at: tap.draft.tapped_at,
+                        clock: tap.draft.clock,
                         transaction,
                         settled: false,
                     },

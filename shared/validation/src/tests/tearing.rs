@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use model::{CardTransaction, TapEvent, TapRole};
+use model::{CardTransaction, ClockQuality, TapEvent, TapRole};
 use proptest::prelude::*;
 
 use super::{Bench, Cut, LogPace, NEVER, card, context};
@@ -122,6 +122,20 @@ fn after_the_retry_window_the_earlier_boarding_is_confirmed_and_a_new_one_made()
     assert!(passage.is_granted() && passage.notes.is_empty());
     assert_eq!(bench.outcomes(), ["in-doubt", "confirmed", "committed"]);
     assert_eq!((card.contents().unwrap().balance, bench.debited()), (600, 300));
+}
+
+#[test]
+fn a_clock_that_is_set_while_the_rider_tries_again_costs_no_second_fare() {
+    let mut bench = Bench::boarding();
+    bench.machine.set_clock_quality(ClockQuality::Saved);
+    let mut card = card(1, 900);
+    assert!(!bench.tap(&mut card, Cut { at: EXCHANGES - 1, heard: true }).unwrap().is_granted());
+    // Two seconds later the network is there and the clock leaps a week.
+    bench.machine.set_clock_quality(ClockQuality::Ntp);
+    bench.now = bench.now.plus(Duration::from_secs(7 * 86_400));
+    let passage = bench.tap(&mut card, NEVER).unwrap();
+    assert!(passage.is_granted() && passage.notes == [Note::EarlierTapFinished]);
+    assert_eq!((card.contents().unwrap().balance, bench.debited()), (750, 150));
 }
 
 #[test]
