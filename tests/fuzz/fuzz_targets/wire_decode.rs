@@ -4,9 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{Epoch, TapSeq, ValidatorId};
-use wire::{
-    Ack, Batch, Envelope, HostState, Message, ValidatorState, decode_entry, encode_entry,
-};
+use wire::{Ack, Batch, Envelope, HostState, Message, ValidatorState, decode_entry, encode_entry};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, body)) = bytes.split_first() else { return };
