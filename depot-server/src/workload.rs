@@ -140,7 +140,8 @@ impl Cards {
             run: None,
             ..before
         };
-        let Priced::Quote(quote) = self.rules.price(&before, &unpriced, Some(RouteIx(0))) else {
+        let unpriced_tap = CardTransaction { before, after: unpriced, products: None };
+        let Priced::Quote(quote) = self.rules.price(&unpriced_tap, Some(RouteIx(0))) else {
             unreachable!("the city's only route has a fare")
         };
         let amount = u32::try_from(quote.charge.minor()).expect("a fare fits the record");

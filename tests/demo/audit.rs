@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fare::{Step, StepKind, Tariff};
+use fare::{ProductStep, Step, StepKind, Tariff};
 use model::{PlaceIx, RouteIx, TapRole};
 use validation::{Note, Passage, Verdict};
 
@@ -157,6 +157,13 @@ impl Audit {
                 let rule = self.tariff.gate().and_then(|gate| gate.same_station.as_ref());
                 exactly(Part::Base, rule.map(|rule| rule.price.minor()))
             }
+            // Who pays is the products' matter; what is paid, the other steps'.
+            StepKind::Product(ProductStep::PassPays(_) | ProductStep::RidePays { .. })
+                if amount < 0 =>
+            {
+                Ok(Part::Other)
+            }
+            StepKind::Product(_) => exactly(Part::Other, Some(0)),
             StepKind::SameStation { .. } | StepKind::UnknownFare { .. } => {
                 Err(format!("{} does not fit this ride", step.key()))
             }

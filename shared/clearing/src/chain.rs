@@ -5,9 +5,15 @@
 //! kept record's amount stands on its counter account, and each link's net on the link's account.
 //! Every step moves only what changes between two such pictures.
 
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
-use model::{CardId, CardRecord, Ctr, OperatorId, RouteIx, TapEvent, TapRecord};
+use model::{
+    CardId, CardRecord, CardTransaction, Ctr, OperatorId, ProductUse, RouteIx, TapEvent, TapRecord,
+};
 
 use crate::{
     CardState, ClearError,
@@ -41,8 +47,8 @@ pub(crate) struct Claim {
     pub(crate) record: CardRecord,
     pub(crate) source: Source,
     pub(crate) operator: Option<OperatorId>,
-    /// What to price it with: the record it found, and the route.
-    pub(crate) priced_from: Option<(CardRecord, Option<RouteIx>)>,
+    /// What to price it with: its transaction, and the route.
+    pub(crate) priced_from: Option<(CardTransaction, Option<RouteIx>)>,
 }
 
 /// What a claim did.
@@ -65,7 +71,7 @@ impl Claim {
         if (self.source, self.operator) < (Source::Tap, doubt.operator) {
             self.source = Source::Tap;
             self.operator = doubt.operator;
-            self.priced_from = Some((doubt.before, doubt.route));
+            self.priced_from = Some((doubt.transaction(), doubt.route));
         }
     }
 
@@ -276,6 +282,7 @@ impl<K: Known> Step<'_, K> {
             tap: crate::TapRef::of(tap),
             before: transaction.before,
             after: transaction.after,
+            products: transaction.products,
             route: tap.route,
             operator: self.rules.operator(&transaction.after, tap.route),
             tapped_at: tap.tapped_at,
@@ -285,18 +292,10 @@ impl<K: Known> Step<'_, K> {
 
     /// Prices a record again, and opens or resolves its work item. Returns whether one is open.
     fn reprice(&mut self, claim: &Claim, was_open: bool) -> bool {
-        let Some((before, route)) = &claim.priced_from else { return was_open };
+        let Some((transaction, route)) = &claim.priced_from else { return was_open };
         let record = &claim.record;
         let charged = self.items.money(i64::from(record.amount));
-        let (expected, at_stake) = match self.rules.price(before, record, *route) {
-            Priced::NotAFare => (None, 0),
-            Priced::Quote(quote) if quote.charge == charged => (None, 0),
-            Priced::Quote(quote) => {
-                let at_stake = charged.minor() - quote.charge.minor();
-                (Some(quote.charge.to_string()), at_stake)
-            }
-            Priced::Refused(refusal) => (Some(format!("no price: {refusal}")), charged.minor()),
-        };
+        let (expected, at_stake) = self.expected(transaction, *route);
         let bytes = record.to_bytes().expect("a learned record has been encoded before");
         let kind = ExceptionKind::FareMismatch;
         match (&expected, was_open) {
@@ -313,7 +312,7 @@ impl<K: Known> Step<'_, K> {
                     record.ctr, record.tariff
                 );
                 let evidence = alloc::vec![
-                    Evidence { title: "record found", tap: None, record: Some(*before) },
+                    Evidence { title: "record found", tap: None, record: Some(transaction.before) },
                     Evidence { title: "record charged", tap: None, record: Some(*record) },
                 ];
                 let item = self.items.item(kind, &bytes, at_stake, finding, evidence);
@@ -324,5 +323,40 @@ impl<K: Known> Step<'_, K> {
             }
         }
         expected.is_some()
+    }
+
+    /// What a transaction should have charged or used, when that differs, and the money at stake.
+    fn expected(
+        &self,
+        transaction: &CardTransaction,
+        route: Option<RouteIx>,
+    ) -> (Option<String>, i64) {
+        let CardTransaction { before, after, products } = transaction;
+        let charged = self.items.money(i64::from(after.amount));
+        let quote = match self.rules.price(transaction, route) {
+            Priced::NotAFare => return (None, 0),
+            Priced::Refused(refusal) => {
+                return (Some(format!("no price: {refusal}")), charged.minor());
+            }
+            Priced::Quote(quote) => quote,
+        };
+        let at_stake = charged.minor() - quote.charge.minor();
+        if before.products.is_some() != products.is_some() {
+            let why = "the card carries products, and they were not read";
+            return (Some(why.to_string()), charged.minor());
+        }
+        if quote.charge != charged {
+            return (Some(quote.charge.to_string()), at_stake);
+        }
+        let used = before.products.map(|_| quote.used);
+        if used != after.products {
+            let told = |used: Option<ProductUse>| match used {
+                None => "carries no products".to_string(),
+                Some(used) => used.to_string(),
+            };
+            let why = format!("{}, not: {}", told(used), told(after.products));
+            return (Some(why), 0);
+        }
+        (None, 0)
     }
 }

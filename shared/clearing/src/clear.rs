@@ -116,7 +116,7 @@ pub fn clear<K: Known>(
             step.settled(tap, transaction, Source::Confirmation)?
         }
         TapEvent::InDoubt { transaction } => {
-            let priced = rules.price(&transaction.before, &transaction.after, tap.route);
+            let priced = rules.price(transaction, tap.route);
             (step.in_doubt(tap, transaction)?, Some(priced))
         }
         TapEvent::Voided { of, .. } => {
@@ -228,12 +228,12 @@ impl<'a, K: Known> Step<'a, K> {
             record: *after,
             source,
             operator: self.rules.operator(after, tap.route),
-            priced_from: Some((*before, tap.route)),
+            priced_from: Some((*transaction, tap.route)),
         })?;
         if before.ctr >= after.ctr && learned != Learned::Replay {
             self.contradiction(tap, transaction);
         }
-        let priced = self.rules.price(before, after, tap.route);
+        let priced = self.rules.price(transaction, tap.route);
         Ok((learned.into(), Some(priced)))
     }
 
@@ -275,7 +275,7 @@ impl<'a, K: Known> Step<'a, K> {
                 record: doubt.after,
                 source: Source::Tap,
                 operator: doubt.operator,
-                priced_from: Some((doubt.before, doubt.route)),
+                priced_from: Some((doubt.transaction(), doubt.route)),
             };
             self.learn_found_by(&doubt)?;
             return Ok(self.learn(claim)?.into());

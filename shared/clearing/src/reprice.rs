@@ -3,7 +3,9 @@
 use alloc::collections::BTreeMap;
 
 use fare::{FareRefusal, FareTap, Journey, Quote, Tariff, TariffSet, price};
-use model::{CardRecord, Currency, OperatorId, RecordKind, RouteIx, TapRole, TariffVersion};
+use model::{
+    CardRecord, CardTransaction, Currency, OperatorId, RecordKind, RouteIx, TapRole, TariffVersion,
+};
 
 /// The tariffs by which taps are priced again, and what follows from them.
 #[derive(Debug, Clone)]
@@ -52,8 +54,9 @@ impl Rules {
         &self.tariffs
     }
 
-    /// What `after` should have cost, found on a card whose newest record was `before`.
-    pub fn price(&self, before: &CardRecord, after: &CardRecord, route: Option<RouteIx>) -> Priced {
+    /// What a transaction should have cost, and used of the products that it found.
+    pub fn price(&self, transaction: &CardTransaction, route: Option<RouteIx>) -> Priced {
+        let CardTransaction { before, after, products } = transaction;
         let role = match after.kind {
             RecordKind::Issue
             | RecordKind::Load
@@ -72,7 +75,7 @@ impl Rules {
             validator: after.validator,
             tariff: after.tariff,
         };
-        match price(&self.tariffs, &Journey::from_record(before), &tap) {
+        match price(&self.tariffs, &Journey::from_record(before).holding(*products), &tap) {
             Ok(quote) => Priced::Quote(quote),
             Err(refusal) => Priced::Refused(refusal),
         }

@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use model::{CardRecord, Ctr, OperatorId, RouteIx, Timestamp};
+use model::{CardRecord, CardTransaction, Ctr, OperatorId, ProductsFound, RouteIx, Timestamp};
 
 use crate::known::{KnownRecord, Source, TapRef};
 
@@ -77,6 +77,8 @@ pub struct Doubt {
     pub before: CardRecord,
     /// What it may have written.
     pub after: CardRecord,
+    /// The products that it found.
+    pub products: Option<ProductsFound>,
     /// The route it was on.
     pub route: Option<RouteIx>,
     /// Whose revenue it would be.
@@ -97,6 +99,13 @@ impl Gap {
     /// How many records are lost.
     pub const fn missing(&self) -> u32 {
         self.last.0 - self.first.0 + 1
+    }
+}
+
+impl Doubt {
+    /// The card transaction that may have happened.
+    pub const fn transaction(&self) -> CardTransaction {
+        CardTransaction { before: self.before, after: self.after, products: self.products }
     }
 }
 

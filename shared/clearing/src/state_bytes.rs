@@ -3,12 +3,14 @@
 //!
 //! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records), origin 8; when it
 //! has records: first counter 4, first balance before 8, newest 35; then the number (2) and the
-//! items of gaps, differences, forks, doubts and voided entries.
+//! items of gaps, differences, forks, doubts and voided entries. A doubt ends with its flags: bit 0
+//! voided, bit 1 the products file follows (32), bit 2 the rides found follow (4).
 
 use alloc::vec::Vec;
 
 use model::{
-    CardRecord, Ctr, Epoch, OperatorId, RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
+    CardProducts, CardRecord, Ctr, Epoch, OperatorId, ProductsFound, RecordError, RouteIx, TapSeq,
+    Timestamp, ValidatorId,
 };
 
 use crate::{
@@ -53,7 +55,7 @@ impl CardState {
             out.extend(doubt.route.map_or(u16::MAX, |route| route.0).to_le_bytes());
             out.extend(doubt.operator.map_or(u16::MAX, |operator| operator.0).to_le_bytes());
             out.extend(doubt.tapped_at.0.to_le_bytes());
-            out.push(u8::from(doubt.voided));
+            write_products(&mut out, doubt.voided, doubt.products.as_ref());
         }
         count(&mut out, self.voided.len())?;
         self.voided.iter().for_each(|tap| write_tap(&mut out, tap));
@@ -73,15 +75,18 @@ impl CardState {
         let origin = r.i64()?;
         let chain = if flags & 2 == 0 { None } else { Some(Chain::read(&mut r)?) };
         let doubts = r.list(|r| {
-            Ok(Doubt {
+            let doubt = Doubt {
                 tap: r.tap()?,
                 before: CardRecord::from_bytes(&r.take()?)?,
                 after: CardRecord::from_bytes(&r.take()?)?,
                 route: Some(r.u16()?).filter(|n| *n != u16::MAX).map(RouteIx),
                 operator: Some(r.u16()?).filter(|n| *n != u16::MAX).map(OperatorId),
                 tapped_at: Timestamp(u64::from_le_bytes(r.take()?)),
-                voided: r.take::<1>()? == [1],
-            })
+                voided: false,
+                products: None,
+            };
+            let (voided, products) = r.products()?;
+            Ok(Doubt { products, voided, ..doubt })
         })?;
         let voided = r.list(Reader::tap)?;
         if !r.0.is_empty() {
@@ -146,6 +151,15 @@ fn write_tap(out: &mut Vec<u8>, tap: &TapRef) {
     out.extend(tap.seq.0.to_le_bytes());
 }
 
+fn write_products(out: &mut Vec<u8>, voided: bool, products: Option<&ProductsFound>) {
+    let rides = products.and_then(|found| found.rides);
+    let flags =
+        u8::from(voided) | u8::from(products.is_some()) << 1 | u8::from(rides.is_some()) << 2;
+    out.push(flags);
+    out.extend(products.iter().flat_map(|found| found.file.to_bytes()));
+    out.extend(rides.iter().flat_map(|rides| rides.to_le_bytes()));
+}
+
 /// What is left to read.
 struct Reader<'a>(&'a [u8]);
 
@@ -170,6 +184,19 @@ impl Reader<'_> {
 
     fn known(&mut self) -> Result<KnownRecord, StateError> {
         KnownRecord::from_bytes(&self.take()?).ok_or(StateError::Damaged)
+    }
+
+    fn products(&mut self) -> Result<(bool, Option<ProductsFound>), StateError> {
+        let [flags] = self.take()?;
+        if flags > 7 || flags & 6 == 4 {
+            return Err(StateError::Damaged);
+        }
+        if flags & 2 == 0 {
+            return Ok((flags & 1 == 1, None));
+        }
+        let file = CardProducts::from_bytes(self.take()?);
+        let rides = if flags & 4 == 0 { None } else { Some(u32::from_le_bytes(self.take()?)) };
+        Ok((flags & 1 == 1, Some(ProductsFound { file, rides })))
     }
 
     fn tap(&mut self) -> Result<TapRef, StateError> {

@@ -1,8 +1,14 @@
 //! From tables to a tariff: every check that does not need the text, then the look-up tables.
 
-use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 
-use model::{Money, PlaceIx, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId};
+use model::{Money, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId};
 
 use crate::{
     Diagnostic, ExampleRide, FareTap, Gate, GroupIx, Journey, Layer, ProductIx, Severity, Tariff,
@@ -175,6 +181,15 @@ fn check_unique(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
                 let message = format!("{id:?} stands here a second time");
                 flaw(flaws, (section, index, "id"), message, "give each its own id");
             }
+        }
+    }
+    let mut tags = BTreeMap::new();
+    for (index, name) in parts.groups.iter().enumerate() {
+        if let Some(other) = tags.insert(ProductScope::of_group(name), name)
+            && other != name
+        {
+            let message = format!("groups {other:?} and {name:?} have one tag on cards");
+            flaw(flaws, ("groups", index, "id"), message, "give one of them another name");
         }
     }
     let mut seen = BTreeSet::new();

@@ -1,8 +1,8 @@
 //! What pricing needs to know about a card, and about the tap.
 
 use model::{
-    CardRecord, PlaceIx, RecordKind, RiderClass, RouteIx, TapRole, TariffVersion, Timestamp,
-    TransferRun, ValidatorId,
+    CardRecord, PlaceIx, ProductsFound, RecordKind, RiderClass, RouteIx, TapRole, TariffVersion,
+    Timestamp, TransferRun, ValidatorId,
 };
 
 /// The card's newest transaction, as far as pricing needs it.
@@ -27,6 +27,8 @@ pub struct LastTap {
 pub struct Journey {
     /// The newest transaction.
     pub last: Option<LastTap>,
+    /// The products on the card.
+    pub held: Option<ProductsFound>,
 }
 
 /// One tap, as pricing sees it.
@@ -65,7 +67,14 @@ impl Journey {
                 tariff: record.tariff,
                 run: record.run,
             }),
+            held: None,
         }
+    }
+
+    /// With the products found on the card.
+    #[must_use]
+    pub const fn holding(self, held: Option<ProductsFound>) -> Self {
+        Self { held, ..self }
     }
 
     /// The tap-in that no tap-out has ended.

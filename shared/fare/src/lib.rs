@@ -15,6 +15,7 @@ mod document;
 mod journey;
 mod parse;
 mod price;
+mod products;
 mod step;
 mod tariff;
 mod tariff_set;
@@ -24,6 +25,7 @@ pub use diagnostic::{Diagnostic, Layer, Severity};
 pub use document::micro as parse_degrees;
 pub use journey::{FareTap, Journey, LastTap};
 pub use price::{FareRefusal, Quote, price};
+pub use products::ProductStep;
 pub use step::{Param, Step, StepKind};
 pub use tariff::{
     Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,

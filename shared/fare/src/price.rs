@@ -1,18 +1,23 @@
 //! The one pricing function of validator and depot.
 //!
-//! Order of work: unfinished journey, fare of this ride, transfer right. Limits are inclusive.
+//! Order of work: unfinished journey, fare of this ride, transfer right; of each, what the products
+//! on the card pay. Limits are inclusive.
 //! Every rider category pays the default price. The record written after a tap names the version
 //! in force at the validator (`FareTap::tariff`), and the quote's run is numbered by it, although
 //! a journey's fare comes from the version of its tap-in.
 
 use alloc::{sync::Arc, vec::Vec};
 
-use model::{CardRecord, Money, PlaceIx, RecordKind, Refusal, TapRole, TariffVersion, TransferRun};
+use model::{
+    CardRecord, Money, PlaceIx, ProductUse, RecordKind, Refusal, TapRole, TariffVersion, Timestamp,
+    TransferRun,
+};
 
 use crate::{
-    FareTap, GroupIx, Journey, LastTap, Product, Step, StepKind, Tariff, TariffSet, Transfer,
-    TransferPrice, UnknownFare,
+    FareTap, GroupIx, Journey, LastTap, Product, ProductStep, Step, StepKind, Tariff, TariffSet,
+    Transfer, TransferPrice, UnknownFare,
     journey::seconds,
+    products::Wallet,
     tariff_set::{group_in, place_in},
 };
 
@@ -23,6 +28,8 @@ pub struct Quote {
     pub charge: Money,
     /// Why; the amounts sum to `charge`.
     pub steps: Vec<Step>,
+    /// What of the card's products pays besides.
+    pub used: ProductUse,
     /// The transfer right to write to the card, numbered by the tap's tariff.
     pub run_after: Option<TransferRun>,
     /// Stored value that the card must hold before this tap.
@@ -87,13 +94,14 @@ impl From<FareRefusal> for Refusal {
 /// When the steps do not sum to the charge, which construction excludes.
 pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote, FareRefusal> {
     let tariff = set.get(tap.tariff).ok_or(FareRefusal::UnknownTariff(tap.tariff))?;
-    let mut bill = Bill { charge: Money::zero(tariff.currency()), steps: Vec::new() };
+    let charge = Money::zero(tariff.currency());
+    let mut bill = Bill { charge, steps: Vec::new(), wallet: Wallet::new(journey.held) };
     let ride = match tap.role {
         TapRole::Board => board(&mut bill, set, journey, tap)?,
         TapRole::Entry => entry(&mut bill, set, journey, tap)?,
         TapRole::Exit => exit(&mut bill, set, journey, tap)?,
     };
-    let Bill { charge, steps, .. } = bill;
+    let Bill { charge, steps, wallet } = bill;
     let sum = steps.iter().map(|step| step.amount.minor()).sum::<i64>();
     assert!(sum == charge.minor() && sum >= 0, "the steps sum to the charge, never negative");
     let last = LastTap {
@@ -112,9 +120,10 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         min_balance: add(charge, ride.reserve),
         charge,
         steps,
+        used: wallet.used,
         run_after: ride.run,
         priced_under: ride.priced_under,
-        journey_after: Journey { last: Some(last) },
+        journey_after: Journey { last: Some(last), held: wallet.left() },
     })
 }
 
@@ -130,6 +139,7 @@ struct Ride {
 struct Bill {
     charge: Money,
     steps: Vec<Step>,
+    wallet: Wallet,
 }
 
 impl Bill {
@@ -140,6 +150,55 @@ impl Bill {
 
     fn add_key(&mut self, kind: StepKind, key: &str, amount: Money) {
         self.add(kind, &Arc::from(key), amount);
+    }
+
+    fn add_product(&mut self, step: ProductStep, amount: Money) {
+        self.add(StepKind::Product(step), &step.rule(), amount);
+    }
+
+    /// What a product pays of `cost`, or why none does.
+    fn cover(&mut self, tariff: &Tariff, group: GroupIx, began: Timestamp, cost: Money) {
+        if cost.minor() == 0 {
+            return;
+        }
+        let wallet = &mut self.wallet;
+        let pass = wallet.use_pass(tariff, group, began);
+        match pass.or_else(|| wallet.use_ride(tariff, group, began)) {
+            Some(step) => self.add_product(step, Money::new(-cost.minor(), cost.currency())),
+            None => self.explain(tariff, group, began),
+        }
+    }
+
+    fn explain(&mut self, tariff: &Tariff, group: GroupIx, began: Timestamp) {
+        for step in self.wallet.reasons(tariff, group, began) {
+            // A penalty and a ride in one tap may have the same to say.
+            let said = |known: &Step| known.kind == StepKind::Product(step);
+            if !self.steps.iter().any(said) {
+                self.add_product(step, Money::zero(tariff.currency()));
+            }
+        }
+    }
+
+    /// The fare of one ride and who pays it. Returns the transfer right after it: a pass leaves it
+    /// as it was, only older; a ride counts as if its fare had been paid.
+    fn add_ride(
+        &mut self,
+        (kind, product): (StepKind, &Product),
+        tariff: &Tariff,
+        group: GroupIx,
+        (began, ride_s): (Timestamp, u64),
+        carried: Option<Carried>,
+    ) -> Option<TransferRun> {
+        let full = product.price;
+        if full.minor() > 0 && self.wallet.has_pass(tariff, group, began) {
+            self.add(kind, &product.id, full);
+            self.cover(tariff, group, began, full);
+            return carried.map(|run| run.aged(ride_s));
+        }
+        let right = right(tariff, carried, group);
+        let cost = self.add_fare(kind, product, &right);
+        self.cover(tariff, group, began, cost);
+        run_after(tariff, &right, group, cost, ride_s)
     }
 
     /// The full fare, then what a transfer right takes off it. Returns what the ride costs.
@@ -185,6 +244,8 @@ impl Bill {
         let maximum = under.maximum_fare(open.place).ok_or(unknown)?;
         let kind = StepKind::MissingTapOut { from: name(under, open.place) };
         self.add_key(kind, "gate.maximum_fare", maximum);
+        let gate = under.gate().ok_or(unknown)?;
+        self.cover(under, gate.group, open.at, maximum);
         Ok(true)
     }
 }
@@ -206,12 +267,10 @@ fn board(
     }
     let penalised = bill.add_missing_tap_out(set, journey)?;
     let carried = if penalised { None } else { Carried::of(set, journey, tariff, tap) };
-    let right = right(tariff, carried, route.group);
     let kind =
         StepKind::Flat { route: Arc::clone(&route.name), product: Arc::clone(&product.name) };
-    let paid = bill.add_fare(kind, product, &right);
     Ok(Ride {
-        run: run_after(tariff, &right, route.group, paid, 0),
+        run: bill.add_ride((kind, product), tariff, route.group, (tap.at, 0), carried),
         reserve: Money::zero(tariff.currency()),
         priced_under: tariff.version(),
     })
@@ -240,6 +299,18 @@ fn entry(
     let kind = StepKind::JourneyOpened { from: name(tariff, tap.place), maximum };
     let zero = Money::zero(tariff.currency());
     bill.add_key(kind, "gate", zero);
+    let covering = bill.wallet.covering(tariff, gate.group, tap.at);
+    let reserve = if let Some(step) = covering {
+        bill.add_product(step, zero);
+        zero
+    } else {
+        bill.explain(tariff, gate.group, tap.at);
+        reserve
+    };
+    if bill.wallet.has_pass(tariff, gate.group, tap.at) {
+        let run = carried.map(|run| run.aged(0));
+        return Ok(Ride { run, reserve, priced_under: tariff.version() });
+    }
     // The clock of a transfer is read at the tap-in; the exit reads the verdict from the card.
     let run = match right(tariff, carried, gate.group) {
         Right::Granted { run, .. } => Some(run.aged(0)),
@@ -278,6 +349,7 @@ fn exit(
     {
         let kind = StepKind::OverTime { from, after_s: inside_s, limit_s: u64::from(limit_s) };
         bill.add_key(kind, "gate.journey_limit_s", maximum);
+        bill.cover(under, gate.group, open.at, maximum);
         return Ok(done(None));
     }
     let to = place_in(current, tap.place, under);
@@ -288,6 +360,7 @@ fn exit(
     {
         let kind = StepKind::SameStation { place: from, after_s: inside_s };
         bill.add_key(kind, "gate.same_station", same.price);
+        bill.cover(under, gate.group, open.at, same.price);
         let kept = carried.map(|run| run.aged(inside_s));
         return Ok(done(renumbered(kept, under, current)));
     }
@@ -300,14 +373,14 @@ fn exit(
             UnknownFare::MaximumFare => {
                 let kind = StepKind::UnknownFare { from, to };
                 bill.add_key(kind, "gate.unknown", maximum);
+                bill.cover(under, gate.group, open.at, maximum);
                 Ok(done(None))
             }
         };
     };
-    let right = right(under, carried, gate.group);
     let kind = StepKind::OriginDestination { from, to: name(current, tap.place) };
-    let paid = bill.add_fare(kind, product, &right);
-    let run = run_after(under, &right, gate.group, paid, inside_s);
+    let when = (open.at, inside_s);
+    let run = bill.add_ride((kind, product), under, gate.group, when, carried);
     Ok(done(renumbered(run, under, current)))
 }
 

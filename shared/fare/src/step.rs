@@ -7,6 +7,8 @@ use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use model::Money;
 
+use crate::ProductStep;
+
 /// What a step is and the facts it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepKind {
@@ -78,6 +80,8 @@ pub enum StepKind {
         /// Rides allowed in one run.
         legs_max: u8,
     },
+    /// A product on the card paid, or did not.
+    Product(ProductStep),
 }
 
 /// One step of a quote.
@@ -119,6 +123,7 @@ impl Step {
             StepKind::Transfer { .. } => "transfer",
             StepKind::TransferTooLate { .. } => "transfer-too-late",
             StepKind::TransferRidesUsed { .. } => "transfer-rides-used",
+            StepKind::Product(step) => step.key(),
         }
     }
 
@@ -152,6 +157,7 @@ impl Step {
             StepKind::TransferRidesUsed { legs_max } => {
                 alloc::vec![("legs", Param::Count(u64::from(*legs_max)))]
             }
+            StepKind::Product(step) => step.params(),
         }
     }
 
@@ -186,6 +192,7 @@ impl Step {
             StepKind::TransferRidesUsed { legs_max } => {
                 format!("No transfer: all {legs_max} rides are used")
             }
+            StepKind::Product(step) => step.text(),
         }
     }
 }

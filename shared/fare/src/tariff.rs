@@ -5,7 +5,9 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use model::{Currency, Money, OperatorId, PlaceIx, RiderClass, RouteIx, TariffVersion};
+use model::{
+    Currency, Money, OperatorId, PlaceIx, ProductScope, RiderClass, RouteIx, TariffVersion,
+};
 
 /// A product, by its index in the tariff's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -344,6 +346,16 @@ impl Tariff {
     pub fn class(&self, id: &str) -> Option<RiderClass> {
         let i = self.parts.classes.iter().position(|class| class.id == id)?;
         u8::try_from(i).ok().map(RiderClass)
+    }
+
+    /// The scope of a product that is valid for the rides of this fare group.
+    pub fn scope_of(&self, group: &str) -> Option<ProductScope> {
+        let known = self.parts.groups.iter().any(|name| name == group);
+        known.then(|| ProductScope::of_group(group))
+    }
+
+    pub(crate) fn group_name(&self, group: GroupIx) -> &str {
+        self.parts.groups.get(usize::from(group.0)).map_or("", String::as_str)
     }
 
     /// The rules of tap-in and tap-out, when the network has gates.

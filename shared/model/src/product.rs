@@ -20,6 +20,8 @@
 //! Whatever a card holds is parsed, never asserted: a slot of a kind that a later release adds is
 //! kept byte for byte, proven with the rest, and pays for nothing here.
 
+use core::fmt;
+
 use crate::Timestamp;
 
 /// One of the two places for a product on a card.
@@ -318,6 +320,19 @@ impl ProductLoad {
     /// The rides to add.
     pub const fn rides(&self) -> u32 {
         self.rides
+    }
+}
+
+impl fmt::Display for ProductUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pass, self.rides) {
+            (None, 0) => f.write_str("no product used"),
+            (None, rides) => write!(f, "{rides} of its rides used"),
+            (Some(slot), 0) => write!(f, "pass {} used", slot.number()),
+            (Some(slot), rides) => {
+                write!(f, "pass {} and {rides} of its rides used", slot.number())
+            }
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Whether a card may pass, and the record it gets: one `if` per refusal, in the order of
 //! `model::Refusal`.
 
+use card::CardFound;
 use fare::{FareTap, Journey, Quote, price};
-use model::{
-    CardId, CardRecord, ClockQuality, Ctr, ProductUse, RecordKind, Refusal, TapRole, Timestamp,
-};
+use model::{CardId, CardRecord, ClockQuality, Ctr, RecordKind, Refusal, TapRole, Timestamp};
 
 use crate::ValidatorContext;
 
@@ -17,14 +16,15 @@ pub(crate) struct Decision {
     pub(crate) after: CardRecord,
 }
 
-/// From the card's newest record. What could be found out without reading it (several cards, a
-/// foreign card) was refused before.
+/// From the card's newest record and its products. What could be found out without reading it
+/// (several cards, a foreign card) was refused before.
 pub(crate) fn decide(
     context: &ValidatorContext,
     card: CardId,
-    before: &CardRecord,
+    found: &CardFound,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
+    let before = &found.record;
     if context.hotlist.contains(card) {
         return Err(Refusal::Hotlisted);
     }
@@ -35,7 +35,8 @@ pub(crate) fn decide(
         return Err(Refusal::CardDataInvalid);
     }
     // Not valid here, double entry, no entry: `fare` keeps the same order among them.
-    let quote = price(&context.tariffs, &Journey::from_record(before), &tap(context, before, now))?;
+    let journey = Journey::from_record(before).holding(found.products);
+    let quote = price(&context.tariffs, &journey, &tap(context, before, now))?;
     if i64::from(before.balance) < quote.min_balance.minor() {
         return Err(Refusal::InsufficientValue);
     }
@@ -90,7 +91,7 @@ fn successor(
         place: context.place,
         tariff: context.tariff,
         run: quote.run_after,
-        products: before.products.map(|_| ProductUse::default()),
+        products: before.products.map(|_| quote.used),
         ..*before
     };
     after.to_bytes().ok().map(|_| after)

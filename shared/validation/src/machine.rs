@@ -302,7 +302,7 @@ impl TapMachine {
                 Proof::Overtaken | Proof::Contradicted => self.doubts.forget(tap.card),
             }
         }
-        let decision = match decide(&self.context, tap.card, &before, tap.draft.tapped_at) {
+        let decision = match decide(&self.context, tap.card, &found, tap.draft.tapped_at) {
             Ok(decision) => decision,
             Err(reason) => {
                 card.release();

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use fare::{Step, StepKind};
+use fare::{ProductStep, Step, StepKind};
 use model::{Ctr, Money, Refusal};
 
 use crate::{ValidatorContext, decide::Decision};
@@ -44,6 +44,18 @@ pub enum Note {
     MissingTapOut,
     /// A transfer made this ride cheaper.
     Transfer,
+    /// A product on the card is no longer valid.
+    ProductEnded,
+    /// A product on the card is not valid yet.
+    ProductNotYetValid,
+    /// A product on the card is not valid for this ride.
+    ProductNotHere,
+    /// A product on the card has no ride left.
+    RidesUsedUp,
+    /// This was the last ride of a product.
+    LastRide,
+    /// A product on the card was written by a later release.
+    ProductUnknown,
     /// Little is left on the card.
     LowBalance,
 }
@@ -83,6 +95,12 @@ impl Note {
             Self::EarlierTapFinished => "Your tap before is finished, not charged again",
             Self::MissingTapOut => "Your last journey had no tap-out and was charged",
             Self::Transfer => "Transfer",
+            Self::ProductEnded => "Your pass is no longer valid",
+            Self::ProductNotYetValid => "Your pass is not valid yet",
+            Self::ProductNotHere => "Your pass or rides are not valid for this ride",
+            Self::RidesUsedUp => "You have no ride left",
+            Self::LastRide => "This was your last ride",
+            Self::ProductUnknown => "A product on your card is not known here",
             Self::LowBalance => "Your balance is low: top up soon",
         }
     }
@@ -100,10 +118,20 @@ impl Passage {
         let has = |wanted: fn(&StepKind) -> bool| steps.iter().any(|step| wanted(&step.kind));
         let missing = has(|kind| matches!(kind, StepKind::MissingTapOut { .. }));
         let transfer = has(|kind| matches!(kind, StepKind::Transfer { .. }));
+        let product = |wanted: &dyn Fn(&ProductStep) -> bool| {
+            let of = |kind: &StepKind| matches!(kind, StepKind::Product(step) if wanted(step));
+            steps.iter().any(|step| of(&step.kind))
+        };
         let notes = [
             (finished, Note::EarlierTapFinished),
             (missing, Note::MissingTapOut),
             (transfer, Note::Transfer),
+            (product(&|s| matches!(s, ProductStep::Ended { .. })), Note::ProductEnded),
+            (product(&|s| matches!(s, ProductStep::NotYetValid { .. })), Note::ProductNotYetValid),
+            (product(&|s| matches!(s, ProductStep::NotHere(_))), Note::ProductNotHere),
+            (product(&|s| matches!(s, ProductStep::UsedUp(_))), Note::RidesUsedUp),
+            (product(&|s| matches!(s, ProductStep::RidePays { left: 0, .. })), Note::LastRide),
+            (product(&|s| matches!(s, ProductStep::Unknown(_))), Note::ProductUnknown),
             (balance.minor() < low_balance, Note::LowBalance),
         ];
         Self {

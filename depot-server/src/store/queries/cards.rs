@@ -1,8 +1,8 @@
 //! One card: its balances and standing, and its history with every charge explained.
 
 use clearing::{Gap as CardGap, Priced};
-use fare::{Step, StepKind};
-use model::{CardId, CardRecord, TapRecord};
+use fare::{ProductStep, Step, StepKind};
+use model::{CardId, CardTransaction, TapRecord};
 use rusqlite::ToSql;
 
 use super::{
@@ -123,9 +123,9 @@ impl ReadModel {
         let before = record.evidence().copied();
         let after = written(record).copied();
         let certain = matches!(tap.outcome, Outcome::Committed | Outcome::Confirmed);
-        let steps = match (before, after) {
-            (Some(before), Some(after)) if certain => self.explain(record, &before, &after),
-            (_, _) => Vec::new(),
+        let steps = match record.settled() {
+            Some((transaction, _)) if certain => self.explain(record, transaction),
+            _ => Vec::new(),
         };
         let gap = after.and_then(|after| {
             let gap = gaps.iter().find(|gap| gap.last.0 + 1 == after.ctr.0)?;
@@ -135,8 +135,8 @@ impl ReadModel {
     }
 
     /// The charge, worked out again by the function that priced it.
-    fn explain(&self, tap: &TapRecord, before: &CardRecord, after: &CardRecord) -> Vec<ChargeStep> {
-        match self.rules.price(before, after, tap.route) {
+    fn explain(&self, tap: &TapRecord, transaction: &CardTransaction) -> Vec<ChargeStep> {
+        match self.rules.price(transaction, tap.route) {
             Priced::Quote(quote) => quote.steps.iter().map(charge_step).collect(),
             Priced::Refused(_) | Priced::NotAFare => Vec::new(),
         }
@@ -164,5 +164,13 @@ fn label(kind: &StepKind) -> &'static str {
         StepKind::Transfer { .. } => "Transfer",
         StepKind::TransferTooLate { .. } => "Transfer too late",
         StepKind::TransferRidesUsed { .. } => "Transfer rides used",
+        StepKind::Product(ProductStep::PassPays(_)) => "Pass",
+        StepKind::Product(ProductStep::RidePays { .. }) => "Ride",
+        StepKind::Product(ProductStep::Covers(_)) => "Product pays",
+        StepKind::Product(ProductStep::Ended { .. }) => "Product ended",
+        StepKind::Product(ProductStep::NotYetValid { .. }) => "Product not valid yet",
+        StepKind::Product(ProductStep::NotHere(_)) => "Product not valid here",
+        StepKind::Product(ProductStep::UsedUp(_)) => "No ride left",
+        StepKind::Product(ProductStep::Unknown(_)) => "Unknown product",
     }
 }

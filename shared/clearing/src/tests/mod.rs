@@ -1,6 +1,7 @@
 //! A depot in memory and a card's honest history, for the tables and the properties.
 
 mod bytes;
+mod products;
 mod properties;
 mod tables;
 
@@ -138,7 +139,10 @@ impl History {
             amount: 0,
             ..before
         };
-        let (amount, run) = match (ride, rules.price(&before, &blank, route)) {
+        let (amount, run) = match (
+            ride,
+            rules.price(&CardTransaction { before, after: blank, products: None }, route),
+        ) {
             (Ride::Load(amount), _) => (amount, before.run),
             (_, Priced::Quote(quote)) => {
                 (u32::try_from(quote.charge.minor()).unwrap(), quote.run_after)

@@ -1,6 +1,7 @@
 //! Tables: one line of input per tap, one line of answer, so that every rule has its row.
 
 mod prices;
+mod products;
 mod properties;
 mod texts;
 
@@ -8,7 +9,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
 
 use expect_test::Expect;
-use model::{PlaceIx, RiderClass, TariffVersion, Timestamp, ValidatorId};
+use model::{PlaceIx, ProductsFound, RiderClass, TariffVersion, Timestamp, ValidatorId};
 
 use crate::{FareTap, Journey, Tariff, TariffSet, price};
 
@@ -94,7 +95,12 @@ pub(crate) fn city() -> Tariff {
 
 /// Rides one card through lines of `H:MM:SS role place [route] [vN] [@validator]`.
 pub(crate) fn ride(set: &TariffSet, script: &str) -> String {
-    let mut journey = Journey::default();
+    ride_with(set, None, script)
+}
+
+/// The same with products on the card.
+pub(crate) fn ride_with(set: &TariffSet, held: Option<ProductsFound>, script: &str) -> String {
+    let mut journey = Journey::default().holding(held);
     let mut out = String::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -125,6 +131,9 @@ pub(crate) fn ride(set: &TariffSet, script: &str) -> String {
                         step.text()
                     )
                     .unwrap();
+                }
+                if !quote.used.is_none() {
+                    writeln!(out, "    used {:?}", quote.used).unwrap();
                 }
                 if let Some(run) = quote.run_after {
                     writeln!(out, "    run {run:?}").unwrap();

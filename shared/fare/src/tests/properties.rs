@@ -17,9 +17,10 @@ proptest! {
     #[test]
     fn steps_sum_to_a_charge_that_is_never_negative_nor_above_what_the_rules_allow(
         taps in proptest::collection::vec(any_tap(), 1..40),
+        held in super::products::any_held(),
     ) {
         let set = TariffSet::new(city());
-        let mut journey = Journey::default();
+        let mut journey = Journey::default().holding(held);
         let mut at_s = 1_800_000_000;
         for (wait_s, role, place, route, validator) in taps {
             at_s += wait_s;
@@ -44,6 +45,10 @@ proptest! {
             };
             prop_assert!((0..=dearest + penalty).contains(&quote.charge.minor()), "{quote:?}");
             prop_assert!(quote.min_balance.minor() >= quote.charge.minor());
+            let rides = |held: Option<model::ProductsFound>| held.and_then(|held| held.rides);
+            let left = rides(journey.held).unwrap_or(0).checked_sub(quote.used.rides.into());
+            prop_assert_eq!(left, Some(rides(quote.journey_after.held).unwrap_or(0)));
+            prop_assert!(quote.used.rides <= 2, "a missing tap-out and this ride");
             if let Some(run) = quote.run_after {
                 prop_assert!((1..=15).contains(&run.legs));
             }

@@ -5,11 +5,17 @@ use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt::Write as _;
 use core::time::Duration;
 
+use card::CardFound;
 use expect_test::{Expect, expect};
-use model::{CardId, Money, RecordKind, Timestamp, ValidUntil};
+use model::{CardId, CardRecord, Money, RecordKind, Timestamp, ValidUntil};
 
 use super::{Bench, NEVER, START, card, context, keys};
 use crate::{Hotlist, Note, Output, PassageClass, Presented, Rules, Verdict, decide::decide};
+
+/// A card without products.
+fn plain(record: CardRecord) -> CardFound {
+    CardFound { record, products: None }
+}
 
 /// Rows of `role place | last kind at minute | balance | valid | hotlist`, decided at minute 0.
 fn check(rows: &str, expected: &Expect) {
@@ -45,7 +51,7 @@ fn check(rows: &str, expected: &Expect) {
         before.balance = i32::try_from(Money::parse(balance, eur).unwrap().minor()).unwrap();
         before.valid_until =
             if valid == "ended" { ValidUntil::Month(20) } else { ValidUntil::Always };
-        let answer = match decide(&context, uid, &before, START) {
+        let answer = match decide(&context, uid, &plain(before), START) {
             Ok(decision) => {
                 let after = decision.after;
                 assert_eq!(after.ctr.0, before.ctr.0 + 1);
@@ -118,11 +124,11 @@ fn a_clock_that_nobody_set_neither_expires_a_journey_nor_goes_backwards_on_the_c
     before.place = context.tariffs.newest().place_ix("A").unwrap();
     before.at_s = 1_800_000_000;
     let lost = Timestamp::from_secs(86_400);
-    let decision = decide(&context, CardId([4; 7]), &before, lost).unwrap();
+    let decision = decide(&context, CardId([4; 7]), &plain(before), lost).unwrap();
     assert_eq!(decision.after.at_s, before.at_s);
     assert_eq!(decision.quote.charge.minor(), 300, "A to B, not the maximum for years inside");
     context.clock = model::ClockQuality::Ntp;
-    let decision = decide(&context, CardId([4; 7]), &before, lost).unwrap();
+    let decision = decide(&context, CardId([4; 7]), &plain(before), lost).unwrap();
     assert_eq!(decision.after.at_s, 86_400, "a good clock is believed");
 }
 

@@ -2,6 +2,7 @@
 //! that gives numbers, and a hand that pulls cards away.
 
 mod decisions;
+mod products;
 mod relay;
 mod tearing;
 
@@ -11,8 +12,8 @@ use core::time::Duration;
 use card::{CardKeys, ExchangeError, Key, KeyRole, KeySet, Opening, VirtualCard};
 use fare::{Tariff, TariffSet};
 use model::{
-    CardId, CardTransaction, ClockQuality, RiderClass, TapDraft, TapEvent, TapRole, TapSeq,
-    TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    CardId, CardTransaction, ClockQuality, ProductLoad, RiderClass, TapDraft, TapEvent, TapRole,
+    TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 
 use crate::{
@@ -82,6 +83,10 @@ pub(crate) fn keys() -> KeySet {
 }
 
 pub(crate) fn card(n: u8, balance: u32) -> VirtualCard {
+    card_with(n, balance, None)
+}
+
+pub(crate) fn card_with(n: u8, balance: u32, products: Option<ProductLoad>) -> VirtualCard {
     let uid = CardId([4, 1, 2, 3, 4, 5, n]);
     let opening = Opening {
         issuer: 1,
@@ -93,7 +98,7 @@ pub(crate) fn card(n: u8, balance: u32) -> VirtualCard {
         deposit: 0,
         at_s: 1_700_000_000,
         tariff: TariffVersion(1),
-        products: None,
+        products,
     };
     VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap().0
 }

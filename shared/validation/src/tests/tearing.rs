@@ -20,7 +20,7 @@ fn every_cut() -> impl Iterator<Item = (Cut, LogPace)> {
     })
 }
 
-fn in_doubt(bench: &Bench) -> usize {
+pub(super) fn in_doubt(bench: &Bench) -> usize {
     let decided: Vec<_> = bench
         .log
         .iter()
