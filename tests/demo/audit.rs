@@ -139,9 +139,16 @@ impl Audit {
         };
         match step.kind {
             StepKind::MissingTapOut { .. } => exactly(Part::Penalty, open.and_then(maximum)),
+            // Who pays is the products' matter; what is to be paid, the other steps'.
+            StepKind::Product(ProductStep::PassPays(_) | ProductStep::RidePays { .. })
+                if amount < 0 =>
+            {
+                Ok(Part::Other)
+            }
             StepKind::JourneyOpened { .. }
             | StepKind::TransferTooLate { .. }
-            | StepKind::TransferRidesUsed { .. } => exactly(Part::Other, Some(0)),
+            | StepKind::TransferRidesUsed { .. }
+            | StepKind::Product(_) => exactly(Part::Other, Some(0)),
             StepKind::OriginDestination { .. } => exactly(Part::Base, open.and_then(table)),
             StepKind::OverTime { .. } => exactly(Part::Base, open.and_then(maximum)),
             StepKind::Flat { .. } => {
@@ -157,13 +164,6 @@ impl Audit {
                 let rule = self.tariff.gate().and_then(|gate| gate.same_station.as_ref());
                 exactly(Part::Base, rule.map(|rule| rule.price.minor()))
             }
-            // Who pays is the products' matter; what is paid, the other steps'.
-            StepKind::Product(ProductStep::PassPays(_) | ProductStep::RidePays { .. })
-                if amount < 0 =>
-            {
-                Ok(Part::Other)
-            }
-            StepKind::Product(_) => exactly(Part::Other, Some(0)),
             StepKind::SameStation { .. } | StepKind::UnknownFare { .. } => {
                 Err(format!("{} does not fit this ride", step.key()))
             }

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use card::{CardKeys, IssueError, Opening, VirtualCard};
 use fare::Tariff;
-use model::{CardId, CardRecord, PlaceIx, RiderClass, Timestamp, ValidUntil};
+use model::{
+    CardId, CardProduct, CardProducts, CardRecord, PlaceIx, ProductKind, ProductLoad, ProductScope,
+    RiderClass, Timestamp, ValidUntil,
+};
 
 use super::lines::Lines;
 use crate::sim::dice::Dice;
@@ -89,6 +92,7 @@ pub fn issue(
             balance: u32::try_from(if low { low_value } else { value }).unwrap_or(u32::MAX >> 8),
             at_s: u32::try_from(at.secs()).unwrap_or(u32::MAX),
             tariff: tariff.version(),
+            products: products(n, at),
             ..Opening::default()
         };
         let (card, paper) = VirtualCard::issue(uid, dice.bytes16(), keys, &opening)?;
@@ -96,6 +100,19 @@ pub fn issue(
         issued.records.push((paper.card, paper.record));
     }
     Ok(issued)
+}
+
+/// Every eighth rider has a monthly pass, and every eighth some rides bought together.
+fn products(n: u32, at: Timestamp) -> Option<ProductLoad> {
+    let at_s = u32::try_from(at.secs()).unwrap_or(u32::MAX);
+    let (kind, rides, until_s) = match n % 8 {
+        3 => (ProductKind::Pass, 0, at_s.saturating_add(30 * 86_400)),
+        6 => (ProductKind::Rides, 10, 0),
+        _ => return None,
+    };
+    let (scope, from_s) = (ProductScope::EVERYTHING, at_s.saturating_sub(86_400));
+    let product = CardProduct { id: 1, kind, scope, serial: 1, from_s, until_s };
+    ProductLoad::new(CardProducts::new([Some(product), None]).ok()?, rides).ok()
 }
 
 impl Rider {

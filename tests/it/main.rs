@@ -15,6 +15,7 @@ mod kill;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;
 mod processes;
+mod products;
 mod readers;
 mod relay;
 mod tearing;

@@ -37,11 +37,14 @@ impl fmt::Display for Violation {
 #[derive(Debug, Default)]
 pub struct Truth {
     cards: BTreeMap<CardId, BTreeMap<Ctr, CardRecord>>,
+    /// Rides that were sold with each card.
+    sold: BTreeMap<CardId, u32>,
 }
 
 impl Truth {
     /// A new card with its opening record.
-    pub fn begin(&mut self, card: CardId, issue: CardRecord) {
+    pub fn begin(&mut self, card: CardId, issue: CardRecord, rides: u32) {
+        self.sold.insert(card, rides);
         self.cards.entry(card).or_default().insert(issue.ctr, issue);
     }
 
@@ -62,6 +65,14 @@ impl Truth {
             ));
         }
         known.insert(record.ctr, record);
+        // Each ride that is gone from the card stands in a record, and the reverse.
+        let used = |record: &CardRecord| record.products.map_or(0, |used| u32::from(used.rides));
+        let taken: u32 = known.values().map(used).sum();
+        let sold = self.sold.get(&card.uid()).copied().unwrap_or_default();
+        let left = card.contents().and_then(|contents| contents.products?.rides);
+        if left.and_then(|left| left.checked_add(taken)) != Some(sold) {
+            return Err(format!("{sold} rides sold, {taken} taken in records, {left:?} left"));
+        }
         Ok(())
     }
 

@@ -9,7 +9,10 @@ use std::{
 use card::{CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCard};
 use clearing::Rules;
 use fleet_sync::SigningKey;
-use model::{CardId, CardRecord, TapRole, TariffVersion, Timestamp};
+use model::{
+    CardId, CardProduct, CardProducts, CardRecord, ProductKind, ProductLoad, ProductScope, TapRole,
+    TariffVersion, Timestamp,
+};
 
 use super::{
     checkers::{self, Truth, Violation},
@@ -388,14 +391,42 @@ fn issue(
         balance: u32::try_from(dice.between(2000, 9000)).expect("small"),
         at_s: u32::try_from(START.secs()).expect("before 2106"),
         tariff: TariffVersion(1),
+        products: products(index),
         ..Opening::default()
     };
     let (card, issued) =
         VirtualCard::issue(uid, dice.bytes16(), keys, &opening).expect("a blank card is issued");
     depot.register(&issued, START);
-    truth.begin(uid, issued.record);
+    truth.begin(uid, issued.record, opening.products.map_or(0, |load| load.rides()));
     let key = keys.debit_key(&uid).expect("the simulator holds all keys");
     SimCard { card, key, rides_left: rides }
+}
+
+/// Half of the cards carry products: a pass that ends in the middle of a run, or some rides that
+/// are used up on the way, for the buses or for everything.
+fn products(index: u32) -> Option<ProductLoad> {
+    let scope = match index % 8 {
+        0..=3 => ProductScope::EVERYTHING,
+        _ => ProductScope::of_group("bus"),
+    };
+    let start = u32::try_from(START.secs()).expect("before 2106");
+    let pass = CardProduct {
+        id: 31,
+        kind: ProductKind::Pass,
+        scope,
+        serial: 1,
+        from_s: start,
+        until_s: start + 6 * 3600,
+    };
+    let rides = CardProduct { id: 20, kind: ProductKind::Rides, from_s: 0, until_s: 0, ..pass };
+    let (slots, count) = match index % 4 {
+        1 => ([Some(pass), None], 0),
+        2 => ([None, Some(rides)], 4),
+        3 if index % 8 == 3 => ([Some(rides), Some(pass)], 3),
+        _ => return None,
+    };
+    let file = CardProducts::new(slots).expect("one product with rides");
+    Some(ProductLoad::new(file, count).expect("a few rides"))
 }
 
 /// The newest record of a card, as any reader finds it.

@@ -23,7 +23,7 @@ use card::{Key, KeySet, Opening, VirtualCard};
 use ed25519_dalek::SigningKey;
 use fare::{Tariff, TariffSet};
 use fleet_sync::{DepotName, Topic, sign_ack, verify_batch, verify_state};
-use model::{CardId, TapRecord, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, ProductLoad, TapRecord, TapSeq, Timestamp, ValidatorId};
 use reader::{Reader, ReaderConfig, VirtualField};
 use rumqttc::v5::{
     AsyncClient, Event, EventLoop, MqttOptions,
@@ -46,7 +46,7 @@ use wire::{Ack, ChainHash, StateWord};
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const TARIFF: &str = r#"
+pub(crate) const TARIFF: &str = r#"
 format = 1
 version = 1
 network = "Test"
@@ -67,7 +67,7 @@ route = [
 
 pub(crate) type SharedCard = Arc<Mutex<VirtualCard>>;
 
-fn keys() -> KeySet {
+pub(crate) fn keys() -> KeySet {
     KeySet::from_root(&Key([7; 16]))
 }
 
@@ -81,8 +81,13 @@ fn depot_key() -> SigningKey {
 
 /// A card with a balance in cents.
 pub(crate) fn issued(n: u8, balance: u32) -> SharedCard {
+    issued_with(n, balance, None)
+}
+
+/// The same, sold with products.
+pub(crate) fn issued_with(n: u8, balance: u32, products: Option<ProductLoad>) -> SharedCard {
     let uid = CardId([4, 1, 2, 3, 4, 5, n]);
-    let opening = Opening { balance, ..Opening::default() };
+    let opening = Opening { balance, products, ..Opening::default() };
     let (card, _) = VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap();
     Arc::new(Mutex::new(card))
 }

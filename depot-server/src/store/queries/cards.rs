@@ -2,7 +2,7 @@
 
 use clearing::{Gap as CardGap, Priced};
 use fare::{ProductStep, Step, StepKind};
-use model::{CardId, CardTransaction, TapRecord};
+use model::{CardId, CardRecord, CardTransaction, TapRecord};
 use rusqlite::ToSql;
 
 use super::{

@@ -62,7 +62,9 @@ fn mismatch(tap: CardTransaction) -> Option<alloc::string::String> {
             assert_eq!(item.kind, ExceptionKind::FareMismatch);
             item.finding
         }
-        other => panic!("{other:?}"),
+        other @ (ExceptionChange::Changed(_) | ExceptionChange::Resolved { .. }) => {
+            panic!("{other:?}")
+        }
     });
     let first = found.next();
     assert_eq!(found.next(), None);
