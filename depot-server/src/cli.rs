@@ -7,6 +7,7 @@
 mod card;
 mod commands;
 mod inspect;
+mod keys;
 
 use std::{
     io::{IsTerminal, Write},
@@ -80,6 +81,9 @@ enum Command {
     /// Validators that may hand in taps.
     #[command(subcommand)]
     Validator(Validators),
+    /// The cards' master keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// People who may look.
     #[command(subcommand)]
     User(Users),
@@ -177,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Validator(Validators::Enrol { config, id, public_key, name, replace }) => {
             commands::enrol(&config.config, id, &public_key, &name, replace)
         }
+        Command::Keys(command) => keys::run(command),
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
         Command::Card(command) => card::run(command),
         Command::Version { json } => Ok(commands::version(json)),

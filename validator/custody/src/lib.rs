@@ -11,6 +11,8 @@ mod keystore;
 mod parts;
 mod plain;
 mod source;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::{path::PathBuf, sync::Arc};

@@ -113,6 +113,13 @@ impl TokenKeys {
         Ok(CheckValue::of(&mac))
     }
 
+    /// Closes the session, as a module does whose token was pulled. The next request opens it
+    /// again.
+    #[cfg(test)]
+    pub(crate) fn reset(&self) {
+        self.state().close();
+    }
+
     /// The check value of a master key, computed by the token.
     pub fn check_value(&self, role: KeyRole, version: KeyVersion) -> Result<CheckValue, KeyError> {
         Ok(CheckValue::of(&*self.mac(role, version, &OVER)?))
