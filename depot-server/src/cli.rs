@@ -8,6 +8,7 @@ mod card;
 mod commands;
 mod inspect;
 mod keys;
+mod tickets;
 
 use std::{
     io::{IsTerminal, Write},
@@ -37,6 +38,7 @@ Examples:
   depot-server serve
   depot-server user add ana                  print a one-time login link
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
+  depot-server ticket issue --network --price 2.40 --qr terminal
   depot-server verify                        book everything again and compare
 
 Exit codes: 0 done · 1 failed, or something was found · 2 usage · 69 a service or reader is \
@@ -90,6 +92,9 @@ enum Command {
     /// Issue, load, inspect, retire and replace cards at a reader.
     #[command(subcommand)]
     Card(card::Cards),
+    /// Tickets that are shown as codes.
+    #[command(subcommand)]
+    Ticket(tickets::Tickets),
     /// Print the version.
     Version {
         /// As JSON.
@@ -184,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(command),
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
         Command::Card(command) => card::run(command),
+        Command::Ticket(command) => tickets::run(command),
         Command::Version { json } => Ok(commands::version(json)),
     };
     match done {

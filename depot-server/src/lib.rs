@@ -17,5 +17,6 @@ pub mod metrics;
 mod pages;
 pub mod server;
 pub mod store;
+pub mod ticketing;
 pub mod verify;
 pub mod workload;

@@ -184,6 +184,8 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "contradiction",
     "register-mismatch",
     "chain-broken",
+    "ticket-used-twice",
+    "ticket-not-issued",
     "unknown-card",
     "fare-mismatch",
     "card-gap",

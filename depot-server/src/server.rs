@@ -103,6 +103,10 @@ impl Depot {
         let keys = Keys::load(&config.keys)?;
         let store = Arc::new(Store::open(&config.database)?);
         let rules = Arc::new(load_rules(&config, &store, &clock)?);
+        if config.keys.tickets.exists() {
+            let key = crate::ticketing::load_key(&config.keys.tickets)?;
+            store.add_ticket_key(&key.verifying_key(), clock.now())?;
+        }
         let depot: DepotName = config.depot.parse()?;
         let checker = Checker::new(depot.clone(), keys.tmac);
         let (events, metrics) = (Events::default(), Metrics::default());

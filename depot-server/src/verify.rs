@@ -17,8 +17,8 @@ use crate::{
         Checked, Checker, Message,
         check::PublicKeys,
         memory::MemoryBooks,
-        step::{Seats, book_desk, register, step},
-        stored::BookedDesk,
+        step::{Seats, book_desk, register, sell, step},
+        stored::{BookedDesk, Sale},
     },
     store::{JournalRow, Registered, Store, StoreError},
 };
@@ -87,14 +87,19 @@ fn compare(
     let mut seats = Seats::default();
     let mut hash = [0_u8; 32];
     let mut after = 0;
+    let mut checker = checker.clone();
+    let mut sales = Sales { rest: store.ticket_sales()?.into(), rules };
     while let Some(row) = store.journal_after(after)? {
+        sales.book(after, &mut books);
         after = row.id;
         hash = chained(hash, &row)?;
-        replay(store, checker, rules, &keys, &mut seats, &mut books, &row)?;
+        checker.set_ticket_keys(store.ticket_keys(row.received_at)?);
+        replay(store, &checker, rules, &keys, &mut seats, &mut books, &row)?;
         by_hand.book_through(after, rules, &mut books);
         report.batches += 1;
     }
     by_hand.book_through(i64::MAX, rules, &mut books);
+    sales.book(i64::MAX, &mut books);
     report.taps = books.taps.len() as u64;
     report.cards = books.cards.len() as u64;
     report.transfers = books.transfers.len() as u64;
@@ -103,9 +108,28 @@ fn compare(
     count(store, "transfers", report.transfers)?;
     marks(store, &books)?;
     cards(store, &books)?;
+    tickets(store, &books)?;
     accounts(store, &books)?;
     transfers(store, &books)?;
     exceptions(store, &books)
+}
+
+/// Sold tickets that are not booked again yet, in their order.
+struct Sales<'a> {
+    rest: VecDeque<(i64, Sale)>,
+    rules: &'a Rules,
+}
+
+impl Sales<'_> {
+    /// Books those that came before the journal row after `row`.
+    fn book(&mut self, row: i64, books: &mut MemoryBooks) {
+        while self.rest.front().is_some_and(|(after, _)| *after <= row)
+            && let Some((_, sale)) = self.rest.pop_front()
+        {
+            let Ok(booking) = sell(books, self.rules, &[sale], sale.sold_at);
+            books.apply(booking);
+        }
+    }
 }
 
 /// What was done by hand, at its place between the rows of the journal.
@@ -133,6 +157,18 @@ impl ByHand {
             books.apply(booking);
         }
     }
+}
+
+fn tickets(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    count(store, "tickets", books.tickets.len() as u64)?;
+    for (signed, state) in &books.tickets {
+        if store.ticket_state(signed)?.as_ref() != Some(state) {
+            let id = model::Ticket::from_bytes(signed).map(|ticket| ticket.id.to_string());
+            let id = id.unwrap_or_else(|error| error.to_string());
+            return Err(Stop::Differs(format!("the state of ticket {id} is another one")));
+        }
+    }
+    Ok(())
 }
 
 fn chained(before: [u8; 32], row: &JournalRow) -> Result<[u8; 32], Stop> {

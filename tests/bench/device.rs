@@ -136,6 +136,8 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         },
         state: config::State::in_folder(folder.join("state")),
         tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
+        scanner: None,
+        tickets: config::Tickets::default(),
         keys: config::Keys {
             signing: nowhere.clone(),
             card: nowhere.clone().into(),

@@ -150,6 +150,8 @@ impl Post {
             },
             state: config::State::in_folder(fleet.folder.join(id(index).to_string())),
             tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()], hotlist: None },
+            scanner: None,
+            tickets: config::Tickets::default(),
             keys: config::Keys {
                 signing: nowhere.clone(),
                 card: nowhere.clone().into(),

@@ -19,6 +19,7 @@ mod products;
 mod readers;
 mod relay;
 mod tearing;
+mod tickets;
 mod tidy;
 mod town;
 mod validator;

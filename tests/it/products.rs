@@ -275,7 +275,8 @@ proptest! {
                 }
                 other @ (TapEvent::InDoubt { .. }
                 | TapEvent::Confirmed { .. }
-                | TapEvent::Voided { .. }) => panic!("{other:?}"),
+                | TapEvent::Voided { .. }
+                | TapEvent::Ticket { .. }) => panic!("{other:?}"),
             };
             prop_assert!(proof_holds(&tmac, &uid, &transaction, proof));
             let Priced::Quote(quote) = rules.price(&transaction, route) else { panic!("a fare") };

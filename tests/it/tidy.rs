@@ -14,7 +14,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-card", &["tapline-model"]),
     ("tapline-fare", &["tapline-model"]),
     ("tapline-gtfs", &["tapline-model", "tapline-fare"]),
-    ("tapline-validation", &["tapline-model", "tapline-card", "tapline-fare"]),
+    ("tapline-ticket", &["tapline-model"]),
+    ("tapline-validation", &["tapline-model", "tapline-card", "tapline-fare", "tapline-ticket"]),
     ("tapline-tap-log", &["tapline-model", "tapline-wire"]),
     ("tapline-fleet-sync", &["tapline-model", "tapline-wire"]),
     ("tapline-ledger", &["tapline-model"]),
@@ -33,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-validation",
             "tapline-tap-log",
             "tapline-fleet-sync",
+            "tapline-ticket",
         ],
     ),
     (
@@ -48,6 +50,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-fleet-sync",
             "tapline-ledger",
             "tapline-clearing",
+            "tapline-ticket",
         ],
     ),
 ];
@@ -158,7 +161,7 @@ fn cores_are_no_std() {
             cores += 1;
         }
     }
-    assert_eq!(cores, 9);
+    assert_eq!(cores, 10);
 }
 
 #[test]

@@ -160,7 +160,7 @@ async fn a_foreign_card_is_refused_with_advice_and_the_next_card_is_served() {
     let mut yard = block_in_place(|| Yard::open(&POSTS[..1], 1, &[]));
     let mut reader = yard.gates[0].take_reader();
     let card = Arc::clone(&yard.cards[0]);
-    let foreign = "code 10; This card is not accepted here";
+    let foreign = "code 10; Not accepted here: see staff";
     let answer = reader.tap(Classic).await;
     assert!(answer.starts_with('D') && answer.contains(foreign), "{answer}");
     tokio::time::sleep(AWAY).await;

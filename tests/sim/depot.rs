@@ -90,7 +90,8 @@ impl Known for Books {
             TapEvent::Committed { .. }
             | TapEvent::Refused { .. }
             | TapEvent::Confirmed { .. }
-            | TapEvent::Voided { .. } => false,
+            | TapEvent::Voided { .. }
+            | TapEvent::Ticket { .. } => false,
         };
         Ok(of_card.filter(doubted).copied().collect())
     }

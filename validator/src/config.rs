@@ -4,6 +4,8 @@
 //! been checked, so the daemon never meets an empty host or a role that does not exist. Secrets
 //! are named by the path of their file, never written here.
 
+mod tickets;
+
 use std::{
     fmt::Display,
     fs,
@@ -18,8 +20,10 @@ use fleet_sync::DepotName;
 use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use reader::{ReaderConfig, ReaderConfigError};
+use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
+
+pub use tickets::Tickets;
 
 /// Everything that a validator is told by its file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +39,12 @@ pub struct Config {
     pub keys: Keys,
     /// What reads the cards.
     pub reader: ReaderConfig,
+    /// What reads tickets, on validators that take them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<ScannerConfig>,
+    /// Which tickets are taken.
+    #[serde(default)]
+    pub tickets: Tickets,
     /// Where its taps go.
     pub broker: Broker,
     /// Windows in which a card presented again is answered differently.
@@ -239,6 +249,14 @@ pub enum ConfigError {
         /// What is wrong and what to write.
         source: ReaderConfigError,
     },
+    /// The table `[scanner]` cannot be right.
+    #[error("{path}: {source}")]
+    Scanner {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to write.
+        source: ScannerConfigError,
+    },
     /// A value is of the right type and still cannot be right.
     #[error("{path}: {key} {problem}")]
     Value {
@@ -271,6 +289,11 @@ impl Config {
             .reader
             .check()
             .map_err(|source| ConfigError::Reader { path: path.to_path_buf(), source })?;
+        if let Some(scanner) = &config.scanner {
+            scanner
+                .check()
+                .map_err(|source| ConfigError::Scanner { path: path.to_path_buf(), source })?;
+        }
         Ok(config)
     }
 
@@ -317,6 +340,9 @@ impl Config {
                 "rules.relay_slack_ms",
                 "must lie between 20 and 2000, or be 0 to accept answers of any age",
             );
+        }
+        if let Some((key, problem)) = self.tickets.problem(self) {
+            return wrong(key, &problem);
         }
         if self.metrics.listen.is_some_and(|a| !a.ip().is_loopback()) {
             return wrong("metrics.listen", "must be a loopback address, such as 127.0.0.1:9464");
@@ -449,7 +475,9 @@ port = 1883
         let merged = config.annotated(sample);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
-        for optional in ["route", "hotlist", "baud", "rf_kbps", "connstring", "helper", "listen"] {
+        let optional =
+            ["route", "hotlist", "baud", "rf_kbps", "connstring", "helper", "idle_ms", "listen"];
+        for optional in optional {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
         }
     }
@@ -491,6 +519,10 @@ port = 1883
 
             [tariff]
             files = ["/etc/tapline/tariff-1.toml"]
+
+            [tickets]
+            keys = []  # default
+            repeat_ms = 3000  # default
 
             [validator]
             depot = "north"

@@ -18,7 +18,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use validation::{Doubt, Hotlist, RelayGuard, Rules, TapMachine, ValidatorContext};
+use validation::{Doubt, Hotlist, RelayGuard, Rules, TapMachine, Tickets, ValidatorContext};
 use wire::StateWord;
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     link::{self, LinkSettings, TlsFiles},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
-    reader_task,
+    reader_task, scanner_task,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::{Identity, SyncLoop},
@@ -126,6 +126,7 @@ pub struct Daemon {
     reader: JoinHandle<()>,
     sync: JoinHandle<()>,
     follow: JoinHandle<()>,
+    scanner: JoinHandle<()>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
@@ -225,13 +226,8 @@ impl Daemon {
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
-        let page = match config.metrics.listen {
-            None => None,
-            Some(address) => {
-                let served = metrics::serve(address, metrics.clone()).await;
-                Some(served.map_err(|source| StartError::Metrics { address, source })?)
-            }
-        };
+        let tickets = tickets(&config, &recovery);
+        let page = metrics_page(&config, &metrics).await?;
         let identity = Identity {
             validator: config.validator.id,
             depot: config.validator.depot.clone(),
@@ -257,7 +253,8 @@ impl Daemon {
         let (events, tap_events) = mpsc::unbounded_channel();
         let (ask, asks) = mpsc::unbounded_channel();
         let taps = TapLoop {
-            machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt).chain(unshown)),
+            machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt).chain(unshown))
+                .with_tickets(tickets),
             keeper,
             keys: keys.card,
             clock,
@@ -272,6 +269,11 @@ impl Daemon {
         };
         Ok(Self {
             follow: tokio::spawn(follow_lives(log_followed, events.clone())),
+            scanner: tokio::spawn(scanner_task::run(
+                config.scanner,
+                events.clone(),
+                metrics.clone(),
+            )),
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
             sync: tokio::spawn(sync.run()),
@@ -336,13 +338,13 @@ impl Daemon {
     /// Ends at once, as a power cut would end it: nothing is said, nothing more is written.
     /// Returns when the store may be opened again.
     pub async fn kill(mut self) {
-        for task in [&self.taps, &self.reader, &self.sync, &self.follow] {
+        for task in [&self.taps, &self.reader, &self.sync, &self.follow, &self.scanner] {
             task.abort();
         }
         if let Some((_, page)) = &self.page {
             page.abort();
         }
-        for task in [self.taps, self.reader, self.sync, self.follow] {
+        for task in [self.taps, self.reader, self.sync, self.follow, self.scanner] {
             // One that has ended was waited for before, perhaps, and cannot be again.
             if !task.is_finished() {
                 let _ = task.await;
@@ -376,6 +378,7 @@ async fn open_log(
         decision = ?recovery.decision,
         epoch = %recovery.guard.epoch,
         became_in_doubt = recovery.became_in_doubt.len(),
+        tickets_taken = recovery.tickets.len(),
         damaged = recovery.damaged.len(),
         stranded = recovery.stranded,
         quarantined = ?opened.store.quarantined,
@@ -408,6 +411,23 @@ fn start_link(
     let (log, signer) = (keeper.status(), identity.clone());
     let will = move |connection| signer.state(StateWord::Lost, connection, &log.borrow());
     link::start(settings, will, crate::random_u32)
+}
+
+/// Serves the metrics, where that is wanted.
+async fn metrics_page(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Option<(SocketAddr, JoinHandle<()>)>, StartError> {
+    let Some(address) = config.metrics.listen else { return Ok(None) };
+    let served = metrics::serve(address, metrics.clone()).await;
+    served.map(Some).map_err(|source| StartError::Metrics { address, source })
+}
+
+/// Whose tickets are taken, and which were taken before.
+fn tickets(config: &Config, recovery: &RecoveryReport) -> Tickets {
+    Tickets::new(config.tickets.public_keys(), config.tickets.repeat_window())
+        .with_taken(recovery.tickets.iter().copied())
+        .with_unshown(recovery.unshown.as_ref())
 }
 
 fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {

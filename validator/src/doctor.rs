@@ -13,7 +13,7 @@ use crate::{
     keys::{load_card, load_depot, load_signing},
     store::{Store, StoreError, StoreOptions},
 };
-use reader::Reader;
+use reader::{Reader, Scanner};
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const READER_MAX: Duration = Duration::from_secs(10);
@@ -68,6 +68,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         check_tariff(config),
         check_clock(Clock::system()),
         check_reader(config).await,
+        check_scanner(config),
         check_broker(config).await,
     ]
 }
@@ -162,6 +163,19 @@ async fn check_reader(config: &Config) -> Check {
         }
         Ok(Err(e)) => check("reader", Finding::Bad, crate::chain(&e)),
         Err(_) => check("reader", Finding::Bad, "does not answer within 10 s".into()),
+    }
+}
+
+fn check_scanner(config: &Config) -> Check {
+    let Some(scanner) = &config.scanner else {
+        return check("scanner", Finding::Good, "none: no tickets are taken here".into());
+    };
+    match Scanner::probe(scanner) {
+        Ok(()) => {
+            let (port, keys) = (scanner.port.display(), config.tickets.keys.len());
+            check("scanner", Finding::Good, format!("{port} opens; tickets of {keys} keys"))
+        }
+        Err(e) => check("scanner", Finding::Bad, crate::chain(&e)),
     }
 }
 

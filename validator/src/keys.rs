@@ -69,6 +69,11 @@ pub fn generate_signing(path: &Path) -> Result<String, CustodyError> {
     Ok(to_hex(key.verifying_key().as_bytes()))
 }
 
+/// A public key, written as 64 hexadecimal digits.
+pub fn parse_public(text: &str) -> Option<VerifyingKey> {
+    VerifyingKey::from_bytes(&parse_hex(text.trim())?).ok()
+}
+
 /// Makes a random debit key in a new plain file, for tests and first trials: a real fleet's comes
 /// from the depot.
 pub fn generate_card(path: &Path) -> Result<(), CustodyError> {

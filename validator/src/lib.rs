@@ -16,6 +16,7 @@ mod link;
 pub mod log_keeper;
 pub mod metrics;
 mod reader_task;
+mod scanner_task;
 pub mod screen;
 pub mod store;
 mod sync_loop;

@@ -22,7 +22,7 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    /// Taps, by outcome: committed, in-doubt, refused, confirmed, voided.
+    /// Taps, by outcome: committed, in-doubt, refused, confirmed, voided, ticket.
     pub taps: IntCounterVec,
     /// Refusals, by reason.
     pub refusals: IntCounterVec,
@@ -56,6 +56,12 @@ pub struct Metrics {
     pub reader_up: IntGauge,
     /// Cards whose debit key is not of the current version: held, or not-held and refused.
     pub other_key_versions: IntCounterVec,
+    /// Failures of the scanner itself.
+    pub scanner_errors: IntCounter,
+    /// Lines from the scanner that were no text.
+    pub scanner_dropped: IntGauge,
+    /// Tickets remembered as taken.
+    pub tickets_remembered: IntGauge,
 }
 
 impl Metrics {
@@ -100,6 +106,9 @@ impl Metrics {
                 "Cards whose debit key is not of the current version",
                 "key",
             ),
+            scanner_errors: counter("tapline_scanner_errors_total", "Failures of the scanner"),
+            scanner_dropped: gauge("tapline_scanner_lines_dropped", "Lines that were no text"),
+            tickets_remembered: gauge("tapline_tickets_remembered", "Tickets taken, remembered"),
             registry,
         };
         metrics.register();
@@ -107,7 +116,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 17] = [
+        let all: [Box<dyn prometheus::core::Collector>; 20] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -125,6 +134,9 @@ impl Metrics {
             Box::new(self.late_answers.clone()),
             Box::new(self.reader_up.clone()),
             Box::new(self.other_key_versions.clone()),
+            Box::new(self.scanner_errors.clone()),
+            Box::new(self.scanner_dropped.clone()),
+            Box::new(self.tickets_remembered.clone()),
         ];
         for collector in all {
             self.registry.register(collector).expect("each name is used once");

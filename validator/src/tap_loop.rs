@@ -25,6 +25,8 @@ use reader::{Presence, ReaderError};
 
 /// A card that cannot be read is tried again while it lies there, this many times.
 const TRIES_MAX: u8 = 3;
+/// A code that was read during another tap waits for its end this long.
+const WAITS_MAX: Duration = Duration::from_secs(2);
 
 /// Lost keys are looked for this often.
 const KEYS_AGAIN: Duration = Duration::from_secs(2);
@@ -50,6 +52,8 @@ pub(crate) enum Event {
     Resolution(Result<TapSeq, KeeperError>),
     /// Time to look whether lost keys are back.
     KeysAgain,
+    /// The scanner read a code, or failed.
+    Scanned(Result<String, ReaderError>),
     /// New tariffs, lists or place.
     Context(Box<ValidatorContext>),
     /// The log began a new life.
@@ -100,11 +104,22 @@ pub(crate) enum Outage {
 #[derive(Debug, Default)]
 pub(crate) struct Underway {
     card: Option<CardId>,
+    /// It is a ticket's: the reader still waits for a card.
+    scanned: bool,
+    /// Came while another tap was under way, and is served after it.
+    waiting: Waiting,
     began: Duration,
     waited: Duration,
     tries: u8,
     /// Applied between taps.
     context: Option<Box<ValidatorContext>>,
+}
+
+/// One of each at most: a reader tells of one card at a time, and of two codes the later counts.
+#[derive(Debug, Default)]
+struct Waiting {
+    card: Option<Presence>,
+    code: Option<(String, Duration)>,
 }
 
 impl TapLoop {
@@ -122,7 +137,16 @@ impl TapLoop {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Found(Ok(presence)) => self.found(presence),
+            Event::Found(Ok(presence)) if self.machine.is_idle() => self.found(presence),
+            Event::Found(Ok(presence)) => self.tap.waiting.card = Some(presence),
+            Event::Scanned(Ok(code)) if self.machine.is_idle() => self.scanned(&code),
+            Event::Scanned(Ok(code)) => {
+                self.tap.waiting.code = Some((code, self.clock.elapsed()));
+            }
+            Event::Scanned(Err(e)) => {
+                self.metrics.scanner_errors.inc();
+                tracing::warn!(error = %crate::chain(&e), "scanner");
+            }
             Event::Ready(Ok(())) => {
                 self.reader_answers();
                 self.ask(Ask::Card);
@@ -150,7 +174,16 @@ impl TapLoop {
         }
     }
 
-    fn found(&mut self, presence: Presence) {
+    fn scanned(&mut self, code: &str) {
+        self.begin();
+        self.tap.scanned = true;
+        self.machine.handle_scanned(self.clock.now(), code);
+        let remembered = self.machine.tickets().remembered();
+        self.metrics.tickets_remembered.set(i64::try_from(remembered).unwrap_or(i64::MAX));
+    }
+
+    /// A tap sees one context and one clock quality.
+    fn begin(&mut self) {
         if let Some(context) = self.tap.context.take() {
             self.machine.replace_context(*context);
         }
@@ -158,6 +191,11 @@ impl TapLoop {
         self.tap.began = self.clock.elapsed();
         self.tap.waited = Duration::ZERO;
         self.tap.card = None;
+        self.tap.scanned = false;
+    }
+
+    fn found(&mut self, presence: Presence) {
+        self.begin();
         match presence {
             Presence::Card(card) => self.present(card),
             Presence::Foreign => {
@@ -279,7 +317,7 @@ impl TapLoop {
                         self.present(card);
                     }
                 }
-                Output::Done => self.next_card(),
+                Output::Done => self.next_tap(),
             }
         }
     }
@@ -290,6 +328,9 @@ impl TapLoop {
         self.screen.timing(timing);
         self.metrics.tap_seconds.observe(timing.total.as_secs_f64());
         self.metrics.own_seconds.observe(timing.own.as_secs_f64());
+        if self.tap.scanned {
+            return;
+        }
         // A late answer may have been a hiccup of this machine: the card deserves another try.
         let unread =
             matches!(passage.verdict, Verdict::TryAgain(Refusal::Unreadable | Refusal::TooSlow));
@@ -301,6 +342,22 @@ impl TapLoop {
         let at = if step == CardStep::Commit { "commit" } else { "before" };
         self.metrics.late_answers.with_label_values(&[at]).inc();
         tracing::warn!(?step, ?took, ?allowed, "a card answered later than an honest one");
+    }
+
+    /// After a ticket the reader is still waiting; after a card it is asked anew. Then whoever came
+    /// meanwhile is served, the card first.
+    fn next_tap(&mut self) {
+        if !self.tap.scanned {
+            self.next_card();
+        }
+        if let Some(presence) = self.tap.waiting.card.take() {
+            self.found(presence);
+        } else if let Some((code, at)) = self.tap.waiting.code.take() {
+            // A rider who has waited longer was told to try again, or has gone.
+            if self.clock.elapsed().saturating_sub(at) <= WAITS_MAX {
+                self.scanned(&code);
+            }
+        }
     }
 
     /// A card that could not be read may still lie there: then it is tried again at once.
@@ -369,6 +426,7 @@ impl TapLoop {
             }
             TapEvent::Confirmed { .. } => "confirmed",
             TapEvent::Voided { .. } => "voided",
+            TapEvent::Ticket { .. } => "ticket",
         };
         self.metrics.taps.with_label_values(&[outcome]).inc();
     }

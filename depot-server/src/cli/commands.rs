@@ -243,23 +243,28 @@ pub(super) fn add_user(path: &Path, name: &str) -> Done {
 
 pub(super) fn register(path: &Path, card: CardId, record: &str) -> Done {
     let config = Config::load(path)?;
-    let clock = Clock::system();
     let record = parse_hex::<{ CardRecord::LEN }>(record)
         .context("the opening record must be 64 hexadecimal digits")?;
     let record = CardRecord::from_bytes(&record).context("this is no card record")?;
+    let place = workplace(&config)?;
+    register_cards(&place, &[(card, record)])?;
+    say(&format!("card {card} is registered with a balance of {}", record.balance));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The books beside a server that may be running.
+pub(super) fn workplace(config: &Config) -> anyhow::Result<Workplace> {
+    let clock = Clock::system();
     let store = Store::open(&config.database)?;
-    let rules = load_rules(&config, &store, &clock)?;
-    let place = Workplace {
+    let rules = load_rules(config, &store, &clock)?;
+    Ok(Workplace {
         depot: config.depot.parse()?,
         store: store.into(),
         rules: rules.into(),
         events: Events::default(),
         metrics: Metrics::default(),
         clock,
-    };
-    register_cards(&place, &[(card, record)])?;
-    say(&format!("card {card} is registered with a balance of {}", record.balance));
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 pub(super) fn version(json: bool) -> ExitCode {

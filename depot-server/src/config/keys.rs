@@ -59,7 +59,7 @@ impl Keys {
     /// Makes whichever file is missing, with mode 0600, and returns what was made. Keystores are
     /// made by `keys init`.
     pub fn create_missing(files: &KeyFiles) -> Result<Vec<PathBuf>, KeyError> {
-        let mut wanted = vec![(&files.signing, 32)];
+        let mut wanted = vec![(&files.signing, 32), (&files.tickets, 32)];
         let tmac = files.tmac_source();
         if let Source::Plain(path) = &tmac {
             wanted.push((path, 16));
@@ -160,6 +160,7 @@ mod tests {
     fn files(folder: &Path) -> KeyFiles {
         KeyFiles {
             signing: folder.join("k/sign.hex"),
+            tickets: folder.join("k/tickets.hex"),
             tmac: Some(folder.join("k/tmac.hex").into()),
             card: None,
         }
@@ -173,7 +174,7 @@ mod tests {
     fn made_keys_can_be_read_and_are_never_made_twice() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
-        assert_eq!(Keys::create_missing(&files).unwrap().len(), 2);
+        assert_eq!(Keys::create_missing(&files).unwrap().len(), 3);
         let first = Keys::load(&files).unwrap();
         assert!(Keys::create_missing(&files).unwrap().is_empty());
         assert_eq!(master(&Keys::load(&files).unwrap()), master(&first));

@@ -95,6 +95,9 @@ pub struct Tls {
 pub struct KeyFiles {
     /// Ed25519 seed that signs acknowledgements, 32 bytes as hexadecimal digits.
     pub signing: PathBuf,
+    /// Ed25519 seed that signs tickets, 32 bytes as hexadecimal digits; only needed where tickets
+    /// are issued.
+    pub tickets: PathBuf,
     /// The cards' Transaction MAC keys, known to the depot only: a keystore, or for trials a file
     /// of 32 hexadecimal digits. The keystore of `card` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,7 +200,12 @@ impl Default for Mqtt {
 
 impl Default for KeyFiles {
     fn default() -> Self {
-        Self { signing: "keys/depot-signing.hex".into(), tmac: None, card: None }
+        Self {
+            signing: "keys/depot-signing.hex".into(),
+            tickets: "keys/ticket-signing.hex".into(),
+            tmac: None,
+            card: None,
+        }
     }
 }
 
@@ -256,7 +264,8 @@ impl Config {
         for source in self.keys.tmac.iter_mut().chain(&mut self.keys.card) {
             source.resolve(folder);
         }
-        let paths = [&mut self.database, &mut self.keys.signing];
+        let keys = &mut self.keys;
+        let paths = [&mut self.database, &mut keys.signing, &mut keys.tickets];
         let tls =
             self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
         for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls) {

@@ -178,7 +178,8 @@ pub(super) fn balance(accounts: &[AccountRow]) -> Vec<Money> {
 
 /// Accepted taps in whole percent; none when there are too few to say.
 pub(super) fn accept_rate(sums: &TapSums) -> Option<u64> {
-    let accepted = sums.of(Outcome::Committed) + sums.of(Outcome::InDoubt);
+    let passed = [Outcome::Committed, Outcome::InDoubt, Outcome::Ticket];
+    let accepted: u64 = passed.into_iter().map(|outcome| sums.of(outcome)).sum();
     let all = accepted + sums.of(Outcome::Refused);
     (all >= RATE_FROM).then(|| accepted * 100 / all)
 }

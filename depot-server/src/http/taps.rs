@@ -128,7 +128,7 @@ impl Line {
         let late = row.received_at.since(row.tapped_at);
         let paid = match row.outcome {
             Outcome::Committed | Outcome::InDoubt | Outcome::Confirmed => true,
-            Outcome::Refused | Outcome::Voided => false,
+            Outcome::Refused | Outcome::Voided | Outcome::Ticket => false,
         };
         Self {
             no: row.no,

@@ -75,7 +75,7 @@ pub trait Books: Send + Sync + 'static {
 /// What arrived in one minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Minute {
-    /// Entries that moved money or are in doubt.
+    /// Entries that let a rider pass, or are in doubt.
     pub accepted: u64,
     /// Refused entries.
     pub refused: u64,
@@ -216,6 +216,8 @@ pub enum Outcome {
     Confirmed,
     /// An in-doubt tap turned out not to have happened.
     Voided,
+    /// A ticket, paid for before, let its holder pass.
+    Ticket,
 }
 
 /// One log entry of one validator.

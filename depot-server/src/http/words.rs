@@ -124,8 +124,14 @@ impl Shown for ServiceState {
 }
 
 impl Shown for Outcome {
-    const ALL: &'static [Self] =
-        &[Self::Committed, Self::Refused, Self::InDoubt, Self::Confirmed, Self::Voided];
+    const ALL: &'static [Self] = &[
+        Self::Committed,
+        Self::Ticket,
+        Self::Refused,
+        Self::InDoubt,
+        Self::Confirmed,
+        Self::Voided,
+    ];
 
     fn sign(self) -> Sign {
         match self {
@@ -134,6 +140,7 @@ impl Shown for Outcome {
             Self::Refused => sign("refused", "Refused", "bar", Tone::Calm),
             Self::Confirmed => sign("confirmed", "Confirmed", "double", Tone::Calm),
             Self::Voided => sign("voided", "Voided", "slash", Tone::Calm),
+            Self::Ticket => sign("ticket", "Ticket", "check", Tone::Calm),
         }
     }
 }
@@ -162,6 +169,8 @@ impl Shown for ExceptionKind {
             Self::Contradiction => ("Records contradict", "octagon", Tone::Bad),
             Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
             Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
+            Self::TicketUsedTwice => ("Ticket used twice", "octagon", Tone::Bad),
+            Self::TicketNotIssued => ("Ticket not sold here", "octagon", Tone::Bad),
             Self::UnknownCard => ("Card not issued here", "triangle", Tone::Warn),
             Self::FareMismatch => ("Fare differs from tariff", "triangle", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
@@ -186,7 +195,9 @@ impl Shown for Refusal {
             Self::CardExpired => ("Card expired", Tone::Calm),
             Self::CardDataInvalid => ("Card data invalid", Tone::Warn),
             Self::NotValidHere => ("Not valid here", Tone::Calm),
+            Self::TicketNotValid => ("Ticket not valid", Tone::Calm),
             Self::DoubleEntry => ("Double entry", Tone::Calm),
+            Self::TicketUsed => ("Ticket used before", Tone::Calm),
             Self::NoEntry => ("No entry", Tone::Calm),
             Self::InsufficientValue => ("Insufficient value", Tone::Calm),
             Self::OutOfService => ("Out of service", Tone::Warn),
@@ -234,6 +245,16 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::ChainBroken => {
             "An entry does not continue the hash chain of the entry before it. The log was edited \
              or mixed with another. Inspect the validator and its store."
+        }
+        ExceptionKind::TicketUsedTwice => {
+            "The same ticket gave a ride at several validators, which cannot ask each other. The \
+             first ride is paid. A copy was passed on, or a validator lost its log: look where and \
+             when the uses were."
+        }
+        ExceptionKind::TicketNotIssued => {
+            "The ticket's signature holds and no sale of it is in the books. If the books are \
+             whole, the ticket key was stolen: make a new one and take the old one from the \
+             validators."
         }
         ExceptionKind::UnknownCard => {
             "No issue of this card is in the books, or it holds value that no issue explains. \

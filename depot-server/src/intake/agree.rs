@@ -15,7 +15,9 @@ pub(super) fn disagreement(tap: &TapRecord) -> Option<String> {
             let writer = transaction.after.validator;
             return (writer != tap.validator).then(|| written_by(writer));
         }
-        TapEvent::Refused { .. } | TapEvent::Voided { .. } => return None,
+        TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => {
+            return None;
+        }
     };
     // A clock that nobody set is led by the card's last record.
     let has_time = match tap.clock {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use card::{KeySet, proof_holds, proving_version};
 use fleet_sync::{DepotName, SignatureError, Topic, VerifyingKey, verify_batch, verify_state};
-use model::ValidatorId;
+use model::{TapEvent, ValidatorId};
+use ticket::TicketKeys;
 use wire::{Batch, ValidatorState, WireError, decode_entry, limits};
 
 use super::{Reason, stored::SetAside};
@@ -45,7 +46,8 @@ pub enum Checked {
 pub struct CheckedBatch {
     /// The batch.
     pub batch: Batch,
-    /// Whether the card's proof holds, for each entry; `true` where none is needed.
+    /// Whether the proof holds, for each entry: the card's, or a ticket's signature; `true` where
+    /// none is needed.
     pub proofs: Vec<bool>,
     /// As received.
     pub topic: String,
@@ -61,12 +63,19 @@ pub type PublicKeys = BTreeMap<ValidatorId, Vec<VerifyingKey>>;
 pub struct Checker {
     depot: DepotName,
     card_keys: KeySet,
+    ticket_keys: TicketKeys,
 }
 
 impl Checker {
     /// For `depot`, with the keys that verify the cards' proofs.
-    pub const fn new(depot: DepotName, card_keys: KeySet) -> Self {
-        Self { depot, card_keys }
+    pub fn new(depot: DepotName, card_keys: KeySet) -> Self {
+        Self { depot, card_keys, ticket_keys: TicketKeys::default() }
+    }
+
+    /// The keys that sign tickets, from here on. They are made by a command beside the running
+    /// server, so the shell reads them again for each group.
+    pub fn set_ticket_keys(&mut self, keys: TicketKeys) {
+        self.ticket_keys = keys;
     }
 
     /// Whose key this message needs, if its topic names a validator.
@@ -158,7 +167,14 @@ impl Checker {
             let record = decode_entry(bytes, (head.validator, head.epoch, seq));
             // An entry that does not read is the next stage's to report; it is not cleared.
             proofs.push(record.is_ok_and(|record| match (record.card, record.settled()) {
-                (_, None) => true,
+                (_, None) => match &record.event {
+                    TapEvent::Ticket { token } => self.ticket_keys.believe(token).is_ok(),
+                    TapEvent::Committed { .. }
+                    | TapEvent::InDoubt { .. }
+                    | TapEvent::Refused { .. }
+                    | TapEvent::Confirmed { .. }
+                    | TapEvent::Voided { .. } => true,
+                },
                 (None, Some(_)) => false,
                 (Some(card), Some((transaction, proof))) => {
                     let holds = |key: &_| proof_holds(key, &card, transaction, proof);

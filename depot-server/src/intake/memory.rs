@@ -7,11 +7,11 @@ use std::{
 
 use clearing::{
     CardState, DeskEntry, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, Source,
-    TapRef,
+    TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
-use model::{CardId, Ctr, Epoch, TapEvent, TapRecord, TapSeq, ValidatorId};
+use model::{CardId, Ctr, Epoch, TapEvent, TapRecord, TapSeq, Ticket, ValidatorId};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
 use super::stored::{Attribution, BookedTap, Booking, Stored};
@@ -31,6 +31,8 @@ pub struct MemoryBooks {
     pub opened: BTreeSet<ExceptionId>,
     /// Booked entries.
     pub taps: BTreeMap<TapRef, BookedTap>,
+    /// Tickets, by their signed form.
+    pub tickets: BTreeMap<[u8; Ticket::LEN], TicketState>,
     /// How far each life is booked.
     pub marks: BTreeMap<(ValidatorId, Epoch), EpochMark>,
     /// What validators last reported.
@@ -53,6 +55,7 @@ impl MemoryBooks {
             }
         }
         self.cards.extend(booking.cards);
+        self.tickets.extend(booking.tickets);
         let records = booking.records.into_iter();
         self.records.extend(records.map(|(card, known)| ((card, known.record.ctr), known)));
         self.accounts.extend(booking.ledger.balances);
@@ -159,6 +162,10 @@ impl Stored for MemoryBooks {
 
     fn card(&self, card: CardId) -> Result<Option<CardState>, Infallible> {
         Ok(self.cards.get(&card).cloned())
+    }
+
+    fn ticket(&self, signed: &[u8; Ticket::LEN]) -> Result<Option<TicketState>, Infallible> {
+        Ok(self.tickets.get(signed).cloned())
     }
 
     fn balance(&self, account: &AccountId) -> Result<Balance, Infallible> {

@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use clearing::{ExceptionChange, Rules};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
-use model::{CardId, CardRecord, ValidatorId};
+use model::{CardId, CardRecord, TicketToken, ValidatorId};
 
 use crate::{
     clock::{Clock, Stopwatch},
@@ -34,6 +34,7 @@ use crate::{
 
 pub use check::{Checked, Checker, Message, PublicKeys};
 pub use step::{Seats, StepError};
+use stored::Sale;
 
 /// Taps named one by one to live screens after one commit.
 const LIVE_TAPS_MAX: u32 = 64;
@@ -164,6 +165,7 @@ impl Front {
     pub fn check(&mut self, messages: Vec<Message>) -> Result<Vec<Checked>, IntakeError> {
         let stage = Stopwatch::start();
         self.load_keys(&messages)?;
+        self.checker.set_ticket_keys(self.place.store.ticket_keys(self.place.clock.now())?);
         let checked = self.checker.check_all(&self.keys, messages, self.threads);
         self.place.metrics.observe_stage(Stage::Verify, stage.elapsed());
         Ok(checked)
@@ -290,6 +292,16 @@ pub fn register_cards(
 ) -> Result<(), IntakeError> {
     let group = place.store.begin()?;
     let booking = step::register(&group, &place.rules, issues, place.clock.now())?;
+    group.commit(&booking)?;
+    Ok(())
+}
+
+/// Books tickets that we sold, before anybody gets them.
+pub fn sell_tickets(place: &Workplace, tokens: &[TicketToken]) -> Result<(), IntakeError> {
+    let now = place.clock.now();
+    let sales: Vec<_> = tokens.iter().map(|token| Sale { token: *token, sold_at: now }).collect();
+    let group = place.store.begin()?;
+    let booking = step::sell(&group, &place.rules, &sales, now)?;
     group.commit(&booking)?;
     Ok(())
 }

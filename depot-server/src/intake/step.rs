@@ -5,6 +5,8 @@
 //! what they mean, `ledger` what they move. A fault of one entry costs that entry, never the group.
 
 mod by_hand;
+mod ticket;
+mod transfers;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use clearing::{
     Overlay, Rules, Source, TapRef, ValidatorFinding, clear,
 };
 use fleet_sync::{Accepted, Incident, Intake, Presence, RegistersCheck, Verdict};
-use ledger::{Kind, LedgerRefusal, Touched};
+use ledger::Touched;
 use model::{CardId, Epoch, Money, TapEvent, TapRecord, TapSeq, Timestamp, ValidatorId};
 use wire::ValidatorState;
 
@@ -27,6 +29,8 @@ use super::{
         Attribution, BookedBatch, BookedTap, Booking, Progress, SetAside, StateReport, Stored,
     },
 };
+
+pub use ticket::sell;
 
 /// What the second stage remembers of a validator between groups; rebuilt from the store.
 #[derive(Debug)]
@@ -291,12 +295,14 @@ impl<'a, S: Stored> Desk<'a, S> {
         let refused = BookedTap { record, cleared: false, operator: None };
         if !proven {
             self.tally.rejected += 1;
-            self.not_cleared(
-                &record,
-                ExceptionKind::ProofInvalid,
-                "the card's proof does not hold",
-            );
+            let of_ticket = matches!(record.event, TapEvent::Ticket { .. });
+            let whose = if of_ticket { "ticket's signature" } else { "card's proof" };
+            let finding = format!("the {whose} does not hold");
+            self.not_cleared(&record, ExceptionKind::ProofInvalid, &finding);
             return Ok(refused);
+        }
+        if let TapEvent::Ticket { token } = &record.event {
+            return self.ticket(&record, token);
         }
         if let Some(finding) = disagreement(&record) {
             self.tally.rejected += 1;
@@ -345,45 +351,13 @@ impl<'a, S: Stored> Desk<'a, S> {
         let own = tap.and_then(|tap| own_record(tap, &cleared));
         self.decide_ops(card, &cleared.records)?;
         self.known.absorb(card, tap, &cleared.records);
-        for transfer in &cleared.transfers {
-            for account in [transfer.debit, transfer.credit] {
-                if !self.touched.has_balance(&account) {
-                    let balance = self.stored.balance(&account).map_err(StepError::Stored)?;
-                    self.touched.preload_balance(account, balance);
-                }
-            }
-            if let Kind::Post(id) | Kind::Void(id) = transfer.kind {
-                self.preload_pending(&id)?;
-            }
-            if let Err(refusal) = ledger::apply(&mut self.touched, transfer) {
-                self.ledger_refused(card, tap, refusal);
-            }
-        }
+        self.post(Some(card), tap, &cleared.transfers)?;
         if own.is_none() {
             self.booking.records.extend(cleared.records.iter().map(|known| (card, *known)));
         }
         self.booking.exceptions.extend(cleared.exceptions);
         self.booking.cards.insert(card, cleared.state);
         Ok(())
-    }
-
-    fn preload_pending(&mut self, id: &ledger::TransferId) -> Result<(), StepError<S::Error>> {
-        if ledger::Books::transfer(&self.touched, id).is_none()
-            && let Some(recorded) = self.stored.pending(id).map_err(StepError::Stored)?
-        {
-            self.touched.preload_transfer(recorded);
-        }
-        Ok(())
-    }
-
-    /// Clearing never makes a transfer that the ledger refuses; should it, the books still balance
-    /// and a person is told.
-    fn ledger_refused(&mut self, card: CardId, tap: Option<&TapRecord>, refusal: LedgerRefusal) {
-        tracing::error!(%card, error = %refusal, "the ledger refused a transfer of clearing");
-        if let Some(tap) = tap {
-            let finding = format!("the ledger refused a transfer: {refusal}");
-            self.not_cleared(tap, ExceptionKind::Contradiction, &finding);
-        }
     }
 
     fn not_cleared(&mut self, tap: &TapRecord, kind: ExceptionKind, finding: &str) {
@@ -393,6 +367,7 @@ impl<'a, S: Stored> Desk<'a, S> {
             | TapEvent::Confirmed { transaction, .. } => {
                 Some(self.money(transaction.after.delta().saturating_abs()))
             }
+            TapEvent::Ticket { token } => token.ticket().ok().map(|ticket| ticket.price),
             TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
         };
         let entry = Some(TapRef::of(tap));

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{CardState, DeskEntry, ExceptionChange, Known, KnownRecord};
+use clearing::{CardState, DeskEntry, ExceptionChange, Known, KnownRecord, TicketState};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
-    CardId, CardProof, CardRecord, Epoch, OperatorId, TapRecord, TapSeq, Timestamp, ValidatorId,
+    CardId, CardProof, CardRecord, Epoch, OperatorId, TapRecord, TapSeq, Ticket, TicketToken,
+    Timestamp, ValidatorId,
 };
 use wire::{ChainHash, ValidatorState};
 
@@ -32,6 +33,8 @@ pub trait Stored: Known {
     fn card(&self, card: CardId) -> Result<Option<CardState>, Self::Error>;
     /// What stands on an account; zero when nothing ever did.
     fn balance(&self, account: &AccountId) -> Result<Balance, Self::Error>;
+    /// What is known of a ticket, by its signed form; `None` when it was never heard of.
+    fn ticket(&self, signed: &[u8; Ticket::LEN]) -> Result<Option<TicketState>, Self::Error>;
     /// A transfer that was booked as pending, whatever became of it.
     fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, Self::Error>;
     /// Operations of desks on this card whose outcome nobody knows yet.
@@ -51,6 +54,10 @@ pub struct Booking {
     pub desk: Vec<BookedDesk>,
     /// Operations of desks that turned out not to have happened, and how.
     pub void_ops: Vec<(u64, &'static str)>,
+    /// Tickets that we sold.
+    pub sales: Vec<Sale>,
+    /// States of tickets that were touched, by their signed form.
+    pub tickets: BTreeMap<[u8; Ticket::LEN], TicketState>,
     /// States of cards that were touched.
     pub cards: BTreeMap<CardId, CardState>,
     /// Known records that no tap of this booking stands for (see [`BookedTap::operator`]).
@@ -65,6 +72,15 @@ pub struct Booking {
     pub states: BTreeMap<ValidatorId, StateReport>,
     /// Messages that cannot be believed.
     pub quarantine: Vec<SetAside>,
+}
+
+/// A ticket that we sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sale {
+    /// Its signed bytes.
+    pub token: TicketToken,
+    /// When, by the depot's clock.
+    pub sold_at: Timestamp,
 }
 
 /// An operation of a desk that happened.

@@ -1,6 +1,7 @@
 //! The pipeline over a real database: honest taps, replays, crashes, lies and rubbish.
 
 mod forgeries;
+mod tickets;
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -55,11 +55,13 @@ pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
         Outcome::Refused => 2,
         Outcome::Confirmed => 3,
         Outcome::Voided => 4,
+        Outcome::Ticket => 5,
     }
 }
 
 pub(super) fn outcome_of(code: i64) -> Result<Outcome, StoreError> {
-    [Outcome::Committed, Outcome::InDoubt, Outcome::Refused, Outcome::Confirmed, Outcome::Voided]
+    use Outcome::{Committed, Confirmed, InDoubt, Refused, Ticket, Voided};
+    [Committed, InDoubt, Refused, Confirmed, Voided, Ticket]
         .into_iter()
         .find(|outcome| outcome_code(*outcome) == code)
         .ok_or_else(|| StoreError::damaged(format!("outcome {code}")))
@@ -118,10 +120,11 @@ mod tests {
             assert_eq!(card_of(sql_card(card)), card);
             assert!(sql_card(card) >= 0);
         }
+        assert_eq!(outcome_code(outcome_of(5).unwrap()), 5);
         for code in 0..5 {
             assert_eq!(outcome_code(outcome_of(code).unwrap()), code);
             assert_eq!(clock_code(clock_of(code).unwrap()), code);
         }
-        assert!(outcome_of(5).is_err() && clock_of(5).is_err() && role_of(3).is_err());
+        assert!(outcome_of(6).is_err() && clock_of(5).is_err() && role_of(3).is_err());
     }
 }

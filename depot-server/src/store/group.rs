@@ -9,12 +9,12 @@ use std::{
     sync::MutexGuard,
 };
 
-use clearing::{Account, CardState, DeskEntry, Known, KnownRecord, TapRef};
+use clearing::{Account, CardState, DeskEntry, Known, KnownRecord, TapRef, TicketState};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
     CardId, CardTransaction, Ctr, Epoch, OperatorId, Registers, TapEvent, TapRecord, TapSeq,
-    ValidatorId,
+    Ticket, ValidatorId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
@@ -184,6 +184,10 @@ impl Stored for Group<'_> {
     fn card(&self, card: CardId) -> Result<Option<CardState>, StoreError> {
         let row = self.card_row(card)?;
         Ok(row.known.then_some(row.state))
+    }
+
+    fn ticket(&self, signed: &[u8; Ticket::LEN]) -> Result<Option<TicketState>, StoreError> {
+        self.ticket_state(signed)
     }
 
     fn balance(&self, account: &AccountId) -> Result<Balance, StoreError> {

@@ -20,6 +20,7 @@ mod schema;
 mod shown;
 mod sums;
 mod tariffs;
+mod tickets;
 mod write;
 
 use std::{
@@ -38,6 +39,7 @@ pub use group::Group;
 pub use journal::JournalRow;
 pub(crate) use journal::Registered;
 pub use queries::ReadModel;
+pub use tickets::KnownTicket;
 
 /// Readers kept open.
 const READERS_MAX: usize = 8;

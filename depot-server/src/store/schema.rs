@@ -4,8 +4,11 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_desk.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_desk.sql"),
+    include_str!("migrations/0003_tickets.sql"),
+];
 
 /// Brings the schema up to date, one transaction per step.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

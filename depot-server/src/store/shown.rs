@@ -41,6 +41,8 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
         TapEvent::Voided { of, seen } => {
             (Outcome::Voided, number(*of), (0, Some(seen.balance), Some(seen.ctr.0)))
         }
+        // It was paid for when it was sold.
+        TapEvent::Ticket { .. } => (Outcome::Ticket, None, (0, None, None)),
     };
     Shown { outcome, detail, amount, balance, ctr }
 }
@@ -51,6 +53,6 @@ pub(super) fn written(record: &TapRecord) -> Option<&model::CardRecord> {
         TapEvent::Committed { transaction, .. }
         | TapEvent::InDoubt { transaction }
         | TapEvent::Confirmed { transaction, .. } => Some(&transaction.after),
-        TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+        TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => None,
     }
 }

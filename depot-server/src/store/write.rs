@@ -30,6 +30,7 @@ impl Group<'_> {
         let first_tap = self.batches(booking)?;
         self.issues(booking)?;
         self.desk(booking)?;
+        self.tickets(booking)?;
         self.cards(booking)?;
         self.records(booking)?;
         self.ledger(booking)?;
@@ -83,7 +84,7 @@ impl Group<'_> {
             for tap in &batch.taps {
                 let outcome = self.tap(next, id, at, tap)?;
                 match outcome {
-                    Outcome::Committed | Outcome::InDoubt => minute.0 += 1,
+                    Outcome::Committed | Outcome::InDoubt | Outcome::Ticket => minute.0 += 1,
                     Outcome::Refused => minute.1 += 1,
                     Outcome::Confirmed | Outcome::Voided => {}
                 }

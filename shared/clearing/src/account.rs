@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ledger::{AccountCode, AccountId};
-use model::{CardId, Ctr, Currency, OperatorId, StationId};
+use model::{CardId, Ctr, Currency, OperatorId, StationId, TicketKeyId};
 
 /// What an account is for. Amounts are read as credits minus debits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,10 +30,16 @@ pub enum Account {
     /// What was put on a new card in place of this one: what is still on this one belongs to the
     /// issuer now.
     Replaced(CardId),
+    /// Cash taken for tickets.
+    TicketCash,
+    /// Rides owed to holders of tickets of this key that end on this day (since 1970, UTC).
+    TicketLiability(TicketKeyId, u32),
+    /// Rides given on tickets of this key whose sale is not known.
+    TicketUnissued(TicketKeyId),
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 10] = [
+const CODES: [(u16, &str); 13] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -44,6 +50,9 @@ const CODES: [(u16, &str); 10] = [
     (8, "refund-clearing"),
     (9, "desk-cash"),
     (10, "replaced"),
+    (11, "ticket-cash"),
+    (12, "ticket-liability"),
+    (13, "ticket-unissued"),
 ];
 
 impl Account {
@@ -63,10 +72,16 @@ impl Account {
                 opaque.push(1);
                 opaque.extend(number.to_be_bytes());
             }
+            Self::TicketLiability(key, day) => {
+                opaque.extend(key.0);
+                opaque.extend(day.to_be_bytes());
+            }
+            Self::TicketUnissued(key) => opaque.extend(key.0),
             Self::FareRevenue(None)
             | Self::IssuerCash
             | Self::LoadClearing
-            | Self::RefundClearing => {}
+            | Self::RefundClearing
+            | Self::TicketCash => {}
         }
         AccountId::new(AccountCode(self.code()), currency, &opaque)
     }
@@ -75,6 +90,7 @@ impl Account {
     pub fn parse(id: &AccountId) -> Option<Self> {
         let b = id.opaque();
         let card = || CardId([b[0], b[1], b[2], b[3], b[4], b[5], b[6]]);
+        let key = || TicketKeyId([b[0], b[1], b[2], b[3]]);
         let ctr = || Ctr(u32::from_be_bytes([b[7], b[8], b[9], b[10]]));
         let account = match id.code().0 {
             1 => Self::Card(card()),
@@ -88,6 +104,9 @@ impl Account {
             8 => Self::RefundClearing,
             9 => Self::DeskCash(StationId(u16::from_be_bytes([b[0], b[1]]))),
             10 => Self::Replaced(card()),
+            11 => Self::TicketCash,
+            12 => Self::TicketLiability(key(), u32::from_be_bytes([b[4], b[5], b[6], b[7]])),
+            13 => Self::TicketUnissued(key()),
             _ => return None,
         };
         (account.id(id.currency()) == *id).then_some(account)
@@ -110,6 +129,9 @@ impl Account {
             Self::RefundClearing => 8,
             Self::DeskCash(_) => 9,
             Self::Replaced(_) => 10,
+            Self::TicketCash => 11,
+            Self::TicketLiability(..) => 12,
+            Self::TicketUnissued(_) => 13,
         }
     }
 }
@@ -127,7 +149,13 @@ impl fmt::Display for Account {
             }
             Self::FareRevenue(Some(operator)) => write!(f, "{word}({operator})"),
             Self::FareRevenue(None) => write!(f, "{word}(unattributed)"),
-            Self::IssuerCash | Self::LoadClearing | Self::RefundClearing => f.write_str(word),
+            Self::TicketLiability(key, day) => {
+                write!(f, "{word}({key}, {})", model::ServiceDate(*day))
+            }
+            Self::TicketUnissued(key) => write!(f, "{word}({key})"),
+            Self::IssuerCash | Self::LoadClearing | Self::RefundClearing | Self::TicketCash => {
+                f.write_str(word)
+            }
         }
     }
 }
@@ -148,12 +176,24 @@ pub enum CauseCode {
     Void,
     /// A desk took cash for a value, or made good a new card's opening value.
     Desk,
+    /// The depot sold a ticket. The reference is the ticket.
+    TicketSale,
+    /// A ticket was used for the first time. The reference is the ticket.
+    TicketUse,
 }
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Record, Self::Attribution, Self::Fork, Self::Hold, Self::Void, Self::Desk];
+    pub const ALL: [Self; 8] = [
+        Self::Record,
+        Self::Attribution,
+        Self::Fork,
+        Self::Hold,
+        Self::Void,
+        Self::Desk,
+        Self::TicketSale,
+        Self::TicketUse,
+    ];
 
     /// Its number in the ledger.
     pub const fn number(self) -> u16 {
@@ -164,6 +204,8 @@ impl CauseCode {
             Self::Hold => 4,
             Self::Void => 5,
             Self::Desk => 6,
+            Self::TicketSale => 11,
+            Self::TicketUse => 12,
         }
     }
 
@@ -176,6 +218,8 @@ impl CauseCode {
             Self::Hold => "hold",
             Self::Void => "void",
             Self::Desk => "desk",
+            Self::TicketSale => "ticket-sale",
+            Self::TicketUse => "ticket-use",
         }
     }
 

@@ -106,7 +106,7 @@ pub fn clear<K: Known>(
 ) -> Result<Cleared, ClearError<K::Error>> {
     let card = match (tap.card, &tap.event) {
         (Some(card), _) => card,
-        (None, TapEvent::Refused { .. }) => return Ok(unchanged(state)),
+        (None, TapEvent::Refused { .. } | TapEvent::Ticket { .. }) => return Ok(unchanged(state)),
         (None, _) => return Err(ClearError::NoCard),
     };
     let mut step = Step::new(card, state, now, rules, known);
@@ -122,7 +122,8 @@ pub fn clear<K: Known>(
         TapEvent::Voided { of, .. } => {
             (step.voided(tap, TapRef { seq: *of, ..TapRef::of(tap) })?, None)
         }
-        TapEvent::Refused { .. } => (Outcome::Noted, None),
+        // A ticket has books of its own (`ticket.rs`).
+        TapEvent::Refused { .. } | TapEvent::Ticket { .. } => (Outcome::Noted, None),
     };
     Ok(step.finish(state, outcome, priced))
 }

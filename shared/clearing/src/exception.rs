@@ -27,6 +27,10 @@ pub enum ExceptionKind {
     RegisterMismatch,
     /// The hash chain is broken, or one number has two contents (I5). Found by the intake.
     ChainBroken,
+    /// A ticket was used for more rides than it paid for: it was copied, or a memory was lost.
+    TicketUsedTwice,
+    /// A ticket that our key signed was used, and nobody sold it.
+    TicketNotIssued,
     /// The card was never issued on our books, or brought value that no issue explains.
     UnknownCard,
     /// The depot prices the tap differently, or cannot price it.
@@ -43,13 +47,15 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
         Self::Contradiction,
         Self::RegisterMismatch,
         Self::ChainBroken,
+        Self::TicketUsedTwice,
+        Self::TicketNotIssued,
         Self::UnknownCard,
         Self::FareMismatch,
         Self::CardGap,
@@ -67,6 +73,8 @@ impl ExceptionKind {
             Self::Contradiction => "contradiction",
             Self::RegisterMismatch => "register-mismatch",
             Self::ChainBroken => "chain-broken",
+            Self::TicketUsedTwice => "ticket-used-twice",
+            Self::TicketNotIssued => "ticket-not-issued",
             Self::UnknownCard => "unknown-card",
             Self::FareMismatch => "fare-mismatch",
             Self::CardGap => "card-gap",
@@ -87,7 +95,7 @@ impl ExceptionKind {
 pub struct ExceptionId(pub [u8; 16]);
 
 impl ExceptionId {
-    fn new(kind: ExceptionKind, subject: &[u8], key: &[u8]) -> Self {
+    pub(crate) fn new(kind: ExceptionKind, subject: &[u8], key: &[u8]) -> Self {
         let mut hash = Sha256::new();
         for part in [b"tapline-exception".as_slice(), kind.word().as_bytes(), subject, key] {
             hash.update((part.len() as u64).to_be_bytes());
@@ -344,28 +352,35 @@ impl CardItems {
         after: &CardState,
         reasons: &[(ExceptionId, &'static str)],
     ) -> Vec<ExceptionChange> {
-        let (old, new) = (self.open(before), self.open(after));
-        let resolved = old.iter().filter(|o| new.iter().all(|n| n.id != o.id)).map(|o| {
-            let given = reasons.iter().find(|(id, _)| *id == o.id);
-            ExceptionChange::Resolved {
-                id: o.id,
-                kind: o.kind,
-                at: self.now,
-                reason: given.map_or(default_reason(o.kind), |(_, reason)| reason),
-            }
-        });
-        let mut changes: Vec<_> = resolved.collect();
-        for item in new {
-            match old.iter().find(|o| o.id == item.id) {
-                None => changes.push(ExceptionChange::Opened(item)),
-                Some(o) if Exception { opened_at: item.opened_at, ..o.clone() } != item => {
-                    changes.push(ExceptionChange::Changed(item));
-                }
-                Some(_) => {}
-            }
-        }
-        changes
+        difference(&self.open(before), self.open(after), self.now, |item| {
+            let given = reasons.iter().find(|(id, _)| *id == item.id);
+            given.map_or(default_reason(item.kind), |(_, reason)| reason)
+        })
     }
+}
+
+/// What opens, changes and resolves between two lists of items that are open.
+pub(crate) fn difference(
+    old: &[Exception],
+    new: Vec<Exception>,
+    at: Timestamp,
+    reason: impl Fn(&Exception) -> &'static str,
+) -> Vec<ExceptionChange> {
+    let resolved = old
+        .iter()
+        .filter(|o| new.iter().all(|n| n.id != o.id))
+        .map(|o| ExceptionChange::Resolved { id: o.id, kind: o.kind, at, reason: reason(o) });
+    let mut changes: Vec<_> = resolved.collect();
+    for item in new {
+        match old.iter().find(|o| o.id == item.id) {
+            None => changes.push(ExceptionChange::Opened(item)),
+            Some(o) if Exception { opened_at: item.opened_at, ..o.clone() } != item => {
+                changes.push(ExceptionChange::Changed(item));
+            }
+            Some(_) => {}
+        }
+    }
+    changes
 }
 
 const fn default_reason(kind: ExceptionKind) -> &'static str {
@@ -380,6 +395,8 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
         | ExceptionKind::Contradiction
         | ExceptionKind::RegisterMismatch
         | ExceptionKind::ChainBroken
+        | ExceptionKind::TicketUsedTwice
+        | ExceptionKind::TicketNotIssued
         | ExceptionKind::SequenceGap
         | ExceptionKind::Quarantined => "explained by later records",
     }

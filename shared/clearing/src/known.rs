@@ -22,18 +22,30 @@ pub struct TapRef {
 }
 
 impl TapRef {
+    /// Bytes of the fixed form.
+    pub const LEN: usize = 16;
+
     /// The number of an entry.
     pub const fn of(tap: &TapRecord) -> Self {
         Self { validator: tap.validator, epoch: tap.epoch, seq: tap.seq }
     }
 
     /// The fixed form that ids are made from: validator 4, epoch 4, seq 8, MSB first.
-    pub fn to_bytes(self) -> [u8; 16] {
-        let mut b = [0; 16];
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut b = [0; Self::LEN];
         b[..4].copy_from_slice(&self.validator.number().to_be_bytes());
         b[4..8].copy_from_slice(&self.epoch.0.to_be_bytes());
         b[8..].copy_from_slice(&self.seq.0.to_be_bytes());
         b
+    }
+
+    /// Reads the fixed form; `None` when it names no validator.
+    pub fn from_bytes(b: &[u8; Self::LEN]) -> Option<Self> {
+        Some(Self {
+            validator: ValidatorId::new(u32::from_be_bytes(*b[..4].first_chunk()?))?,
+            epoch: Epoch(u32::from_be_bytes(*b[4..8].first_chunk()?)),
+            seq: TapSeq(u64::from_be_bytes(*b[8..].first_chunk()?)),
+        })
     }
 }
 
@@ -149,9 +161,14 @@ impl<'a, K: Known> Overlay<'a, K> {
             self.records.insert((card, known.record.ctr), *known);
         }
         if let Some(tap) = tap {
-            let doubt = matches!(tap.event, TapEvent::InDoubt { .. }).then_some(*tap);
-            self.taps.insert(TapRef::of(tap), doubt);
+            self.absorb_tap(tap);
         }
+    }
+
+    /// Adds an entry that was cleared and made no record known.
+    pub fn absorb_tap(&mut self, tap: &TapRecord) {
+        let doubt = matches!(tap.event, TapEvent::InDoubt { .. }).then_some(*tap);
+        self.taps.insert(TapRef::of(tap), doubt);
     }
 }
 
@@ -184,6 +201,7 @@ fn doubted_ctr(tap: &TapRecord) -> Option<Ctr> {
         TapEvent::Committed { .. }
         | TapEvent::Refused { .. }
         | TapEvent::Confirmed { .. }
-        | TapEvent::Voided { .. } => None,
+        | TapEvent::Voided { .. }
+        | TapEvent::Ticket { .. } => None,
     }
 }

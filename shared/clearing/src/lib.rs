@@ -24,6 +24,7 @@ mod state;
 mod state_bytes;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 pub use account::{Account, CauseCode};
 pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
@@ -35,3 +36,4 @@ pub use known::{Known, KnownRecord, Overlay, Source, TapRef};
 pub use reprice::{Priced, Rules};
 pub use state::{CardState, Difference, Doubt, Fork, Gap};
 pub use state_bytes::StateError;
+pub use ticket::{ClearedTicket, TicketState, TicketUse, clear_sale, clear_use};

@@ -4,7 +4,8 @@ use alloc::collections::BTreeMap;
 
 use fare::{FareRefusal, FareTap, Journey, Quote, Tariff, TariffSet, price};
 use model::{
-    CardRecord, CardTransaction, Currency, OperatorId, RecordKind, RouteIx, TapRole, TariffVersion,
+    CardRecord, CardTransaction, Currency, OperatorId, RecordKind, RouteIx, TapRecord, TapRole,
+    TariffVersion,
 };
 
 /// The tariffs by which taps are priced again, and what follows from them.
@@ -78,6 +79,19 @@ impl Rules {
         match price(&self.tariffs, &Journey::from_record(before).holding(*products), &tap) {
             Ok(quote) => Priced::Quote(quote),
             Err(refusal) => Priced::Refused(refusal),
+        }
+    }
+
+    /// Whose revenue the use of a ticket is, by the same rule as a record's.
+    pub fn ticket_operator(&self, tap: &TapRecord) -> Option<OperatorId> {
+        let tariff = self.tariffs.get(tap.tariff)?;
+        if let Some(route) = tap.route.and_then(|ix| tariff.route(ix)) {
+            return Some(route.operator);
+        }
+        let operators = self.operators.get(&tap.tariff)?;
+        match tap.role {
+            TapRole::Entry | TapRole::Exit => operators.gates.or(operators.all),
+            TapRole::Board => operators.all,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The nouns of Tapline: money, identities, time, the card's record and the tap.
 //!
 //! Invariants: amounts are integers in minor units with their currency; every arithmetic step is
-//! checked; nothing here reads a clock, a file or a socket. The byte layout of the card record is
-//! the one encoding kept here, because the card and the wire must carry the same bytes.
+//! checked; nothing here reads a clock, a file or a socket. The byte layouts of the card record and
+//! of the ticket are the encodings kept here, because card, code and wire carry the same bytes.
 #![no_std]
 extern crate alloc;
 
@@ -12,6 +12,7 @@ mod money;
 mod product;
 mod refusal;
 mod tap;
+mod ticket;
 mod time;
 
 pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
@@ -28,4 +29,5 @@ pub use refusal::Refusal;
 pub use tap::{
     CardProof, CardTransaction, Registers, TapDraft, TapEvent, TapRecord, TapRole, UnknownTapRole,
 };
+pub use ticket::{Ticket, TicketError, TicketId, TicketKeyId, TicketScope, TicketToken};
 pub use time::{ClockQuality, ServiceDate, Timestamp};

@@ -21,8 +21,12 @@ pub enum Refusal {
     CardDataInvalid,
     /// No fare is known from here, or for this rider, now.
     NotValidHere,
+    /// The ticket holds elsewhere, not yet, or no more.
+    TicketNotValid,
     /// Tapped in again at the same place within the pass-back window.
     DoubleEntry,
+    /// The ticket's ride was taken here before.
+    TicketUsed,
     /// Tapped out without a journey to end.
     NoEntry,
     /// The stored value does not cover what this tap needs.
@@ -33,7 +37,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in order of precedence.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SeveralCards,
         Self::Unreadable,
         Self::TooSlow,
@@ -42,7 +46,9 @@ impl Refusal {
         Self::CardExpired,
         Self::CardDataInvalid,
         Self::NotValidHere,
+        Self::TicketNotValid,
         Self::DoubleEntry,
+        Self::TicketUsed,
         Self::NoEntry,
         Self::InsufficientValue,
         Self::OutOfService,
@@ -61,7 +67,9 @@ impl Refusal {
             Self::CardExpired => 11,
             Self::CardDataInvalid => 8,
             Self::NotValidHere => 18,
+            Self::TicketNotValid => 47,
             Self::DoubleEntry => 21,
+            Self::TicketUsed => 46,
             Self::NoEntry => 22,
             Self::InsufficientValue => 24,
             Self::OutOfService => 90,
@@ -84,7 +92,9 @@ impl Refusal {
             Self::CardExpired => "card-expired",
             Self::CardDataInvalid => "card-data-invalid",
             Self::NotValidHere => "not-valid-here",
+            Self::TicketNotValid => "ticket-not-valid",
             Self::DoubleEntry => "double-entry",
+            Self::TicketUsed => "ticket-used",
             Self::NoEntry => "no-entry",
             Self::InsufficientValue => "insufficient-value",
             Self::OutOfService => "out-of-service",
@@ -95,14 +105,16 @@ impl Refusal {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::SeveralCards => "More than one card: hold one card only",
-            Self::Unreadable => "Hold the card until it beeps",
+            Self::Unreadable => "Hold it until it beeps",
             Self::TooSlow => "The card answered too late: hold the card itself to the reader",
-            Self::ForeignCard => "This card is not accepted here",
+            Self::ForeignCard => "Not accepted here: see staff",
             Self::Hotlisted => "This card is blocked: see staff",
             Self::CardExpired => "This card has expired: get a new one",
             Self::CardDataInvalid => "The card cannot be used: see staff",
             Self::NotValidHere => "Not valid here or now: see staff",
+            Self::TicketNotValid => "This ticket is not valid here or now: see staff",
             Self::DoubleEntry => "Already tapped in here",
+            Self::TicketUsed => "This ticket has been used: see staff",
             Self::NoEntry => "No journey to end: tap in first",
             Self::InsufficientValue => "Not enough credit: top up",
             Self::OutOfService => "Out of service: use another reader",

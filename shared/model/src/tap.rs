@@ -4,7 +4,7 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     CardId, CardRecord, ClockQuality, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, TapSeq,
-    TariffVersion, Timestamp, ValidatorId,
+    TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 
 /// What a validator is for.
@@ -105,6 +105,12 @@ pub enum TapEvent {
         /// The newest record found on the card, which proves it.
         seen: CardRecord,
     },
+    /// A ticket shown as a code let its holder pass. It was paid for when it was issued, so no
+    /// money moves here.
+    Ticket {
+        /// Its signed bytes, as they were read.
+        token: TicketToken,
+    },
 }
 
 /// One entry of a validator's tap log. Refusals and resolutions are numbered like taps, so that
@@ -197,7 +203,10 @@ impl TapRecord {
         match &self.event {
             TapEvent::Committed { transaction, proof }
             | TapEvent::Confirmed { transaction, proof, .. } => Some((transaction, *proof)),
-            TapEvent::InDoubt { .. } | TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+            TapEvent::InDoubt { .. }
+            | TapEvent::Refused { .. }
+            | TapEvent::Voided { .. }
+            | TapEvent::Ticket { .. } => None,
         }
     }
 
@@ -209,6 +218,7 @@ impl TapRecord {
             | TapEvent::Confirmed { transaction, .. } => Some(&transaction.before),
             TapEvent::Refused { seen, .. } => seen.as_ref(),
             TapEvent::Voided { seen, .. } => Some(seen),
+            TapEvent::Ticket { .. } => None,
         }
     }
 }

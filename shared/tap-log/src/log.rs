@@ -175,7 +175,7 @@ impl TapLog {
                 }
             }
             TapEvent::Refused { .. } => {}
-            TapEvent::Confirmed { .. } | TapEvent::Voided { .. } => {
+            TapEvent::Confirmed { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => {
                 return Err(LogError::OtherTransaction(seq));
             }
         }
@@ -186,7 +186,8 @@ impl TapLog {
         Ok(vec![put, StoreOp::Remove { tree: Tree::Intents, key }])
     }
 
-    /// An entry without a card commit of its own: a refusal, or the decision of an in-doubt tap.
+    /// An entry without a card commit of its own: a refusal, a ticket, or the decision of an
+    /// in-doubt tap.
     pub fn record(
         &mut self,
         draft: TapDraft,
@@ -202,7 +203,7 @@ impl TapLog {
                     return Err(LogError::NotInDoubt(of));
                 }
             }
-            TapEvent::Refused { .. } => {}
+            TapEvent::Refused { .. } | TapEvent::Ticket { .. } => {}
         }
         let seq = self.next_seq()?;
         let record = self.record_at(seq, draft, duration_ms, event);
@@ -475,6 +476,6 @@ pub(crate) fn track_in_doubt(in_doubt: &mut Vec<InDoubtTap>, record: &TapRecord)
         TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. } => {
             in_doubt.retain(|tap| tap.seq != of);
         }
-        TapEvent::Committed { .. } | TapEvent::Refused { .. } => {}
+        TapEvent::Committed { .. } | TapEvent::Refused { .. } | TapEvent::Ticket { .. } => {}
     }
 }

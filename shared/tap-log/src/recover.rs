@@ -5,7 +5,7 @@
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
-use model::{Epoch, TapEvent, TapRecord, TapSeq, ValidatorId};
+use model::{Epoch, TapEvent, TapRecord, TapSeq, TicketToken, ValidatorId};
 use wire::WireError;
 
 use crate::{
@@ -77,9 +77,11 @@ pub struct RecoveryReport {
     pub ops: Vec<StoreOp>,
     /// Taps that had an intent and no outcome: recorded as in doubt, under these numbers.
     pub became_in_doubt: Vec<TapSeq>,
-    /// The newest settled tap, when only refusals follow it: the power may have gone after it was
-    /// durable and before its rider saw it.
+    /// The newest settled tap or used ticket, when only refusals follow it: the power may have gone
+    /// after it was durable and before its rider saw it.
     pub unshown: Option<TapRecord>,
+    /// Tickets that were used here, over all lives that are kept: none of them is taken again.
+    pub tickets: Vec<TicketToken>,
     /// Rows that do not read or do not fit the chain; they are kept as they are.
     pub damaged: Vec<(Tree, Vec<u8>)>,
     /// Entries behind a damaged one: kept, readable one by one, but not sendable in a chain.
@@ -125,6 +127,7 @@ impl TapLog {
                 ops: vec![],
                 became_in_doubt: vec![],
                 unshown: None,
+                tickets: vec![],
                 damaged: vec![],
                 stranded: 0,
             },
@@ -198,20 +201,26 @@ impl Recovery {
         let found = self.found(epoch);
         let head = found.life.head;
         if seq <= head.through || found.broken_at.is_some() {
-            self.report.stranded += 1;
+            self.strand(&row, (validator, epoch, seq));
             return Ok(());
         }
         if seq != head.through.next() {
             found.broken_at = Some(head.through.next());
-            self.report.stranded += 1;
+            self.strand(&row, (validator, epoch, seq));
             return Ok(());
         }
         match check(&row, head, (validator, epoch, seq)) {
             Ok((record, mark)) => {
                 found.life.head = mark;
                 track_in_doubt(&mut found.in_doubt, &record);
+                if let TapEvent::Ticket { token } = record.event {
+                    self.report.tickets.push(token);
+                }
+                let found = self.found(epoch);
                 found.newest = match record.event {
-                    TapEvent::Committed { .. } | TapEvent::Confirmed { .. } => Some(record),
+                    TapEvent::Committed { .. }
+                    | TapEvent::Confirmed { .. }
+                    | TapEvent::Ticket { .. } => Some(record),
                     // Its rider may have been refused a reading, or waits while others are refused.
                     TapEvent::Refused { .. } | TapEvent::Voided { .. } => found.newest,
                     TapEvent::InDoubt { .. } => None,
@@ -226,6 +235,16 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// An entry out of the chain proves nothing to the depot, but its ticket was used.
+    fn strand(&mut self, row: &Row, id: (ValidatorId, Epoch, TapSeq)) {
+        self.report.stranded += 1;
+        let read = StoredEntry::read(row).ok();
+        let record = read.and_then(|entry| wire::decode_entry(entry.bytes, id).ok());
+        if let Some(TapEvent::Ticket { token }) = record.map(|record| record.event) {
+            self.report.tickets.push(token);
+        }
     }
 
     fn read_intents(&mut self, rows: Vec<Row>) -> Result<Vec<FoundIntent>, RecoveryError> {

@@ -3,7 +3,10 @@
 use core::time::Duration;
 
 use fare::TariffSet;
-use model::{ClockQuality, PlaceIx, RouteIx, TapRole, TariffVersion, ValidatorId};
+use model::{
+    CardId, ClockQuality, PlaceIx, RouteIx, TapDraft, TapRole, TariffVersion, Timestamp,
+    ValidatorId,
+};
 
 use crate::{Hotlist, RelayGuard};
 
@@ -28,6 +31,21 @@ pub struct ValidatorContext {
     pub clock: ClockQuality,
     /// Windows and thresholds.
     pub rules: Rules,
+}
+
+impl ValidatorContext {
+    /// What a tap's record says before its outcome.
+    pub(crate) const fn draft(&self, card: Option<CardId>, now: Timestamp) -> TapDraft {
+        TapDraft {
+            card,
+            tapped_at: now,
+            clock: self.clock,
+            role: self.role,
+            place: self.place,
+            route: self.route,
+            tariff: self.tariff,
+        }
+    }
 }
 
 /// What the operator may choose.

@@ -5,6 +5,8 @@
 //! - a passage is granted only after its outcome is durable;
 //! - a tap whose commit got no answer is decided by the card's newest record at its next
 //!   presentation here, and is never charged twice;
+//! - a ticket is taken once: it is remembered until it ends by itself, in bounded memory, and one
+//!   that could not be remembered is not taken (ADR-0010);
 //! - of several reasons to refuse, the first in the order of `model::Refusal` is reported.
 //!
 //! Nothing here does I/O, asks a clock or makes randomness. Numbers are given by the tap log,
@@ -23,6 +25,7 @@ mod relay;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use context::{Rules, ValidatorContext};
 pub use doubt::Doubt;
@@ -31,3 +34,4 @@ pub use machine::TapMachine;
 pub use output::{Output, Presented};
 pub use passage::{Note, Passage, PassageClass, Verdict};
 pub use relay::{LateAnswer, RelayGuard};
+pub use tickets::Tickets;

@@ -4,6 +4,8 @@
 //! `Finding → Proving → Closing` instead. The intent is made durable while the card takes the
 //! debit and the record; the commit waits for both.
 
+mod ticket_tap;
+
 use alloc::{boxed::Box, collections::VecDeque};
 use core::{mem, time::Duration};
 
@@ -14,7 +16,7 @@ use model::{
 };
 
 use crate::{
-    Doubt, Output, Passage, Presented, ValidatorContext,
+    Doubt, Output, Passage, Presented, Tickets, ValidatorContext,
     decide::decide,
     doubt::{Doubts, Proof},
     relay::Pace,
@@ -26,6 +28,7 @@ use crate::{
 pub struct TapMachine {
     context: ValidatorContext,
     doubts: Doubts,
+    tickets: Tickets,
     in_service: bool,
     state: State,
     /// Of the card presented last.
@@ -46,6 +49,7 @@ impl TapMachine {
         Self {
             context,
             doubts,
+            tickets: Tickets::default(),
             in_service: true,
             state: State::Idle,
             pace: Pace::default(),
@@ -116,15 +120,7 @@ impl TapMachine {
     /// In the middle of a tap: one reader serves one card.
     pub fn handle_presented(&mut self, now: Timestamp, presented: Presented) {
         assert!(self.is_idle(), "one card at a time");
-        let draft = |card| TapDraft {
-            card,
-            tapped_at: now,
-            clock: self.context.clock,
-            role: self.context.role,
-            place: self.context.place,
-            route: self.context.route,
-            tariff: self.context.tariff,
-        };
+        let draft = |card| self.context.draft(card, now);
         let refused = match presented {
             Presented::Several => (draft(None), Refusal::SeveralCards),
             // Nothing about the card is looked at, so no reason above this one can be known.

@@ -143,6 +143,12 @@ impl Passage {
         }
     }
 
+    /// Granted on a ticket: paid for before, and nothing is charged here.
+    pub(crate) fn ticket(zero: Money, finished: bool) -> Self {
+        let notes = if finished { alloc::vec![Note::EarlierTapFinished] } else { Vec::new() };
+        Self { verdict: Verdict::Granted, charge: zero, balance: None, steps: Vec::new(), notes }
+    }
+
     /// The card has committed, and its own counter is now `ctr`. A record with another counter is
     /// one that no honest card holds: its rider is sent to staff, the depot has the proof.
     pub(crate) fn committed(context: &ValidatorContext, decision: Decision, ctr: Ctr) -> Self {
@@ -167,7 +173,9 @@ impl Passage {
             | Refusal::CardExpired
             | Refusal::CardDataInvalid
             | Refusal::NotValidHere
+            | Refusal::TicketNotValid
             | Refusal::DoubleEntry
+            | Refusal::TicketUsed
             | Refusal::NoEntry
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };

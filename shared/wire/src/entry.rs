@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use model::{
     CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality, Epoch, PlaceIx,
     ProductsFound, Refusal, RouteIx, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
-    Timestamp, ValidatorId,
+    TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ struct EntryV1 {
     /// 16: the rides found, when one of those products has rides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rides: Option<u32>,
+    /// 17: a ticket's signed bytes.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    ticket: Option<[u8; TicketToken::LEN]>,
 }
 
 const COMMITTED: u8 = 0;
@@ -73,6 +76,7 @@ const IN_DOUBT: u8 = 1;
 const REFUSED: u8 = 2;
 const CONFIRMED: u8 = 3;
 const VOIDED: u8 = 4;
+const TICKET: u8 = 5;
 
 /// The entry's bytes: written once, then kept verbatim.
 pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
@@ -88,6 +92,15 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
             (CONFIRMED, None, Some(transaction), Some(proof), Some(of.0), None)
         }
         TapEvent::Voided { of, seen } => (VOIDED, Some(seen), None, None, Some(of.0), None),
+        TapEvent::Ticket { .. } => (TICKET, None, None, None, None, None),
+    };
+    let ticket = match &record.event {
+        TapEvent::Ticket { token } => Some(token.0),
+        TapEvent::Committed { .. }
+        | TapEvent::InDoubt { .. }
+        | TapEvent::Refused { .. }
+        | TapEvent::Confirmed { .. }
+        | TapEvent::Voided { .. } => None,
     };
     let before = transaction.map(|t| &t.before).or(before);
     let after = transaction.map(|t| &t.after);
@@ -113,6 +126,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         refusal,
         products: products.map(|found| found.file.to_bytes()),
         rides: products.and_then(|found| found.rides),
+        ticket,
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -187,6 +201,9 @@ fn event(
         }
         VOIDED => {
             TapEvent::Voided { of: of()?, seen: before.ok_or(WireError::Missing("record before"))? }
+        }
+        TICKET => {
+            TapEvent::Ticket { token: TicketToken(e.ticket.ok_or(WireError::Missing("ticket"))?) }
         }
         code => return Err(WireError::UnknownCode { what: "event", code }),
     };

@@ -8,7 +8,7 @@ use model::{
     CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr,
     Epoch, LoadSeq, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound,
     RecordKind, Refusal, Registers, RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole,
-    TapSeq, TariffVersion, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -79,7 +79,12 @@ fn record(seq: u64, event: TapEvent) -> TapRecord {
     TapRecord::new((validator(), Epoch(1_795_000_000), TapSeq(seq)), draft(), 187, event)
 }
 
-fn samples() -> [(&'static str, TapRecord, ExpectFile); 5] {
+/// The wire carries a ticket's bytes; it does not read them.
+fn token() -> TicketToken {
+    TicketToken(core::array::from_fn(|i| u8::try_from(i).expect("96 fit a byte")))
+}
+
+fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
     let transaction = CardTransaction { before: before(), after: after(), products: None };
     let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
     let of = TapSeq(1002);
@@ -99,6 +104,11 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 5] {
         sample!("refused", 1003, TapEvent::Refused { reason, seen: Some(before()) }),
         sample!("confirmed", 1004, TapEvent::Confirmed { of, transaction, proof }),
         sample!("voided", 1005, TapEvent::Voided { of, seen: before() }),
+        (
+            "ticket",
+            TapRecord { card: None, ..record(1006, TapEvent::Ticket { token: token() }) },
+            expect_file!["../../../tests/vectors/wire/v1/entry-ticket.hex"],
+        ),
     ]
 }
 
@@ -139,7 +149,8 @@ fn batch() -> Batch {
     let prev_hash = ChainHash::start(validator(), epoch);
     let head = BatchHead { validator: validator(), epoch, first: TapSeq(1001), prev_hash };
     let registers = Registers { count: 1000, debit_sum: 250_000, load_sum: 0 };
-    let rows: Vec<_> = samples()
+    // The golden batch is older than the entries behind these five.
+    let rows: Vec<_> = samples()[..5]
         .iter()
         .scan(registers, |registers, (_, record, _)| {
             *registers = registers.after(record);
@@ -365,7 +376,7 @@ fn card_record() -> impl Strategy<Value = CardRecord> {
 fn event() -> impl Strategy<Value = TapEvent> {
     let reason = (0..Refusal::ALL.len()).prop_map(|i| Refusal::ALL[i]);
     let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason);
-    (0..5, card_record(), card_record(), products_found(), rest).prop_map(
+    (0..6, card_record(), card_record(), products_found(), rest).prop_map(
         |(kind, before, after, products, (of, proof, seen, reason))| {
             let transaction = CardTransaction { before, after, products };
             let (of, proof) = (TapSeq(of), CardProof(proof));
@@ -374,7 +385,8 @@ fn event() -> impl Strategy<Value = TapEvent> {
                 1 => TapEvent::InDoubt { transaction },
                 2 => TapEvent::Refused { reason, seen },
                 3 => TapEvent::Confirmed { of, transaction, proof },
-                _ => TapEvent::Voided { of, seen: before },
+                4 => TapEvent::Voided { of, seen: before },
+                _ => TapEvent::Ticket { token: token() },
             }
         },
     )

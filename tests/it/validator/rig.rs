@@ -140,6 +140,8 @@ impl Rig {
             },
             state: config::State::in_folder(folder.path().join("state")),
             tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
+            scanner: None,
+            tickets: config::Tickets::default(),
             keys: config::Keys {
                 signing: nowhere.clone(),
                 card: nowhere.clone().into(),

@@ -107,7 +107,7 @@ pub enum ReaderConfigError {
     Helper(PathBuf),
 }
 
-fn list(bauds: &[u32]) -> String {
+pub(super) fn list(bauds: &[u32]) -> String {
     bauds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

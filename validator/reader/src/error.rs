@@ -56,6 +56,25 @@ pub enum ReaderError {
         /// The device.
         place: String,
     },
+    /// The scanner's serial device did not open.
+    #[error("cannot open the scanner at {port}: {advice}",
+            port = .port.display(), advice = scanner_advice(.source))]
+    ScannerOpen {
+        /// The device.
+        port: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The scanner went away: unplugged, or its driver failed.
+    #[error("lost the scanner at {place}: check its cable; it is used again once it is back")]
+    ScannerLost {
+        /// The device.
+        place: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// libnfc found no reader under this name.
     #[error(
         "libnfc cannot open {connstring} ({said}): check that the reader is plugged in, that this \
@@ -125,6 +144,21 @@ fn places(places: &[PathBuf]) -> String {
     let shown: Vec<_> = places.iter().take(3).map(|place| place.display().to_string()).collect();
     let more = if places.len() > shown.len() { ", \u{2026}" } else { "" };
     format!("{}{more}", shown.join(", "))
+}
+
+fn scanner_advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{NotFound, PermissionDenied, ResourceBusy, WouldBlock};
+    let kind = error.kind();
+    if kind == NotFound {
+        "there is no such device; plug the scanner in (it is used once it is there), or correct \
+         [scanner] port"
+    } else if kind == PermissionDenied {
+        "this user may not; add it to the group dialout"
+    } else if kind == ResourceBusy || kind == WouldBlock {
+        "another program uses it; stop that program (a modem manager, perhaps)"
+    } else {
+        "it is not a usable serial device; correct [scanner] port"
+    }
 }
 
 fn open_advice(error: &io::Error) -> &'static str {

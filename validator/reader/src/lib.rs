@@ -5,6 +5,8 @@
 //! say what is known when the bytes stop; what an answer means, and what a lost answer costs, is
 //! decided in `shared/card`.
 //!
+//! Beside them stands the scanner of codes: whole lines of text, and nothing about tickets.
+//!
 //! A crate of its own so that the depot's card tool uses the same readers (ADR-0004).
 //!
 //! Two media in the field are never told apart here: the answer is [`Presence::Several`], and
@@ -17,6 +19,7 @@ mod kept;
 mod medium;
 mod nfc;
 mod pn532;
+mod scanner;
 mod virt;
 
 use std::future::Future;
@@ -33,6 +36,7 @@ pub use self::{
     medium::{Activation, Picc},
     nfc::Libnfc,
     pn532::{Pn532, frame},
+    scanner::{Lines, Scanner, ScannerConfig, ScannerConfigError},
     virt::{Cut, VirtualField, VirtualReader},
 };
 

@@ -4,6 +4,7 @@ mod bytes;
 mod products;
 mod properties;
 mod tables;
+mod tickets;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -268,7 +269,8 @@ impl Known for Depot {
             TapEvent::Committed { .. }
             | TapEvent::Refused { .. }
             | TapEvent::Confirmed { .. }
-            | TapEvent::Voided { .. } => false,
+            | TapEvent::Voided { .. }
+            | TapEvent::Ticket { .. } => false,
         };
         Ok(self.taps.values().filter(doubted).copied().collect())
     }

@@ -9,8 +9,8 @@ use core::ops::Bound;
 
 use model::{
     CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, PlaceIx,
-    RecordKind, Refusal, RiderClass, TapDraft, TapEvent, TapRole, TapSeq, TariffVersion, Timestamp,
-    ValidUntil, ValidatorId,
+    RecordKind, Refusal, RiderClass, TapDraft, TapEvent, TapRole, TapSeq, TariffVersion,
+    TicketToken, Timestamp, ValidUntil, ValidatorId,
 };
 
 use crate::*;

@@ -181,3 +181,37 @@ fn keys_that_are_none_are_reported() {
     let shown: String = alloc::format!("{:?}", report.decision);
     assert!(shown.starts_with("EntriesLost"), "without its base, a life is not continued: {shown}");
 }
+
+/// A ticket is used: one entry, durable before the light.
+fn ride(disk: &mut Disk, log: &mut TapLog, number: u8) -> TicketToken {
+    let token = TicketToken([number; TicketToken::LEN]);
+    let draft = TapDraft { card: None, ..draft(u32::from(number)) };
+    let (_, ops) = log.record(draft, 90, TapEvent::Ticket { token }).unwrap();
+    disk.apply(&ops);
+    token
+}
+
+#[test]
+fn used_tickets_of_every_life_are_found_again() {
+    let (mut disk, mut log) = Disk::with_taps(2);
+    let first = ride(&mut disk, &mut log, 1);
+    let (log, report) = recover(&disk, Some(guard(&disk)));
+    assert_eq!(report.tickets, [first]);
+    let newest = report.unshown.expect("its rider may have seen nothing");
+    assert_eq!(newest.event, TapEvent::Ticket { token: first });
+    assert_eq!(log.registers().debit_sum, 550, "a ticket moves no register but the count");
+    assert_eq!(log.registers().count, 3);
+
+    // A new life begins, and the tickets of the old one stay used.
+    disk.guard = vec![0; GUARD_FILE_LEN];
+    let (mut log, _) = disk.recover(5000);
+    let second = ride(&mut disk, &mut log, 2);
+    let (_, report) = recover(&disk, Some(guard(&disk)));
+    assert_eq!(report.tickets, [first, second]);
+
+    // Behind a damaged entry the chain is broken; a ticket there was used all the same.
+    let mut cut = disk.clone();
+    cut.rows.remove(&(Tree::Entries, entry_key(Epoch(1000), TapSeq(1))));
+    let (_, report) = recover(&cut, Some(guard(&cut)));
+    assert_eq!((report.stranded, report.tickets), (2, vec![first, second]));
+}

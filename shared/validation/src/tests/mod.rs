@@ -5,6 +5,7 @@ mod decisions;
 mod products;
 mod relay;
 mod tearing;
+mod tickets;
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
@@ -285,6 +286,35 @@ impl Bench {
         }
     }
 
+    /// One code read by the scanner; `None` when nobody is told anything.
+    pub(crate) fn scan(&mut self, text: &str) -> Option<Passage> {
+        self.machine.handle_scanned(self.now, text);
+        let mut shown = None;
+        self.served = 0;
+        loop {
+            let output = self.machine.poll().expect("a scan ends by itself");
+            if self.served == self.dies_after {
+                return None;
+            }
+            self.served += 1;
+            match output {
+                Output::LogOutcome { seq: None, draft, event } => {
+                    self.append(draft, Some(event), None);
+                    self.machine.handle_outcome_durable();
+                }
+                Output::Show(passage) => shown = Some(passage),
+                Output::Done => return shown,
+                other @ (Output::Transmit(_)
+                | Output::LogIntent { .. }
+                | Output::LogOutcome { .. }
+                | Output::LogResolution { .. }
+                | Output::NeedKey { .. }
+                | Output::Late(_)
+                | Output::PresentAgain) => panic!("a ticket needs no {other:?}"),
+            }
+        }
+    }
+
     fn append(
         &mut self,
         draft: TapDraft,
@@ -321,6 +351,7 @@ impl Bench {
                 Some(TapEvent::Refused { reason, .. }) => reason.word(),
                 Some(TapEvent::Confirmed { .. }) => "confirmed",
                 Some(TapEvent::Voided { .. }) => "voided",
+                Some(TapEvent::Ticket { .. }) => "ticket",
             })
             .collect()
     }
