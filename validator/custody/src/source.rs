@@ -242,7 +242,8 @@ mod tests {
             (r#"card = { stor = "/k" }"#, "unknown field `stor`"),
             (r#"card = { pkcs11 = { module = "/m", token = "t" } }"#, "missing field `pin`"),
             (
-                "card = { pkcs11 = { module = 'm', token = 't', pin = 'p', current = { sam = 1 } } }",
+                "card = { pkcs11 = { module = 'm', token = 't', pin = 'p',
+                    current = { sam = 1 } } }",
                 "sam is no key",
             ),
         ] {
