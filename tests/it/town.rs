@@ -195,7 +195,8 @@ impl Town {
             for payload in batches {
                 let ack = self.depot.handle_taps(self.now, from.id, &payload, None);
                 heard(&self.depot);
-                from.handle_ack(self.now, &ack.expect("the depot believes it"));
+                from.handle_ack(self.now, &ack.expect("the depot believes it"))
+                    .expect("a clean ack");
             }
         }
     }

@@ -368,11 +368,13 @@ impl SimValidator {
     }
 
     /// An ack from the depot. What does not verify is ignored.
-    pub fn handle_ack(&mut self, now: Timestamp, payload: &[u8]) {
-        let Some(running) = &mut self.running else { return };
-        if let Ok(ack) = fleet_sync::verify_ack(payload, self.id, &self.depot_key) {
-            running.uplink.handle_ack(now, &ack).expect("the depot speaks of this log");
-        }
+    pub fn handle_ack(&mut self, now: Timestamp, payload: &[u8]) -> Result<(), String> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let Ok(ack) = fleet_sync::verify_ack(payload, self.id, &self.depot_key) else {
+            return Ok(());
+        };
+        let taken = running.uplink.handle_ack(now, &ack);
+        taken.map_err(|error| format!("an ack takes back what was committed: {error}"))
     }
 
     /// The uplink's deadline has passed.

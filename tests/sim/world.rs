@@ -202,7 +202,7 @@ impl World {
             Event::Boot { validator } => {
                 if !self.validators[validator].is_on() {
                     self.validators[validator].boot(self.now);
-                    self.deliver_retained(validator);
+                    self.deliver_retained(validator)?;
                 }
                 self.pump(validator);
                 Ok(())
@@ -210,7 +210,7 @@ impl World {
             Event::LinkUp { validator } => {
                 let session = self.dice.chance(500);
                 self.validators[validator].set_link(self.now, true, session);
-                self.deliver_retained(validator);
+                self.deliver_retained(validator)?;
                 self.pump(validator);
                 Ok(())
             }
@@ -222,7 +222,7 @@ impl World {
             }
             Event::ToDepot { validator, payload } => self.receive(validator, &payload),
             Event::ToValidator { validator, payload } => {
-                self.validators[validator].handle_ack(self.now, &payload);
+                self.validators[validator].handle_ack(self.now, &payload)?;
                 self.pump(validator);
                 Ok(())
             }
@@ -370,9 +370,10 @@ impl World {
     }
 
     /// The broker hands out the retained ack at every subscription.
-    fn deliver_retained(&mut self, validator: usize) {
-        if let Some(payload) = self.retained_acks.get(&validator).cloned() {
-            self.validators[validator].handle_ack(self.now, &payload);
+    fn deliver_retained(&mut self, validator: usize) -> Result<(), String> {
+        match self.retained_acks.get(&validator).cloned() {
+            Some(payload) => self.validators[validator].handle_ack(self.now, &payload),
+            None => Ok(()),
         }
     }
 }

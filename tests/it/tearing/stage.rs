@@ -317,7 +317,9 @@ impl Stage {
             for _ in 0..10 {
                 for payload in validator.drain(self.now) {
                     let ack = self.depot.handle_taps(self.now, validator.id, &payload, None);
-                    validator.handle_ack(self.now, &ack.expect("the depot lives"));
+                    validator
+                        .handle_ack(self.now, &ack.expect("the depot lives"))
+                        .expect("a clean ack");
                 }
             }
             assert_eq!(validator.backlog(), 0, "{who:?} delivers");
