@@ -86,6 +86,7 @@ const fn step_name(command: u8) -> &'static str {
         0x5a => "select",
         0x71 | 0xaf => "authenticate",
         0xbb => "read",
+        0xbd | 0x6c => "read products",
         0xdc => "debit",
         0x3b => "write",
         0xc7 => "commit",
@@ -100,7 +101,7 @@ impl Case<'_> {
 
     fn play(&self, past: &Past, seed: u64) -> Row {
         let mut stage = past.stage(seed);
-        let before = stage.contents();
+        let (before, rides) = (stage.contents(), stage.rides());
         let untouched = stage.card.clone();
         let dark = match self.next {
             Next::DarkKept => Some(Unsynced::Kept),
@@ -134,8 +135,11 @@ impl Case<'_> {
         match charges {
             0 => assert_eq!(paid, 0, "not a cent"),
             1 => assert_eq!(paid, self.operation.fare(), "the fare, once"),
-            _ => assert!(paid > self.operation.fare(), "a second fare"),
+            _ => {
+                assert_eq!(paid > self.operation.fare(), self.operation.fare() > 0, "a second fare")
+            }
         }
+        assert_eq!(rides - stage.rides(), charges * self.operation.rides(), "a ride a charge");
         self.travel_on(&mut stage);
         stage.deliver(self.backwards);
         stage.assert_card_is_whole();
@@ -168,8 +172,8 @@ impl Case<'_> {
     /// Charges that may stand without a passage: of a card that is never seen again, and of a
     /// boarding whose rider goes to another reader, or comes back when the retry window is over.
     fn may_charge_without_passage(&self) -> u32 {
-        let vehicle = matches!(self.operation, Operation::Board | Operation::BoardAfterOpenJourney);
-        let elsewhere = vehicle && matches!(self.next, Next::Beside | Next::SameLate);
+        let elsewhere =
+            self.operation.is_boarding() && matches!(self.next, Next::Beside | Next::SameLate);
         let heard = self.step() == "commit" && self.tear.reach != Reach::Unheard;
         u32::from(heard && (elsewhere || self.next == Next::Never))
     }

@@ -7,7 +7,10 @@ use card::{CardContents, CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCa
 use clearing::{Account, CardState, Exception, Rules};
 use fare::{Tariff, TariffSet};
 use fleet_sync::SigningKey;
-use model::{CardId, ClockQuality, RecordKind, RouteIx, TapRole, Timestamp, ValidatorId};
+use model::{
+    CardId, CardProduct, CardProducts, ClockQuality, ProductKind, ProductLoad, ProductScope,
+    RecordKind, RouteIx, TapRole, Timestamp, ValidatorId,
+};
 use tapline_tests::sim::{
     depot::SimDepot,
     dice::Dice,
@@ -18,6 +21,8 @@ use validation::{Hotlist, Passage, ValidatorContext};
 /// 2026-11-02T08:00:00Z.
 const NINE: Timestamp = Timestamp::from_secs(1_793_606_400);
 pub(super) const OPENING: i32 = 5_000;
+/// Rides on a card that is sold with rides: more than any case takes.
+const RIDES: u32 = 10;
 const UID: CardId = CardId([4, 0xa1, 2, 3, 4, 5, 6]);
 
 /// Every rule that moves money at a tap, with a pass-back window of a minute.
@@ -63,6 +68,10 @@ pub(super) enum Operation {
     Board,
     /// A bus, with a journey that was never tapped out: 4.50.
     BoardAfterOpenJourney,
+    /// A bus, paid by a pass: nothing is debited.
+    BoardWithPass,
+    /// A bus, paid by one of the rides on the card: nothing is debited from the purse.
+    BoardWithRide,
     /// A gate inwards: nothing is debited.
     Entry,
     /// A gate inwards, with a journey that was never tapped out: 3.00.
@@ -74,9 +83,11 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Board,
         Self::BoardAfterOpenJourney,
+        Self::BoardWithPass,
+        Self::BoardWithRide,
         Self::Entry,
         Self::EntryAfterOpenJourney,
         Self::Exit,
@@ -87,6 +98,8 @@ impl Operation {
         match self {
             Self::Board => "board",
             Self::BoardAfterOpenJourney => "board + missing tap-out",
+            Self::BoardWithPass => "board with a pass",
+            Self::BoardWithRide => "board with a ride",
             Self::Entry => "entry",
             Self::EntryAfterOpenJourney => "entry + missing tap-out",
             Self::Exit => "exit",
@@ -94,19 +107,50 @@ impl Operation {
         }
     }
 
-    /// What it debits.
+    /// What it debits from the purse.
     pub(super) const fn fare(self) -> i64 {
         match self {
             Self::Board => 150,
             Self::BoardAfterOpenJourney => 450,
-            Self::Entry => 0,
+            Self::BoardWithPass | Self::BoardWithRide | Self::Entry => 0,
             Self::EntryAfterOpenJourney | Self::Exit | Self::ExitOverTime => 300,
         }
     }
 
+    /// How many of the card's rides it takes.
+    pub(super) const fn rides(self) -> u32 {
+        matches!(self, Self::BoardWithRide) as u32
+    }
+
+    /// Whether it is one tap on a bus.
+    pub(super) const fn is_boarding(self) -> bool {
+        matches!(self.role(), TapRole::Board)
+    }
+
+    /// What the card was sold with.
+    fn products(self) -> Option<ProductLoad> {
+        let (kind, rides) = match self {
+            Self::BoardWithPass => (ProductKind::Pass, 0),
+            Self::BoardWithRide => (ProductKind::Rides, RIDES),
+            Self::Board
+            | Self::BoardAfterOpenJourney
+            | Self::Entry
+            | Self::EntryAfterOpenJourney
+            | Self::Exit
+            | Self::ExitOverTime => return None,
+        };
+        let scope = ProductScope::of_group("bus");
+        let product = CardProduct { id: 31, kind, scope, serial: 1, from_s: 0, until_s: 0 };
+        let file = CardProducts::new([Some(product), None]).unwrap();
+        Some(ProductLoad::new(file, rides).unwrap())
+    }
+
     const fn role(self) -> TapRole {
         match self {
-            Self::Board | Self::BoardAfterOpenJourney => TapRole::Board,
+            Self::Board
+            | Self::BoardAfterOpenJourney
+            | Self::BoardWithPass
+            | Self::BoardWithRide => TapRole::Board,
             Self::Entry | Self::EntryAfterOpenJourney => TapRole::Entry,
             Self::Exit | Self::ExitOverTime => TapRole::Exit,
         }
@@ -115,7 +159,7 @@ impl Operation {
     /// How long before it the card tapped in and never out.
     const fn tapped_in_before(self) -> Option<Duration> {
         match self {
-            Self::Board | Self::Entry => None,
+            Self::Board | Self::BoardWithPass | Self::BoardWithRide | Self::Entry => None,
             Self::Exit => Some(Duration::from_secs(20 * 60)),
             Self::BoardAfterOpenJourney | Self::EntryAfterOpenJourney | Self::ExitOverTime => {
                 Some(Duration::from_secs(3 * 3600))
@@ -218,6 +262,7 @@ impl Past {
             balance: OPENING.unsigned_abs(),
             at_s: u32::try_from(NINE.secs()).unwrap() - 86_400,
             tariff: tariffs.newest().version(),
+            products: operation.products(),
             ..Opening::default()
         };
         let (card, issued) = VirtualCard::issue(UID, [3; 16], &keys, &opening).unwrap();
@@ -334,6 +379,11 @@ impl Stage {
 
     pub(super) fn open(&self) -> Vec<&Exception> {
         self.depot.books.open.values().collect()
+    }
+
+    /// Rides left on the card; 0 on a card without any.
+    pub(super) fn rides(&self) -> u32 {
+        self.contents().products.and_then(|found| found.rides).unwrap_or(0)
     }
 
     /// The value file, the log and the counter tell one story, and no record was lost.

@@ -49,7 +49,7 @@ impl Table {
             ("commit", false) => "commit, not heard".to_owned(),
             _ => step.to_owned(),
         };
-        let order = ["select", "authenticate", "read", "debit", "write", "commit"];
+        let order = ["select", "authenticate", "read", "read products", "debit", "write", "commit"];
         let place = order.iter().position(|name| *name == step).expect("a step of a tap");
         line.steps.insert((place, words));
         line.cases += 1;
