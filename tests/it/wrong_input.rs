@@ -96,6 +96,15 @@ fn an_unknown_key_in_a_configuration_is_named_with_the_one_that_was_meant() {
     });
 }
 
+/// The shipped sample with its files in `folder` and, as on a first trial, a plain card key.
+fn trial_configuration(folder: &str) -> String {
+    let store = r#"card = { store = "/etc/tapline/card.keys", unlock = "card-unlock" }"#;
+    let plain = r#"card = "/etc/tapline/card.key""#;
+    let sample = include_str!("../../deploy/validator.toml");
+    assert!(sample.contains(store), "the sample shows a keystore");
+    sample.replace(store, plain).replace("/etc/tapline", folder)
+}
+
 #[test]
 fn programs_that_cannot_start_say_which_file_to_correct() {
     for (program, command, advice) in
@@ -110,10 +119,8 @@ fn programs_that_cannot_start_say_which_file_to_correct() {
     said(&Command::new(VALIDATOR).args(["keygen", "--signing"]).arg(&key).output().unwrap());
     let card = folder.path().join("card.key");
     fs::write(&card, "debit = \"00\"\n").unwrap();
-    let sample =
-        include_str!("../../deploy/validator.toml").replace("/etc/tapline", &at.to_string());
     let config = folder.path().join("validator.toml");
-    fs::write(&config, sample).unwrap();
+    fs::write(&config, trial_configuration(&at.to_string())).unwrap();
     let says = ["card.key may be read by others", "chmod 600"];
     run(VALIDATOR, &["run", "--config"], &config, 78, &says);
 }
@@ -126,9 +133,8 @@ fn a_validator_with_a_wrong_tariff_does_not_start_and_says_the_line() {
     let output = Command::new(VALIDATOR).args(keygen).current_dir(at).output().unwrap();
     fs::write(at.join("depot.pub"), said(&output)).unwrap();
     fs::write(at.join("tariff.toml"), CITY.replace("1.50", "1.5O")).unwrap();
-    let sample = include_str!("../../deploy/validator.toml");
     let config = at.join("validator.toml");
-    fs::write(&config, sample.replace("/etc/tapline", at.to_str().unwrap())).unwrap();
+    fs::write(&config, trial_configuration(at.to_str().unwrap())).unwrap();
     let says = ["tariff.toml cannot be used", "line 10, product[1].price"];
     run(VALIDATOR, &["run", "--config"], &config, 78, &says);
 }
