@@ -148,6 +148,6 @@ async fn the_rider_with_a_random_number_is_told_that_the_card_is_not_accepted() 
     let told = rig.told().await;
     assert_eq!(told.verdict, Verdict::Refused(Refusal::ForeignCard));
     assert_eq!(told.assist_code(), Some(10));
-    assert_eq!(told.advice(), "This card is not accepted here");
+    assert_eq!(told.advice(), "Not accepted here: see staff");
     daemon.stop().await;
 }
