@@ -11,8 +11,8 @@ mod transfers;
 use std::collections::BTreeMap;
 
 use clearing::{
-    ClearError, Cleared, DeskEntry, Evidence, ExceptionChange, ExceptionKind, KnownRecord, Outcome,
-    Overlay, Rules, Source, TapRef, ValidatorFinding, clear,
+    ClearError, Cleared, DeskEntry, Evidence, ExceptionChange, ExceptionKind, Known, KnownRecord,
+    Outcome, Overlay, Rules, Source, TapRef, ValidatorFinding, clear,
 };
 use fleet_sync::{Accepted, Incident, Intake, Presence, RegistersCheck, Verdict};
 use ledger::Touched;
@@ -314,7 +314,7 @@ impl<'a, S: Stored> Desk<'a, S> {
         };
         let state = self.card(card)?;
         match clear(&state, &record, self.booking.at, self.rules, &self.known) {
-            Ok(Cleared { outcome: Outcome::Replayed, .. }) if is_committed(&record) => {
+            Ok(Cleared { outcome: Outcome::Replayed, .. }) if self.is_copied(card, &record)? => {
                 self.tally.rejected += 1;
                 let finding = "another entry has brought this transaction of the card before";
                 self.not_cleared(&record, ExceptionKind::Contradiction, finding);
@@ -332,6 +332,20 @@ impl<'a, S: Stored> Desk<'a, S> {
                 Ok(refused)
             }
         }
+    }
+
+    /// A committed transaction has one entry, ever: a second one under another number is copied.
+    /// But a rider who holds the card again within the second of a tap that never happened writes
+    /// the very record that was in doubt.
+    fn is_copied(&self, card: CardId, tap: &TapRecord) -> Result<bool, StepError<S::Error>> {
+        let TapEvent::Committed { transaction, .. } = &tap.event else { return Ok(false) };
+        let doubts = self.known.in_doubt(card, transaction.after.ctr).map_err(StepError::Stored)?;
+        let same = |doubt: &TapRecord| {
+            let TapEvent::InDoubt { transaction: of } = &doubt.event else { return false };
+            (doubt.validator, doubt.epoch) == (tap.validator, tap.epoch)
+                && of.after == transaction.after
+        };
+        Ok(!doubts.iter().any(same))
     }
 
     fn card(&self, card: CardId) -> Result<clearing::CardState, StepError<S::Error>> {
@@ -440,11 +454,6 @@ fn own_record(tap: &TapRecord, cleared: &Cleared) -> Option<Attribution> {
     };
     let plain = cleared.outcome == Outcome::Booked && record == transaction.after;
     plain.then_some(Attribution(operator))
-}
-
-/// A committed transaction has one entry, ever: a second one under another number is copied.
-const fn is_committed(tap: &TapRecord) -> bool {
-    matches!(tap.event, TapEvent::Committed { .. })
 }
 
 fn number_key(epoch: Epoch, seq: TapSeq) -> Vec<u8> {

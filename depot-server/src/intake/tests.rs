@@ -267,6 +267,27 @@ fn a_tap_in_doubt_is_held_until_the_card_decides() {
     rig.assert_sound();
 }
 
+/// Found by killing validators: the card is held again within the second of a tap that it never
+/// committed, and so gets the very record that was in doubt.
+#[test]
+fn a_tap_made_again_within_the_second_of_one_that_never_happened_is_no_copy() {
+    let mut rig = Rig::new();
+    let card = Some(Cards::id(0));
+    let transaction = rig.cards.boarding(0, NOON, rig.buses[0].id);
+    let of = rig.buses[0].log(card, NOON, TapEvent::InDoubt { transaction });
+    rig.buses[0].log(card, NOON, TapEvent::Voided { of, seen: transaction.before });
+    let proof = rig.cards.commit(0, &transaction);
+    rig.buses[0].log(card, NOON, TapEvent::Committed { transaction, proof });
+    rig.board(1, 0, 900);
+    let (late, early) = (rig.buses[0].batch(), rig.buses[1].batch());
+    // The later tap comes first and brings the record as evidence.
+    rig.submit(&[early]);
+    rig.submit(&[late]);
+    assert_eq!(rig.open_kinds(), [""; 0]);
+    assert_eq!(rig.sums(), (4, 300));
+    rig.assert_sound();
+}
+
 #[test]
 fn a_refusal_is_counted_and_moves_nothing() {
     let mut rig = Rig::new();
