@@ -136,7 +136,11 @@ impl Case<'_> {
             0 => assert_eq!(paid, 0, "not a cent"),
             1 => assert_eq!(paid, self.operation.fare(), "the fare, once"),
             _ => {
-                assert_eq!(paid > self.operation.fare(), self.operation.fare() > 0, "a second fare")
+                assert_eq!(
+                    paid > self.operation.fare(),
+                    self.operation.fare() > 0,
+                    "a second fare"
+                );
             }
         }
         assert_eq!(rides - stage.rides(), charges * self.operation.rides(), "a ride a charge");
