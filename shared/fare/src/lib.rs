@@ -16,6 +16,7 @@ mod journey;
 mod parse;
 mod price;
 mod products;
+pub mod rules;
 mod step;
 mod tariff;
 mod tariff_set;
