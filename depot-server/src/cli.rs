@@ -1,13 +1,14 @@
 //! The command line: what can be asked of the program, and how it answers.
 //!
 //! Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or something was found,
-//! 2 usage, 69 a service or a reader is unavailable, 75 a card operation is in doubt, 78
-//! configuration.
+//! 2 usage, 69 a service or a reader is unavailable, 75 a card operation is in doubt or
+//! not all keys of a card are changed, 78 configuration.
 
 mod card;
 mod commands;
 mod inspect;
 mod keys;
+mod rekey;
 mod tickets;
 
 use std::{
@@ -89,7 +90,7 @@ enum Command {
     /// People who may look.
     #[command(subcommand)]
     User(Users),
-    /// Issue, load, inspect, retire and replace cards at a reader.
+    /// Issue, load, inspect, re-key, retire and replace cards at a reader.
     #[command(subcommand)]
     Card(card::Cards),
     /// Tickets that are shown as codes.

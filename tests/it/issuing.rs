@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a desk that cannot be set up is a failed test")]
 
+mod rekey;
 mod torn;
 mod wrong;
 

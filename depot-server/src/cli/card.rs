@@ -14,7 +14,7 @@ use model::{CardId, CardRecord, Money, RiderClass, StationId, ValidUntil};
 use reader::FileCard;
 use serde_json::json;
 
-use super::{ConfigPath, commands, inspect, inspect::record_word, say, warn};
+use super::{ConfigPath, commands, inspect, inspect::record_word, rekey, say, warn};
 use crate::{
     clock::Clock,
     config::{Config, open_card_keys},
@@ -48,6 +48,12 @@ pub(super) enum Cards {
     },
     /// Print what is on a card, and what does not fit together. Changes nothing.
     Inspect {
+        #[command(flatten)]
+        desk: Desk,
+    },
+    /// Give a card the current versions of its keys, when it has older ones.
+    #[command(after_help = rekey::EXAMPLE)]
+    Rekey {
         #[command(flatten)]
         desk: Desk,
     },
@@ -231,6 +237,7 @@ pub(super) fn run(command: Cards) -> Exit {
             })
         }
         Cards::Inspect { desk } => inspect::inspect(&desk),
+        Cards::Rekey { desk } => rekey::rekey(&desk),
         Cards::Quota(command) => quota(command),
         Cards::InDoubt { config, number } => in_doubt(&config.config, number),
         Cards::Blank { file, uid } => blank(&file, uid),

@@ -178,6 +178,18 @@ pub enum DeskError {
         /// On which card.
         card: CardId,
     },
+    /// Some keys of the card have their new version, others may not.
+    #[error(
+        "not all keys of card {card} are changed: {failure}; the card goes on working, each key in \
+         its old or its new version; {advice}",
+        advice = rekey_advice(.failure)
+    )]
+    HalfRekeyed {
+        /// Which card.
+        card: CardId,
+        /// Why it stopped.
+        failure: CardFailure,
+    },
     /// An earlier operation of another kind was found finished.
     #[error("{0}; that is booked now, and nothing else was done: run the command again if needed")]
     Settled(String),
@@ -195,7 +207,8 @@ pub enum DeskError {
 impl DeskError {
     /// Whether running the command again with the card on the reader is what helps.
     pub const fn try_again(&self) -> bool {
-        matches!(self, Self::InDoubt { .. })
+        let half = matches!(self, Self::HalfRekeyed { failure, .. } if was_torn(failure));
+        half || matches!(self, Self::InDoubt { .. })
     }
 }
 
@@ -219,6 +232,18 @@ const fn advice(failure: &CardFailure) -> &'static str {
         | CardFailure::Record(_)
         | CardFailure::AlreadyIssued => "`depot-server card inspect` shows what is on it",
     }
+}
+
+const fn rekey_advice(failure: &CardFailure) -> &'static str {
+    if was_torn(failure) {
+        "hold it to the reader again and run the command again"
+    } else {
+        advice(failure)
+    }
+}
+
+const fn was_torn(failure: &CardFailure) -> bool {
+    matches!(failure, CardFailure::Link { .. } | CardFailure::Malformed(_))
 }
 
 /// A time as people at a desk read it.

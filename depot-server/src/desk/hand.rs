@@ -7,13 +7,16 @@ use std::{
 
 use card::{
     CardFailure, CardKeys, CardOutput, CardReport, CardStep, Duty, InspectTransaction,
-    IssueTransaction, Settlement, ValueTransaction,
+    IssueTransaction, KeyError, RekeyOutput, RekeyTransaction, Settlement, ValueTransaction,
 };
 use model::CardId;
 use reader::{CardTransport, FileCard, Presence, Reader};
 use tokio::time::timeout;
 
-use super::{DeskError, ReaderName};
+use super::{
+    DeskError, ReaderName,
+    machine::{Machine, Wants},
+};
 
 /// A reader and how long to wait at it.
 pub struct Hand {
@@ -83,41 +86,33 @@ impl Hand {
         machine: &mut ValueTransaction<D>,
         keys: &dyn CardKeys,
     ) -> Result<CardOutput, DeskError> {
-        loop {
-            match machine.poll() {
-                Some(CardOutput::Transmit(apdu)) => {
-                    let response = self.reader.exchange(&apdu).await;
-                    machine.handle_response(response.as_deref().map_err(Clone::clone));
-                }
-                Some(CardOutput::NeedKey { role, version }) => {
-                    let key = keys.card_key(role, version, &machine.uid()).ok();
-                    machine.handle_key(key, random()?);
-                }
-                Some(
-                    output @ (CardOutput::Found(_)
-                    | CardOutput::ReadyToCommit
-                    | CardOutput::Settled(_)),
-                ) => return Ok(output),
-                None => return Ok(CardOutput::Settled(out_of_turn())),
-            }
-        }
+        let card = machine.uid();
+        let end = self.talk(machine, card, keys).await?;
+        Ok(end.unwrap_or_else(|| CardOutput::Settled(out_of_turn())))
     }
 
     /// Issues.
-    pub(super) async fn issue(&mut self, machine: &mut IssueTransaction) -> Settlement {
-        loop {
-            match machine.poll() {
-                Some(CardOutput::Transmit(apdu)) => {
-                    let response = self.reader.exchange(&apdu).await;
-                    machine.handle_response(response.as_deref().map_err(Clone::clone));
-                }
-                Some(CardOutput::Settled(settlement)) => return settlement,
-                Some(
-                    CardOutput::NeedKey { .. } | CardOutput::Found(_) | CardOutput::ReadyToCommit,
-                )
-                | None => return out_of_turn(),
-            }
+    pub(super) async fn issue(
+        &mut self,
+        machine: &mut IssueTransaction,
+        card: CardId,
+        keys: &dyn CardKeys,
+    ) -> Result<Settlement, DeskError> {
+        match self.talk(machine, card, keys).await? {
+            Some(CardOutput::Settled(settlement)) => Ok(settlement),
+            Some(_) | None => Ok(out_of_turn()),
         }
+    }
+
+    /// Gives the card the current versions of its keys.
+    pub(super) async fn rekey(
+        &mut self,
+        machine: &mut RekeyTransaction,
+        keys: &dyn CardKeys,
+    ) -> Result<RekeyOutput, DeskError> {
+        let card = machine.uid();
+        let end = self.talk(machine, card, keys).await?;
+        Ok(end.unwrap_or(RekeyOutput::Stopped(CardFailure::Malformed(CardStep::Personalise))))
     }
 
     /// Reads everything that the debit key opens. Changes nothing.
@@ -127,20 +122,37 @@ impl Hand {
         keys: &dyn CardKeys,
     ) -> Result<CardReport, DeskError> {
         let mut machine = InspectTransaction::new(card, keys.debit_key(&card)?, random()?);
+        match self.talk(&mut machine, card, keys).await? {
+            Some(CardOutput::Settled(Settlement::Refused(failure))) => {
+                Err(DeskError::Card(failure))
+            }
+            Some(_) | None => Ok(machine.into_report()),
+        }
+    }
+
+    /// Sends what a machine wants sent and looks up the keys that it wants, until it ends.
+    async fn talk<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        card: CardId,
+        keys: &dyn CardKeys,
+    ) -> Result<Option<M::End>, DeskError> {
         loop {
-            match machine.poll() {
-                Some(CardOutput::Transmit(apdu)) => {
+            match machine.wants() {
+                Some(Wants::Transmit(apdu)) => {
                     let response = self.reader.exchange(&apdu).await;
-                    machine.handle_response(response.as_deref().map_err(Clone::clone));
+                    machine.answered(response.as_deref().map_err(Clone::clone));
                 }
-                Some(CardOutput::NeedKey { role, version }) => {
-                    machine.handle_key(keys.card_key(role, version, &card).ok(), random()?);
+                Some(Wants::Key { role, version }) => {
+                    let key = match keys.card_key(role, version, &card) {
+                        // It may well be held: nobody can say.
+                        Err(error @ KeyError::Module(_)) => return Err(error.into()),
+                        key => key.ok(),
+                    };
+                    machine.key(key, random()?);
                 }
-                Some(CardOutput::Settled(Settlement::Refused(failure))) => {
-                    return Err(DeskError::Card(failure));
-                }
-                Some(CardOutput::Settled(_) | CardOutput::Found(_) | CardOutput::ReadyToCommit)
-                | None => return Ok(machine.into_report()),
+                Some(Wants::End(end)) => return Ok(Some(end)),
+                None => return Ok(None),
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The desk: issuing, loading, inspecting, retiring and replacing cards by hand, at any reader.
+//! The desk: issuing, loading, inspecting, re-keying, retiring and replacing cards by hand, at any
+//! reader.
 //!
 //! Invariants: an intent is durable before the card may commit it, and its outcome is booked after;
 //! nothing is put on a card beyond the station's quota (SEC-7); no value is given out for a card
@@ -8,6 +9,8 @@
 
 mod error;
 mod hand;
+mod machine;
+mod rekey;
 mod resolve;
 mod station;
 
@@ -17,6 +20,7 @@ use reader::{ReaderConfig, ReaderKind};
 
 pub use error::DeskError;
 pub use hand::Hand;
+pub use rekey::{KeyChange, Rekeyed};
 pub use station::{Done, DoneKind, Station, WantedIssue};
 
 /// Which reader, as the command line names it.

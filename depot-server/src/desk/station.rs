@@ -17,7 +17,8 @@ use crate::{
     store::{Begun, Store},
 };
 
-const HOLD: &str = "hold the card to the reader, and keep it there";
+pub(super) const HOLD: &str = "hold the card to the reader, and keep it there";
+pub(super) const AGAIN: &str = "the card left too early: hold the same card to the reader again";
 
 /// A desk with everything it works with.
 pub struct Station {
@@ -125,7 +126,7 @@ impl Station {
             IssueTransaction::new(card, &*self.keys, &opening, rnd_a).map_err(DeskError::Issue)?;
         let record = opening.record();
         let entry = self.begin(card, DeskDeed::Issued { record, in_place_of })?;
-        let settlement = hand.issue(&mut machine).await;
+        let settlement = hand.issue(&mut machine, card, &*self.keys).await?;
         if settlement == Settlement::Refused(CardFailure::AlreadyIssued) {
             self.store.void_op(entry.op, "the card was issued before", self.clock.now())?;
             return Err(DeskError::IssuedElsewhere(card));
@@ -229,7 +230,7 @@ impl Station {
     }
 
     /// Settles what is open on the card. `Some` when that was the very thing that is asked for.
-    async fn settle_first(
+    pub(super) async fn settle_first(
         &self,
         hand: &mut Hand,
         card: CardId,
@@ -348,9 +349,8 @@ impl Station {
                 Err(DeskError::Card(failure))
             }
             Settlement::InDoubt | Settlement::ProofRead { .. } | Settlement::Released => {
-                let again = "the card left too early: hold the same card to the reader again";
                 let in_doubt = DeskError::InDoubt { op: entry.op, card };
-                if hand.card(again, Some(card)).await.is_err() {
+                if hand.card(AGAIN, Some(card)).await.is_err() {
                     return Err(in_doubt);
                 }
                 let decided = match self.resolve(hand, card).await {

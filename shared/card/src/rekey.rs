@@ -56,7 +56,8 @@ pub struct RekeyTransaction {
     targets: Targets,
     /// For the proof of the new issuer key.
     rnd_a: [u8; 16],
-    changed: Vec<(KeyRole, KeyVersion)>,
+    /// Changes that were sent: all of them happened, the last one perhaps.
+    sent: Vec<(KeyRole, KeyVersion)>,
     state: State,
     output: Option<RekeyOutput>,
 }
@@ -76,9 +77,9 @@ enum State {
     Asking(Office, KeyRole),
     /// The key to be replaced: `ChangeKey` wants to know it.
     NeedingOld(Office, KeyRole, KeyVersion),
-    Changing(Office, KeyRole, KeyVersion),
-    ChangingOwn(KeyVersion),
-    Proving(Login, KeyVersion),
+    Changing(Office, KeyRole),
+    ChangingOwn,
+    Proving(Login),
     Settled,
 }
 
@@ -96,7 +97,7 @@ impl RekeyTransaction {
             card,
             targets,
             rnd_a: rnd_a[1],
-            changed: Vec::new(),
+            sent: Vec::new(),
             state: State::Selecting(login, apdu),
             output: Some(transmit(cmd::SELECT_APPLICATION, &layout::AID)),
         })
@@ -105,6 +106,12 @@ impl RekeyTransaction {
     /// The card it works on.
     pub const fn uid(&self) -> CardId {
         self.card
+    }
+
+    /// The keys whose change was sent to the card, with the version before, in the order of change.
+    /// Where it stopped, the last one has changed or not: only the card knows.
+    pub fn sent(&self) -> &[(KeyRole, KeyVersion)] {
+        &self.sent
     }
 
     /// The next thing to do; `None` while an answer is awaited.
@@ -134,8 +141,8 @@ impl RekeyTransaction {
             | State::LoggingIn(_)
             | State::Asking(..)
             | State::Changing(..)
-            | State::ChangingOwn(_)
-            | State::Proving(..)
+            | State::ChangingOwn
+            | State::Proving(_)
             | State::Settled) => {
                 self.state = other;
                 return;
@@ -187,32 +194,28 @@ impl RekeyTransaction {
                 };
                 self.found(office, role, KeyVersion(version))
             }
-            State::Changing(mut office, role, from) => {
+            State::Changing(mut office, role) => {
                 let answer = opened(&mut office.session, CommMode::Full, STEP, response)?;
                 if !answer.is_empty() {
                     return Err(CardFailure::Malformed(STEP));
                 }
-                self.changed.push((role, from));
                 self.after(office, role)
             }
-            State::ChangingOwn(from) => {
+            State::ChangingOwn => {
                 // The session has ended, so this answer carries no MAC: the new key is proved.
                 plain(STEP, response)?;
                 let (login, apdu) =
                     Login::with_no_other(KeyRole::Issuer, self.targets.issuer.clone(), self.rnd_a);
-                self.state = State::Proving(login, from);
+                self.state = State::Proving(login);
                 RekeyOutput::Transmit(apdu)
             }
-            State::Proving(login, from) => match login.handle_response(response)? {
+            State::Proving(login) => match login.handle_response(response)? {
                 LoginStep::Transmit(login, apdu) => {
-                    self.state = State::Proving(login, from);
+                    self.state = State::Proving(login);
                     RekeyOutput::Transmit(apdu)
                 }
                 LoginStep::NeedKey(_) => return Err(CardFailure::NotAuthentic),
-                LoginStep::Done(..) => {
-                    self.changed.push((KeyRole::Issuer, from));
-                    RekeyOutput::Done(mem::take(&mut self.changed))
-                }
+                LoginStep::Done(..) => RekeyOutput::Done(self.sent.clone()),
             },
             idle @ (State::NeedingKey(_) | State::NeedingOld(..) | State::Settled) => {
                 self.state = idle;
@@ -247,7 +250,8 @@ impl RekeyTransaction {
         let target = self.target(role);
         let data = change_key_data(&target.key, target.version.0, Some(old));
         let sealed = seal_change(&office.session, role, &data);
-        self.state = State::Changing(office, role, from);
+        self.sent.push((role, from));
+        self.state = State::Changing(office, role);
         transmit(cmd::CHANGE_KEY, &sealed)
     }
 
@@ -258,11 +262,12 @@ impl RekeyTransaction {
         }
         let target = &self.targets.issuer;
         if office.issuer >= target.version {
-            return RekeyOutput::Done(mem::take(&mut self.changed));
+            return RekeyOutput::Done(self.sent.clone());
         }
         let data = change_key_data(&target.key, target.version.0, None);
         let sealed = seal_change(&office.session, KeyRole::Issuer, &data);
-        self.state = State::ChangingOwn(office.issuer);
+        self.sent.push((KeyRole::Issuer, office.issuer));
+        self.state = State::ChangingOwn;
         transmit(cmd::CHANGE_KEY, &sealed)
     }
 

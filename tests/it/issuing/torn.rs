@@ -36,15 +36,15 @@ pub(super) fn depot() -> TempDir {
 
 /// Pulled away once, at an exchange; the card may have heard the command.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
-    at: u32,
-    heard: bool,
+pub(super) struct Cut {
+    pub(super) at: u32,
+    pub(super) heard: bool,
 }
 
-struct Cutting {
-    card: SharedCard,
-    cut: Option<Cut>,
-    exchanges: u32,
+pub(super) struct Cutting {
+    pub(super) card: SharedCard,
+    pub(super) cut: Option<Cut>,
+    pub(super) exchanges: u32,
 }
 
 impl Picc for Cutting {
