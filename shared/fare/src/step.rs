@@ -82,6 +82,24 @@ pub enum StepKind {
     },
     /// A product on the card paid, or did not.
     Product(ProductStep),
+    /// One leg of a journey by itself.
+    Leg {
+        /// Where it begins.
+        from: Arc<str>,
+        /// Where it ends.
+        to: Arc<str>,
+        /// The product that pays it.
+        product: Arc<str>,
+    },
+    /// What a transfer rule makes of the legs before and after it.
+    LegTransfer,
+    /// No fare is known for a leg; it is not free.
+    NoFareKnown {
+        /// Where it begins.
+        from: Arc<str>,
+        /// Where it ends.
+        to: Arc<str>,
+    },
 }
 
 /// One step of a quote.
@@ -124,6 +142,9 @@ impl Step {
             StepKind::TransferTooLate { .. } => "transfer-too-late",
             StepKind::TransferRidesUsed { .. } => "transfer-rides-used",
             StepKind::Product(step) => step.key(),
+            StepKind::Leg { .. } => "leg",
+            StepKind::LegTransfer => "leg-transfer",
+            StepKind::NoFareKnown { .. } => "no-fare-known",
         }
     }
 
@@ -141,7 +162,9 @@ impl Step {
             StepKind::Flat { route, product } => {
                 alloc::vec![("route", text(route)), ("product", text(product))]
             }
-            StepKind::OriginDestination { from, to } | StepKind::UnknownFare { from, to } => {
+            StepKind::OriginDestination { from, to }
+            | StepKind::UnknownFare { from, to }
+            | StepKind::NoFareKnown { from, to } => {
                 alloc::vec![("from", text(from)), ("to", text(to))]
             }
             StepKind::SameStation { place, after_s } => {
@@ -158,6 +181,10 @@ impl Step {
                 alloc::vec![("legs", Param::Count(u64::from(*legs_max)))]
             }
             StepKind::Product(step) => step.params(),
+            StepKind::Leg { from, to, product } => {
+                alloc::vec![("from", text(from)), ("to", text(to)), ("product", text(product)),]
+            }
+            StepKind::LegTransfer => Vec::new(),
         }
     }
 
@@ -193,6 +220,9 @@ impl Step {
                 format!("No transfer: all {legs_max} rides are used")
             }
             StepKind::Product(step) => step.text(),
+            StepKind::Leg { from, to, product } => format!("{from} to {to}: {product}"),
+            StepKind::LegTransfer => "Transfer".into(),
+            StepKind::NoFareKnown { from, to } => format!("No fare is known from {from} to {to}"),
         }
     }
 }

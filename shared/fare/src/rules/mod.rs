@@ -11,11 +11,21 @@
 //! (`walk.rs`). Where the specification is silent, the policy stands in `docs/fares.md`.
 
 mod clock;
+mod interpret;
+mod legs;
 mod model;
+mod table;
+mod tickets;
+mod walk;
 
 pub use clock::{LocalTime, Service, ZoneOffsets};
+pub use interpret::Interpreter;
+pub use legs::{Candidate, FareLeg, LegNetwork};
 pub use model::{
     AreaIx, DurationSpan, JoinRule, LegRule, NetworkIx, Ride, RuleMedium, RuleProduct, RuleRider,
     RuleRoute, RuleSet, RuleStop, StopIx, Ticket, TicketRoute, TicketRow, TicketSet, TicketStop,
     TimeRow, Timeframe, TransferKind, TransferRule, Variant, Who,
 };
+pub use table::RuleTable;
+pub use tickets::TicketTable;
+pub use walk::JourneyPrice;

@@ -3,6 +3,7 @@
 mod prices;
 mod products;
 mod properties;
+mod rules;
 mod texts;
 
 use alloc::{string::String, vec::Vec};
