@@ -5,9 +5,12 @@ use alloc::{string::ToString, vec, vec::Vec};
 use model::{Money, ServiceDate, Timestamp};
 
 use super::{DAY, cents, city, price, product, ride, rule, transfer, usd};
-use crate::rules::{
-    AreaIx, DurationSpan, JoinRule, LegRule, NetworkIx, Ride, RuleMedium, RuleRider, RuleSet,
-    Service, StopIx, TimeRow, Timeframe, TransferKind, TransferRule, Variant, Who, ZoneOffsets,
+use crate::{
+    Step,
+    rules::{
+        AreaIx, DurationSpan, JoinRule, LegRule, NetworkIx, Ride, RuleMedium, RuleRider, RuleSet,
+        Service, StopIx, TimeRow, Timeframe, TransferKind, TransferRule, Variant, Who, ZoneOffsets,
+    },
 };
 
 #[test]
@@ -126,7 +129,7 @@ fn a_transfer_that_came_too_late_is_told() {
     let limit = Some((600, DurationSpan::DepartureToDeparture));
     let set = one_group(vec![TransferRule { limit, ..transfer(0, 0) }]);
     let late = price(&set, &rides([0, 20]), Who::default());
-    let texts: Vec<_> = late.steps.iter().map(|step| step.text()).collect();
+    let texts: Vec<_> = late.steps.iter().map(Step::text).collect();
     assert_eq!(
         texts,
         [

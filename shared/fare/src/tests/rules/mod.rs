@@ -25,17 +25,17 @@ pub(super) fn usd() -> Currency {
 /// stops, of which stop n is in area n except the last, which is in none.
 pub(super) fn city() -> RuleSet {
     let text = |prefix: &str, n: u32| Arc::<str>::from(alloc::format!("{prefix}{n}"));
-    let stop = |n: u32| RuleStop {
-        id: text("s", n),
-        name: text("Stop ", n),
-        station: StopIx(n),
-        areas: if n < 3 { vec![AreaIx(n as u16)] } else { vec![] },
+    let stop = |n: u16| RuleStop {
+        id: text("s", n.into()),
+        name: text("Stop ", n.into()),
+        station: StopIx(n.into()),
+        areas: if n < 3 { vec![AreaIx(n)] } else { vec![] },
         zone: 0,
     };
-    let route = |n: u32| RuleRoute {
-        id: text("r", n),
-        name: text("Route ", n),
-        network: (n < 2).then_some(NetworkIx(n as u16)),
+    let route = |n: u16| RuleRoute {
+        id: text("r", n.into()),
+        name: text("Route ", n.into()),
+        network: (n < 2).then_some(NetworkIx(n)),
     };
     RuleSet {
         currency: usd(),

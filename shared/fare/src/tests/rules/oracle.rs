@@ -189,6 +189,6 @@ fn transfers(
             found.push((t.count.unwrap_or(u32::MAX), (t.kind, ab, in_a_row)));
         }
     }
-    let least = found.iter().map(|(count, _)| *count).min();
-    found.into_iter().filter(|(count, _)| Some(*count) == least).map(|(_, way)| way).collect()
+    let smallest = found.iter().map(|(count, _)| *count).min();
+    found.into_iter().filter(|(count, _)| Some(*count) == smallest).map(|(_, way)| way).collect()
 }
