@@ -4,6 +4,7 @@
 mod attacks;
 mod broker;
 mod browser;
+mod custody;
 mod demo;
 mod deploy;
 mod evidence;

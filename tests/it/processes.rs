@@ -105,6 +105,7 @@ pub(crate) struct Process {
     pub(crate) name: String,
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
     log: PathBuf,
     lines: Option<mpsc::UnboundedSender<String>>,
     child: Option<Child>,
@@ -232,6 +233,11 @@ impl Gate {
         &self.state
     }
 
+    /// A page that it serves, with the head of the answer.
+    pub(crate) fn page(&self, path: &str) -> Option<String> {
+        get(self.metrics, path)
+    }
+
     /// Its newest entry and the newest that the depot acknowledged, as its metrics tell.
     fn marks(&mut self) -> Option<(u64, u64)> {
         self.process.assert_running();
@@ -284,15 +290,27 @@ impl Process {
             name: name.to_owned(),
             program: program.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment: Vec::new(),
             log: at.join(format!("{name}.log")),
             lines,
             child: None,
         }
     }
 
+    /// Sets a variable for it, from its next start on.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &Path) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What it has logged.
+    pub(crate) fn logged(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
     pub(crate) fn start(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(&self.program);
+        command.envs(self.environment.iter().cloned());
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());

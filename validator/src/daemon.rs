@@ -227,7 +227,8 @@ impl Daemon {
         let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
         let tickets = tickets(&config, &recovery);
-        let page = metrics_page(&config, &metrics).await?;
+        let (service_tell, service) = watch::channel(Service::In);
+        let page = metrics_page(&config, &metrics, &service).await?;
         let identity = Identity {
             validator: config.validator.id,
             depot: config.validator.depot.clone(),
@@ -238,7 +239,6 @@ impl Daemon {
             clock,
         };
         let log = keeper.status();
-        let (service_tell, service) = watch::channel(Service::In);
         let (stop, stopped) = watch::channel(false);
         let link = start_link(&config, &identity, &keeper, first_connection);
         let (log_followed, service_followed) = (log.clone(), service.clone());
@@ -263,7 +263,7 @@ impl Daemon {
             reader: ask,
             tell: events.clone(),
             service: service_tell,
-            keys_lost: false,
+            keys_lost: None,
             tap: Underway::default(),
             outage: Outage::default(),
         };
@@ -417,9 +417,10 @@ fn start_link(
 async fn metrics_page(
     config: &Config,
     metrics: &Metrics,
+    service: &watch::Receiver<Service>,
 ) -> Result<Option<(SocketAddr, JoinHandle<()>)>, StartError> {
     let Some(address) = config.metrics.listen else { return Ok(None) };
-    let served = metrics::serve(address, metrics.clone()).await;
+    let served = metrics::serve(address, metrics.clone(), service.clone()).await;
     served.map(Some).map_err(|source| StartError::Metrics { address, source })
 }
 

@@ -11,9 +11,12 @@ use prometheus::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
+
+use crate::tap_loop::Service;
 
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
@@ -180,21 +183,25 @@ fn seconds(name: &str, help: &str, buckets: &[f64]) -> Histogram {
 pub(crate) async fn serve(
     listen: SocketAddr,
     metrics: Metrics,
+    service: watch::Receiver<Service>,
 ) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let task = tokio::spawn(async move {
         loop {
             if let Ok((stream, _)) = listener.accept().await {
-                let metrics = metrics.clone();
-                tokio::spawn(timeout(REQUEST_TIME_MAX, answer(stream, metrics)));
+                let asked = (metrics.clone(), service.clone());
+                tokio::spawn(timeout(REQUEST_TIME_MAX, answer(stream, asked)));
             }
         }
     });
     Ok((address, task))
 }
 
-async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    (metrics, service): (Metrics, watch::Receiver<Service>),
+) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|w| w == b"\r\n\r\n") {
         if request.len() > REQUEST_BYTES_MAX || stream.read_buf(&mut request).await? == 0 {
@@ -206,7 +213,12 @@ async fn answer(mut stream: TcpStream, metrics: Metrics) -> std::io::Result<()> 
     } else if request.starts_with(b"GET /health ") && metrics.in_service.get() == 1 {
         ("200 OK", "in service\n".to_string())
     } else if request.starts_with(b"GET /health ") {
-        ("503 Service Unavailable", "out of service\n".to_string())
+        let why = match &*service.borrow() {
+            Service::Out(why) => format!("out of service: {why}\n"),
+            // It starts, or stops.
+            Service::In => "out of service\n".to_string(),
+        };
+        ("503 Service Unavailable", why)
     } else {
         ("404 Not Found", "this validator serves /metrics and /health\n".to_string())
     };
@@ -236,10 +248,14 @@ mod tests {
     async fn the_page_shows_what_was_counted_and_health_follows_service() {
         let metrics = Metrics::new();
         metrics.taps.with_label_values(&["committed"]).inc();
-        let (address, page) = serve("127.0.0.1:0".parse().unwrap(), metrics.clone()).await.unwrap();
+        let (tell, service) = watch::channel(Service::In);
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let (address, page) = serve(listen, metrics.clone(), service).await.unwrap();
         let text = get(address, "/metrics").await;
         assert!(text.contains("tapline_taps_total{outcome=\"committed\"} 1"), "{text}");
         assert!(get(address, "/health").await.starts_with("HTTP/1.1 503"));
+        tell.send_replace(Service::Out("the reader is gone".into()));
+        assert!(get(address, "/health").await.ends_with("out of service: the reader is gone\n"));
         metrics.in_service.set(1);
         assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));

@@ -81,8 +81,8 @@ pub(crate) struct TapLoop {
     pub(crate) reader: UnboundedSender<Ask>,
     pub(crate) tell: UnboundedSender<Event>,
     pub(crate) service: watch::Sender<Service>,
-    /// The card keys do not come; taps are refused until they do.
-    pub(crate) keys_lost: bool,
+    /// Why the card keys do not come; taps are refused until they do.
+    pub(crate) keys_lost: Option<String>,
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
@@ -226,10 +226,23 @@ impl TapLoop {
 
     fn lose_keys(&mut self, error: &KeyError) {
         self.machine.set_in_service(false);
-        if !self.keys_lost {
-            self.keys_lost = true;
-            self.out_of_service(error.to_string());
+        let lost_before = self.keys_lost.is_some();
+        self.miss_keys(error);
+        if !lost_before {
             self.ask_for_keys_later();
+        }
+    }
+
+    /// Says why, once per reason: a token that is back and does not open is no missing one.
+    fn miss_keys(&mut self, error: &KeyError) {
+        let reason = error.to_string();
+        if self.keys_lost.as_ref() == Some(&reason) {
+            return;
+        }
+        self.keys_lost = Some(reason.clone());
+        // A reader or a log that fails has been named, and keys would not help.
+        if matches!(self.outage, Outage::None) {
+            self.out_of_service(reason);
         }
     }
 
@@ -243,13 +256,16 @@ impl TapLoop {
         match self.first_key(CardId([0; 7])) {
             Ok(_) => {
                 tracing::info!("the card keys are back");
-                self.keys_lost = false;
+                self.keys_lost = None;
                 self.machine.set_in_service(true);
                 if matches!(self.outage, Outage::None) {
                     self.in_service();
                 }
             }
-            Err(_) => self.ask_for_keys_later(),
+            Err(e) => {
+                self.miss_keys(&e);
+                self.ask_for_keys_later();
+            }
         }
     }
 
@@ -271,8 +287,7 @@ impl TapLoop {
             }
             Err(e @ KeyError::Module(_)) => {
                 self.lose_keys(&e);
-                let failed = Err(ExchangeError::Device(e.to_string()));
-                self.machine.handle_response(failed, Duration::ZERO);
+                self.machine.handle_keys_lost();
             }
             Err(e @ (KeyError::NotHeld(_) | KeyError::VersionNotHeld { .. })) => {
                 self.metrics.other_key_versions.with_label_values(&["not-held"]).inc();
@@ -374,12 +389,13 @@ impl TapLoop {
         self.metrics.reader_up.set(1);
         match std::mem::replace(&mut self.outage, Outage::Log) {
             Outage::Log => return,
-            Outage::Reader(_) => tracing::info!("the reader answers: in service"),
+            Outage::Reader(_) => tracing::info!("the reader answers"),
             Outage::None => {}
         }
         self.outage = Outage::None;
-        if !self.keys_lost {
-            self.in_service();
+        match self.keys_lost.clone() {
+            None => self.in_service(),
+            Some(reason) => self.out_of_service(reason),
         }
     }
 

@@ -198,6 +198,16 @@ impl TapMachine {
         };
     }
 
+    /// The key that `NeedKey` asked for cannot be looked up: whoever keeps the keys failed. That
+    /// is nothing that the rider or the card could mend by trying again.
+    pub fn handle_keys_lost(&mut self) {
+        self.in_service = false;
+        if let State::Finding { .. } = self.state {
+            self.state = State::Idle;
+            self.show_out_of_service();
+        }
+    }
+
     /// The intent is durable under this number.
     pub fn handle_intent_durable(&mut self, seq: TapSeq) {
         self.state = match mem::replace(&mut self.state, State::Idle) {

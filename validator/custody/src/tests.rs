@@ -41,12 +41,7 @@ fn scene(name: &str) -> Option<PathBuf> {
     let text = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
     fs::write(&conf, text).unwrap();
     write_private(&folder.path().join("pin"), b"4711\n").unwrap();
-    let output = Command::new("softhsm2-util")
-        .args(["--init-token", "--free", "--label", "tapline", "--so-pin", "0815", "--pin", "4711"])
-        .env("SOFTHSM2_CONF", &conf)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    init_token(&conf);
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", &format!("tests::{name}"), "--nocapture"])
         .env("SOFTHSM2_CONF", &conf)
@@ -58,6 +53,15 @@ fn scene(name: &str) -> Option<PathBuf> {
     assert!(said.contains("1 passed"), "the scene {name} was played: {said}");
     tell(&said);
     None
+}
+
+fn init_token(conf: &Path) {
+    let output = Command::new("softhsm2-util")
+        .args(["--init-token", "--free", "--label", "tapline", "--so-pin", "0815", "--pin", "4711"])
+        .env("SOFTHSM2_CONF", conf)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Shown with `--nocapture`.
@@ -197,6 +201,30 @@ fn a_token_that_is_taken_away_in_service_is_named_and_found_again_when_it_is_bac
         assert!(message.contains("insert it"), "{message}");
     }
     fs::remove_dir(&tokens).unwrap();
+    fs::rename(&away, &tokens).unwrap();
+    assert_eq!(keys.debit_key(&CARD).unwrap(), key);
+}
+
+#[test]
+fn another_token_of_that_name_is_told_by_its_keys_and_the_right_one_is_found_after_it() {
+    let name = "another_token_of_that_name_is_told_by_its_keys_and_the_right_one_is_found_after_it";
+    let Some(folder) = scene(name) else { return };
+    let token = token(&folder);
+    import_all(&token);
+    let keys = TokenKeys::open(&token).unwrap();
+    let key = keys.debit_key(&CARD).unwrap();
+    let (tokens, away) = (folder.join("tokens"), folder.join("away"));
+    keys.reset();
+    fs::rename(&tokens, &away).unwrap();
+    fs::create_dir(&tokens).unwrap();
+    init_token(&folder.join("softhsm2.conf"));
+    TokenKeys::import(&token, KeyRole::Load, V1, &Key([3; 16])).unwrap();
+    let Err(KeyError::Module(gone)) = keys.debit_key(&CARD) else { panic!("another token") };
+    assert!(gone.contains("the key tapline-debit-v02 is gone"), "{gone}");
+    for _ in 0..2 {
+        assert_eq!(keys.debit_key(&CARD), Err(KeyError::NotHeld(KeyRole::Debit)));
+    }
+    fs::remove_dir_all(&tokens).unwrap();
     fs::rename(&away, &tokens).unwrap();
     assert_eq!(keys.debit_key(&CARD).unwrap(), key);
 }

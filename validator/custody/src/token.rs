@@ -172,6 +172,18 @@ impl TokenKeys {
         })
     }
 
+    /// By what was there when the token was opened last.
+    fn known_current(&self, role: KeyRole) -> Result<KeyVersion, KeyError> {
+        let versions = self.versions(role);
+        let newest = versions.first().copied().ok_or(KeyError::NotHeld(role))?;
+        let version = self.source.current.get(&role).copied().unwrap_or(newest);
+        if versions.contains(&version) {
+            Ok(version)
+        } else {
+            Err(KeyError::VersionNotHeld { role, version })
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here is left half done by a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -290,14 +302,12 @@ impl Drop for State {
 
 impl CardKeys for TokenKeys {
     fn current(&self, role: KeyRole) -> Result<KeyVersion, KeyError> {
-        let versions = self.versions(role);
-        let newest = versions.first().copied().ok_or(KeyError::NotHeld(role))?;
-        let version = self.source.current.get(&role).copied().unwrap_or(newest);
-        if versions.contains(&version) {
-            Ok(version)
-        } else {
-            Err(KeyError::VersionNotHeld { role, version })
-        }
+        self.known_current(role).or_else(|_| {
+            // Perhaps another token was there when it was looked at last.
+            self.state().close();
+            self.with(|_| Ok(()))?;
+            self.known_current(role)
+        })
     }
 
     fn versions(&self, role: KeyRole) -> Vec<KeyVersion> {
