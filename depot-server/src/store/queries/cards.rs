@@ -172,5 +172,8 @@ fn label(kind: &StepKind) -> &'static str {
         StepKind::Product(ProductStep::NotHere(_)) => "Product not valid here",
         StepKind::Product(ProductStep::UsedUp(_)) => "No ride left",
         StepKind::Product(ProductStep::Unknown(_)) => "Unknown product",
+        StepKind::Leg { .. } => "Leg",
+        StepKind::LegTransfer => "Transfer between legs",
+        StepKind::NoFareKnown { .. } => "No fare known",
     }
 }
