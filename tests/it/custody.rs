@@ -1,5 +1,5 @@
 //! A validator whose debit key is in a PKCS#11 token that leaves and comes back: the real program
-//! with SoftHSM, its reader on a pseudo-terminal.
+//! with `SoftHSM`, its reader on a pseudo-terminal.
 
 #![expect(clippy::unwrap_used, reason = "a token that cannot be set up is a failed test")]
 
