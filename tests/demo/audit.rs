@@ -164,9 +164,12 @@ impl Audit {
                 let rule = self.tariff.gate().and_then(|gate| gate.same_station.as_ref());
                 exactly(Part::Base, rule.map(|rule| rule.price.minor()))
             }
-            StepKind::SameStation { .. } | StepKind::UnknownFare { .. } => {
-                Err(format!("{} does not fit this ride", step.key()))
-            }
+            // A validator prices one tap, not a whole journey.
+            StepKind::SameStation { .. }
+            | StepKind::UnknownFare { .. }
+            | StepKind::Leg { .. }
+            | StepKind::LegTransfer
+            | StepKind::NoFareKnown { .. } => Err(format!("{} does not fit this ride", step.key())),
         }
     }
 
