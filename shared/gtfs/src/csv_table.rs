@@ -26,6 +26,16 @@ impl<'r> Row<'r> {
         self.positions[i].and_then(|at| self.record.get(at)).unwrap_or_default()
     }
 
+    /// The first `N` of the columns asked for.
+    pub(crate) fn fields<const N: usize>(&self) -> [&'r str; N] {
+        std::array::from_fn(|i| self.text(i))
+    }
+
+    /// Where the field of this name is.
+    pub(crate) const fn of(&self, field: &'static str) -> At<'static> {
+        At::field(self.file, self.line, field)
+    }
+
     /// Where column `i` of this row is.
     pub(crate) fn at(&self, i: usize) -> At<'static> {
         At::field(self.file, self.line, self.columns[i].0)
@@ -42,7 +52,11 @@ pub(crate) fn read(
     mut each: impl FnMut(&Row<'_>, &mut Findings),
 ) -> bool {
     let Some(bytes) = feed.bytes(file) else {
-        found.error("missing_file", At::file(file), format!("{file} is missing from the feed"));
+        found.error(
+            "missing_required_file",
+            At::file(file),
+            format!("{file} is missing from the feed"),
+        );
         return false;
     };
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -68,13 +82,14 @@ pub(crate) fn read(
     for ((name, required), position) in columns.iter().zip(&positions) {
         if *required && position.is_none() {
             let message = format!("the column {name} is missing");
-            found.error("missing_column", At::field(file, 1, name), message);
+            found.error("missing_required_column", At::field(file, 1, name), message);
             complete = false;
         }
     }
     if !complete {
         return false;
     }
+    let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     loop {
         match reader.read_record(&mut record) {
             Ok(true) => {}
@@ -87,21 +102,74 @@ pub(crate) fn read(
         if record.len() == 1 && record.get(0) == Some("") {
             continue; // an empty line
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let start = record.position().map_or(0, csv::Position::byte);
+        let line = lines.line_of(usize::try_from(start).unwrap_or(usize::MAX));
         each(&Row { file, line, columns, positions: &positions, record: &record }, found);
+    }
+}
+
+/// Counts lines as an editor does. The parser's own count stands still at empty lines, and lags
+/// by one where lines end in CRLF.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that starts at this byte, or after the line ends that stand there.
+    fn line_of(&mut self, start: usize) -> u64 {
+        while let Some(byte) = self.text.get(self.at) {
+            let end = [b'\r', b'\n'].contains(byte);
+            if self.at >= start && !end {
+                break;
+            }
+            let crlf = *byte == b'\r' && self.text.get(self.at + 1) == Some(&b'\n');
+            self.line += u64::from(end && !crlf);
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+/// Reads a file that a feed may leave out.
+pub(crate) fn read_optional(
+    feed: &Feed,
+    file: &'static str,
+    columns: &[Column],
+    found: &mut Findings,
+    each: impl FnMut(&Row<'_>, &mut Findings),
+) {
+    if feed.has(file) {
+        read(feed, file, columns, found, each);
     }
 }
 
 /// The columns of a file that are none of `known`.
 pub(crate) fn unknown_columns(feed: &Feed, file: &str, known: &[Column]) -> Vec<String> {
+    let mut names = header(feed, file);
+    names.retain(|name| !name.is_empty() && known.iter().all(|(k, _)| k != name));
+    names
+}
+
+/// The names of a file's columns; none when there is no such file.
+pub(crate) fn header(feed: &Feed, file: &str) -> Vec<String> {
     let bytes = feed.bytes(file).unwrap_or_default();
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(bytes);
-    let mut header = csv::ByteRecord::new();
-    if !reader.read_byte_record(&mut header).unwrap_or(false) {
+    let mut names = csv::ByteRecord::new();
+    if !reader.read_byte_record(&mut names).unwrap_or(false) {
         return Vec::new();
     }
-    let names = header.iter().map(|name| String::from_utf8_lossy(name).into_owned());
-    names.filter(|name| !name.is_empty() && known.iter().all(|(k, _)| k != name)).collect()
+    names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+/// Whether a file has more than its header.
+pub(crate) fn has_rows(feed: &Feed, file: &str) -> bool {
+    let bytes = feed.bytes(file).unwrap_or_default();
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
+    let mut record = csv::ByteRecord::new();
+    reader.read_byte_record(&mut record).unwrap_or(false)
 }

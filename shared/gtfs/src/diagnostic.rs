@@ -1,6 +1,6 @@
 //! What was found in a feed, and where.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,15 +45,19 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Findings so far. A fault that repeats on every row is listed a few times, then counted.
+/// Findings so far. A fault that repeats on every row of a
+/// large file is listed up to a limit.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Diagnostic>,
     errors: usize,
+    /// How many there were of each code in each field of each file.
+    seen: BTreeMap<(&'static str, String, Option<String>), usize>,
 }
 
-/// Findings of one code beyond this many are not listed: a broken feed must not fill memory.
-const PER_CODE_MAX: usize = 20;
+/// Findings of one code in one field beyond this many are not listed: a broken feed must not
+/// fill memory.
+const PER_FIELD_MAX: usize = 1000;
 
 /// Where a finding is.
 #[derive(Debug, Clone, Copy)]
@@ -92,11 +96,13 @@ impl Findings {
     }
 
     fn push(&mut self, severity: Severity, code: &'static str, at: At<'_>, mut message: String) {
-        let seen = self.list.iter().filter(|d| d.code == code).count();
-        if seen >= PER_CODE_MAX {
+        let field = (code, at.file.to_owned(), at.field.map(str::to_owned));
+        let seen = self.seen.entry(field).or_default();
+        *seen += 1;
+        if *seen > PER_FIELD_MAX {
             return;
         }
-        if seen + 1 == PER_CODE_MAX {
+        if *seen == PER_FIELD_MAX {
             message.push_str(" (more findings of this kind are not listed)");
         }
         self.list.push(Diagnostic {

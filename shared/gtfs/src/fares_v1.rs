@@ -76,7 +76,7 @@ pub(crate) fn read_fares(
         if let Some(fare) = attribute(row, tables, &mut currency, found) {
             if fares.iter().any(|other| other.id == fare.id) {
                 let message = format!("fare {:?} stands twice", fare.id);
-                return found.error("duplicate_id", row.at(0), message);
+                return found.error("duplicate_key", row.at(0), message);
             }
             fares.push(fare);
         }
@@ -88,7 +88,7 @@ pub(crate) fn read_fares(
         read(feed, RULES, &RULE_COLUMNS, found, |row, found| {
             let Some(fare) = fare_of.get(row.text(0)) else {
                 let message = format!("there is no fare {:?}", row.text(0));
-                return found.error("unknown_reference", row.at(0), message);
+                return found.error("foreign_key_violation", row.at(0), message);
             };
             rules[*fare].extend(rule(row, tables, found));
         });
@@ -167,7 +167,7 @@ fn attribute(
     let agency = tables.agencies.iter().position(|agency| agency.id == row.text(5));
     if several && agency.is_none() {
         let message = "is required in a feed of several agencies: name one of them";
-        found.error("unknown_reference", row.at(5), message);
+        found.error("foreign_key_violation", row.at(5), message);
     }
     Some(FareV1 {
         id: row.text(0).to_owned(),
@@ -190,7 +190,7 @@ fn rule(row: &Row<'_>, tables: &Tables, found: &mut Findings) -> Option<Rule> {
     let route = tables.route_of.get(row.text(1)).copied();
     if route.is_none() && !row.text(1).is_empty() {
         let message = format!("there is no route {:?}", row.text(1));
-        found.error("unknown_reference", row.at(1), message);
+        found.error("foreign_key_violation", row.at(1), message);
         return None;
     }
     for zone in [2, 3] {

@@ -8,14 +8,27 @@ use std::{
 };
 
 /// The files that are read; others are only known by name.
-const READ: [&str; 8] = [
+const READ: [&str; 21] = [
     "agency.txt",
+    "areas.txt",
+    "calendar.txt",
+    "calendar_dates.txt",
     "fare_attributes.txt",
+    "fare_leg_join_rules.txt",
+    "fare_leg_rules.txt",
+    "fare_media.txt",
+    "fare_products.txt",
     "fare_rules.txt",
+    "fare_transfer_rules.txt",
     "frequencies.txt",
+    "networks.txt",
+    "rider_categories.txt",
+    "route_networks.txt",
     "routes.txt",
+    "stop_areas.txt",
     "stop_times.txt",
     "stops.txt",
+    "timeframes.txt",
     "trips.txt",
 ];
 

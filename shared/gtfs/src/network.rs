@@ -183,7 +183,7 @@ fn read_places(feed: &Feed, found: &mut Findings) -> (Vec<FeedPlace>, BTreeMap<S
         let Some(ix) = place_of.get(&stop.parent).copied() else {
             let at = At::field("stops.txt", stop.row, "parent_station");
             let message = format!("there is no station {:?}", stop.parent);
-            found.error("unknown_reference", at, message);
+            found.error("foreign_key_violation", at, message);
             continue;
         };
         if place_of.contains_key(&stop.id) {
@@ -202,7 +202,7 @@ fn read_places(feed: &Feed, found: &mut Findings) -> (Vec<FeedPlace>, BTreeMap<S
 
 fn duplicate(stop: &Stop, found: &mut Findings) {
     let at = At::field("stops.txt", stop.row, "stop_id");
-    found.error("duplicate_id", at, format!("stop {:?} stands twice", stop.id));
+    found.error("duplicate_key", at, format!("stop {:?} stands twice", stop.id));
 }
 
 /// A stop, platform or station; entrances, nodes and boarding areas are no places to tap.
@@ -253,13 +253,13 @@ fn read_routes(
         let ix = u16::try_from(routes.len()).unwrap_or(u16::MAX);
         let id = row.text(0);
         if route_of.contains_key(id) {
-            found.error("duplicate_id", row.at(0), format!("route {id:?} stands twice"));
+            found.error("duplicate_key", row.at(0), format!("route {id:?} stands twice"));
             return;
         }
         let agency = agencies.iter().position(|agency| agency.id == row.text(1));
         if agency.is_none() && !row.text(1).is_empty() {
             let message = format!("there is no agency {:?}", row.text(1));
-            found.error("unknown_reference", row.at(1), message);
+            found.error("foreign_key_violation", row.at(1), message);
         }
         let Some(mode) = mode(row.text(4)) else {
             let message = format!("route_type {:?} is unknown: use 0 to 12", row.text(4));

@@ -7,6 +7,7 @@ use model::PlaceIx;
 use crate::{
     Feed, Pattern,
     csv_table::{Column, read},
+    dates::clock,
     diagnostic::Findings,
     network::Tables,
 };
@@ -54,11 +55,11 @@ fn read_trips(
     read(feed, "trips.txt", &COLUMNS, found, |row, found| {
         let Some(route) = tables.route_of.get(row.text(1)).copied() else {
             let message = format!("there is no route {:?}", row.text(1));
-            return found.error("unknown_reference", row.at(1), message);
+            return found.error("foreign_key_violation", row.at(1), message);
         };
         if trip_of.contains_key(row.text(0)) {
             let message = format!("trip {:?} stands twice", row.text(0));
-            return found.error("duplicate_id", row.at(0), message);
+            return found.error("duplicate_key", row.at(0), message);
         }
         let next = u32::try_from(services.len()).unwrap_or(u32::MAX);
         let service = *services.entry(row.text(2).to_owned()).or_insert(next);
@@ -93,11 +94,11 @@ fn read_stop_times(
         }
         let Some(trip) = latest.1.and_then(|ix| trips.get_mut(ix as usize)) else {
             let message = format!("there is no trip {:?}", row.text(0));
-            return found.error("unknown_reference", row.at(0), message);
+            return found.error("foreign_key_violation", row.at(0), message);
         };
         let Some(place) = tables.place_of.get(row.text(2)).copied() else {
             let message = format!("there is no stop {:?}", row.text(2));
-            return found.error("unknown_reference", row.at(2), message);
+            return found.error("foreign_key_violation", row.at(2), message);
         };
         let Ok(sequence) = row.text(1).parse() else {
             let message = format!("{:?} is no whole number", row.text(1));
@@ -123,7 +124,7 @@ fn read_frequencies(
     read(feed, "frequencies.txt", &COLUMNS, found, |row, found| {
         let Some(trip) = trip_of.get(row.text(0)).and_then(|ix| trips.get_mut(*ix as usize)) else {
             let message = format!("there is no trip {:?}", row.text(0));
-            return found.error("unknown_reference", row.at(0), message);
+            return found.error("foreign_key_violation", row.at(0), message);
         };
         let headway_s = row.text(3).parse::<u32>().ok().filter(|s| *s > 0);
         let (start, end) = (clock(row.text(1)), clock(row.text(2)));
@@ -134,13 +135,6 @@ fn read_frequencies(
         let step = usize::try_from(headway_s).unwrap_or(usize::MAX);
         trip.departures.extend((start..end).step_by(step));
     });
-}
-
-/// `H:MM:SS` or `HH:MM:SS`, in seconds; hours may pass 24.
-fn clock(text: &str) -> Option<u32> {
-    let mut parts = text.split(':').map(|part| part.parse::<u32>().ok());
-    let (h, m, s) = (parts.next()??, parts.next()??, parts.next()??);
-    (h < 240 && m < 60 && s < 60 && parts.next().is_none()).then_some(h * 3600 + m * 60 + s)
 }
 
 /// Departures of one order of places, by service.

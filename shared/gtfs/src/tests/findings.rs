@@ -29,21 +29,21 @@ fn each_missing_file_is_named() {
         out += &findings(&feed, &options());
     }
     expect![[r#"
-        error[missing_file]: agency.txt: agency.txt is missing from the feed
-        error[unknown_reference]: routes.txt:2 agency_id: there is no agency "X"
-        error[unknown_reference]: routes.txt:3 agency_id: there is no agency "X"
+        error[missing_required_file]: agency.txt: agency.txt is missing from the feed
+        error[foreign_key_violation]: routes.txt:2 agency_id: there is no agency "X"
+        error[foreign_key_violation]: routes.txt:3 agency_id: there is no agency "X"
         tariff: no
-        error[missing_file]: stops.txt: stops.txt is missing from the feed
-        error[unknown_reference]: stop_times.txt:2 stop_id: there is no stop "B1"
-        error[unknown_reference]: stop_times.txt:3 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:4 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:5 stop_id: there is no stop "B1"
-        error[unknown_reference]: stop_times.txt:6 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:7 stop_id: there is no stop "B1"
-        error[unknown_reference]: stop_times.txt:8 stop_id: there is no stop "B2"
-        error[unknown_reference]: stop_times.txt:9 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:10 stop_id: there is no stop "s1"
-        error[unknown_reference]: stop_times.txt:11 stop_id: there is no stop "s2"
+        error[missing_required_file]: stops.txt: stops.txt is missing from the feed
+        error[foreign_key_violation]: stop_times.txt:2 stop_id: there is no stop "B1"
+        error[foreign_key_violation]: stop_times.txt:3 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:4 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:5 stop_id: there is no stop "B1"
+        error[foreign_key_violation]: stop_times.txt:6 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:7 stop_id: there is no stop "B1"
+        error[foreign_key_violation]: stop_times.txt:8 stop_id: there is no stop "B2"
+        error[foreign_key_violation]: stop_times.txt:9 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:10 stop_id: there is no stop "s1"
+        error[foreign_key_violation]: stop_times.txt:11 stop_id: there is no stop "s2"
         warning[unused_zone]: fare_rules.txt:2 origin_id: no stop is in zone "za": the
             row prices nothing
         warning[unused_zone]: fare_rules.txt:2 destination_id: no stop is in zone "za":
@@ -61,47 +61,48 @@ fn each_missing_file_is_named() {
         warning[unused_zone]: fare_rules.txt:5 destination_id: no stop is in zone "za":
             the row prices nothing
         tariff: no
-        error[missing_file]: routes.txt: routes.txt is missing from the feed
-        error[unknown_reference]: trips.txt:2 route_id: there is no route "M"
-        error[unknown_reference]: trips.txt:3 route_id: there is no route "M"
-        error[unknown_reference]: trips.txt:4 route_id: there is no route "M"
-        error[unknown_reference]: trips.txt:5 route_id: there is no route "M"
-        error[unknown_reference]: trips.txt:6 route_id: there is no route "7"
-        error[unknown_reference]: stop_times.txt:2 trip_id: there is no trip "m1"
-        error[unknown_reference]: stop_times.txt:3 trip_id: there is no trip "m1"
-        error[unknown_reference]: stop_times.txt:4 trip_id: there is no trip "m2"
-        error[unknown_reference]: stop_times.txt:5 trip_id: there is no trip "m2"
-        error[unknown_reference]: stop_times.txt:6 trip_id: there is no trip "m3"
-        error[unknown_reference]: stop_times.txt:7 trip_id: there is no trip "m3"
-        error[unknown_reference]: stop_times.txt:8 trip_id: there is no trip "m4"
-        error[unknown_reference]: stop_times.txt:9 trip_id: there is no trip "m4"
-        error[unknown_reference]: stop_times.txt:10 trip_id: there is no trip "b1"
-        error[unknown_reference]: stop_times.txt:11 trip_id: there is no trip "b1"
-        error[unknown_reference]: fare_rules.txt:6 route_id: there is no route "7"
+        error[missing_required_file]: routes.txt: routes.txt is missing from the feed
+        error[foreign_key_violation]: trips.txt:2 route_id: there is no route "M"
+        error[foreign_key_violation]: trips.txt:3 route_id: there is no route "M"
+        error[foreign_key_violation]: trips.txt:4 route_id: there is no route "M"
+        error[foreign_key_violation]: trips.txt:5 route_id: there is no route "M"
+        error[foreign_key_violation]: trips.txt:6 route_id: there is no route "7"
+        error[foreign_key_violation]: stop_times.txt:2 trip_id: there is no trip "m1"
+        error[foreign_key_violation]: stop_times.txt:3 trip_id: there is no trip "m1"
+        error[foreign_key_violation]: stop_times.txt:4 trip_id: there is no trip "m2"
+        error[foreign_key_violation]: stop_times.txt:5 trip_id: there is no trip "m2"
+        error[foreign_key_violation]: stop_times.txt:6 trip_id: there is no trip "m3"
+        error[foreign_key_violation]: stop_times.txt:7 trip_id: there is no trip "m3"
+        error[foreign_key_violation]: stop_times.txt:8 trip_id: there is no trip "m4"
+        error[foreign_key_violation]: stop_times.txt:9 trip_id: there is no trip "m4"
+        error[foreign_key_violation]: stop_times.txt:10 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: stop_times.txt:11 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: fare_rules.txt:6 route_id: there is no route "7"
         warning[fare_everywhere]: fare_attributes.txt:4 fare_id: fare "bus" has no rule
             and so holds on every route
         tariff: no
-        error[missing_file]: trips.txt: trips.txt is missing from the feed
-        error[unknown_reference]: stop_times.txt:2 trip_id: there is no trip "m1"
-        error[unknown_reference]: stop_times.txt:3 trip_id: there is no trip "m1"
-        error[unknown_reference]: stop_times.txt:4 trip_id: there is no trip "m2"
-        error[unknown_reference]: stop_times.txt:5 trip_id: there is no trip "m2"
-        error[unknown_reference]: stop_times.txt:6 trip_id: there is no trip "m3"
-        error[unknown_reference]: stop_times.txt:7 trip_id: there is no trip "m3"
-        error[unknown_reference]: stop_times.txt:8 trip_id: there is no trip "m4"
-        error[unknown_reference]: stop_times.txt:9 trip_id: there is no trip "m4"
-        error[unknown_reference]: stop_times.txt:10 trip_id: there is no trip "b1"
-        error[unknown_reference]: stop_times.txt:11 trip_id: there is no trip "b1"
+        error[missing_required_file]: trips.txt: trips.txt is missing from the feed
+        error[foreign_key_violation]: stop_times.txt:2 trip_id: there is no trip "m1"
+        error[foreign_key_violation]: stop_times.txt:3 trip_id: there is no trip "m1"
+        error[foreign_key_violation]: stop_times.txt:4 trip_id: there is no trip "m2"
+        error[foreign_key_violation]: stop_times.txt:5 trip_id: there is no trip "m2"
+        error[foreign_key_violation]: stop_times.txt:6 trip_id: there is no trip "m3"
+        error[foreign_key_violation]: stop_times.txt:7 trip_id: there is no trip "m3"
+        error[foreign_key_violation]: stop_times.txt:8 trip_id: there is no trip "m4"
+        error[foreign_key_violation]: stop_times.txt:9 trip_id: there is no trip "m4"
+        error[foreign_key_violation]: stop_times.txt:10 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: stop_times.txt:11 trip_id: there is no trip "b1"
         tariff: no
-        error[missing_file]: stop_times.txt: stop_times.txt is missing from the feed
+        error[missing_required_file]: stop_times.txt: stop_times.txt is missing from the
+            feed
         tariff: no
-        error[missing_file]: fare_attributes.txt: fare_attributes.txt is missing from
-            the feed
-        error[unknown_reference]: fare_rules.txt:2 fare_id: there is no fare "near"
-        error[unknown_reference]: fare_rules.txt:3 fare_id: there is no fare "near"
-        error[unknown_reference]: fare_rules.txt:4 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:5 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:6 fare_id: there is no fare "bus"
+        error[missing_required_file]: fare_attributes.txt: fare_attributes.txt is
+            missing from the feed
+        error[foreign_key_violation]: fare_rules.txt:2 fare_id: there is no fare "near"
+        error[foreign_key_violation]: fare_rules.txt:3 fare_id: there is no fare "near"
+        error[foreign_key_violation]: fare_rules.txt:4 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:5 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:6 fare_id: there is no fare "bus"
         tariff: no
         error[several_fares]: routes.txt:2 route_id: route "M" is on fares "bus" and
             "near" with transfers: which is cheaper depends on the next ride, which no
@@ -215,35 +216,35 @@ fn faults_in_the_files_are_named_by_row_and_field() {
     expect![[r#"
         error[invalid_price]: fare_attributes.txt:3 price: "3.555" has more decimals
             than EUR allows (2)
-        error[unknown_reference]: fare_rules.txt:4 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:5 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:4 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:5 fare_id: there is no fare "far"
         tariff: no
 
         error[several_currencies]: fare_attributes.txt:3 currency_type: a second
             currency: one tariff holds one currency
-        error[unknown_reference]: fare_rules.txt:4 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:5 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:4 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:5 fare_id: there is no fare "far"
         tariff: no
 
         error[unknown_currency]: fare_attributes.txt:3 currency_type: unknown currency
             "EURO": use an ISO 4217 code such as EUR, KRW or KWD
-        error[unknown_reference]: fare_rules.txt:4 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:5 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:4 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:5 fare_id: there is no fare "far"
         tariff: no
 
         error[invalid_value]: fare_attributes.txt:3 transfers: "5": use 0, 1, 2 or leave
             it empty for unlimited
-        error[unknown_reference]: fare_rules.txt:4 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:5 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:4 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:5 fare_id: there is no fare "far"
         tariff: no
 
-        error[missing_column]: fare_attributes.txt:1 transfers: the column transfers is
-            missing
-        error[unknown_reference]: fare_rules.txt:2 fare_id: there is no fare "near"
-        error[unknown_reference]: fare_rules.txt:3 fare_id: there is no fare "near"
-        error[unknown_reference]: fare_rules.txt:4 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:5 fare_id: there is no fare "far"
-        error[unknown_reference]: fare_rules.txt:6 fare_id: there is no fare "bus"
+        error[missing_required_column]: fare_attributes.txt:1 transfers: the column
+            transfers is missing
+        error[foreign_key_violation]: fare_rules.txt:2 fare_id: there is no fare "near"
+        error[foreign_key_violation]: fare_rules.txt:3 fare_id: there is no fare "near"
+        error[foreign_key_violation]: fare_rules.txt:4 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:5 fare_id: there is no fare "far"
+        error[foreign_key_violation]: fare_rules.txt:6 fare_id: there is no fare "bus"
         warning[unknown_column]: fare_attributes.txt:1 transfer: is not a column of
             Fares v1 and is ignored: check that it changes no price
         tariff: no
@@ -254,12 +255,12 @@ fn faults_in_the_files_are_named_by_row_and_field() {
             fare rule: the station is priced by its zb
         tariff: yes
 
-        error[unknown_reference]: fare_rules.txt:6 fare_id: there is no fare "buss"
+        error[foreign_key_violation]: fare_rules.txt:6 fare_id: there is no fare "buss"
         warning[fare_everywhere]: fare_attributes.txt:4 fare_id: fare "bus" has no rule
             and so holds on every route
         tariff: no
 
-        error[unknown_reference]: fare_rules.txt:6 route_id: there is no route "8"
+        error[foreign_key_violation]: fare_rules.txt:6 route_id: there is no route "8"
         warning[fare_everywhere]: fare_attributes.txt:4 fare_id: fare "bus" has no rule
             and so holds on every route
         tariff: no
@@ -274,11 +275,12 @@ fn faults_in_the_files_are_named_by_row_and_field() {
             and so holds on every route
         tariff: yes
 
-        error[unknown_reference]: stops.txt:3 parent_station: there is no station "Q"
-        error[unknown_reference]: stop_times.txt:3 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:4 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:6 stop_id: there is no stop "A1"
-        error[unknown_reference]: stop_times.txt:9 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stops.txt:3 parent_station: there is no station
+            "Q"
+        error[foreign_key_violation]: stop_times.txt:3 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:4 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:6 stop_id: there is no stop "A1"
+        error[foreign_key_violation]: stop_times.txt:9 stop_id: there is no stop "A1"
         warning[unused_zone]: fare_rules.txt:2 origin_id: no stop is in zone "za": the
             row prices nothing
         warning[unused_zone]: fare_rules.txt:2 destination_id: no stop is in zone "za":
@@ -291,12 +293,14 @@ fn faults_in_the_files_are_named_by_row_and_field() {
 
         error[invalid_position]: stops.txt:4 stop_lat: is no position: write decimal
             degrees such as 17.4965452
-        error[unknown_reference]: stops.txt:5 parent_station: there is no station "B"
-        error[unknown_reference]: stops.txt:6 parent_station: there is no station "B"
-        error[unknown_reference]: stop_times.txt:2 stop_id: there is no stop "B1"
-        error[unknown_reference]: stop_times.txt:5 stop_id: there is no stop "B1"
-        error[unknown_reference]: stop_times.txt:7 stop_id: there is no stop "B1"
-        error[unknown_reference]: stop_times.txt:8 stop_id: there is no stop "B2"
+        error[foreign_key_violation]: stops.txt:5 parent_station: there is no station
+            "B"
+        error[foreign_key_violation]: stops.txt:6 parent_station: there is no station
+            "B"
+        error[foreign_key_violation]: stop_times.txt:2 stop_id: there is no stop "B1"
+        error[foreign_key_violation]: stop_times.txt:5 stop_id: there is no stop "B1"
+        error[foreign_key_violation]: stop_times.txt:7 stop_id: there is no stop "B1"
+        error[foreign_key_violation]: stop_times.txt:8 stop_id: there is no stop "B2"
         warning[unused_zone]: fare_rules.txt:3 origin_id: no stop is in zone "zb": the
             row prices nothing
         warning[unused_zone]: fare_rules.txt:3 destination_id: no stop is in zone "zb":
@@ -307,32 +311,32 @@ fn faults_in_the_files_are_named_by_row_and_field() {
             row prices nothing
         tariff: no
 
-        error[duplicate_id]: stops.txt:9 stop_id: stop "s1" stands twice
-        error[unknown_reference]: stop_times.txt:11 stop_id: there is no stop "s2"
+        error[duplicate_key]: stops.txt:9 stop_id: stop "s1" stands twice
+        error[foreign_key_violation]: stop_times.txt:11 stop_id: there is no stop "s2"
         tariff: no
 
-        error[duplicate_id]: stops.txt:6 stop_id: stop "s1" stands twice
-        error[unknown_reference]: stop_times.txt:8 stop_id: there is no stop "B2"
+        error[duplicate_key]: stops.txt:6 stop_id: stop "s1" stands twice
+        error[foreign_key_violation]: stop_times.txt:8 stop_id: there is no stop "B2"
         tariff: no
 
-        error[duplicate_id]: trips.txt:3 trip_id: trip "m1" stands twice
-        error[unknown_reference]: stop_times.txt:4 trip_id: there is no trip "m2"
-        error[unknown_reference]: stop_times.txt:5 trip_id: there is no trip "m2"
+        error[duplicate_key]: trips.txt:3 trip_id: trip "m1" stands twice
+        error[foreign_key_violation]: stop_times.txt:4 trip_id: there is no trip "m2"
+        error[foreign_key_violation]: stop_times.txt:5 trip_id: there is no trip "m2"
         tariff: no
 
         error[invalid_value]: routes.txt:3 route_type: route_type "99" is unknown: use 0
             to 12
-        error[unknown_reference]: trips.txt:6 route_id: there is no route "7"
-        error[unknown_reference]: stop_times.txt:10 trip_id: there is no trip "b1"
-        error[unknown_reference]: stop_times.txt:11 trip_id: there is no trip "b1"
-        error[unknown_reference]: fare_rules.txt:6 route_id: there is no route "7"
+        error[foreign_key_violation]: trips.txt:6 route_id: there is no route "7"
+        error[foreign_key_violation]: stop_times.txt:10 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: stop_times.txt:11 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: fare_rules.txt:6 route_id: there is no route "7"
         warning[fare_everywhere]: fare_attributes.txt:4 fare_id: fare "bus" has no rule
             and so holds on every route
         tariff: no
 
-        error[unknown_reference]: trips.txt:6 route_id: there is no route "8"
-        error[unknown_reference]: stop_times.txt:10 trip_id: there is no trip "b1"
-        error[unknown_reference]: stop_times.txt:11 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: trips.txt:6 route_id: there is no route "8"
+        error[foreign_key_violation]: stop_times.txt:10 trip_id: there is no trip "b1"
+        error[foreign_key_violation]: stop_times.txt:11 trip_id: there is no trip "b1"
         tariff: no
 
         error[invalid_value]: stop_times.txt:11 departure_time: "8.05" is no time: write
@@ -340,8 +344,8 @@ fn faults_in_the_files_are_named_by_row_and_field() {
         tariff: no
 
         error[no_agency]: agency.txt: a feed needs at least one agency
-        error[unknown_reference]: routes.txt:2 agency_id: there is no agency "X"
-        error[unknown_reference]: routes.txt:3 agency_id: there is no agency "X"
+        error[foreign_key_violation]: routes.txt:2 agency_id: there is no agency "X"
+        error[foreign_key_violation]: routes.txt:3 agency_id: there is no agency "X"
         tariff: no
     "#]]
     .assert_eq(&out.join("\n"));

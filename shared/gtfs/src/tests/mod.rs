@@ -1,5 +1,6 @@
 //! Small feeds in memory: what they are imported to, and what is found wrong with them.
 
+mod fares;
 mod findings;
 mod imports;
 
