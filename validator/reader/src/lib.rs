@@ -21,6 +21,7 @@ mod nfc;
 mod pn532;
 mod scanner;
 mod virt;
+mod watch;
 
 use std::future::Future;
 

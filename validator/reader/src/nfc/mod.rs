@@ -14,19 +14,19 @@ mod protocol;
 
 use std::{io, path::PathBuf, time::Duration};
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
-
 use self::{
     process::{Over, Process},
     protocol::{APDU_LEN_MAX, Reply, Request},
 };
-use super::{CardTransport, ExchangeError, Presence, ReaderError, kept::Kept};
-use crate::medium::presence;
+use super::{
+    CardTransport, ExchangeError, Presence, ReaderError,
+    kept::Kept,
+    medium::presence,
+    watch::{Looking, Watch},
+};
 
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 const GONE_PERIOD: Duration = Duration::from_millis(100);
-/// A card at the edge of the field answers now and then: gone means twice not there.
-const GONE_LOOKS: u32 = 2;
 /// libnfc itself gives up a port where nobody answers after 1.4 s.
 const OPEN_LIMIT: Duration = Duration::from_secs(6);
 const LOOK_LIMIT: Duration = Duration::from_secs(4);
@@ -41,9 +41,7 @@ pub struct Libnfc {
     process: Kept<Box<Process>>,
     /// What the reader calls itself.
     name: String,
-    looks: Interval,
-    gone_looks: Interval,
-    found: Option<Presence>,
+    watch: Watch,
 }
 
 impl Libnfc {
@@ -64,20 +62,13 @@ impl Libnfc {
     }
 
     fn closed(connstring: String, helper: Option<PathBuf>) -> Self {
-        let period = |period| {
-            let mut looks = interval(period);
-            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            looks
-        };
         let missing = ReaderError::Libnfc { connstring: connstring.clone(), said: String::new() };
         Self {
             helper,
             connstring,
             process: Kept::missing(missing),
             name: String::new(),
-            looks: period(LOOK_PERIOD),
-            gone_looks: period(GONE_PERIOD),
-            found: None,
+            watch: Watch::new(LOOK_PERIOD, GONE_PERIOD),
         }
     }
 
@@ -130,26 +121,6 @@ impl Libnfc {
         Ok(())
     }
 
-    async fn look(&mut self) -> Result<Option<Presence>, ReaderError> {
-        self.ready().await?;
-        let Some(process) = self.process.get_mut() else { return Ok(None) };
-        let error = match process.ask(&Request::Look, LOOK_LIMIT).await {
-            Ok(Reply::Seen(media)) => {
-                self.process.works();
-                return Ok(presence(&media));
-            }
-            Ok(Reply::Failed(said)) => {
-                let (place, source) = (self.connstring.clone(), io::Error::other(said));
-                ReaderError::Lost { place, source }
-            }
-            Ok(_) => self.over_now(&Over::Strange),
-            Err(over) => self.over_now(&over),
-        };
-        // Dropped with what it holds: a helper that failed once begins anew as a whole.
-        self.process.lose();
-        Err(error)
-    }
-
     fn over_now(&self, over: &Over) -> ReaderError {
         match self.process.get() {
             Some(process) => self.over(process, over),
@@ -169,19 +140,40 @@ impl Libnfc {
     }
 }
 
+impl Looking for Libnfc {
+    fn watch(&mut self) -> &mut Watch {
+        &mut self.watch
+    }
+
+    async fn look(&mut self) -> Result<Option<Presence>, ReaderError> {
+        self.ready().await?;
+        let Some(process) = self.process.get_mut() else { return Ok(None) };
+        let error = match process.ask(&Request::Look, LOOK_LIMIT).await {
+            Ok(Reply::Seen(media)) => {
+                self.process.works();
+                return Ok(presence(&media));
+            }
+            Ok(Reply::Failed(said)) => {
+                let (place, source) = (self.connstring.clone(), io::Error::other(said));
+                ReaderError::Lost { place, source }
+            }
+            Ok(_) => self.over_now(&Over::Strange),
+            Err(over) => self.over_now(&over),
+        };
+        // Dropped with what it holds: a helper that failed once begins anew as a whole.
+        self.process.lose();
+        Err(error)
+    }
+}
+
 impl CardTransport for Libnfc {
     async fn wait_card(&mut self) -> Result<Presence, ReaderError> {
-        loop {
-            self.looks.tick().await;
-            if let Some(found) = self.look().await? {
-                self.found = Some(found);
-                return Ok(found);
-            }
-        }
+        self.until_found().await
     }
 
     async fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
-        let (Some(process), Some(Presence::Card(_))) = (self.process.get_mut(), self.found) else {
+        let (Some(process), Some(Presence::Card(_))) = (self.process.get_mut(), self.watch.found())
+        else {
             return Err(ExchangeError::Absent);
         };
         if apdu.len() > APDU_LEN_MAX {
@@ -200,17 +192,7 @@ impl CardTransport for Libnfc {
     }
 
     async fn wait_gone(&mut self) -> Result<(), ReaderError> {
-        let mut absences = 0;
-        while absences < GONE_LOOKS && self.found.is_some() {
-            self.gone_looks.tick().await;
-            match self.look().await? {
-                None => absences += 1,
-                present if present == self.found => absences = 0,
-                Some(_) => break,
-            }
-        }
-        self.found = None;
-        Ok(())
+        self.until_gone().await
     }
 
     async fn release(&mut self) {

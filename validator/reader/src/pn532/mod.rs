@@ -14,8 +14,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
-
 use self::{
     chip::{Chip, ConnectError, RfStatus, Target},
     link::LinkError,
@@ -24,14 +22,13 @@ use super::{
     CardTransport, ExchangeError, Presence, ReaderError,
     kept::Kept,
     medium::{Activation, presence},
+    watch::{Looking, Watch},
 };
 
 /// Between two looks at an empty field.
 const LOOK_PERIOD: Duration = Duration::from_millis(25);
 /// Between two looks at a card left lying.
 const GONE_PERIOD: Duration = Duration::from_millis(80);
-/// A card at the edge of the field answers now and then: gone means twice not there.
-const GONE_LOOKS: u32 = 2;
 
 /// The reader and what is known of it.
 pub struct Pn532 {
@@ -40,10 +37,7 @@ pub struct Pn532 {
     /// On air, with cards that can follow.
     rf_kbps: u32,
     chip: Kept<Box<Chip>>,
-    looks: Interval,
-    gone_looks: Interval,
-    /// What `wait_card` returned last.
-    found: Option<Presence>,
+    watch: Watch,
     /// The card that can be spoken with.
     target: Option<Target>,
     /// Media may have been activated since the field was last off, and answer no more calls.
@@ -63,19 +57,12 @@ impl Pn532 {
     }
 
     fn over(port: &Path, baud: u32, rf_kbps: u32, chip: Kept<Box<Chip>>) -> Self {
-        let period = |period| {
-            let mut looks = interval(period);
-            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            looks
-        };
         Self {
             port: port.to_path_buf(),
             baud,
             rf_kbps,
             chip,
-            looks: period(LOOK_PERIOD),
-            gone_looks: period(GONE_PERIOD),
-            found: None,
+            watch: Watch::new(LOOK_PERIOD, GONE_PERIOD),
             target: None,
             stirred: false,
         }
@@ -126,6 +113,42 @@ impl Pn532 {
         link_error(&self.port, error)
     }
 
+    /// Goes over to the speed on air that is wanted, when one card is there that says it can. A
+    /// card that cannot after all (some phones) has lost its way: the field restarts, at 106.
+    async fn speed_up(&mut self) -> Result<(), ReaderError> {
+        let (Some(chip), Some(target)) = (self.chip.get_mut(), &self.target) else { return Ok(()) };
+        let Some(kbps) = target.activation.kbps(self.rf_kbps) else { return Ok(()) };
+        match chip.speed_up(target.number, kbps).await {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(LinkError::Silent | LinkError::Refused) => {}
+            Err(error @ LinkError::Io(_)) => return Err(self.failed(error)),
+        }
+        let found = self.look().await?;
+        if found != self.watch.found() {
+            self.target = None;
+        }
+        Ok(())
+    }
+
+    fn exchange_failed(&mut self, error: LinkError) -> ExchangeError {
+        match error {
+            LinkError::Silent => ExchangeError::Timeout,
+            LinkError::Refused => ExchangeError::Device("the PN532 refused the command".into()),
+            LinkError::Io(error) => {
+                let told = ExchangeError::Device(format!("lost the PN532: {error}"));
+                self.target = None;
+                self.chip.lose_untold(link_error(&self.port, LinkError::Io(error)));
+                told
+            }
+        }
+    }
+}
+
+impl Looking for Pn532 {
+    fn watch(&mut self) -> &mut Watch {
+        &mut self.watch
+    }
+
     /// One look at the field, after what was activated before has been let go of.
     async fn look(&mut self) -> Result<Option<Presence>, ReaderError> {
         self.target = None;
@@ -148,53 +171,18 @@ impl Pn532 {
         self.target = targets.into_iter().next();
         Ok(found)
     }
-
-    /// Goes over to the speed on air that is wanted, when one card is there that says it can. A
-    /// card that cannot after all (some phones) has lost its way: the field restarts, at 106.
-    async fn speed_up(&mut self) -> Result<(), ReaderError> {
-        let (Some(chip), Some(target)) = (self.chip.get_mut(), &self.target) else { return Ok(()) };
-        let Some(kbps) = target.activation.kbps(self.rf_kbps) else { return Ok(()) };
-        match chip.speed_up(target.number, kbps).await {
-            Ok(true) => return Ok(()),
-            Ok(false) | Err(LinkError::Silent | LinkError::Refused) => {}
-            Err(error @ LinkError::Io(_)) => return Err(self.failed(error)),
-        }
-        let found = self.look().await?;
-        if found != self.found {
-            self.target = None;
-        }
-        Ok(())
-    }
-
-    fn exchange_failed(&mut self, error: LinkError) -> ExchangeError {
-        match error {
-            LinkError::Silent => ExchangeError::Timeout,
-            LinkError::Refused => ExchangeError::Device("the PN532 refused the command".into()),
-            LinkError::Io(error) => {
-                let told = ExchangeError::Device(format!("lost the PN532: {error}"));
-                self.target = None;
-                self.chip.lose_untold(link_error(&self.port, LinkError::Io(error)));
-                told
-            }
-        }
-    }
 }
 
 impl CardTransport for Pn532 {
     async fn wait_card(&mut self) -> Result<Presence, ReaderError> {
-        loop {
-            self.looks.tick().await;
-            if let Some(found) = self.look().await? {
-                self.found = Some(found);
-                self.speed_up().await?;
-                return Ok(found);
-            }
-        }
+        let found = self.until_found().await?;
+        self.speed_up().await?;
+        Ok(found)
     }
 
     async fn exchange(&mut self, apdu: &[u8]) -> Result<Vec<u8>, ExchangeError> {
         let (Some(chip), Some(target), Some(Presence::Card(_))) =
-            (self.chip.get_mut(), &self.target, self.found)
+            (self.chip.get_mut(), &self.target, self.watch.found())
         else {
             return Err(ExchangeError::Absent);
         };
@@ -213,17 +201,7 @@ impl CardTransport for Pn532 {
     }
 
     async fn wait_gone(&mut self) -> Result<(), ReaderError> {
-        let mut absences = 0;
-        while absences < GONE_LOOKS && self.found.is_some() {
-            self.gone_looks.tick().await;
-            match self.look().await? {
-                None => absences += 1,
-                present if present == self.found => absences = 0,
-                Some(_) => break,
-            }
-        }
-        self.found = None;
-        Ok(())
+        self.until_gone().await
     }
 
     async fn release(&mut self) {

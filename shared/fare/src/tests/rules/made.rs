@@ -89,7 +89,9 @@ prop_compose! {
         ];
         set.timeframes = frames.into_iter().map(|(start_s, len, service)| Timeframe {
             id: name("t"),
-            rows: vec![TimeRow { start_s, end_s: (start_s + len).min(86_400), service: Some(service) }],
+            rows: vec![TimeRow {
+                start_s, end_s: (start_s + len).min(86_400), service: Some(service),
+            }],
         }).collect();
         set.leg_groups = ["A", "B", "C"].map(name).into();
         set.has_priority = has_priority;
@@ -103,8 +105,9 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn journey()(legs in prop::collection::vec((0u16..3, 0u32..4, 0u32..4, 1u32..90, 0u32..90), 1..5))
-        -> Vec<Ride> {
+    fn journey()(
+        legs in prop::collection::vec((0u16..3, 0u32..4, 0u32..4, 1u32..90, 0u32..90), 1..5),
+    ) -> Vec<Ride> {
         let mut clock = 7 * 60 + 30;
         let mut rides = Vec::new();
         for (route, from, to, takes, waits) in legs {
