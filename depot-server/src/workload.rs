@@ -93,6 +93,7 @@ impl Cards {
             class: RiderClass(0),
             run: None,
             products: None,
+            counters: false,
         };
         let newest = vec![opening; count as usize];
         Self { keys: card_keys(), rules: rules(), newest, issued_at_s }
@@ -140,7 +141,8 @@ impl Cards {
             run: None,
             ..before
         };
-        let unpriced_tap = CardTransaction { before, after: unpriced, products: None };
+        let unpriced_tap =
+            CardTransaction { before, after: unpriced, products: None, counters: None };
         let Priced::Quote(quote) = self.rules.price(&unpriced_tap, Some(RouteIx(0))) else {
             unreachable!("the city's only route has a fare")
         };
@@ -150,6 +152,7 @@ impl Cards {
             before,
             after: CardRecord { amount, balance, ..unpriced },
             products: None,
+            counters: None,
         }
     }
 

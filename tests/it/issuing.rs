@@ -127,6 +127,7 @@ pub(crate) fn adult(balance: u32) -> WantedIssue {
         valid_until: ValidUntil::Always,
         negative_limit: 0,
         deposit: 0,
+        counters: true,
     }
 }
 

@@ -329,7 +329,8 @@ fn a_ride_given_away_without_a_product_is_a_work_item() {
                 };
                 machine.write(&after).unwrap();
                 let products: Option<ProductsFound> = found.products;
-                transaction = Some(CardTransaction { before: found.record, after, products });
+                transaction =
+                    Some(CardTransaction { before: found.record, after, products, counters: None });
             }
             card::CardOutput::ReadyToCommit => machine.commit(),
             card::CardOutput::Settled(card::Settlement::Committed { proof, .. }) => break proof,

@@ -144,6 +144,9 @@ pub(super) struct Form {
     /// Deposit paid for the card, such as 5.00.
     #[arg(long, default_value = "0")]
     deposit: String,
+    /// Leave out the file that counts towards fare caps: for validators that do not know it yet.
+    #[arg(long)]
+    no_counters: bool,
 }
 
 /// Where the value of a retired card goes.
@@ -296,6 +299,7 @@ impl Form {
             },
             negative_limit: amount(station, "--negative-limit", &self.negative_limit)?,
             deposit: amount(station, "--deposit", &self.deposit)?,
+            counters: !self.no_counters,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use card::{CardReport, Contents};
-use model::{CardId, CardRecord, RecordKind, ValidUntil};
+use model::{CardId, CardRecord, Counter, RecordKind, ValidUntil};
 use serde_json::{Value, json};
 
 use super::{
@@ -93,6 +93,7 @@ fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
     }
     lines.push(format!("stored value    {}", station.money(i64::from(contents.value))));
     lines.push(format!("transactions    {}", contents.ctr.0));
+    lines.push(format!("counters        {}", counters(station, contents)));
     for record in contents.records.iter().rev() {
         lines.push(match record {
             Ok(record) => record_line(station, record),
@@ -100,6 +101,26 @@ fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
         });
     }
     lines
+}
+
+/// What it has counted towards fare caps. A cap has a name in its tariff only.
+fn counters(station: &Station, contents: &Contents) -> String {
+    let counters = match &contents.counters {
+        None => return "none on this card".to_owned(),
+        Some(Err(error)) => return format!("unreadable: {error}"),
+        Some(Ok(counters)) => counters,
+    };
+    let said: Vec<_> = counters
+        .0
+        .iter()
+        .flatten()
+        .map(|counter| {
+            let counted = station.money(i64::from(counter.counted));
+            let Counter { cap, level, .. } = counter;
+            format!("cap {cap} level {level}: {counted} since {}", counter.start())
+        })
+        .collect();
+    if said.is_empty() { "nothing counted".to_owned() } else { said.join("; ") }
 }
 
 fn record_line(station: &Station, record: &CardRecord) -> String {
@@ -153,6 +174,7 @@ fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[S
         "key_versions": report.application.as_ref().map(|app| &app.key_versions),
         "value": contents.map(|c| station.money(i64::from(c.value)).decimal()),
         "ctr": contents.map(|c| c.ctr.0),
+        "counters": contents.map(|c| counters(station, c)),
         "records": contents.map(|c| c.records.iter().flatten().map(record).collect::<Vec<_>>()),
         "findings": findings,
     })

@@ -110,7 +110,8 @@ impl Station {
                 issue_proof_holds(key, &entry.card, record, None, proof)
             }
             DeskDeed::Loaded { before, after } | DeskDeed::Retired { before, after, .. } => {
-                let transaction = CardTransaction { before: *before, after: *after, products };
+                let transaction =
+                    CardTransaction { before: *before, after: *after, products, counters: None };
                 proof_holds(key, &entry.card, &transaction, proof)
             }
         })?;

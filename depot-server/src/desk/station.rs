@@ -53,6 +53,8 @@ pub struct WantedIssue {
     pub negative_limit: u32,
     /// Deposit, minor units.
     pub deposit: u32,
+    /// Whether it can count towards fare caps.
+    pub counters: bool,
 }
 
 /// What was done.
@@ -120,6 +122,7 @@ impl Station {
             at_s: self.now_s(),
             tariff: self.rules.tariffs().newest().version(),
             products: None,
+            counters: wanted.counters,
         };
         let rnd_a = [random()?, random()?, random()?];
         let mut machine =

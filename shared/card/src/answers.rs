@@ -129,13 +129,14 @@ pub(crate) fn newest_record(
     CardRecord::from_bytes(bytes).map_err(CardFailure::Record)
 }
 
-/// The so many bytes of a product file.
+/// The so many bytes of a file.
 pub(crate) fn read<const N: usize>(
     session: &mut Session,
+    step: CardStep,
     response: Result<&[u8], ExchangeError>,
 ) -> Result<[u8; N], CardFailure> {
-    let data = opened(session, FILE_MODE, CardStep::ReadProducts, response)?;
-    data.try_into().map_err(|_| CardFailure::Malformed(CardStep::ReadProducts))
+    let data = opened(session, FILE_MODE, step, response)?;
+    data.try_into().map_err(|_| CardFailure::Malformed(step))
 }
 
 /// `TMC(4) ‖ TMV(8)`, as the commit answers it and as the TMAC file holds it.

@@ -4,7 +4,9 @@
 //! One machine runs them all (`ValueTransaction`), so that what is known after a torn tap is known
 //! after a torn load for the same reasons.
 
-use model::{CardRecord, ProductKind, ProductUse, ProductsFound, RecordError, RecordKind};
+use model::{
+    CardCounters, CardRecord, ProductKind, ProductUse, ProductsFound, RecordError, RecordKind,
+};
 
 use crate::apdu::cmd;
 use crate::keys::KeyRole;
@@ -47,6 +49,10 @@ pub enum WriteError {
     /// products when the newest record does not, or the reverse.
     #[error("the record uses products that are not on the card")]
     ProductsMismatch,
+    /// It says that the card has counters when the newest record does not, or the reverse; or
+    /// counters are to be written that were not read.
+    #[error("counters are written only where they were read, and stay on their card")]
+    CountersMismatch,
 }
 
 /// See the module's documentation. Implemented here and nowhere else.
@@ -140,6 +146,7 @@ impl Duty for Retire {
 pub(crate) fn checked_successor<D: Duty>(
     found: &CardFound,
     after: &CardRecord,
+    counters: Option<&CardCounters>,
 ) -> Result<[u8; CardRecord::LEN], WriteError> {
     let before = &found.record;
     D::check(before, after)?;
@@ -151,6 +158,9 @@ pub(crate) fn checked_successor<D: Duty>(
     }
     if !carries(found.products.as_ref(), after.products) {
         return Err(WriteError::ProductsMismatch);
+    }
+    if after.counters != before.counters || (counters.is_some() && found.counters.is_none()) {
+        return Err(WriteError::CountersMismatch);
     }
     Ok(after.to_bytes()?)
 }

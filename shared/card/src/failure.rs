@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use model::{RecordError, Refusal};
+use model::{CounterError, RecordError, Refusal};
 
 use crate::apdu::StatusWord;
 use crate::keys::KeyVersion;
@@ -38,12 +38,16 @@ pub enum CardStep {
     Read,
     /// Reading the products that the card carries.
     ReadProducts,
+    /// Reading what the card has counted.
+    ReadCounters,
     /// Reading back the proof of the last transaction.
     ReadProof,
     /// Taking or adding value, not yet committed.
     Value,
     /// Taking or adding rides of a product, not yet committed.
     Rides,
+    /// Writing what is counted, not yet committed.
+    Counters,
     /// Appending the record, not yet committed.
     Write,
     /// Committing.
@@ -98,6 +102,9 @@ pub enum CardFailure {
     /// The newest record cannot be read.
     #[error("the card's newest record is invalid")]
     Record(#[source] RecordError),
+    /// The counters file cannot be read.
+    #[error("the card's counters are invalid")]
+    Counters(#[source] CounterError),
     /// To be issued, but its log holds records: it is a card in use.
     #[error("the card is issued already")]
     AlreadyIssued,
@@ -132,7 +139,8 @@ impl CardFailure {
             | Self::ValueCeiling
             | Self::NoRecord
             | Self::AlreadyIssued
-            | Self::Record(_) => Refusal::CardDataInvalid,
+            | Self::Record(_)
+            | Self::Counters(_) => Refusal::CardDataInvalid,
         }
     }
 
@@ -154,6 +162,7 @@ impl CardFailure {
             Self::ValueCeiling => "value-ceiling",
             Self::NoRecord => "no-record",
             Self::Record(_) => "record-invalid",
+            Self::Counters(_) => "counters-invalid",
             Self::AlreadyIssued => "already-issued",
             Self::ForeignApplication(_) => "foreign-application",
             Self::CardLevelLocked => "card-level-locked",

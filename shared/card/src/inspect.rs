@@ -7,14 +7,17 @@
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::mem;
 
-use model::{CardId, CardProof, CardRecord, Ctr, RecordError};
+use model::{CardCounters, CardId, CardProof, CardRecord, CounterError, Ctr, RecordError};
 
 use crate::answers::{counter_and_proof, opened, plain, selected};
 use crate::apdu::{StatusWord, cmd, parse_answer, span, wrap};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::issue_plan::records_in;
 use crate::keys::{Key, KeyRole, VersionedKey};
-use crate::layout::{self, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE, Profile};
+use crate::layout::{
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE,
+    Profile,
+};
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::Session;
 use crate::transaction::{CardOutput, Settlement};
@@ -56,6 +59,8 @@ pub struct Contents {
     pub ctr: Ctr,
     /// The proof of the last transaction.
     pub proof: CardProof,
+    /// File 6; `None` on a card that has none.
+    pub counters: Option<Result<CardCounters, CounterError>>,
     /// The log, oldest first.
     pub records: Vec<Result<CardRecord, RecordError>>,
 }
@@ -88,6 +93,15 @@ pub enum Contradiction {
         /// In the record.
         record: u32,
     },
+    /// A counters file that is none.
+    #[error("its counters cannot be read")]
+    CountersUnreadable,
+    /// A counters file beside a newest record of layout 1.
+    #[error("it has a counters file, and the newest record says that it has none")]
+    CountersUnknown,
+    /// A newest record of layout 2 on a card without the file.
+    #[error("the newest record says that it has a counters file, and it has none")]
+    CountersMissing,
     /// Neighbours whose counters do not follow.
     #[error("record {0} does not follow the one before it")]
     Order(u32),
@@ -102,6 +116,7 @@ impl Contents {
         value: 0,
         ctr: Ctr(0),
         proof: CardProof([0; 8]),
+        counters: None,
         records: Vec::new(),
     };
 
@@ -120,6 +135,9 @@ impl Contents {
         let mut found = Vec::new();
         if self.profile.is_none() {
             found.push(Contradiction::Profile);
+        }
+        if matches!(self.counters, Some(Err(_))) {
+            found.push(Contradiction::CountersUnreadable);
         }
         for (n, record) in self.records.iter().enumerate() {
             if record.is_err() {
@@ -145,6 +163,11 @@ impl Contents {
                 if newest.ctr != self.ctr {
                     let (counter, record) = (self.ctr.0, newest.ctr.0);
                     found.push(Contradiction::Counter { counter, record });
+                }
+                match (newest.counters, &self.counters) {
+                    (true, None) => found.push(Contradiction::CountersMissing),
+                    (false, Some(_)) => found.push(Contradiction::CountersUnknown),
+                    (true, Some(_)) | (false, None) => {}
                 }
             }
         }
@@ -180,6 +203,7 @@ enum Ask {
     Profile,
     Value,
     Proof,
+    Counters,
     /// Counted back from the newest.
     Record(u32),
 }
@@ -311,6 +335,9 @@ impl InspectTransaction {
             }
             LoginStep::Done(session, _) => {
                 self.asks.extend([Ask::Profile, Ask::Value, Ask::Proof]);
+                if self.app().files.contains(&FILE_COUNTERS) {
+                    self.asks.push_back(Ask::Counters);
+                }
                 let count = self.log_count.unwrap_or(0);
                 self.asks.extend((0..count).rev().map(Ask::Record));
                 self.next(Some(session));
@@ -358,7 +385,12 @@ impl InspectTransaction {
                 Err(CardFailure::Refused { .. }) => {}
                 Err(failure) => return Err(failure),
             },
-            Ask::LogIn | Ask::Profile | Ask::Value | Ask::Proof | Ask::Record(_) => {}
+            Ask::LogIn
+            | Ask::Profile
+            | Ask::Value
+            | Ask::Proof
+            | Ask::Counters
+            | Ask::Record(_) => {}
         }
         self.next(None);
         Ok(())
@@ -393,6 +425,7 @@ impl InspectTransaction {
             | Ask::Profile
             | Ask::Value
             | Ask::Proof
+            | Ask::Counters
             | Ask::Record(_) => {}
         }
     }
@@ -412,6 +445,10 @@ impl InspectTransaction {
                 let (ctr, proof) = counter_and_proof(data).ok_or_else(malformed)?;
                 self.contents().ctr = ctr;
                 self.contents().proof = proof;
+            }
+            Ask::Counters => {
+                let bytes = data.try_into().map_err(|_| malformed())?;
+                self.contents().counters = Some(CardCounters::from_bytes(bytes));
             }
             Ask::Record(_) => {
                 let bytes = data.try_into().map_err(|_| malformed())?;
@@ -472,6 +509,7 @@ fn command(ask: Ask) -> (u8, Vec<u8>) {
         Ask::Profile => (cmd::READ_DATA, span(FILE_PROFILE, 0, 32).to_vec()),
         Ask::Value => (cmd::GET_VALUE, vec![FILE_VALUE]),
         Ask::Proof => (cmd::READ_DATA, span(FILE_TMAC, 0, 12).to_vec()),
+        Ask::Counters => (cmd::READ_DATA, span(FILE_COUNTERS, 0, COUNTERS_LEN).to_vec()),
         Ask::Record(back) => (cmd::READ_RECORDS, span(FILE_LOG, back, 1).to_vec()),
     }
 }

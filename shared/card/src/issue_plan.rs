@@ -12,8 +12,8 @@ use model::{CardId, ProductLoad, RecordError};
 use crate::apdu::{cmd, span};
 use crate::keys::{CardKeys, Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{
-    self, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_PROFILE, FILE_RIDES, FILE_TMAC, FILE_VALUE,
-    PRODUCTS_LEN, RECORD_LEN,
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_PROFILE,
+    FILE_RIDES, FILE_TMAC, FILE_VALUE, PRODUCTS_LEN, RECORD_LEN,
 };
 use crate::opening::{IssueError, Opening};
 use crate::session::{CommMode, change_key_data};
@@ -260,18 +260,22 @@ impl Plan {
         let lower = i32::try_from(lower).unwrap_or(i32::MIN);
         let profile_len = span(0, 0, RECORD_LEN);
         let record_sizes = span(0, RECORD_LEN, layout::LOG_RECORDS + 1);
-        let products_len = span(0, 0, PRODUCTS_LEN);
         let create = |cmd, parts: &[&[u8]]| command(CommMode::Mac, cmd, parts, &[]);
         let value = |no, rights: &[u8], lower: i32, upper: i32| {
             let limits = [lower.to_le_bytes(), upper.to_le_bytes(), [0; 4]].concat();
             let create = create(cmd::CREATE_VALUE_FILE, &[&[no, MAC], rights, &limits, &[0]]);
             FilePlan { no, create, keeps: None, content: None }
         };
+        let backup = |no, rights: &[u8], len| {
+            let head = [&[no, MAC], rights].concat();
+            let create = create(cmd::CREATE_BACKUP_DATA_FILE, &[&head, &span(0, 0, len)[4..]]);
+            FilePlan { no, create, keeps: None, content: None }
+        };
         let settings = |kind: u8, rights: [u8; 2], rest: &[u8]| {
             Some([&[kind, MAC][..], &rights, rest].concat())
         };
         let profile = self.opening.profile().to_bytes();
-        vec![
+        let mut files = vec![
             FilePlan {
                 no: FILE_PROFILE,
                 create: create(
@@ -287,15 +291,7 @@ impl Plan {
                 )),
             },
             value(FILE_VALUE, &layout::RIGHTS_VALUE, lower, i32::MAX),
-            FilePlan {
-                no: FILE_PRODUCTS,
-                create: create(
-                    cmd::CREATE_BACKUP_DATA_FILE,
-                    &[&[FILE_PRODUCTS, MAC], &layout::RIGHTS_PRODUCTS, &products_len[4..]],
-                ),
-                keeps: None,
-                content: None,
-            },
+            backup(FILE_PRODUCTS, &layout::RIGHTS_PRODUCTS, PRODUCTS_LEN),
             value(FILE_RIDES, &layout::RIGHTS_RIDES, 0, layout::RIDES_MAX),
             FilePlan {
                 no: FILE_LOG,
@@ -307,18 +303,22 @@ impl Plan {
                 keeps: settings(0x04, layout::RIGHTS_LOG, &[&record_sizes[1..], &[0; 3]].concat()),
                 content: None,
             },
-            FilePlan {
-                no: FILE_TMAC,
-                create: command(
-                    CommMode::Full,
-                    cmd::CREATE_TRANSACTION_MAC_FILE,
-                    &[&[FILE_TMAC, MAC], &layout::RIGHTS_TMAC, &[0x02]],
-                    &[&self.tmac.key.0[..], &[self.tmac.version.0]].concat(),
-                ),
-                keeps: None,
-                content: None,
-            },
-        ]
+        ];
+        if self.opening.counters {
+            files.push(backup(FILE_COUNTERS, &layout::RIGHTS_COUNTERS, COUNTERS_LEN));
+        }
+        files.push(FilePlan {
+            no: FILE_TMAC,
+            create: command(
+                CommMode::Full,
+                cmd::CREATE_TRANSACTION_MAC_FILE,
+                &[&[FILE_TMAC, MAC], &layout::RIGHTS_TMAC, &[0x02]],
+                &[&self.tmac.key.0[..], &[self.tmac.version.0]].concat(),
+            ),
+            keeps: None,
+            content: None,
+        });
+        files
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is on the card: application, files, keys, access rights. See `docs/card-layout.md`.
 //!
-//! Layout 1.
+//! Layout 1, and layout 2 for cards that have the counters file, too.
 
-use model::{CardId, CardProducts, CardRecord, ProductLoad, RiderClass, ValidUntil};
+use model::{CardCounters, CardId, CardProducts, CardRecord, ProductLoad, RiderClass, ValidUntil};
 
 use crate::keys::KeyRole;
 use crate::session::CommMode;
@@ -23,6 +23,8 @@ pub const FILE_PRODUCTS: u8 = 3;
 pub const FILE_RIDES: u8 = 4;
 /// Log: cyclic file of 32-byte records; the newest is the card's state (ADR-0002).
 pub const FILE_LOG: u8 = 5;
+/// Counters of fare caps: backup file, on a card whose records are of layout 2 (ADR-0013).
+pub const FILE_COUNTERS: u8 = 6;
 /// Transaction MAC file.
 pub const FILE_TMAC: u8 = 15;
 
@@ -67,6 +69,8 @@ pub const RIGHTS_PRODUCTS: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, KEY_LOAD, KEY
 pub const RIGHTS_RIDES: [u8; 2] = RIGHTS_VALUE;
 /// Log: read and appended by the debit key and by the load key.
 pub const RIGHTS_LOG: [u8; 2] = rights(KEY_DEBIT, KEY_DEBIT, KEY_LOAD, KEY_ISSUER);
+/// Counters: read and written by the debit key, as the journey's state is.
+pub const RIGHTS_COUNTERS: [u8; 2] = RIGHTS_LOG;
 /// TMAC: read by the debit key; no reader ids are committed.
 pub const RIGHTS_TMAC: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, FREE_NEVER, KEY_ISSUER);
 
@@ -140,6 +144,9 @@ pub const RECORD_LEN: u32 = CardRecord::LEN as u32;
 /// Bytes of the products file, as the card's 24-bit field wants it.
 #[expect(clippy::cast_possible_truncation, reason = "the products file has 32 bytes")]
 pub const PRODUCTS_LEN: u32 = CardProducts::LEN as u32;
+/// Bytes of the counters file, as the card's 24-bit field wants it.
+#[expect(clippy::cast_possible_truncation, reason = "the counters file has 32 bytes")]
+pub const COUNTERS_LEN: u32 = CardCounters::LEN as u32;
 /// The upper limit of the rides file.
 #[expect(clippy::cast_possible_wrap, reason = "the bound is far below 2^31")]
 pub const RIDES_MAX: i32 = ProductLoad::RIDES_MAX as i32;

@@ -32,6 +32,8 @@ pub struct Opening {
     pub tariff: TariffVersion,
     /// The products that it is sold with. Without any a tap does not read the products file.
     pub products: Option<ProductLoad>,
+    /// Whether it gets the counters file, with nothing counted: layout 2.
+    pub counters: bool,
 }
 
 impl Default for Opening {
@@ -47,6 +49,7 @@ impl Default for Opening {
             at_s: 0,
             tariff: TariffVersion(0),
             products: None,
+            counters: false,
         }
     }
 }
@@ -93,6 +96,7 @@ impl Opening {
             class: self.class,
             run: None,
             products: self.products.map(|_| ProductUse::default()),
+            counters: self.counters,
         }
     }
 

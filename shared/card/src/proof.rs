@@ -2,20 +2,24 @@
 //!
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
 //! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(products) ‖ [GetValue(rides)]] ‖
-//! [Debit or Credit] ‖ [Debit(rides)] ‖ WriteRecord(after)`: reads count, and the tap carries what
-//! was read (ADR-0002, ADR-0005, ADR-0009).
+//! [ReadData(counters)] ‖ [Debit or Credit] ‖ [Debit(rides)] ‖ [WriteData(counters)] ‖
+//! WriteRecord(after)`: reads count, and the tap carries what was read (ADR-0002, ADR-0005,
+//! ADR-0009, ADR-0013).
 
 use alloc::vec::Vec;
 
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ProductLoad, ProductsFound, RecordError,
-    RecordKind,
+    CardCounters, CardId, CardProof, CardRecord, CardTransaction, ProductLoad, ProductsFound,
+    RecordError, RecordKind,
 };
 
 use crate::apdu::{cmd, span};
 use crate::crypto::{Cipher, cmac, same_mac};
 use crate::keys::{CardKeys, Key, KeyError, KeyRole, KeyVersion};
-use crate::layout::{FILE_LOG, FILE_PRODUCTS, FILE_RIDES, FILE_VALUE, PRODUCTS_LEN, RECORD_LEN};
+use crate::layout::{
+    COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_PRODUCTS, FILE_RIDES, FILE_VALUE, PRODUCTS_LEN,
+    RECORD_LEN,
+};
 
 /// Transaction MAC input, built step by step in the order of the commands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,14 +84,18 @@ pub fn load_proof_holds(
     load: Option<&ProductLoad>,
     proof: CardProof,
 ) -> bool {
-    let CardTransaction { before, after, products } = transaction;
+    let CardTransaction { before, after, products, counters } = transaction;
     let Ok(before) = before.to_bytes() else { return false };
     let mut tmi = Tmi::new();
     tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);
     if let Some(found) = products {
         append_products(&mut tmi, found);
     }
-    write_holds(tmi, tmac_key, *uid, (after, load), proof)
+    if let Some(used) = counters {
+        append_counters(&mut tmi, cmd::READ_DATA, &used.found);
+    }
+    let written = counters.and_then(|used| used.written);
+    write_holds(tmi, tmac_key, *uid, &Written { after, load, counters: written }, proof)
 }
 
 /// Whether the card itself committed its opening record, before which there was none, and the
@@ -100,7 +108,13 @@ pub fn issue_proof_holds(
     proof: CardProof,
 ) -> bool {
     opening.kind == RecordKind::Issue
-        && write_holds(Tmi::new(), tmac_key, *uid, (opening, load), proof)
+        && write_holds(
+            Tmi::new(),
+            tmac_key,
+            *uid,
+            &Written { after: opening, load, counters: None },
+            proof,
+        )
 }
 
 /// The version of the card's TMAC key under which `holds`, newest first. A card keeps its TMAC key
@@ -118,17 +132,24 @@ pub fn proving_version(
     Ok(None)
 }
 
+/// What a transaction writes.
+struct Written<'a> {
+    after: &'a CardRecord,
+    load: Option<&'a ProductLoad>,
+    counters: Option<CardCounters>,
+}
+
 fn write_holds(
     mut tmi: Tmi,
     tmac_key: &Key,
     uid: CardId,
-    (after, load): (&CardRecord, Option<&ProductLoad>),
+    written: &Written<'_>,
     proof: CardProof,
 ) -> bool {
-    if append_write(&mut tmi, after, load).is_err() {
+    if append_write(&mut tmi, written).is_err() {
         return false;
     }
-    let expected = transaction_proof(tmac_key, &uid, after.ctr.0, &tmi);
+    let expected = transaction_proof(tmac_key, &uid, written.after.ctr.0, &tmi);
     same_mac(&expected.0, &proof.0)
 }
 
@@ -140,11 +161,8 @@ fn append_products(tmi: &mut Tmi, found: &ProductsFound) {
     }
 }
 
-fn append_write(
-    tmi: &mut Tmi,
-    after: &CardRecord,
-    load: Option<&ProductLoad>,
-) -> Result<(), RecordError> {
+fn append_write(tmi: &mut Tmi, written: &Written<'_>) -> Result<(), RecordError> {
+    let Written { after, load, counters } = written;
     if after.amount > 0 {
         let moved = match after.kind {
             RecordKind::Issue | RecordKind::Load | RecordKind::LoadInJourney => cmd::CREDIT,
@@ -165,8 +183,15 @@ fn append_write(
     if taken > 0 {
         append_value(tmi, cmd::DEBIT, FILE_RIDES, taken.into());
     }
+    if let Some(counters) = counters {
+        append_counters(tmi, cmd::WRITE_DATA, counters);
+    }
     tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &after.to_bytes()?);
     Ok(())
+}
+
+fn append_counters(tmi: &mut Tmi, cmd: u8, counters: &CardCounters) {
+    tmi.step(cmd, &span(FILE_COUNTERS, 0, COUNTERS_LEN), &counters.to_bytes());
 }
 
 fn append_value(tmi: &mut Tmi, cmd: u8, file: u8, value: u32) {

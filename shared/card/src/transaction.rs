@@ -5,6 +5,8 @@
 //! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit or Credit], `WriteRecord`, Commit.
 //! A card whose newest record says that it carries products is asked for them, too: [`ReadData`,
 //! [`GetValue`]] after `ReadRecords`, and [Debit of rides] before `WriteRecord` (ADR-0009).
+//! A card that has counters is asked for them when its caller wants them: [`ReadData`] last of the
+//! reads, and [`WriteData`] before `WriteRecord` when they change (ADR-0013).
 //! A card whose key has another version than the current one costs three more (`login`).
 //!
 //! Invariants: nothing is committed before `commit`; the outcome is `InDoubt` exactly when the
@@ -14,7 +16,7 @@
 use alloc::vec::Vec;
 use core::{marker::PhantomData, mem};
 
-use model::{CardId, CardProducts, CardProof, CardRecord, Ctr, ProductsFound};
+use model::{CardCounters, CardId, CardProducts, CardProof, CardRecord, Ctr, ProductsFound};
 
 use crate::answers::{
     acknowledged, counter_and_proof, newest_record, opened, plain, read, selected, settled_commit,
@@ -24,8 +26,8 @@ use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{
-    self, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_RIDES, FILE_TMAC, FILE_VALUE, PRODUCTS_LEN,
-    RECORD_LEN,
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_RIDES, FILE_TMAC,
+    FILE_VALUE, PRODUCTS_LEN, RECORD_LEN,
 };
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::{CommMode, Session};
@@ -58,6 +60,8 @@ pub struct CardFound {
     pub record: CardRecord,
     /// Its products, when the record says that it carries some.
     pub products: Option<ProductsFound>,
+    /// Its counters, when it has some and they were wanted.
+    pub counters: Option<CardCounters>,
 }
 
 /// How a transaction ended.
@@ -89,6 +93,7 @@ pub enum Settlement {
 #[derive(Debug)]
 pub struct ValueTransaction<D> {
     uid: CardId,
+    wants_counters: bool,
     state: State,
     output: Option<CardOutput>,
     duty: PhantomData<D>,
@@ -109,14 +114,24 @@ enum State {
     Reading(Session),
     ReadingProducts { session: Session, record: CardRecord },
     ReadingRides { session: Session, record: CardRecord, file: CardProducts },
+    ReadingCounters { session: Session, record: CardRecord, products: Option<ProductsFound> },
     Found { session: Session, found: CardFound },
     ReadingProof(Session),
-    Moving { session: Session, rides: u8, after: [u8; CardRecord::LEN] },
-    TakingRides { session: Session, after: [u8; CardRecord::LEN] },
+    Moving { session: Session, next: Writes },
+    TakingRides { session: Session, next: Writes },
+    Counting { session: Session, after: [u8; CardRecord::LEN] },
     Writing(Session),
     Ready(Session),
     Committing(Session),
     Settled,
+}
+
+/// What is written behind the value.
+#[derive(Debug)]
+struct Writes {
+    rides: u8,
+    counters: Option<CardCounters>,
+    after: [u8; CardRecord::LEN],
 }
 
 impl<D: Duty> ValueTransaction<D> {
@@ -127,10 +142,18 @@ impl<D: Duty> ValueTransaction<D> {
         let (login, authenticate) = Login::begin(D::ROLE, key, rnd_a);
         Self {
             uid,
+            wants_counters: false,
             state: State::Selecting(login, authenticate),
             output: Some(CardOutput::Transmit(select)),
             duty: PhantomData,
         }
+    }
+
+    /// Whether to read the counters, too, of a card that has some: only a tariff that caps fares
+    /// needs them, and they cost an exchange.
+    #[must_use]
+    pub fn wanting_counters(self, wants_counters: bool) -> Self {
+        Self { wants_counters, ..self }
     }
 
     /// The card it works on.
@@ -147,9 +170,11 @@ impl<D: Duty> ValueTransaction<D> {
             | State::ReadingProducts { .. }
             | State::ReadingRides { .. }
             | State::Found { .. } => CardStep::Read,
+            State::ReadingCounters { .. } => CardStep::ReadCounters,
             State::ReadingProof(_) => CardStep::ReadProof,
             State::Moving { .. } => CardStep::Value,
             State::TakingRides { .. } => CardStep::Rides,
+            State::Counting { .. } => CardStep::Counters,
             State::Writing(_) | State::Ready(_) => CardStep::Write,
             State::Committing(_) | State::Settled => CardStep::Commit,
         }
@@ -188,10 +213,22 @@ impl<D: Duty> ValueTransaction<D> {
     /// # Panics
     /// When no card is found: a mistake of the caller.
     pub fn write(&mut self, after: &CardRecord) -> Result<(), WriteError> {
+        self.write_counting(after, None)
+    }
+
+    /// The same, with what the counters file is to hold from then on; `None` leaves it.
+    ///
+    /// # Panics
+    /// When no card is found: a mistake of the caller.
+    pub fn write_counting(
+        &mut self,
+        after: &CardRecord,
+        counters: Option<CardCounters>,
+    ) -> Result<(), WriteError> {
         let State::Found { session, found } = mem::replace(&mut self.state, State::Settled) else {
             panic_out_of_turn("write", "Found");
         };
-        let bytes = match checked_successor::<D>(&found, after) {
+        let bytes = match checked_successor::<D>(&found, after, counters.as_ref()) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.state = State::Found { session, found };
@@ -199,11 +236,12 @@ impl<D: Duty> ValueTransaction<D> {
             }
         };
         let rides = after.products.map_or(0, |used| used.rides);
+        let next = Writes { rides, counters, after: bytes };
         if after.amount == 0 {
-            self.take_rides(session, rides, bytes);
+            self.take_rides(session, next);
         } else {
             self.change_value(&session, D::MOVE, FILE_VALUE, after.amount);
-            self.state = State::Moving { session, rides, after: bytes };
+            self.state = State::Moving { session, next };
         }
         Ok(())
     }
@@ -240,7 +278,7 @@ impl<D: Duty> ValueTransaction<D> {
     /// Found, unless the record says that there are products to be read first.
     fn read_products(&mut self, session: Session, record: CardRecord) -> CardOutput {
         if record.products.is_none() {
-            return self.found(session, record, None);
+            return self.read_counters(session, record, None);
         }
         let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
         let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &header, &[]);
@@ -255,20 +293,30 @@ impl<D: Duty> ValueTransaction<D> {
         file: CardProducts,
     ) -> CardOutput {
         if file.with_rides().is_none() {
-            return self.found(session, record, Some(ProductsFound { file, rides: None }));
+            let products = Some(ProductsFound { file, rides: None });
+            return self.read_counters(session, record, products);
         }
         let data = session.seal_command(FILE_MODE, cmd::GET_VALUE, &[FILE_RIDES], &[]);
         self.state = State::ReadingRides { session, record, file };
         transmit(cmd::GET_VALUE, &data)
     }
 
-    fn found(
+    fn read_counters(
         &mut self,
         session: Session,
         record: CardRecord,
         products: Option<ProductsFound>,
     ) -> CardOutput {
-        let found = CardFound { record, products };
+        if !(record.counters && self.wants_counters) {
+            return self.found(session, CardFound { record, products, counters: None });
+        }
+        let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
+        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &header, &[]);
+        self.state = State::ReadingCounters { session, record, products };
+        transmit(cmd::READ_DATA, &data)
+    }
+
+    fn found(&mut self, session: Session, found: CardFound) -> CardOutput {
         self.state = State::Found { session, found };
         CardOutput::Found(found)
     }
@@ -278,13 +326,22 @@ impl<D: Duty> ValueTransaction<D> {
         self.output = Some(CardOutput::Transmit(wrap(cmd, &data)));
     }
 
-    fn take_rides(&mut self, session: Session, rides: u8, after: [u8; CardRecord::LEN]) {
-        if rides == 0 {
-            self.append(session, &after);
+    fn take_rides(&mut self, session: Session, next: Writes) {
+        if next.rides == 0 {
+            self.count(session, &next);
         } else {
-            self.change_value(&session, cmd::DEBIT, FILE_RIDES, rides.into());
-            self.state = State::TakingRides { session, after };
+            self.change_value(&session, cmd::DEBIT, FILE_RIDES, next.rides.into());
+            self.state = State::TakingRides { session, next };
         }
+    }
+
+    fn count(&mut self, session: Session, next: &Writes) {
+        let Some(counters) = next.counters else { return self.append(session, &next.after) };
+        let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
+        let bytes = counters.to_bytes();
+        let data = session.seal_command(FILE_MODE, cmd::WRITE_DATA, &header, &bytes);
+        self.output = Some(CardOutput::Transmit(wrap(cmd::WRITE_DATA, &data)));
+        self.state = State::Counting { session, after: next.after };
     }
 
     fn append(&mut self, session: Session, record: &[u8; CardRecord::LEN]) {
@@ -311,14 +368,22 @@ impl<D: Duty> ValueTransaction<D> {
                 Ok(Some(self.read_products(session, record)))
             }
             State::ReadingProducts { mut session, record } => {
-                let file = CardProducts::from_bytes(read(&mut session, response)?);
+                let bytes = read(&mut session, CardStep::ReadProducts, response)?;
+                let file = CardProducts::from_bytes(bytes);
                 Ok(Some(self.read_rides(session, record, file)))
             }
             State::ReadingRides { mut session, record, file } => {
-                let rides = i32::from_le_bytes(read(&mut session, response)?);
-                let malformed = CardFailure::Malformed(CardStep::ReadProducts);
-                let rides = Some(u32::try_from(rides).map_err(|_| malformed)?);
-                Ok(Some(self.found(session, record, Some(ProductsFound { file, rides }))))
+                let step = CardStep::ReadProducts;
+                let rides = i32::from_le_bytes(read(&mut session, step, response)?);
+                let rides = u32::try_from(rides).map_err(|_| CardFailure::Malformed(step))?;
+                let products = Some(ProductsFound { file, rides: Some(rides) });
+                Ok(Some(self.read_counters(session, record, products)))
+            }
+            State::ReadingCounters { mut session, record, products } => {
+                let bytes = read(&mut session, CardStep::ReadCounters, response)?;
+                let counters = CardCounters::from_bytes(&bytes).map_err(CardFailure::Counters)?;
+                let found = CardFound { record, products, counters: Some(counters) };
+                Ok(Some(self.found(session, found)))
             }
             State::ReadingProof(mut session) => {
                 let data = opened(&mut session, FILE_MODE, CardStep::ReadProof, response)?;
@@ -326,13 +391,18 @@ impl<D: Duty> ValueTransaction<D> {
                     counter_and_proof(&data).ok_or(CardFailure::Malformed(CardStep::ReadProof))?;
                 Ok(Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })))
             }
-            State::Moving { mut session, rides, after } => {
+            State::Moving { mut session, next } => {
                 acknowledged(&mut session, CardStep::Value, response).map_err(value_limit::<D>)?;
-                self.take_rides(session, rides, after);
+                self.take_rides(session, next);
                 Ok(self.output.take())
             }
-            State::TakingRides { mut session, after } => {
+            State::TakingRides { mut session, next } => {
                 acknowledged(&mut session, CardStep::Rides, response)?;
+                self.count(session, &next);
+                Ok(self.output.take())
+            }
+            State::Counting { mut session, after } => {
+                acknowledged(&mut session, CardStep::Counters, response)?;
                 self.append(session, &after);
                 Ok(self.output.take())
             }

@@ -283,6 +283,7 @@ impl<K: Known> Step<'_, K> {
             before: transaction.before,
             after: transaction.after,
             products: transaction.products,
+            counters: transaction.counters,
             route: tap.route,
             operator: self.rules.operator(&transaction.after, tap.route),
             tapped_at: tap.tapped_at,
@@ -331,7 +332,7 @@ impl<K: Known> Step<'_, K> {
         transaction: &CardTransaction,
         route: Option<RouteIx>,
     ) -> (Option<String>, i64) {
-        let CardTransaction { before, after, products } = transaction;
+        let CardTransaction { before, after, counters, .. } = transaction;
         let charged = self.items.money(i64::from(after.amount));
         let quote = match self.rules.price(transaction, route) {
             Priced::NotAFare => return (None, 0),
@@ -341,8 +342,7 @@ impl<K: Known> Step<'_, K> {
             Priced::Quote(quote) => quote,
         };
         let at_stake = charged.minor() - quote.charge.minor();
-        if before.products.is_some() != products.is_some() {
-            let why = "the card carries products, and they were not read";
+        if let Some(why) = self.misread(transaction) {
             return (Some(why.to_string()), charged.minor());
         }
         if quote.charge != charged {
@@ -357,6 +357,27 @@ impl<K: Known> Step<'_, K> {
             let why = format!("{}, not: {}", told(used), told(after.products));
             return (Some(why), 0);
         }
+        if quote.counters_after != counters.map(|used| used.left()) {
+            return (Some("other counters than were written".to_string()), 0);
+        }
+        if before.counters != after.counters {
+            let why = "the record's layout is not that of the record before it";
+            return (Some(why.to_string()), 0);
+        }
         (None, 0)
+    }
+
+    /// What the tap should have read of the card and did not, or the reverse.
+    fn misread(&self, transaction: &CardTransaction) -> Option<&'static str> {
+        let CardTransaction { before, after, products, counters } = transaction;
+        if before.products.is_some() != products.is_some() {
+            return Some("the card carries products, and they were not read");
+        }
+        let needed = before.counters && self.rules.tariffs().needs_counters(after.tariff);
+        match (needed, counters) {
+            (true, None) => Some("the card's counters are needed, and they were not read"),
+            (false, Some(_)) => Some("the card's counters are not needed, and they were read"),
+            (true, Some(_)) | (false, None) => None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The depot's own price of a tap, and whose revenue it is, by the tariff that the record names.
 
-use alloc::collections::BTreeMap;
+use alloc::{boxed::Box, collections::BTreeMap};
 
 use fare::{FareRefusal, FareTap, Journey, Quote, Tariff, TariffSet, price};
 use model::{
@@ -19,7 +19,7 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Priced {
     /// A price with its explanation.
-    Quote(Quote),
+    Quote(Box<Quote>),
     /// The tariff gives none, although the validator found one, or the tariff is not known here.
     Refused(FareRefusal),
     /// Issues and loads have no fare.
@@ -57,7 +57,7 @@ impl Rules {
 
     /// What a transaction should have cost, and used of the products that it found.
     pub fn price(&self, transaction: &CardTransaction, route: Option<RouteIx>) -> Priced {
-        let CardTransaction { before, after, products } = transaction;
+        let CardTransaction { before, after, products, counters } = transaction;
         let role = match after.kind {
             RecordKind::Issue
             | RecordKind::Load
@@ -76,8 +76,10 @@ impl Rules {
             validator: after.validator,
             tariff: after.tariff,
         };
-        match price(&self.tariffs, &Journey::from_record(before).holding(*products), &tap) {
-            Ok(quote) => Priced::Quote(quote),
+        let found = counters.map(|used| used.found);
+        let journey = Journey::from_record(before).holding(*products).counting(found);
+        match price(&self.tariffs, &journey, &tap) {
+            Ok(quote) => Priced::Quote(Box::new(quote)),
             Err(refusal) => Priced::Refused(refusal),
         }
     }

@@ -7,7 +7,9 @@
 
 use alloc::vec::Vec;
 
-use model::{CardRecord, CardTransaction, Ctr, OperatorId, ProductsFound, RouteIx, Timestamp};
+use model::{
+    CardRecord, CardTransaction, CounterUse, Ctr, OperatorId, ProductsFound, RouteIx, Timestamp,
+};
 
 use crate::known::{KnownRecord, Source, TapRef};
 
@@ -79,6 +81,8 @@ pub struct Doubt {
     pub after: CardRecord,
     /// The products that it found.
     pub products: Option<ProductsFound>,
+    /// The counters that it found and may have written.
+    pub counters: Option<CounterUse>,
     /// The route it was on.
     pub route: Option<RouteIx>,
     /// Whose revenue it would be.
@@ -105,7 +109,12 @@ impl Gap {
 impl Doubt {
     /// The card transaction that may have happened.
     pub const fn transaction(&self) -> CardTransaction {
-        CardTransaction { before: self.before, after: self.after, products: self.products }
+        CardTransaction {
+            before: self.before,
+            after: self.after,
+            products: self.products,
+            counters: self.counters,
+        }
     }
 }
 

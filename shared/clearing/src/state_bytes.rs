@@ -4,13 +4,14 @@
 //! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records), origin 8; when it
 //! has records: first counter 4, first balance before 8, newest 35; then the number (2) and the
 //! items of gaps, differences, forks, doubts and voided entries. A doubt ends with its flags: bit 0
-//! voided, bit 1 the products file follows (32), bit 2 the rides found follow (4).
+//! voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit 3 the
+//! counters found follow (32), bit 4 the counters written follow (32).
 
 use alloc::vec::Vec;
 
 use model::{
-    CardProducts, CardRecord, Ctr, Epoch, OperatorId, ProductsFound, RecordError, RouteIx, TapSeq,
-    Timestamp, ValidatorId,
+    CardCounters, CardProducts, CardRecord, CounterUse, Ctr, Epoch, OperatorId, ProductsFound,
+    RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
 };
 
 use crate::{
@@ -55,7 +56,7 @@ impl CardState {
             out.extend(doubt.route.map_or(u16::MAX, |route| route.0).to_le_bytes());
             out.extend(doubt.operator.map_or(u16::MAX, |operator| operator.0).to_le_bytes());
             out.extend(doubt.tapped_at.0.to_le_bytes());
-            write_products(&mut out, doubt.voided, doubt.products.as_ref());
+            write_files(&mut out, doubt);
         }
         count(&mut out, self.voided.len())?;
         self.voided.iter().for_each(|tap| write_tap(&mut out, tap));
@@ -84,9 +85,9 @@ impl CardState {
                 tapped_at: Timestamp(u64::from_le_bytes(r.take()?)),
                 voided: false,
                 products: None,
+                counters: None,
             };
-            let (voided, products) = r.products()?;
-            Ok(Doubt { products, voided, ..doubt })
+            r.files(doubt)
         })?;
         let voided = r.list(Reader::tap)?;
         if !r.0.is_empty() {
@@ -151,13 +152,18 @@ fn write_tap(out: &mut Vec<u8>, tap: &TapRef) {
     out.extend(tap.seq.0.to_le_bytes());
 }
 
-fn write_products(out: &mut Vec<u8>, voided: bool, products: Option<&ProductsFound>) {
+/// Whether it was voided, and what it found and wrote beside its record.
+fn write_files(out: &mut Vec<u8>, doubt: &Doubt) {
+    let Doubt { voided, products, counters, .. } = doubt;
     let rides = products.and_then(|found| found.rides);
+    let written = counters.and_then(|used| used.written);
     let flags =
-        u8::from(voided) | u8::from(products.is_some()) << 1 | u8::from(rides.is_some()) << 2;
-    out.push(flags);
+        [*voided, products.is_some(), rides.is_some(), counters.is_some(), written.is_some()];
+    out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
     out.extend(products.iter().flat_map(|found| found.file.to_bytes()));
     out.extend(rides.iter().flat_map(|rides| rides.to_le_bytes()));
+    out.extend(counters.iter().flat_map(|used| used.found.to_bytes()));
+    out.extend(written.iter().flat_map(CardCounters::to_bytes));
 }
 
 /// What is left to read.
@@ -186,17 +192,29 @@ impl Reader<'_> {
         KnownRecord::from_bytes(&self.take()?).ok_or(StateError::Damaged)
     }
 
-    fn products(&mut self) -> Result<(bool, Option<ProductsFound>), StateError> {
+    fn files(&mut self, doubt: Doubt) -> Result<Doubt, StateError> {
         let [flags] = self.take()?;
-        if flags > 7 || flags & 6 == 4 {
+        let rides_alone = flags & 0b0_0110 == 0b0_0100;
+        let written_alone = flags & 0b1_1000 == 0b1_0000;
+        if flags > 0b1_1111 || rides_alone || written_alone {
             return Err(StateError::Damaged);
         }
-        if flags & 2 == 0 {
-            return Ok((flags & 1 == 1, None));
+        let mut doubt = Doubt { voided: flags & 1 == 1, ..doubt };
+        if flags & 2 != 0 {
+            let file = CardProducts::from_bytes(self.take()?);
+            let rides = if flags & 4 == 0 { None } else { Some(u32::from_le_bytes(self.take()?)) };
+            doubt.products = Some(ProductsFound { file, rides });
         }
-        let file = CardProducts::from_bytes(self.take()?);
-        let rides = if flags & 4 == 0 { None } else { Some(u32::from_le_bytes(self.take()?)) };
-        Ok((flags & 1 == 1, Some(ProductsFound { file, rides })))
+        if flags & 0b0_1000 != 0 {
+            let found = self.counters()?;
+            let written = if flags & 0b1_0000 == 0 { None } else { Some(self.counters()?) };
+            doubt.counters = Some(CounterUse { found, written });
+        }
+        Ok(doubt)
+    }
+
+    fn counters(&mut self) -> Result<CardCounters, StateError> {
+        CardCounters::from_bytes(&self.take()?).map_err(|_| StateError::Damaged)
     }
 
     fn tap(&mut self) -> Result<TapRef, StateError> {

@@ -1,8 +1,8 @@
 //! What pricing needs to know about a card, and about the tap.
 
 use model::{
-    CardRecord, PlaceIx, ProductsFound, RecordKind, RiderClass, RouteIx, TapRole, TariffVersion,
-    Timestamp, TransferRun, ValidatorId,
+    CardCounters, CardRecord, PlaceIx, ProductsFound, RecordKind, RiderClass, RouteIx, TapRole,
+    TariffVersion, Timestamp, TransferRun, ValidatorId,
 };
 
 /// The card's newest transaction, as far as pricing needs it.
@@ -29,6 +29,8 @@ pub struct Journey {
     pub last: Option<LastTap>,
     /// The products on the card.
     pub held: Option<ProductsFound>,
+    /// The counters on the card; `None` when it has none or they were not read.
+    pub counters: Option<CardCounters>,
 }
 
 /// One tap, as pricing sees it.
@@ -68,6 +70,7 @@ impl Journey {
                 run: record.run,
             }),
             held: None,
+            counters: None,
         }
     }
 
@@ -75,6 +78,12 @@ impl Journey {
     #[must_use]
     pub const fn holding(self, held: Option<ProductsFound>) -> Self {
         Self { held, ..self }
+    }
+
+    /// With the counters found on the card.
+    #[must_use]
+    pub const fn counting(self, counters: Option<CardCounters>) -> Self {
+        Self { counters, ..self }
     }
 
     /// The tap-in that no tap-out has ended.
@@ -110,6 +119,7 @@ mod tests {
             class: RiderClass(0),
             run: None,
             products: None,
+            counters: false,
         };
         let of = |kind| Journey::from_record(&CardRecord { kind, ..entry });
         assert_eq!(of(RecordKind::LoadInJourney), of(RecordKind::Entry));

@@ -9,8 +9,8 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use model::{
-    CardRecord, Money, PlaceIx, ProductUse, RecordKind, Refusal, TapRole, TariffVersion, Timestamp,
-    TransferRun,
+    CardCounters, CardRecord, Money, PlaceIx, ProductUse, RecordKind, Refusal, TapRole,
+    TariffVersion, Timestamp, TransferRun,
 };
 
 use crate::{
@@ -32,6 +32,8 @@ pub struct Quote {
     pub used: ProductUse,
     /// The transfer right to write to the card, numbered by the tap's tariff.
     pub run_after: Option<TransferRun>,
+    /// The counters to leave on the card; `None` when they were not read.
+    pub counters_after: Option<CardCounters>,
     /// Stored value that the card must hold before this tap.
     pub min_balance: Money,
     /// The version whose tables priced this ride: that of the tap-in for an exit.
@@ -122,8 +124,13 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         steps,
         used: wallet.used,
         run_after: ride.run,
+        counters_after: journey.counters,
         priced_under: ride.priced_under,
-        journey_after: Journey { last: Some(last), held: wallet.left() },
+        journey_after: Journey {
+            last: Some(last),
+            held: wallet.left(),
+            counters: journey.counters,
+        },
     })
 }
 

@@ -393,6 +393,11 @@ impl Tariff {
         Some(&self.parts.transfers[usize::from(ix)])
     }
 
+    /// Whether a price depends on what a card has counted, so that a tap has to read its counters.
+    pub const fn needs_counters(&self) -> bool {
+        false
+    }
+
     /// Whether any transfer right begins with a ride of this group.
     pub(crate) fn grants_transfer(&self, from: GroupIx) -> bool {
         let groups = self.parts.groups.len();

@@ -55,6 +55,11 @@ impl TariffSet {
         self.find(version).ok().map(|i| &*self.versions[i])
     }
 
+    /// Whether a tap under this version has to read the card's counters.
+    pub fn needs_counters(&self, version: TariffVersion) -> bool {
+        self.get(version).is_some_and(Tariff::needs_counters)
+    }
+
     /// The highest version.
     pub fn newest(&self) -> &Tariff {
         self.versions.last().expect("a set is never empty")

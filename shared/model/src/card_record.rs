@@ -4,11 +4,12 @@
 //! the debit. So the newest record tells the counter, the balance and the journey, and a lost
 //! answer to a commit is decided by reading it again.
 //!
-//! Layout 1, integers LSB first:
+//! Layouts 1 and 2, integers LSB first. Layout 2 is layout 1 on a card that has the counters file
+//! (ADR-0013):
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 0 | layout version in the high nibble, bit 3: the card carries products, kind in bits 0..3 |
+//! | 0 | layout in the high nibble, bit 3: the card carries products, kind in bits 0..3 |
 //! | 1..4 | ctr: the TMC that the commit of this record returned; on a card that carries products \
 //! the upper four bits say what was used of them instead: rides taken, then the pass's slot |
 //! | 4..8 | balance after, signed, minor units |
@@ -100,6 +101,8 @@ pub struct CardRecord {
     /// What this transaction used of the card's products; `None` on a card that carries none,
     /// whose products file nobody needs to read.
     pub products: Option<ProductUse>,
+    /// Whether the card has the counters file: layout 2.
+    pub counters: bool,
 }
 
 /// Why 32 bytes are no record, or a record has no bytes.
@@ -123,6 +126,8 @@ pub enum RecordError {
 }
 
 const LAYOUT: u8 = 1;
+/// Of a card that has the counters file.
+const LAYOUT_COUNTERS: u8 = 2;
 const U24_MAX: u32 = (1 << 24) - 1;
 const U20_MAX: u32 = (1 << 20) - 1;
 /// Bit of byte 0 that says that the card carries products.
@@ -164,7 +169,7 @@ impl CardRecord {
         i64::from(self.balance) - self.delta()
     }
 
-    /// The 32 bytes of layout 1.
+    /// The 32 bytes of its layout.
     pub fn to_bytes(&self) -> Result<[u8; Self::LEN], RecordError> {
         let kind = match self.kind {
             RecordKind::Issue => 0,
@@ -186,7 +191,8 @@ impl CardRecord {
             return Err(RecordError::RunWithoutLegs);
         }
         let mut b = [0; Self::LEN];
-        b[0] = LAYOUT << 4 | kind;
+        let layout = if self.counters { LAYOUT_COUNTERS } else { LAYOUT };
+        b[0] = layout << 4 | kind;
         b[1..4].copy_from_slice(&u24(self.ctr.0, "ctr")?);
         if let Some(used) = self.products {
             let nibble = used.to_nibble().ok_or(RecordError::TooBig("rides taken"))?;
@@ -217,9 +223,11 @@ impl CardRecord {
 
     /// Reads 32 bytes. Whatever a card holds is parsed, never asserted.
     pub fn from_bytes(b: &[u8; Self::LEN]) -> Result<Self, RecordError> {
-        if b[0] >> 4 != LAYOUT {
-            return Err(RecordError::UnknownLayout(b[0] >> 4));
-        }
+        let counters = match b[0] >> 4 {
+            LAYOUT => false,
+            LAYOUT_COUNTERS => true,
+            other => return Err(RecordError::UnknownLayout(other)),
+        };
         let kind = match b[0] & 0x07 {
             0 => RecordKind::Issue,
             1 => RecordKind::Board,
@@ -258,6 +266,7 @@ impl CardRecord {
             class: RiderClass(b[25] >> 4),
             run,
             products,
+            counters,
         })
     }
 }
@@ -300,6 +309,7 @@ mod tests {
             class: RiderClass(1),
             run: Some(TransferRun { legs: 2, paid: 275, age_s: 1800, group: 4 }),
             products: None,
+            counters: false,
         }
     }
 
@@ -308,6 +318,25 @@ mod tests {
         let hex = alloc::format!("{:02x?}", sample().to_bytes().unwrap());
         expect_test::expect!["[110700001b080000130100c086fd6a2a00000300020009003c12130100080704]"]
             .assert_eq(&hex.replace(", ", ""));
+    }
+
+    #[test]
+    fn golden_bytes_of_layout_2_differ_from_layout_1_in_their_first_nibble_only() {
+        let record = CardRecord { counters: true, ..sample() };
+        let bytes = record.to_bytes().unwrap();
+        assert_eq!(CardRecord::from_bytes(&bytes), Ok(record));
+        let hex = alloc::format!("{bytes:02x?}");
+        expect_test::expect!["[210700001b080000130100c086fd6a2a00000300020009003c12130100080704]"]
+            .assert_eq(&hex.replace(", ", ""));
+    }
+
+    #[test]
+    fn a_layout_of_a_later_release_is_refused_by_its_number() {
+        let mut bytes = sample().to_bytes().unwrap();
+        for layout in [0, 3, 15] {
+            bytes[0] = layout << 4 | 1;
+            assert_eq!(CardRecord::from_bytes(&bytes), Err(RecordError::UnknownLayout(layout)));
+        }
     }
 
     #[test]
@@ -363,7 +392,7 @@ mod tests {
         #[test]
         fn any_32_bytes_are_read_or_refused_and_what_is_read_is_written_back(
             bytes in proptest::array::uniform32(any::<u8>()),
-            first in 0x10_u8..0x1e,
+            first in 0x10_u8..0x2f,
         ) {
             let mut b = bytes;
             b[0] = first;

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod card_record;
+mod counters;
 mod ids;
 mod money;
 mod product;
@@ -16,6 +17,7 @@ mod ticket;
 mod time;
 
 pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
+pub use counters::{CardCounters, Counter, CounterError, CounterUse};
 pub use ids::{
     CardId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx, StationId,
     TapSeq, TariffVersion, ValidatorId,

@@ -3,8 +3,8 @@
 use core::{fmt, str::FromStr};
 
 use crate::{
-    CardId, CardRecord, ClockQuality, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, TapSeq,
-    TariffVersion, TicketToken, Timestamp, ValidatorId,
+    CardId, CardRecord, ClockQuality, CounterUse, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx,
+    TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 
 /// What a validator is for.
@@ -65,6 +65,8 @@ pub struct CardTransaction {
     pub after: CardRecord,
     /// The products found, on a card that carries some.
     pub products: Option<ProductsFound>,
+    /// The counters found and written, when they were read.
+    pub counters: Option<CounterUse>,
 }
 
 /// What became of a tap.

@@ -386,7 +386,8 @@ fn check(
         | WireError::UnknownCode { .. }
         | WireError::Missing(_)
         | WireError::OutOfRange(_)
-        | WireError::Record(_) => RowError::Damaged,
+        | WireError::Record(_)
+        | WireError::Counters(_) => RowError::Damaged,
     })?;
     if entry.prev != head.hash || entry.registers != head.registers.after(&record) {
         return Err(RowError::Damaged);

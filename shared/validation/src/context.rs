@@ -34,6 +34,11 @@ pub struct ValidatorContext {
 }
 
 impl ValidatorContext {
+    /// Whether a tap reads the counters of a card that has some.
+    pub(crate) fn needs_counters(&self) -> bool {
+        self.tariffs.needs_counters(self.tariff)
+    }
+
     /// What a tap's record says before its outcome.
     pub(crate) const fn draft(&self, card: Option<CardId>, now: Timestamp) -> TapDraft {
         TapDraft {

@@ -3,7 +3,9 @@
 
 use card::CardFound;
 use fare::{FareTap, Journey, Quote, price};
-use model::{CardId, CardRecord, ClockQuality, Ctr, RecordKind, Refusal, TapRole, Timestamp};
+use model::{
+    CardCounters, CardId, CardRecord, ClockQuality, Ctr, RecordKind, Refusal, TapRole, Timestamp,
+};
 
 use crate::ValidatorContext;
 
@@ -14,6 +16,8 @@ pub(crate) struct Decision {
     pub(crate) quote: Quote,
     /// The record to append.
     pub(crate) after: CardRecord,
+    /// The counters to write, when they differ from those found.
+    pub(crate) counters: Option<CardCounters>,
 }
 
 /// From the card's newest record and its products. What could be found out without reading it
@@ -35,13 +39,15 @@ pub(crate) fn decide(
         return Err(Refusal::CardDataInvalid);
     }
     // Not valid here, double entry, no entry: `fare` keeps the same order among them.
-    let journey = Journey::from_record(before).holding(found.products);
+    let journey = Journey::from_record(before).holding(found.products).counting(found.counters);
     let quote = price(&context.tariffs, &journey, &tap(context, before, now))?;
     if i64::from(before.balance) < quote.min_balance.minor() {
         return Err(Refusal::InsufficientValue);
     }
     let after = successor(context, before, now, &quote).ok_or(Refusal::CardDataInvalid)?;
-    Ok(Decision { quote, after })
+    let changed = quote.counters_after != found.counters;
+    let counters = quote.counters_after.filter(|_| changed);
+    Ok(Decision { quote, after, counters })
 }
 
 /// The tap as pricing sees it. Whole seconds, because that is what the card's record keeps and

@@ -86,7 +86,7 @@ impl Doubt {
 
     /// The explanation of the tap, priced again; empty when its tariff is gone.
     pub(crate) fn steps(&self, context: &ValidatorContext) -> Vec<fare::Step> {
-        let CardTransaction { before, after, products } = &self.transaction;
+        let CardTransaction { before, after, products, counters } = &self.transaction;
         let role = match after.kind {
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,
@@ -105,8 +105,9 @@ impl Doubt {
             validator: after.validator,
             tariff: after.tariff,
         };
-        price(&context.tariffs, &Journey::from_record(before).holding(*products), &tap)
-            .map_or_else(|_| Vec::new(), |quote| quote.steps)
+        let found = counters.map(|used| used.found);
+        let journey = Journey::from_record(before).holding(*products).counting(found);
+        price(&context.tariffs, &journey, &tap).map_or_else(|_| Vec::new(), |quote| quote.steps)
     }
 }
 

@@ -131,7 +131,9 @@ impl TapMachine {
             Presented::Card { card, key, rnd_a } => {
                 self.pace = Pace::new(self.context.rules.relay);
                 let tap = Tap { card, draft: draft(Some(card)) };
-                let transaction = Box::new(DebitTransaction::new(card, key, rnd_a));
+                let transaction = DebitTransaction::new(card, key, rnd_a)
+                    .wanting_counters(self.context.needs_counters());
+                let transaction = Box::new(transaction);
                 self.state = self.find(tap, transaction);
                 return;
             }
@@ -281,7 +283,7 @@ impl TapMachine {
     }
 
     fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, found: CardFound) -> State {
-        let CardFound { record: before, products } = found;
+        let CardFound { record: before, products, counters } = found;
         if let Some(doubt) = self.doubts.find(tap.card) {
             let window = self.context.rules.retry_window;
             let late = tap.draft.tapped_at.since(doubt.tapped_at) > window;
@@ -297,7 +299,7 @@ impl TapMachine {
                 _ if doubt.settled => self.doubts.forget(tap.card),
                 Proof::Happened => {
                     card.read_proof();
-                    return self.prove(tap, card, doubt);
+                    return self.prove(tap, card, Box::new(doubt));
                 }
                 Proof::NeverHappened => {
                     self.doubts.forget(tap.card);
@@ -315,11 +317,11 @@ impl TapMachine {
                 return self.refuse(tap.draft, None, reason, Some(before));
             }
         };
-        if card.write(&decision.after).is_err() {
+        if card.write_counting(&decision.after, decision.counters).is_err() {
             card.release();
             return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(before));
         }
-        let decision = Decided { before, products, decision };
+        let decision = Decided { before, products, counters, decision };
         let transaction = decision.transaction();
         // Before the card is written to, so that both go on at the same time.
         self.outbox.push_back(Output::LogIntent { draft: tap.draft, transaction });
@@ -332,7 +334,7 @@ impl TapMachine {
         }))
     }
 
-    fn prove(&mut self, tap: Tap, mut card: Box<DebitTransaction>, doubt: Doubt) -> State {
+    fn prove(&mut self, tap: Tap, mut card: Box<DebitTransaction>, doubt: Box<Doubt>) -> State {
         match card.poll() {
             Some(CardOutput::Transmit(apdu)) => {
                 self.outbox.push_back(Output::Transmit(apdu));

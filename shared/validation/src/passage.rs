@@ -152,7 +152,7 @@ impl Passage {
     /// The card has committed, and its own counter is now `ctr`. A record with another counter is
     /// one that no honest card holds: its rider is sent to staff, the depot has the proof.
     pub(crate) fn committed(context: &ValidatorContext, decision: Decision, ctr: Ctr) -> Self {
-        let Decision { quote, after } = decision;
+        let Decision { quote, after, .. } = decision;
         let currency = quote.charge.currency();
         if ctr != after.ctr {
             return Self::refused(Refusal::CardDataInvalid, Money::zero(currency), None);

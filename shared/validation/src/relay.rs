@@ -58,8 +58,13 @@ impl RelayGuard {
             | CardStep::Authenticate
             | CardStep::Read
             | CardStep::ReadProducts
+            | CardStep::ReadCounters
             | CardStep::ReadProof => 15,
-            CardStep::Rides | CardStep::Value | CardStep::Write | CardStep::Personalise => 20,
+            CardStep::Rides
+            | CardStep::Value
+            | CardStep::Counters
+            | CardStep::Write
+            | CardStep::Personalise => 20,
             CardStep::Commit => 30,
         };
         let each = self.line_byte.saturating_add(AIR_BYTE);

@@ -3,7 +3,10 @@
 use alloc::boxed::Box;
 
 use card::{CardStep, DebitTransaction};
-use model::{CardId, CardRecord, CardTransaction, ProductsFound, Refusal, TapDraft, TapSeq};
+use model::{
+    CardCounters, CardId, CardRecord, CardTransaction, CounterUse, ProductsFound, Refusal,
+    TapDraft, TapSeq,
+};
 
 use crate::{Doubt, Passage, decide::Decision};
 
@@ -17,7 +20,7 @@ pub(crate) enum State {
     Proving {
         tap: Tap,
         card: Box<DebitTransaction>,
-        doubt: Doubt,
+        doubt: Box<Doubt>,
     },
     Writing(Box<Writing>),
     /// The card was lost while the intent was being written; its number must still be closed.
@@ -56,6 +59,7 @@ pub(crate) struct Writing {
 pub(crate) struct Decided {
     pub(crate) before: CardRecord,
     pub(crate) products: Option<ProductsFound>,
+    pub(crate) counters: Option<CardCounters>,
     pub(crate) decision: Decision,
 }
 
@@ -73,7 +77,13 @@ impl State {
 }
 
 impl Decided {
-    pub(crate) const fn transaction(&self) -> CardTransaction {
-        CardTransaction { before: self.before, after: self.decision.after, products: self.products }
+    pub(crate) fn transaction(&self) -> CardTransaction {
+        let written = self.decision.counters;
+        CardTransaction {
+            before: self.before,
+            after: self.decision.after,
+            products: self.products,
+            counters: self.counters.map(|found| CounterUse { found, written }),
+        }
     }
 }

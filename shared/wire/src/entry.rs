@@ -7,9 +7,9 @@
 use alloc::vec::Vec;
 
 use model::{
-    CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality, Epoch, PlaceIx,
-    ProductsFound, Refusal, RouteIx, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
-    TicketToken, Timestamp, ValidatorId,
+    CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
+    CounterUse, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, TapEvent, TapRecord, TapRole,
+    TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,15 @@ struct EntryV1 {
     /// 17: a ticket's signed bytes.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     ticket: Option<[u8; TicketToken::LEN]>,
+    /// 18: whether the presentation that confirmed an in-doubt tap ended in passage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    served: Option<bool>,
+    /// 19: the counters found, when they were read.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    counters: Option<[u8; CardCounters::LEN]>,
+    /// 20: the counters written, when they were changed.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    counters_written: Option<[u8; CardCounters::LEN]>,
 }
 
 const COMMITTED: u8 = 0;
@@ -105,6 +114,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
     let before = transaction.map(|t| &t.before).or(before);
     let after = transaction.map(|t| &t.after);
     let products = transaction.and_then(|t| t.products);
+    let counters = transaction.and_then(|t| t.counters);
     let as_after =
         |same: fn(&CardRecord, &TapRecord) -> bool| after.is_some_and(|a| same(a, record));
     let at_s = record.tapped_at.secs();
@@ -127,6 +137,9 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         products: products.map(|found| found.file.to_bytes()),
         rides: products.and_then(|found| found.rides),
         ticket,
+        served: None,
+        counters: counters.map(|used| used.found.to_bytes()),
+        counters_written: counters.and_then(|used| used.written).map(|left| left.to_bytes()),
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -183,6 +196,7 @@ fn event(
             before: before.ok_or(WireError::Missing("record before"))?,
             after: after.ok_or(WireError::Missing("record after"))?,
             products: products(e)?,
+            counters: counters(e)?,
         })
     };
     let proof = || e.proof.map(CardProof).ok_or(WireError::Missing("card proof"));
@@ -216,6 +230,18 @@ fn products(e: &EntryV1) -> Result<Option<ProductsFound>, WireError> {
         (None, Some(_)) => Err(WireError::Missing("products file")),
         (Some(bytes), rides) => {
             Ok(Some(ProductsFound { file: CardProducts::from_bytes(bytes), rides }))
+        }
+    }
+}
+
+fn counters(e: &EntryV1) -> Result<Option<CounterUse>, WireError> {
+    match (&e.counters, &e.counters_written) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(WireError::Missing("counters found")),
+        (Some(found), written) => {
+            let found = CardCounters::from_bytes(found)?;
+            let written = written.as_ref().map(CardCounters::from_bytes).transpose()?;
+            Ok(Some(CounterUse { found, written }))
         }
     }
 }

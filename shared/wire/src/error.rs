@@ -41,4 +41,7 @@ pub enum WireError {
     /// The card record inside does not read or does not fit.
     #[error("card record does not convert")]
     Record(#[from] model::RecordError),
+    /// The counters inside do not read.
+    #[error("card counters do not convert")]
+    Counters(#[from] model::CounterError),
 }

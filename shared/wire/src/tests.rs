@@ -5,10 +5,11 @@ use core::fmt::Write;
 
 use expect_test::{ExpectFile, expect_file};
 use model::{
-    CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr,
-    Epoch, LoadSeq, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound,
-    RecordKind, Refusal, Registers, RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole,
-    TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
+    ClockQuality, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx, ProductKind,
+    ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind, Refusal, Registers,
+    RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
+    TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -45,6 +46,7 @@ fn before() -> CardRecord {
         class: RiderClass(1),
         run: None,
         products: None,
+        counters: false,
     }
 }
 
@@ -85,7 +87,8 @@ fn token() -> TicketToken {
 }
 
 fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
-    let transaction = CardTransaction { before: before(), after: after(), products: None };
+    let transaction =
+        CardTransaction { before: before(), after: after(), products: None, counters: None };
     let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
     let of = TapSeq(1002);
     let reason = Refusal::InsufficientValue;
@@ -128,6 +131,7 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         before: used(before(), ProductUse::default()),
         after: used(CardRecord { amount: 0, balance: 2350, ..after() }, by),
         products: Some(ProductsFound { file: CardProducts::new(slots).unwrap(), rides }),
+        counters: None,
     };
     let by_pass = ProductUse { pass: Some(ProductSlot::First), rides: 0 };
     let by_ride = ProductUse { pass: None, rides: 1 };
@@ -142,6 +146,26 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         ("pass", record(1006, committed(pass_used)), pass_file),
         ("ride", record(1007, committed(ride_used)), ride_file),
     ]
+}
+
+/// Taps whose tariff counts: the fields 19 and 20.
+fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
+    let layout_2 = |record: CardRecord| CardRecord { counters: true, ..record };
+    let day = |counted| Counter { cap: 1, level: 2, start: 2519, counted };
+    let week = Counter { cap: 9, level: 0, start: 2513, counted: 1250 };
+    let counters = |counted| CardCounters([Some(day(counted)), Some(week), None, None]);
+    let found = counters(275);
+    let tap = |written| {
+        let used = CounterUse { found, written };
+        let (before, after) = (layout_2(before()), layout_2(after()));
+        let transaction = CardTransaction { before, after, products: None, counters: Some(used) };
+        record(1008, TapEvent::Committed { transaction, proof: CardProof([9; 8]) })
+    };
+    let [counting, capped] = [
+        expect_file!["../../../tests/vectors/wire/v1/entry-counting.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-capped.hex"],
+    ];
+    [("counting", tap(Some(counters(550))), counting), ("capped", tap(None), capped)]
 }
 
 fn batch() -> Batch {
@@ -194,7 +218,9 @@ fn host() -> HostState {
 
 #[test]
 fn golden_entries_are_written_and_read_for_ever() {
-    for (name, record, file) in samples().into_iter().chain(product_samples()) {
+    for (name, record, file) in
+        samples().into_iter().chain(product_samples()).chain(counter_samples())
+    {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
         let id = (record.validator, record.epoch, record.seq);
@@ -315,8 +341,32 @@ fn a_tap_without_products_is_as_long_as_ever_and_one_with_a_pass_35_bytes_longer
 }
 
 #[test]
+fn counters_written_without_those_found_and_counters_that_are_none_are_refused() {
+    let (_, record, _) = &counter_samples()[0];
+    let id = (record.validator, record.epoch, record.seq);
+    let bytes = encode_entry(record).unwrap();
+    let at = |index: u8| bytes.windows(3).position(|w| w == [index, 0x58, 32]).unwrap();
+    let (found, written) = (at(19), at(20));
+    let mut without = [&bytes[..found], &bytes[written..]].concat();
+    without[1] -= 1;
+    assert_eq!(decode_entry(&without, id), Err(WireError::Missing("counters found")));
+    let mut capless = bytes;
+    capless[found + 3] = 0;
+    let error = WireError::Counters(CounterError::WithoutCap(1));
+    assert_eq!(decode_entry(&capless, id), Err(error));
+}
+
+#[test]
+fn counters_read_cost_35_bytes_and_counters_written_35_more() {
+    let plain = encode_entry(&samples()[0].1).unwrap().len();
+    let [counting, capped] = counter_samples().map(|(_, r, _)| encode_entry(&r).unwrap().len());
+    assert_eq!((counting, capped), (plain + 70, plain + 35));
+}
+
+#[test]
 fn an_entry_leaves_out_only_what_its_own_record_says() {
-    let transaction = CardTransaction { before: before(), after: after(), products: None };
+    let transaction =
+        CardTransaction { before: before(), after: after(), products: None, counters: None };
     let same = record(1, TapEvent::InDoubt { transaction });
     let length = encode_entry(&same).unwrap().len();
     for (differs, longer) in [
@@ -351,8 +401,9 @@ fn a_full_batch_stays_within_the_size_limit() {
     assert_eq!(Batch::assemble(full.head, 10, core::iter::empty()), None);
 }
 
-/// First bytes of records: every kind, without and with products.
-const KINDS: &[u8] = &[0x10, 0x11, 0x12, 0x13, 0x14, 0x18, 0x19, 0x1a, 0x1b, 0x1c];
+/// First bytes of records: every kind, without and with products, of both layouts.
+const KINDS: &[u8] =
+    &[0x10, 0x11, 0x12, 0x13, 0x14, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x20, 0x21, 0x22, 0x2b, 0x2c];
 
 fn products_found() -> impl Strategy<Value = Option<ProductsFound>> {
     option::of(
@@ -360,6 +411,18 @@ fn products_found() -> impl Strategy<Value = Option<ProductsFound>> {
             file: CardProducts::from_bytes(bytes),
             rides,
         }),
+    )
+}
+
+fn counters_used() -> impl Strategy<Value = Option<CounterUse>> {
+    let slot = (any::<[u8; 2]>(), any::<u16>(), any::<u32>()).prop_map(
+        |([cap, level], start, counted)| {
+            (cap > 0).then_some(Counter { cap, level, start, counted })
+        },
+    );
+    let file = proptest::array::uniform4(slot).prop_map(CardCounters);
+    option::of(
+        (file.clone(), option::of(file)).prop_map(|(found, written)| CounterUse { found, written }),
     )
 }
 
@@ -376,9 +439,9 @@ fn card_record() -> impl Strategy<Value = CardRecord> {
 fn event() -> impl Strategy<Value = TapEvent> {
     let reason = (0..Refusal::ALL.len()).prop_map(|i| Refusal::ALL[i]);
     let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason);
-    (0..6, card_record(), card_record(), products_found(), rest).prop_map(
-        |(kind, before, after, products, (of, proof, seen, reason))| {
-            let transaction = CardTransaction { before, after, products };
+    (0..6, card_record(), card_record(), (products_found(), counters_used()), rest).prop_map(
+        |(kind, before, after, (products, counters), (of, proof, seen, reason))| {
+            let transaction = CardTransaction { before, after, products, counters };
             let (of, proof) = (TapSeq(of), CardProof(proof));
             match kind {
                 0 => TapEvent::Committed { transaction, proof },

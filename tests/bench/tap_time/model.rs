@@ -70,8 +70,16 @@ impl Times {
 pub(super) const fn card_time(step: CardStep) -> Duration {
     Duration::from_millis(match step {
         CardStep::Select => 2,
-        CardStep::Authenticate | CardStep::Read | CardStep::ReadProducts | CardStep::ReadProof => 3,
-        CardStep::Rides | CardStep::Value | CardStep::Write | CardStep::Personalise => 4,
+        CardStep::Authenticate
+        | CardStep::Read
+        | CardStep::ReadProducts
+        | CardStep::ReadCounters
+        | CardStep::ReadProof => 3,
+        CardStep::Rides
+        | CardStep::Value
+        | CardStep::Counters
+        | CardStep::Write
+        | CardStep::Personalise => 4,
         CardStep::Commit => 8,
     })
 }

@@ -414,6 +414,7 @@ fn a_tap_replayed_in_another_life_of_the_log_is_found() {
         before: rig.cards.issues()[0].1,
         after: *rig.cards.newest(0),
         products: None,
+        counters: None,
     };
     let proof = rig.cards.commit(0, &transaction);
     rig.buses[0].new_life(Epoch(2));

@@ -285,7 +285,8 @@ fn committed() -> (VirtualCard, CardTransaction, CardProof) {
     let before = newest(&mut card);
     let settlement = debit(&mut start(&card), 275, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let Settlement::Committed { ctr, proof } = settlement else { panic!("{settlement:?}") };
-    let transaction = CardTransaction { before, after: charge(&before, 275), products: None };
+    let transaction =
+        CardTransaction { before, after: charge(&before, 275), products: None, counters: None };
     assert_eq!(ctr, transaction.after.ctr);
     (card, transaction, proof)
 }
@@ -324,7 +325,8 @@ fn a_tap_that_debits_nothing_is_proven_too() {
     let before = newest(&mut card);
     let settlement = debit(&mut start(&card), 0, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let Settlement::Committed { proof, .. } = settlement else { panic!("{settlement:?}") };
-    let transaction = CardTransaction { before, after: charge(&before, 0), products: None };
+    let transaction =
+        CardTransaction { before, after: charge(&before, 0), products: None, counters: None };
     assert!(proof_holds(&keys().tmac_key(&UID).unwrap(), &UID, &transaction, proof));
 }
 
@@ -335,7 +337,7 @@ fn the_proof_of_the_last_transaction_can_be_read_back() {
         card.power_off();
         let mut machine = start(&card);
         let found = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
-        let expected = CardFound { record: transaction.after, products: None };
+        let expected = CardFound { record: transaction.after, products: None, counters: None };
         assert_eq!(found, CardOutput::Found(expected));
         machine.read_proof();
         let read = Settlement::ProofRead { ctr: transaction.after.ctr, proof };

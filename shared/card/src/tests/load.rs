@@ -30,7 +30,12 @@ fn proven(before: CardRecord, after: CardRecord, settlement: &Settlement) -> boo
     let Settlement::Committed { ctr, proof } = settlement else { panic!("{settlement:?}") };
     assert_eq!(*ctr, after.ctr);
     let tmac = keys().tmac_key(&UID).unwrap();
-    proof_holds(&tmac, &UID, &CardTransaction { before, after, products: None }, *proof)
+    proof_holds(
+        &tmac,
+        &UID,
+        &CardTransaction { before, after, products: None, counters: None },
+        *proof,
+    )
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod command_set;
+mod counters;
 mod debit;
 mod golden;
 mod inspect;
@@ -82,6 +83,7 @@ pub(crate) fn charge(before: &CardRecord, amount: u32) -> CardRecord {
         class: RiderClass(0),
         run: None,
         products: before.products.map(|_| model::ProductUse::default()),
+        counters: before.counters,
     }
 }
 

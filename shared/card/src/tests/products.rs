@@ -97,10 +97,11 @@ fn tap_over(
     let mut done = None;
     loop {
         match run(machine, link) {
-            CardOutput::Found(CardFound { record, products }) => {
+            CardOutput::Found(CardFound { record, products, counters }) => {
                 let after = using(&record, amount, used);
                 machine.write(&after).unwrap();
-                done = Some(CardTransaction { before: record, after, products });
+                assert_eq!(counters, None, "a card of layout 1");
+                done = Some(CardTransaction { before: record, after, products, counters: None });
             }
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => return (settlement, done),
@@ -344,7 +345,8 @@ fn torn_everywhere(amount: u32, used: ProductUse, exchanges: usize) {
                     panic!("{output:?}");
                 };
                 let products = Some(ProductsFound { file: load(10).file(), rides: Some(10) });
-                let transaction = CardTransaction { before, after: intent, products };
+                let transaction =
+                    CardTransaction { before, after: intent, products, counters: None };
                 let tmac = keys().tmac_key(&UID).unwrap();
                 assert!(proof_holds(&tmac, &UID, &transaction, proof));
             } else {

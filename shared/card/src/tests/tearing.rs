@@ -57,7 +57,8 @@ fn present_again(card: &mut VirtualCard, first: &Settlement, intent: &CardRecord
             panic!("{output:?}");
         };
         let before = card.contents().unwrap().records[0];
-        let transaction = model::CardTransaction { before, after: *intent, products: None };
+        let transaction =
+            model::CardTransaction { before, after: *intent, products: None, counters: None };
         let tmac = super::keys().tmac_key(&card.uid()).unwrap();
         assert_eq!(ctr, intent.ctr);
         assert!(proof_holds(&tmac, &card.uid(), &transaction, proof));

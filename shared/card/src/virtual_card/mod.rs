@@ -23,7 +23,7 @@ mod transaction;
 use alloc::{collections::VecDeque, vec::Vec};
 use core::mem;
 
-use model::{CardId, CardProducts, CardRecord, Ctr, ProductsFound};
+use model::{CardCounters, CardId, CardProducts, CardRecord, Ctr, ProductsFound};
 
 use crate::apdu::{Command, StatusWord, answer, cmd, parse_command};
 use crate::crypto::{Cipher, cmac};
@@ -114,6 +114,8 @@ pub struct CardContents {
     pub records: Vec<CardRecord>,
     /// Products and rides; `None` on a card issued without files for them.
     pub products: Option<ProductsFound>,
+    /// Counters; `None` on a card issued without a file for them, or when they cannot be read.
+    pub counters: Option<CardCounters>,
 }
 
 impl VirtualCard {
@@ -239,7 +241,8 @@ impl VirtualCard {
         let (records, _) = data.as_chunks::<{ CardRecord::LEN }>();
         let records = records.iter().map(CardRecord::from_bytes).collect::<Result<_, _>>().ok()?;
         let products = products_of(app);
-        Some(CardContents { ctr: Ctr(*ctr), balance: *value, records, products })
+        let counters = counters_of(app);
+        Some(CardContents { ctr: Ctr(*ctr), balance: *value, records, products, counters })
     }
 
     /// Makes the next random blocks the given ones: for published and golden vectors.
@@ -362,6 +365,11 @@ impl VirtualCard {
         self.memory.drawn = self.memory.drawn.wrapping_add(1);
         block
     }
+}
+
+fn counters_of(app: &App) -> Option<CardCounters> {
+    let Body::Backup(bytes) = &app.file(layout::FILE_COUNTERS)?.body else { return None };
+    CardCounters::from_bytes(bytes.as_slice().try_into().ok()?).ok()
 }
 
 fn products_of(app: &App) -> Option<ProductsFound> {

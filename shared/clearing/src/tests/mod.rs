@@ -113,6 +113,7 @@ impl History {
             class: RiderClass(0),
             run: None,
             products: None,
+            counters: false,
         };
         Self { records: alloc::vec![issue], routes: alloc::vec![None] }
     }
@@ -142,7 +143,10 @@ impl History {
         };
         let (amount, run) = match (
             ride,
-            rules.price(&CardTransaction { before, after: blank, products: None }, route),
+            rules.price(
+                &CardTransaction { before, after: blank, products: None, counters: None },
+                route,
+            ),
         ) {
             (Ride::Load(amount), _) => (amount, before.run),
             (_, Priced::Quote(quote)) => {
@@ -159,7 +163,12 @@ impl History {
 
     pub(super) fn transaction(&self, ctr: u32) -> CardTransaction {
         let at = ctr as usize - 1;
-        CardTransaction { before: self.records[at - 1], after: self.records[at], products: None }
+        CardTransaction {
+            before: self.records[at - 1],
+            after: self.records[at],
+            products: None,
+            counters: None,
+        }
     }
 
     /// The log entry of a transaction, with `event` made of it.
@@ -398,7 +407,12 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                     committed(t)
                 }),
                 "backwards" => history.entry(ctr, 1, |t| {
-                    committed(CardTransaction { before: t.after, after: t.before, products: None })
+                    committed(CardTransaction {
+                        before: t.after,
+                        after: t.before,
+                        products: None,
+                        counters: None,
+                    })
                 }),
                 other => panic!("no such delivery: {other}"),
             };

@@ -36,7 +36,7 @@ fn honest(rules: &Rules, products: ProductsFound) -> CardTransaction {
     let carries = Some(ProductUse::default());
     let before = CardRecord { products: carries, ..before };
     let blank = CardRecord { products: carries, amount: 0, ..after };
-    let tap = CardTransaction { before, after: blank, products: Some(products) };
+    let tap = CardTransaction { before, after: blank, products: Some(products), counters: None };
     let Priced::Quote(quote) = rules.price(&tap, BUS) else { panic!("the bus has a fare") };
     let amount = u32::try_from(quote.charge.minor()).unwrap();
     let after = CardRecord {
@@ -149,7 +149,12 @@ fn a_ride_in_doubt_is_priced_by_the_products_that_it_found_when_it_is_decided() 
             at_s: tap.after.at_s + 60,
             ..tap.after
         };
-        let later = CardTransaction { before: tap.after, after: next, products: Some(products) };
+        let later = CardTransaction {
+            before: tap.after,
+            after: next,
+            products: Some(products),
+            counters: None,
+        };
         let done = depot.clear(&rules, &entry_of(&later, BUS, 2, committed(later)));
         assert_eq!(done.outcome, Outcome::Booked);
         let about_the_doubt = |change: &&ExceptionChange| match change {

@@ -150,8 +150,12 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
         }
         Beside::RidingClone => {
             let first = other(800);
-            let mut next =
-                CardTransaction { before: first.after, after: first.after, products: None };
+            let mut next = CardTransaction {
+                before: first.after,
+                after: first.after,
+                products: None,
+                counters: None,
+            };
             next.after.ctr.0 += 1;
             next = forked(next, 900);
             add(1, first, in_doubt);

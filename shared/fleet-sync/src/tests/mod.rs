@@ -34,13 +34,14 @@ fn card_record(seq: u64, ctr: u32) -> CardRecord {
         class: RiderClass(1),
         run: Some(TransferRun { legs: 2, paid: 275, age_s: 1800, group: 4 }),
         products: None,
+        counters: false,
     }
 }
 
 /// A typical committed tap; `salt` makes another one of the same number.
 fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
     let (before, after) = (card_record(0, 86), card_record(seq, 87));
-    let transaction = CardTransaction { before, after, products: None };
+    let transaction = CardTransaction { before, after, products: None, counters: None };
     let uid = seq.to_be_bytes();
     let draft = TapDraft {
         card: Some(CardId([4, salt, uid[3], uid[4], uid[5], uid[6], uid[7]])),

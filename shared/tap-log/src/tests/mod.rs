@@ -34,11 +34,17 @@ fn card_record(ctr: u32, at_s: u32) -> CardRecord {
         class: RiderClass(0),
         run: None,
         products: None,
+        counters: false,
     }
 }
 
 fn transaction(at_s: u32) -> CardTransaction {
-    CardTransaction { before: card_record(6, 0), after: card_record(7, at_s), products: None }
+    CardTransaction {
+        before: card_record(6, 0),
+        after: card_record(7, at_s),
+        products: None,
+        counters: None,
+    }
 }
 
 /// The tap at second `at_s`; distinct seconds make distinct taps.

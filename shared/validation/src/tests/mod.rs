@@ -100,6 +100,7 @@ pub(crate) fn card_with(n: u8, balance: u32, products: Option<ProductLoad>) -> V
         at_s: 1_700_000_000,
         tariff: TariffVersion(1),
         products,
+        counters: true,
     };
     VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap().0
 }
