@@ -27,6 +27,7 @@ mod personalise;
 mod proof;
 mod records;
 mod rekey;
+mod report;
 pub mod session;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ mod virtual_card;
 
 pub use duty::{Debit, Duty, Load, Retire, WriteError};
 pub use failure::{CardFailure, CardStep, ExchangeError};
-pub use inspect::{Application, CardReport, Contents, Contradiction, InspectTransaction};
+pub use inspect::InspectTransaction;
 pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKey};
 pub use opening::{IssueError, Issued, Opening};
 pub use personalise::IssueTransaction;
@@ -44,6 +45,7 @@ pub use proof::{
 };
 pub use records::{RecordImpossible, load_record, retire_record};
 pub use rekey::{RekeyOutput, RekeyTransaction};
+pub use report::{Application, CardReport, Contents, Contradiction};
 pub use transaction::{
     CardFound, CardOutput, DebitTransaction, LoadTransaction, RetireTransaction, Settlement,
     ValueTransaction,

@@ -7,7 +7,7 @@ use super::{UID, charge, debit, issued_card, keys, start};
 use crate::apdu::cmd;
 use crate::{
     CardFailure, CardKeys, CardOutput, CardReport, Contradiction, InspectTransaction, Key, KeyRole,
-    KeySet, Settlement, VirtualCard, layout,
+    KeySet, Opening, Settlement, VirtualCard, layout,
 };
 
 fn inspect_with(keys: &KeySet, card: &mut VirtualCard) -> CardReport {
@@ -100,4 +100,42 @@ fn contradictions_on_a_card_are_named() {
             Contradiction::Counter { counter: 2, record: 9 },
         ]
     );
+}
+
+#[test]
+fn counters_are_shown_and_what_the_record_says_of_them_is_compared_with_the_files() {
+    let write = |card: &mut VirtualCard, file: u8, data: &[u8], command: u8| {
+        let debit_key = keys().current_key(KeyRole::Debit, &UID).unwrap().key;
+        let mut terminal = Terminal::new(card);
+        terminal.select(layout::AID).unwrap();
+        terminal.login(layout::KEY_DEBIT, &debit_key);
+        let len = u32::try_from(data.len()).unwrap();
+        let header = crate::apdu::span(file, 0, len);
+        terminal.call(layout::FILE_MODE, command, &header, data).unwrap();
+        terminal.mac(cmd::COMMIT_TRANSACTION, &[]).unwrap();
+        card.power_off();
+    };
+    let contents =
+        |card: &mut VirtualCard| inspect(card).application.unwrap().contents.unwrap().unwrap();
+    let opening = Opening { balance: 1000, counters: true, ..Opening::default() };
+    let (issued, _) = VirtualCard::issue(UID, [1; 16], &keys(), &opening).unwrap();
+    let mut card = issued.clone();
+    let whole = contents(&mut card);
+    assert_eq!(whole.counters, Some(Ok(model::CardCounters::EMPTY)));
+    assert_eq!(whole.contradictions(), []);
+
+    let mut garbled = issued.clone();
+    write(&mut garbled, layout::FILE_COUNTERS, &[0, 1], cmd::WRITE_DATA);
+    let said = contents(&mut garbled).contradictions();
+    assert!(said.contains(&Contradiction::CountersUnreadable), "{said:?}");
+
+    for (mut card, claims, named) in [
+        (issued, false, Contradiction::CountersUnknown),
+        (issued_card(), true, Contradiction::CountersMissing),
+    ] {
+        let newest = super::newest(&mut card);
+        let record = model::CardRecord { counters: claims, ..charge(&newest, 0) };
+        write(&mut card, layout::FILE_LOG, &record.to_bytes().unwrap(), cmd::WRITE_RECORD);
+        assert_eq!(contents(&mut card).contradictions(), [named]);
+    }
 }
