@@ -97,7 +97,8 @@ const EXCEPTIONS_OPENED: Entry = Entry {
     kind: Kind::Counter,
     label: Some(("kind", EXCEPTION_KINDS)),
     help: "Exceptions that reconciliation opened, by kind.",
-    good: "in-doubt and card-gap close by themselves; fork and proof-invalid need a person.",
+    good: "in-doubt and card-gap close by themselves; fork, proof-invalid and \
+           charged-without-passage (repay it) need a person.",
 };
 const EXCEPTIONS_OPEN: Entry = Entry {
     name: "tapline_reconciliation_exceptions",
@@ -188,6 +189,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "ticket-not-issued",
     "unknown-card",
     "fare-mismatch",
+    "charged-without-passage",
     "card-gap",
     "sequence-gap",
     "in-doubt",

@@ -84,7 +84,7 @@ impl Known for Nothing {
         Ok(false)
     }
 
-    fn in_doubt(&self, _: CardId, _: Ctr) -> Result<Vec<TapRecord>, Infallible> {
+    fn transactions(&self, _: CardId, _: Ctr) -> Result<Vec<TapRecord>, Infallible> {
         Ok(vec![])
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! *Charge*: a record that the card committed for the wish to pass. *Passage*: a green light. A
 //! passage without a charge is a free ride. Two charges for one passage are left in two cases, both
-//! on vehicles, where no reader can know it better: the depot's item says so with the amount.
+//! on vehicles, where no reader can know it better: there the depot opens a work item over what was
+//! paid too much, and nowhere else.
 
 mod stage;
 mod table;
@@ -16,7 +17,7 @@ use tapline_tests::sim::validator::{Exchange, Reach, TapPlan, Tear, Unsynced};
 
 use self::{
     stage::{Operation, Past, Stage, Who, is_granted, told},
-    table::{Row, Table},
+    table::{Repay, Row, Table},
 };
 
 /// What comes after the torn tap.
@@ -147,7 +148,13 @@ impl Case<'_> {
         self.travel_on(&mut stage);
         stage.deliver(self.backwards);
         stage.assert_card_is_whole();
-        let decided = self.judge(&stage, committed == 1);
+        let repay = if self.next == Next::Never || charges <= passages {
+            Repay::default()
+        } else {
+            let rides = (charges - passages) * self.operation.rides();
+            Repay { amount: paid - self.operation.fare(), rides }
+        };
+        let decided = self.judge(&stage, committed == 1, repay);
         Row {
             next: self.next,
             first: told(&first),
@@ -156,6 +163,7 @@ impl Case<'_> {
             charges,
             passages,
             decided,
+            repay,
         }
     }
 
@@ -192,17 +200,19 @@ impl Case<'_> {
     }
 
     /// Holds the books against the card; says what decided the torn tap.
-    fn judge(&self, stage: &Stage, committed: bool) -> String {
+    fn judge(&self, stage: &Stage, committed: bool, repay: Repay) -> String {
         let at_commit = self.step() == "commit";
         if self.next == Next::Never {
             stage.assert_sound();
             return self.judge_never_seen_again(stage, at_commit);
         }
         stage.assert_books_equal_the_card();
-        assert_eq!(stage.open(), [] as [&clearing::Exception; 0], "everything is resolved");
-        // Backwards a gap opens and closes on the way.
+        judge_to_be_repaid(stage, repay);
+        // Backwards a gap opens and closes on the way, and a charge is doubtful until its own
+        // reader is heard.
         let closed = stage.depot.closed.iter().map(|(_, reason)| *reason);
-        let closed: Vec<&str> = closed.filter(|how| !how.contains("missing records")).collect();
+        let on_the_way = |how: &&str| how.contains("missing records") || how.contains("with this");
+        let closed: Vec<&str> = closed.filter(|how| !on_the_way(how)).collect();
         match (at_commit, committed, &closed[..]) {
             (false, _, []) => "nothing to decide".to_owned(),
             // The later record came first, so no item ever opened.
@@ -226,6 +236,20 @@ impl Case<'_> {
         assert!(item.opened_at >= stage.now, "it ages from here");
         "nobody yet: the amount is held, and an in-doubt item ages".to_owned()
     }
+}
+
+/// Whose surplus charges nobody let through has exactly one item open, over exactly that; nobody
+/// else has any.
+fn judge_to_be_repaid(stage: &Stage, repay: Repay) {
+    if repay == Repay::default() {
+        assert_eq!(stage.open(), [] as [&clearing::Exception; 0], "everything is resolved");
+        return;
+    }
+    let [item] = stage.open()[..] else { panic!("one work item: {:?}", stage.open()) };
+    assert_eq!(item.kind, ExceptionKind::ChargedWithoutPassage);
+    let [charge] = stage.books().unserved() else { panic!("one charge without passage") };
+    let stated = Repay { amount: charge.amount, rides: charge.rides.into() };
+    assert_eq!((stated, item.amount.unwrap().minor()), (repay, repay.amount), "{}", item.finding);
 }
 
 fn decided_by_the_card(happened: bool) -> String {

@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, convert::Infallible};
 use card::{CardKeys, Issued, KeySet};
 use clearing::{
     CardState, Cleared, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, Overlay,
-    Rules, TapRef,
+    Rules, TapRef, transaction,
 };
 use fleet_sync::{EpochMark, Intake, SigningKey, Verdict, VerifyingKey};
 use ledger::{Outcome, Touched, Transfer};
-use model::{CardId, Ctr, Epoch, TapEvent, TapRecord, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, Ctr, Epoch, TapRecord, TapSeq, Timestamp, ValidatorId};
 use wire::{Ack, ChainHash};
 
 use super::scenario::PlantedBug;
@@ -83,17 +83,10 @@ impl Known for Books {
         Ok(self.taps.contains_key(&tap))
     }
 
-    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
+    fn transactions(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
         let of_card = self.taps.values().map(|(tap, _)| tap).filter(|tap| tap.card == Some(card));
-        let doubted = |tap: &&TapRecord| match &tap.event {
-            TapEvent::InDoubt { transaction } => transaction.after.ctr == ctr,
-            TapEvent::Committed { .. }
-            | TapEvent::Refused { .. }
-            | TapEvent::Confirmed { .. }
-            | TapEvent::Voided { .. }
-            | TapEvent::Ticket { .. } => false,
-        };
-        Ok(of_card.filter(doubted).copied().collect())
+        let of_ctr = |tap: &&TapRecord| transaction(tap).is_some_and(|t| t.after.ctr == ctr);
+        Ok(of_card.filter(of_ctr).copied().collect())
     }
 }
 

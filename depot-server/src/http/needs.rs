@@ -95,6 +95,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::TicketNotIssued => "Rides given on a ticket that nobody sold.",
         ExceptionKind::UnknownCard => "Value without an origin; register the card.",
         ExceptionKind::FareMismatch => "Riders may have paid the wrong fare.",
+        ExceptionKind::ChargedWithoutPassage => "Riders paid twice or for nothing: repay them.",
         ExceptionKind::CardGap => "Their net amount is held in suspense until they arrive.",
         ExceptionKind::SequenceGap => "Asked for again; money may still be on a validator.",
         ExceptionKind::InDoubt => "Each card's next tap decides by itself.",

@@ -173,6 +173,7 @@ impl Shown for ExceptionKind {
             Self::TicketNotIssued => ("Ticket not sold here", "octagon", Tone::Bad),
             Self::UnknownCard => ("Card not issued here", "triangle", Tone::Warn),
             Self::FareMismatch => ("Fare differs from tariff", "triangle", Tone::Warn),
+            Self::ChargedWithoutPassage => ("Charged, not let through", "triangle", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
             Self::SequenceGap => ("Validator entries missing", "triangle", Tone::Warn),
             Self::InDoubt => ("Tap in doubt", "question", Tone::Info),
@@ -263,6 +264,12 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::FareMismatch => {
             "The depot prices this tap differently from the validator under the same tariff. The \
              rider paid what the validator said; correct the difference if it harmed the rider."
+        }
+        ExceptionKind::ChargedWithoutPassage => {
+            "The card was charged as it left the reader, the rider was told to hold it again, and \
+             this reader let nobody through with it. The amount, or the rides, are what was paid \
+             too much: repay them, unless the rider rode all the same. The item closes by itself \
+             if the reader's own entry, still on its way, says that it let the rider through."
         }
         ExceptionKind::CardGap => {
             "Records of this card are missing. What they paid together is exactly known and held \

@@ -40,7 +40,7 @@ pub struct MemoryBooks {
     /// Messages set aside.
     pub set_aside: u64,
     records: BTreeMap<(CardId, Ctr), KnownRecord>,
-    doubts: BTreeMap<(CardId, Ctr), Vec<TapRecord>>,
+    transactions: BTreeSet<(CardId, Ctr, TapRef)>,
     pending: BTreeMap<TransferId, Recorded>,
     hashes: BTreeMap<(ValidatorId, Epoch, TapSeq), ChainHash>,
 }
@@ -97,10 +97,11 @@ impl MemoryBooks {
     }
 
     fn tap(&mut self, tap: BookedTap) {
-        if let (true, Some(card), TapEvent::InDoubt { transaction }) =
-            (tap.cleared, tap.record.card, &tap.record.event)
+        if let (true, Some(card), Some(transaction)) =
+            (tap.cleared, tap.record.card, clearing::transaction(&tap.record))
         {
-            self.doubts.entry((card, transaction.after.ctr)).or_default().push(tap.record);
+            let entry = TapRef::of(&tap.record);
+            self.transactions.insert((card, transaction.after.ctr, entry));
         }
         if let (Some(card), Some(Attribution(operator)), TapEvent::Committed { transaction, .. }) =
             (tap.record.card, tap.operator, &tap.record.event)
@@ -136,8 +137,11 @@ impl Known for MemoryBooks {
         Ok(self.taps.get(&tap).is_some_and(|tap| tap.cleared))
     }
 
-    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
-        Ok(self.doubts.get(&(card, ctr)).cloned().unwrap_or_default())
+    fn transactions(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
+        let lowest = TapRef { validator: ValidatorId::DEPOT, epoch: Epoch(0), seq: TapSeq(0) };
+        let from_here = self.transactions.range((card, ctr, lowest)..);
+        let entries = from_here.take_while(|(of, at, _)| (*of, *at) == (card, ctr));
+        Ok(entries.filter_map(|(.., entry)| Some(self.taps.get(entry)?.record)).collect())
     }
 }
 

@@ -339,7 +339,8 @@ impl<'a, S: Stored> Desk<'a, S> {
     /// the very record that was in doubt.
     fn is_copied(&self, card: CardId, tap: &TapRecord) -> Result<bool, StepError<S::Error>> {
         let TapEvent::Committed { transaction, .. } = &tap.event else { return Ok(false) };
-        let doubts = self.known.in_doubt(card, transaction.after.ctr).map_err(StepError::Stored)?;
+        let doubts = self.known.transactions(card, transaction.after.ctr);
+        let doubts = doubts.map_err(StepError::Stored)?;
         let same = |doubt: &TapRecord| {
             let TapEvent::InDoubt { transaction: of } = &doubt.event else { return false };
             (doubt.validator, doubt.epoch) == (tap.validator, tap.epoch)

@@ -124,15 +124,16 @@ impl Known for Group<'_> {
             .map_err(StoreError::read("a tap"))
     }
 
-    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, StoreError> {
-        let mut doubts = Vec::new();
+    fn transactions(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, StoreError> {
+        let mut found = Vec::new();
         walk(&self.writer, card, |link| {
-            if link.outcome == 1 && link.ctr == Some(ctr.0) {
-                doubts.push(journal_record(&self.writer, link.id)?);
+            // Committed, in doubt, confirmed: the others have no transaction of their own.
+            if link.cleared && matches!(link.outcome, 0 | 1 | 3) && link.ctr == Some(ctr.0) {
+                found.push(journal_record(&self.writer, link.id)?);
             }
             Ok(true)
         })?;
-        Ok(doubts)
+        Ok(found)
     }
 }
 
@@ -288,6 +289,7 @@ pub(super) struct CardLink {
     pub(super) outcome: i64,
     pub(super) ctr: Option<u32>,
     pub(super) operator: Option<u16>,
+    pub(super) cleared: bool,
 }
 
 /// Visits the taps of a card, the newest booked first, until `visit` says `false`.
@@ -304,7 +306,7 @@ pub(super) fn walk(
         .flatten();
     while let Some(id) = next {
         let link = connection
-            .prepare_cached("SELECT outcome, ctr, operator, prev FROM taps WHERE id = ?1")
+            .prepare_cached("SELECT outcome, ctr, operator, prev, cleared FROM taps WHERE id = ?1")
             .and_then(|mut statement| {
                 statement.query_row([id], |row| {
                     next = row.get(3)?;
@@ -313,6 +315,7 @@ pub(super) fn walk(
                         outcome: row.get(0)?,
                         ctr: row.get(1)?,
                         operator: row.get(2)?,
+                        cleared: row.get(4)?,
                     })
                 })
             })

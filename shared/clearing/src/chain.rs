@@ -19,7 +19,7 @@ use crate::{
     CardState, ClearError,
     account::{Account, CauseCode},
     exception::{CardItems, Evidence, ExceptionChange, ExceptionId, ExceptionKind},
-    known::{Known, KnownRecord, Source},
+    known::{Known, KnownRecord, Source, TapRef},
     postings::{Event, Postings, record_event},
     reprice::{Priced, Rules},
     state::{Doubt, Fork, Insertion, Position},
@@ -39,6 +39,8 @@ pub(crate) struct Step<'a, K> {
     pub(crate) reasons: Vec<(ExceptionId, &'static str)>,
     /// Records that became known from evidence alone.
     pub(crate) recovered: u32,
+    /// In-doubt taps that turned out to have happened in this step.
+    pub(crate) happened: Vec<TapRef>,
 }
 
 /// A proven record, with as much as its source tells about it.
@@ -108,6 +110,7 @@ impl<K: Known> Step<'_, K> {
         for doubt in decided.iter().filter(|doubt| doubt.after == record) {
             claim.strengthened_by(doubt);
             self.learn_found_by(doubt)?;
+            self.charged(doubt);
         }
         if claim.source == Source::Evidence {
             self.recovered += 1;
@@ -197,11 +200,12 @@ impl<K: Known> Step<'_, K> {
             *same = claim.known(self.reprice(&claim, same.mispriced));
             Learned::Better
         } else {
-            let entries = self.known.in_doubt(self.card, claim.record.ctr);
+            let entries = self.known.transactions(self.card, claim.record.ctr);
             for entry in entries.map_err(ClearError::Known)? {
                 if let Some(doubt) = self.doubt(&entry).filter(|d| d.after == claim.record) {
                     claim.strengthened_by(&doubt);
                     self.learn_found_by(&doubt)?;
+                    self.charged(&doubt);
                 }
             }
             all.push(claim.known(self.reprice(&claim, false)));
@@ -279,7 +283,7 @@ impl<K: Known> Step<'_, K> {
     pub(crate) fn doubt(&self, tap: &TapRecord) -> Option<Doubt> {
         let TapEvent::InDoubt { transaction } = &tap.event else { return None };
         Some(Doubt {
-            tap: crate::TapRef::of(tap),
+            tap: TapRef::of(tap),
             before: transaction.before,
             after: transaction.after,
             products: transaction.products,

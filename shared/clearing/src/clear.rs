@@ -125,6 +125,7 @@ pub fn clear<K: Known>(
         // A ticket has books of its own (`ticket.rs`).
         TapEvent::Refused { .. } | TapEvent::Ticket { .. } => (Outcome::Noted, None),
     };
+    step.weigh(Some(tap))?;
     Ok(step.finish(state, outcome, priced))
 }
 
@@ -144,6 +145,7 @@ pub fn register_issue<K: Known>(
     let claim = Claim { record: *issue, source: Source::Issued, operator: None, priced_from: None };
     let outcome = step.learn(claim)?.into();
     step.state.registered = true;
+    step.weigh(None)?;
     Ok(step.finish(state, outcome, None))
 }
 
@@ -191,6 +193,7 @@ impl<'a, K: Known> Step<'a, K> {
             changes: Vec::new(),
             reasons: Vec::new(),
             recovered: 0,
+            happened: Vec::new(),
         }
     }
 
@@ -279,6 +282,7 @@ impl<'a, K: Known> Step<'a, K> {
                 priced_from: Some((doubt.transaction(), doubt.route)),
             };
             self.learn_found_by(&doubt)?;
+            self.charged(&doubt);
             return Ok(self.learn(claim)?.into());
         }
         let at = self.state.doubts.partition_point(|other| other.tap < entry);

@@ -107,6 +107,7 @@ pub fn clear_desk<K: Known>(
     if let Some((to, from)) = cash_legs(entry) {
         step.postings.shift(&mut event, to, from, i64::from(after.amount));
     }
+    step.weigh(None)?;
     Ok(step.finish(state, outcome, None))
 }
 

@@ -10,7 +10,7 @@ use core::fmt;
 use model::{CardId, CardRecord, Currency, Money, Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
 
-use crate::{CardState, TapRef};
+use crate::{CardState, TapRef, Unserved, unserved};
 
 /// Kinds of work items, gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ pub enum ExceptionKind {
     UnknownCard,
     /// The depot prices the tap differently, or cannot price it.
     FareMismatch,
+    /// A tap in doubt was charged and nobody was let through with it: the rider is to be repaid.
+    ChargedWithoutPassage,
     /// Records of a card are missing (I4).
     CardGap,
     /// Entries of a validator are missing (I5). Found by the intake.
@@ -47,7 +49,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
@@ -58,6 +60,7 @@ impl ExceptionKind {
         Self::TicketNotIssued,
         Self::UnknownCard,
         Self::FareMismatch,
+        Self::ChargedWithoutPassage,
         Self::CardGap,
         Self::SequenceGap,
         Self::InDoubt,
@@ -77,6 +80,7 @@ impl ExceptionKind {
             Self::TicketNotIssued => "ticket-not-issued",
             Self::UnknownCard => "unknown-card",
             Self::FareMismatch => "fare-mismatch",
+            Self::ChargedWithoutPassage => "charged-without-passage",
             Self::CardGap => "card-gap",
             Self::SequenceGap => "sequence-gap",
             Self::InDoubt => "in-doubt",
@@ -308,7 +312,43 @@ impl CardItems {
             let item = self.item(ExceptionKind::InDoubt, &key, amount, finding, evidence);
             items.push(Exception { validator: Some(doubt.tap.validator), ..item });
         }
+        let due = state.unserved.iter().filter(|charge| charge.is_due());
+        items.extend(due.map(|charge| self.unserved(charge)));
         items
+    }
+
+    fn unserved(&self, charge: &Unserved) -> Exception {
+        let Unserved { doubt, next, amount, rides } = charge;
+        let (ctr, charged) = (doubt.after.ctr, self.money(i64::from(doubt.after.amount)));
+        let due = match (amount, rides) {
+            (amount, 0) => format!("{}", self.money(*amount)),
+            (0, rides) => format!("{rides} of its rides"),
+            (amount, rides) => format!("{} and {rides} of its rides", self.money(*amount)),
+        };
+        let so_far = format!("record {ctr} took {charged} and let nobody through");
+        let finding = match next {
+            None => format!("{so_far}; {due} are due back, unless the next tap says otherwise"),
+            Some(next) => {
+                let cost = self.money(i64::from(next.amount));
+                let next = next.ctr;
+                format!(
+                    "{so_far}; with the next tap, record {next} over {cost}, {due} are due back"
+                )
+            }
+        };
+        let (tap, record) = (Some(doubt.tap), Some(doubt.after));
+        let mut evidence = alloc::vec![
+            Evidence { title: "record found", tap, record: Some(doubt.before) },
+            Evidence { title: "record charged without passage", tap, record },
+        ];
+        evidence.extend(next.map(|next| Evidence {
+            title: "record of the next tap",
+            tap: None,
+            record: Some(next),
+        }));
+        let kind = ExceptionKind::ChargedWithoutPassage;
+        let item = self.item(kind, &unserved::key(doubt), *amount, finding, evidence);
+        Exception { validator: Some(doubt.tap.validator), ..item }
     }
 
     fn unknown_card(&self, state: &CardState) -> Option<Exception> {
@@ -385,6 +425,7 @@ pub(crate) fn difference(
 
 const fn default_reason(kind: ExceptionKind) -> &'static str {
     match kind {
+        ExceptionKind::ChargedWithoutPassage => "with the card's next tap nothing was paid twice",
         ExceptionKind::CardGap => "the missing records are known",
         ExceptionKind::BalanceMismatch => "explained by the fork",
         ExceptionKind::UnknownCard => "the issue is known",

@@ -6,8 +6,8 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use model::{
-    CardId, CardRecord, Ctr, Epoch, OperatorId, RecordError, TapEvent, TapRecord, TapSeq,
-    ValidatorId,
+    CardId, CardRecord, CardTransaction, Ctr, Epoch, OperatorId, RecordError, TapEvent, TapRecord,
+    TapSeq, ValidatorId,
 };
 
 /// One entry of a validator's log, by its number.
@@ -136,9 +136,10 @@ pub trait Known {
     fn record(&self, card: CardId, ctr: Ctr) -> Result<Option<KnownRecord>, Self::Error>;
     /// Whether this entry was cleared before.
     fn cleared(&self, tap: TapRef) -> Result<bool, Self::Error>;
-    /// The in-doubt entries cleared before whose transaction would have had this counter of this
-    /// card. Asked only when two records claim one counter.
-    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Self::Error>;
+    /// The committed, in-doubt and confirmed entries cleared before whose transaction has, or would
+    /// have had, this counter of this card. Asked only when two records claim one counter, and
+    /// about a charge whose rider was perhaps not let through.
+    fn transactions(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Self::Error>;
 }
 
 /// What this batch changed, over what the store holds.
@@ -167,8 +168,8 @@ impl<'a, K: Known> Overlay<'a, K> {
 
     /// Adds an entry that was cleared and made no record known.
     pub fn absorb_tap(&mut self, tap: &TapRecord) {
-        let doubt = matches!(tap.event, TapEvent::InDoubt { .. }).then_some(*tap);
-        self.taps.insert(TapRef::of(tap), doubt);
+        let with_transaction = transaction(tap).is_some().then_some(*tap);
+        self.taps.insert(TapRef::of(tap), with_transaction);
     }
 }
 
@@ -186,22 +187,21 @@ impl<K: Known> Known for Overlay<'_, K> {
         if self.taps.contains_key(&tap) { Ok(true) } else { self.store.cleared(tap) }
     }
 
-    fn in_doubt(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, K::Error> {
-        let mut doubts = self.store.in_doubt(card, ctr)?;
+    fn transactions(&self, card: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, K::Error> {
+        let mut found = self.store.transactions(card, ctr)?;
         let here = self.taps.values().flatten().filter(|tap| tap.card == Some(card));
-        doubts.extend(here.filter(|tap| doubted_ctr(tap) == Some(ctr)));
-        Ok(doubts)
+        let of_ctr = |tap: &&TapRecord| transaction(tap).is_some_and(|t| t.after.ctr == ctr);
+        found.extend(here.filter(of_ctr));
+        Ok(found)
     }
 }
 
-/// The counter that an in-doubt entry's transaction would have had.
-fn doubted_ctr(tap: &TapRecord) -> Option<Ctr> {
+/// The card transaction of an entry, whether it is certain or in doubt.
+pub const fn transaction(tap: &TapRecord) -> Option<&CardTransaction> {
     match &tap.event {
-        TapEvent::InDoubt { transaction } => Some(transaction.after.ctr),
-        TapEvent::Committed { .. }
-        | TapEvent::Refused { .. }
-        | TapEvent::Confirmed { .. }
-        | TapEvent::Voided { .. }
-        | TapEvent::Ticket { .. } => None,
+        TapEvent::Committed { transaction, .. }
+        | TapEvent::InDoubt { transaction }
+        | TapEvent::Confirmed { transaction, .. } => Some(transaction),
+        TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => None,
     }
 }

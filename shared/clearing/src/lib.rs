@@ -25,6 +25,7 @@ mod state_bytes;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod unserved;
 
 pub use account::{Account, CauseCode};
 pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
@@ -32,8 +33,8 @@ pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };
-pub use known::{Known, KnownRecord, Overlay, Source, TapRef};
+pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
 pub use reprice::{Priced, Rules};
-pub use state::{CardState, Difference, Doubt, Fork, Gap};
+pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};
 pub use state_bytes::StateError;
 pub use ticket::{ClearedTicket, TicketState, TicketUse, clear_sale, clear_use};

@@ -25,6 +25,8 @@ pub struct CardState {
     pub(crate) doubts: Vec<Doubt>,
     /// In-doubt taps that a Voided entry named before they arrived.
     pub(crate) voided: Vec<TapRef>,
+    /// Charges whose reader let nobody through, in order of the entry.
+    pub(crate) unserved: Vec<Unserved>,
 }
 
 /// The known records, by their ends and what lies between.
@@ -118,11 +120,33 @@ impl Doubt {
     }
 }
 
+impl Unserved {
+    /// Whether there is anything to repay.
+    pub const fn is_due(&self) -> bool {
+        self.amount > 0 || self.rides > 0
+    }
+}
+
 impl Fork {
     /// The counter.
     pub const fn ctr(&self) -> Ctr {
         self.kept.record.ctr
     }
+}
+
+/// An in-doubt tap that the card committed, and of which its reader never said that it let the
+/// rider through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unserved {
+    /// The tap.
+    pub doubt: Doubt,
+    /// The record of the card's next tap, when its own entry is known.
+    pub next: Option<CardRecord>,
+    /// What it and the next tap cost more than the next alone would have, minor units. Without a
+    /// next tap: what it charged.
+    pub amount: i64,
+    /// The same in rides.
+    pub rides: u8,
 }
 
 /// Where a counter lies in the chain.
@@ -208,6 +232,11 @@ impl CardState {
     /// In-doubt taps that nothing has decided.
     pub fn doubts(&self) -> impl Iterator<Item = &Doubt> {
         self.doubts.iter().filter(|doubt| !doubt.voided)
+    }
+
+    /// Charges whose rider was not let through, as far as is known, and what is to be repaid.
+    pub fn unserved(&self) -> &[Unserved] {
+        &self.unserved
     }
 
     /// Whether we issued the card.

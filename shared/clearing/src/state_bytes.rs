@@ -1,11 +1,14 @@
 //! The stored form of a card's state, version 1: fixed fields, then counted lists. About 70 bytes
 //! for a card with nothing unusual.
 //!
-//! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records), origin 8; when it
+//! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records, bit 2 has charges
+//! without passage), origin 8; when it
 //! has records: first counter 4, first balance before 8, newest 35; then the number (2) and the
-//! items of gaps, differences, forks, doubts and voided entries. A doubt ends with its flags: bit 0
-//! voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit 3 the
-//! counters found follow (32), bit 4 the counters written follow (32).
+//! items of gaps, differences, forks, doubts and voided entries and, with bit 2, of charges without
+//! passage. A doubt ends with its flags: bit 0 voided, bit 1 the products file follows (32), bit 2
+//! the rides found follow (4), bit 3 the counters found follow (32), bit 4 the counters written
+//! follow (32). A charge is a doubt, the amount due 8, the rides due 1, and whether the next tap's
+//! record follows (32) 1.
 
 use alloc::vec::Vec;
 
@@ -16,7 +19,7 @@ use model::{
 
 use crate::{
     known::{KnownRecord, TapRef},
-    state::{CardState, Chain, Difference, Doubt, Fork, Gap},
+    state::{CardState, Chain, Difference, Doubt, Fork, Gap, Unserved},
 };
 
 const VERSION: u8 = 1;
@@ -43,23 +46,27 @@ impl CardState {
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
         let mut out = Vec::with_capacity(96);
         out.push(VERSION);
-        out.push(u8::from(self.registered) | u8::from(self.chain.is_some()) << 1);
+        let has_unserved = !self.unserved.is_empty();
+        let has_chain = self.chain.is_some();
+        out.push(
+            u8::from(self.registered) | u8::from(has_chain) << 1 | u8::from(has_unserved) << 2,
+        );
         out.extend(self.origin.to_le_bytes());
         if let Some(chain) = &self.chain {
             chain.write(&mut out)?;
         }
         count(&mut out, self.doubts.len())?;
         for doubt in &self.doubts {
-            write_tap(&mut out, &doubt.tap);
-            out.extend(doubt.before.to_bytes()?);
-            out.extend(doubt.after.to_bytes()?);
-            out.extend(doubt.route.map_or(u16::MAX, |route| route.0).to_le_bytes());
-            out.extend(doubt.operator.map_or(u16::MAX, |operator| operator.0).to_le_bytes());
-            out.extend(doubt.tapped_at.0.to_le_bytes());
-            write_files(&mut out, doubt);
+            doubt.write(&mut out)?;
         }
         count(&mut out, self.voided.len())?;
         self.voided.iter().for_each(|tap| write_tap(&mut out, tap));
+        if has_unserved {
+            count(&mut out, self.unserved.len())?;
+            for charge in &self.unserved {
+                charge.write(&mut out)?;
+            }
+        }
         Ok(out)
     }
 
@@ -70,30 +77,66 @@ impl CardState {
         if version != VERSION {
             return Err(StateError::UnknownVersion(version));
         }
-        if flags > 3 {
+        if flags > 7 {
             return Err(StateError::Damaged);
         }
         let origin = r.i64()?;
         let chain = if flags & 2 == 0 { None } else { Some(Chain::read(&mut r)?) };
-        let doubts = r.list(|r| {
-            let doubt = Doubt {
-                tap: r.tap()?,
-                before: CardRecord::from_bytes(&r.take()?)?,
-                after: CardRecord::from_bytes(&r.take()?)?,
-                route: Some(r.u16()?).filter(|n| *n != u16::MAX).map(RouteIx),
-                operator: Some(r.u16()?).filter(|n| *n != u16::MAX).map(OperatorId),
-                tapped_at: Timestamp(u64::from_le_bytes(r.take()?)),
-                voided: false,
-                products: None,
-                counters: None,
-            };
-            r.files(doubt)
-        })?;
+        let doubts = r.list(Doubt::read)?;
         let voided = r.list(Reader::tap)?;
+        let unserved = if flags & 4 == 0 { Vec::new() } else { r.list(Unserved::read)? };
         if !r.0.is_empty() {
             return Err(StateError::Damaged);
         }
-        Ok(Self { registered: flags & 1 == 1, origin, chain, doubts, voided })
+        Ok(Self { registered: flags & 1 == 1, origin, chain, doubts, voided, unserved })
+    }
+}
+
+impl Doubt {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), StateError> {
+        write_tap(out, &self.tap);
+        out.extend(self.before.to_bytes()?);
+        out.extend(self.after.to_bytes()?);
+        out.extend(self.route.map_or(u16::MAX, |route| route.0).to_le_bytes());
+        out.extend(self.operator.map_or(u16::MAX, |operator| operator.0).to_le_bytes());
+        out.extend(self.tapped_at.0.to_le_bytes());
+        write_files(out, self);
+        Ok(())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, StateError> {
+        let doubt = Self {
+            tap: r.tap()?,
+            before: CardRecord::from_bytes(&r.take()?)?,
+            after: CardRecord::from_bytes(&r.take()?)?,
+            route: Some(r.u16()?).filter(|n| *n != u16::MAX).map(RouteIx),
+            operator: Some(r.u16()?).filter(|n| *n != u16::MAX).map(OperatorId),
+            tapped_at: Timestamp(u64::from_le_bytes(r.take()?)),
+            voided: false,
+            products: None,
+            counters: None,
+        };
+        r.files(doubt)
+    }
+}
+
+impl Unserved {
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), StateError> {
+        self.doubt.write(out)?;
+        out.extend(self.amount.to_le_bytes());
+        out.extend([self.rides, u8::from(self.next.is_some())]);
+        out.extend(self.next.map(|next| next.to_bytes()).transpose()?.iter().flatten());
+        Ok(())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, StateError> {
+        let (doubt, amount) = (Doubt::read(r)?, r.i64()?);
+        let (rides, next) = match r.take()? {
+            [rides, 0] => (rides, None),
+            [rides, 1] => (rides, Some(CardRecord::from_bytes(&r.take()?)?)),
+            _ => return Err(StateError::Damaged),
+        };
+        Ok(Self { doubt, next, amount, rides })
     }
 }
 

@@ -69,6 +69,18 @@ pub struct CardTransaction {
     pub counters: Option<CounterUse>,
 }
 
+/// Whether the presentation that confirmed an in-doubt tap ended in passage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Served {
+    /// The rider was let through under that very charge.
+    Yes,
+    /// The doubt was decided and nobody let through under that charge: what followed was a tap of
+    /// its own, charged anew or refused.
+    No,
+    /// The validator is older than this word.
+    Unsaid,
+}
+
 /// What became of a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TapEvent {
@@ -99,6 +111,8 @@ pub enum TapEvent {
         transaction: CardTransaction,
         /// The card's Transaction MAC, read back from the card.
         proof: CardProof,
+        /// Whether the rider was let through with it.
+        served: Served,
     },
     /// An earlier in-doubt tap of this validator was seen again: the card had not committed it.
     Voided {

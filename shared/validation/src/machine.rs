@@ -11,8 +11,8 @@ use core::{mem, time::Duration};
 
 use card::{CardFound, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Settlement};
 use model::{
-    CardId, CardProof, CardRecord, ClockQuality, Ctr, Money, Refusal, TapDraft, TapEvent, TapSeq,
-    Timestamp,
+    CardId, CardProof, CardRecord, ClockQuality, Ctr, Money, Refusal, Served, TapDraft, TapEvent,
+    TapSeq, Timestamp,
 };
 
 use crate::{
@@ -369,9 +369,12 @@ impl TapMachine {
             // Counter and record of the card contradict each other.
             return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(after));
         }
-        let event = TapEvent::Confirmed { of: doubt.seq, transaction: doubt.transaction, proof };
         let draft = tap.draft;
-        if doubt.is_over(&draft, self.context.rules.retry_window) {
+        let over = doubt.is_over(&draft, self.context.rules.retry_window);
+        let served = if over { Served::No } else { Served::Yes };
+        let Doubt { seq: of, transaction, .. } = *doubt;
+        let event = TapEvent::Confirmed { of, transaction, proof, served };
+        if over {
             self.outbox.push_back(Output::LogResolution { draft, event });
             self.outbox.push_back(Output::PresentAgain);
             return State::Idle;

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use model::{
     CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
-    CounterUse, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, TapEvent, TapRecord, TapRole,
-    TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    CounterUse, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, Served, TapEvent, TapRecord,
+    TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         TapEvent::Refused { reason, seen } => {
             (REFUSED, seen.as_ref(), None, None, None, Some(reason.assist_code()))
         }
-        TapEvent::Confirmed { of, transaction, proof } => {
+        TapEvent::Confirmed { of, transaction, proof, .. } => {
             (CONFIRMED, None, Some(transaction), Some(proof), Some(of.0), None)
         }
         TapEvent::Voided { of, seen } => (VOIDED, Some(seen), None, None, Some(of.0), None),
@@ -137,7 +137,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         products: products.map(|found| found.file.to_bytes()),
         rides: products.and_then(|found| found.rides),
         ticket,
-        served: None,
+        served: served_code(&record.event),
         counters: counters.map(|used| used.found.to_bytes()),
         counters_written: counters.and_then(|used| used.written).map(|left| left.to_bytes()),
     };
@@ -210,9 +210,12 @@ fn event(
                 .ok_or(WireError::UnknownCode { what: "refusal", code })?;
             TapEvent::Refused { reason, seen: before }
         }
-        CONFIRMED => {
-            TapEvent::Confirmed { of: of()?, transaction: transaction()?, proof: proof()? }
-        }
+        CONFIRMED => TapEvent::Confirmed {
+            of: of()?,
+            transaction: transaction()?,
+            proof: proof()?,
+            served: served(e.served),
+        },
         VOIDED => {
             TapEvent::Voided { of: of()?, seen: before.ok_or(WireError::Missing("record before"))? }
         }
@@ -243,6 +246,27 @@ fn counters(e: &EntryV1) -> Result<Option<CounterUse>, WireError> {
             let written = written.as_ref().map(CardCounters::from_bytes).transpose()?;
             Ok(Some(CounterUse { found, written }))
         }
+    }
+}
+
+const fn served_code(event: &TapEvent) -> Option<bool> {
+    match event {
+        TapEvent::Confirmed { served: Served::Yes, .. } => Some(true),
+        TapEvent::Confirmed { served: Served::No, .. } => Some(false),
+        TapEvent::Confirmed { served: Served::Unsaid, .. }
+        | TapEvent::Committed { .. }
+        | TapEvent::InDoubt { .. }
+        | TapEvent::Refused { .. }
+        | TapEvent::Voided { .. }
+        | TapEvent::Ticket { .. } => None,
+    }
+}
+
+const fn served(said: Option<bool>) -> Served {
+    match said {
+        Some(true) => Served::Yes,
+        Some(false) => Served::No,
+        None => Served::Unsaid,
     }
 }
 

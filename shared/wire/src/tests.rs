@@ -8,7 +8,7 @@ use model::{
     CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
     ClockQuality, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx, ProductKind,
     ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind, Refusal, Registers,
-    RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
+    RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
     TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
@@ -91,6 +91,8 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
         CardTransaction { before: before(), after: after(), products: None, counters: None };
     let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
     let of = TapSeq(1002);
+    // As validators wrote it before they said so.
+    let served = Served::Unsaid;
     let reason = Refusal::InsufficientValue;
     macro_rules! sample {
         ($name:literal, $seq:literal, $event:expr) => {
@@ -105,7 +107,7 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
         sample!("committed", 1001, TapEvent::Committed { transaction, proof }),
         sample!("in-doubt", 1002, TapEvent::InDoubt { transaction }),
         sample!("refused", 1003, TapEvent::Refused { reason, seen: Some(before()) }),
-        sample!("confirmed", 1004, TapEvent::Confirmed { of, transaction, proof }),
+        sample!("confirmed", 1004, TapEvent::Confirmed { of, transaction, proof, served }),
         sample!("voided", 1005, TapEvent::Voided { of, seen: before() }),
         (
             "ticket",
@@ -168,6 +170,22 @@ fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
     [("counting", tap(Some(counters(550))), counting), ("capped", tap(None), capped)]
 }
 
+/// Confirmed taps that say whether the rider was let through: the field 18. Younger than the batch.
+fn served_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
+    let transaction =
+        CardTransaction { before: before(), after: after(), products: None, counters: None };
+    let (of, proof) = (TapSeq(1002), CardProof([1, 2, 3, 4, 5, 6, 7, 8]));
+    let confirmed = |served| TapEvent::Confirmed { of, transaction, proof, served };
+    let [yes, no] = [
+        expect_file!["../../../tests/vectors/wire/v1/entry-confirmed-served.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-confirmed-unserved.hex"],
+    ];
+    [
+        ("served", record(1004, confirmed(Served::Yes)), yes),
+        ("unserved", record(1004, confirmed(Served::No)), no),
+    ]
+}
+
 fn batch() -> Batch {
     let epoch = Epoch(1_795_000_000);
     let prev_hash = ChainHash::start(validator(), epoch);
@@ -218,9 +236,8 @@ fn host() -> HostState {
 
 #[test]
 fn golden_entries_are_written_and_read_for_ever() {
-    for (name, record, file) in
-        samples().into_iter().chain(product_samples()).chain(counter_samples())
-    {
+    let all = samples().into_iter().chain(product_samples());
+    for (name, record, file) in all.chain(served_samples()).chain(counter_samples()) {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
         let id = (record.validator, record.epoch, record.seq);
@@ -438,16 +455,17 @@ fn card_record() -> impl Strategy<Value = CardRecord> {
 
 fn event() -> impl Strategy<Value = TapEvent> {
     let reason = (0..Refusal::ALL.len()).prop_map(|i| Refusal::ALL[i]);
-    let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason);
+    let served = prop::sample::select(&[Served::Yes, Served::No, Served::Unsaid][..]);
+    let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason, served);
     (0..6, card_record(), card_record(), (products_found(), counters_used()), rest).prop_map(
-        |(kind, before, after, (products, counters), (of, proof, seen, reason))| {
+        |(kind, before, after, (products, counters), (of, proof, seen, reason, served))| {
             let transaction = CardTransaction { before, after, products, counters };
             let (of, proof) = (TapSeq(of), CardProof(proof));
             match kind {
                 0 => TapEvent::Committed { transaction, proof },
                 1 => TapEvent::InDoubt { transaction },
                 2 => TapEvent::Refused { reason, seen },
-                3 => TapEvent::Confirmed { of, transaction, proof },
+                3 => TapEvent::Confirmed { of, transaction, proof, served },
                 4 => TapEvent::Voided { of, seen: before },
                 _ => TapEvent::Ticket { token: token() },
             }

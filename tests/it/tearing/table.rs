@@ -14,6 +14,25 @@ use super::{Case, Next, stage::Operation};
 const BEGIN: &str = "<!-- torn taps: begin -->\n";
 const END: &str = "<!-- torn taps: end -->\n";
 
+/// What the depot says is to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Repay {
+    pub(super) amount: i64,
+    pub(super) rides: u32,
+}
+
+impl Row {
+    fn to_be_repaid(&self) -> String {
+        match self.repay {
+            Repay { amount: 0, rides: 0 } if self.charges <= self.passages => "–".to_owned(),
+            Repay { amount: 0, rides: 0 } if self.passages == 0 => "not known yet".to_owned(),
+            Repay { amount: 0, rides: 0 } => "nothing: a pass paid".to_owned(),
+            Repay { amount: 0, rides } => format!("{rides} ride"),
+            Repay { amount, .. } => format!("{}.{:02}", amount / 100, amount % 100),
+        }
+    }
+}
+
 /// How a case ended, in words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Row {
@@ -24,6 +43,7 @@ pub(super) struct Row {
     pub(super) charges: u32,
     pub(super) passages: u32,
     pub(super) decided: String,
+    pub(super) repay: Repay,
 }
 
 /// What ended alike.
@@ -75,14 +95,15 @@ impl Table {
         let _ = writeln!(
             out,
             "{} cases. Free rides: {}. Charged more often than let through: {unserved}, all in the \
-             lines that say so.\n",
+             lines that say so; a work item says what is to be repaid in {}.\n",
             self.cases(),
-            self.lines_where(|row| row.passages > row.charges)
+            self.lines_where(|row| row.passages > row.charges),
+            self.lines_where(|row| row.repay != Repay::default())
         );
         out.push_str(
             "| Then the card is held to | Torn at | Of | First the rider is told | The card | \
-             Then the rider is told | Charges, passages | Decided by | Cases |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
+             Then the rider is told | Charges, passages | Decided by | To be repaid | Cases |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
         );
         for (row, line) in &self.0 {
             let steps: Vec<&str> = line.steps.iter().map(|(_, words)| words.as_str()).collect();
@@ -93,7 +114,7 @@ impl Table {
             };
             let _ = writeln!(
                 out,
-                "| {} | {steps} | {} | {} | {} | {} | {}, {} | {} | {} |",
+                "| {} | {steps} | {} | {} | {} | {} | {}, {} | {} | {} | {} |",
                 row.next.words(),
                 operations(line),
                 row.first,
@@ -102,6 +123,7 @@ impl Table {
                 row.charges,
                 row.passages,
                 row.decided,
+                row.to_be_repaid(),
                 line.cases
             );
         }

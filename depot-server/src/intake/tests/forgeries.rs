@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use card::{Tmi, transaction_proof};
-use model::{CardTransaction, ClockQuality, Ctr, Epoch, PlaceIx, TapRecord, TapRole, ValidatorId};
+use model::{
+    CardTransaction, ClockQuality, Ctr, Epoch, PlaceIx, Served, TapRecord, TapRole, ValidatorId,
+};
 
 use super::*;
 
@@ -193,7 +195,8 @@ fn cases() -> Vec<Case> {
             name: "invented confirmation",
             forge: |rig, truth| {
                 let (transaction, proof) = invented(rig);
-                let event = TapEvent::Confirmed { of: TapSeq(1), transaction, proof };
+                let served = Served::Yes;
+                let event = TapEvent::Confirmed { of: TapSeq(1), transaction, proof, served };
                 honest(rig, truth, 0);
                 honest(rig, truth, 1);
                 rig.buses[0].log(Some(Cards::id(2)), NOON + FORGED_AT, event);
@@ -273,7 +276,8 @@ fn cases() -> Vec<Case> {
             },
             honest: &[1],
             opens: &[],
-            stays: &[],
+            // The card says that it was charged, and no entry that anybody was let through.
+            stays: &[("charged-without-passage", Some(150))],
             recovered: "card 0",
         },
     ]

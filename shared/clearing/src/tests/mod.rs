@@ -17,13 +17,13 @@ use core::{convert::Infallible, fmt::Write as _};
 use ledger::{AccountId, Books as _, Kind, Touched, apply, trial_balance};
 use model::{
     CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, Money,
-    PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, TapEvent, TapRecord, TapRole, TapSeq,
-    TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served, TapEvent, TapRecord, TapRole,
+    TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 
 use crate::{
-    Account, CardState, ClearError, Cleared, Exception, ExceptionChange, ExceptionId, Known,
-    KnownRecord, Priced, Rules, TapRef, clear, register_issue,
+    Account, CardState, ClearError, Cleared, Exception, ExceptionChange, ExceptionId,
+    ExceptionKind, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue, transaction,
 };
 
 pub(super) const CARD: CardId = CardId([4, 1, 2, 3, 4, 0xca, 0xfe]);
@@ -94,6 +94,7 @@ pub(super) enum Ride {
 #[derive(Debug, Clone)]
 pub(super) struct History {
     pub(super) records: Vec<CardRecord>,
+    waited_s: u32,
     routes: Vec<Option<RouteIx>>,
 }
 
@@ -115,7 +116,7 @@ impl History {
             products: None,
             counters: false,
         };
-        Self { records: alloc::vec![issue], routes: alloc::vec![None] }
+        Self { records: alloc::vec![issue], waited_s: 0, routes: alloc::vec![None] }
     }
 
     pub(super) fn newest(&self) -> &CardRecord {
@@ -135,7 +136,7 @@ impl History {
         let blank = CardRecord {
             kind,
             ctr: Ctr(ctr),
-            at_s: before.at_s + 600,
+            at_s: before.at_s + 600 + self.waited_s,
             validator: ValidatorId::new(10 * ctr).unwrap(),
             place,
             amount: 0,
@@ -159,6 +160,11 @@ impl History {
         let balance = before.balance + i32::try_from(after.delta()).unwrap();
         self.records.push(CardRecord { balance, ..after });
         self.routes.push(route);
+    }
+
+    /// The rides from here on are later by as much.
+    pub(super) const fn wait(&mut self, s: u32) {
+        self.waited_s = s;
     }
 
     pub(super) fn transaction(&self, ctr: u32) -> CardTransaction {
@@ -192,7 +198,19 @@ pub(super) fn committed(transaction: CardTransaction) -> TapEvent {
 }
 
 pub(super) fn confirmed(transaction: CardTransaction) -> TapEvent {
-    TapEvent::Confirmed { of: TapSeq(1), transaction, proof: CardProof([1; 8]) }
+    confirmed_as(Served::Yes, transaction)
+}
+
+pub(super) fn unserved(transaction: CardTransaction) -> TapEvent {
+    confirmed_as(Served::No, transaction)
+}
+
+pub(super) fn confirmed_by_an_older(transaction: CardTransaction) -> TapEvent {
+    confirmed_as(Served::Unsaid, transaction)
+}
+
+fn confirmed_as(served: Served, transaction: CardTransaction) -> TapEvent {
+    TapEvent::Confirmed { of: TapSeq(1), transaction, proof: CardProof([1; 8]), served }
 }
 
 pub(super) fn in_doubt(transaction: CardTransaction) -> TapEvent {
@@ -272,16 +290,9 @@ impl Known for Depot {
         Ok(self.taps.contains_key(&tap))
     }
 
-    fn in_doubt(&self, _: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
-        let doubted = |tap: &&TapRecord| match &tap.event {
-            TapEvent::InDoubt { transaction } => transaction.after.ctr == ctr,
-            TapEvent::Committed { .. }
-            | TapEvent::Refused { .. }
-            | TapEvent::Confirmed { .. }
-            | TapEvent::Voided { .. }
-            | TapEvent::Ticket { .. } => false,
-        };
-        Ok(self.taps.values().filter(doubted).copied().collect())
+    fn transactions(&self, _: CardId, ctr: Ctr) -> Result<Vec<TapRecord>, Infallible> {
+        let of_ctr = |tap: &&TapRecord| transaction(tap).is_some_and(|t| t.after.ctr == ctr);
+        Ok(self.taps.values().filter(of_ctr).copied().collect())
     }
 }
 
@@ -310,7 +321,9 @@ impl Depot {
         for change in &cleared.exceptions {
             match change {
                 ExceptionChange::Opened(item) => {
-                    assert!(self.opened.insert(item.id), "opened twice: {item:?}");
+                    let is_new = self.opened.insert(item.id);
+                    assert!(is_new || self.may_open_again(cleared, item), "opened twice: {item:?}");
+                    self.resolved.remove(&item.id);
                     self.open.insert(item.id, item.clone());
                 }
                 ExceptionChange::Changed(item) => {
@@ -331,6 +344,14 @@ impl Depot {
         if let Some(shadow) = self.state.shadow() {
             assert_eq!(self.balance(Account::Card(CARD)), shadow, "the account is the shadow");
         }
+    }
+
+    /// What a charge without passage cost is weighed against the next tap, and of a copied card
+    /// another tap can turn out to be the next one.
+    fn may_open_again(&self, cleared: &Cleared, item: &Exception) -> bool {
+        let is_copied = !cleared.state.forks().is_empty();
+        let was_resolved = self.resolved.contains(&item.id);
+        item.kind == ExceptionKind::ChargedWithoutPassage && is_copied && was_resolved
     }
 
     pub(super) fn balance(&self, account: Account) -> i64 {
@@ -394,6 +415,8 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                     in_doubt(t)
                 }),
                 "confirmed" => history.entry(ctr, 2, confirmed),
+                "unserved" => history.entry(ctr, 2, unserved),
+                "confirmed by an older" => history.entry(ctr, 2, confirmed_by_an_older),
                 "voided" => history.entry(ctr, 2, voided),
                 "refused" => history.entry(ctr, 1, |t| TapEvent::Refused {
                     reason: Refusal::InsufficientValue,
@@ -463,10 +486,10 @@ fn write_step(out: &mut String, line: &str, cleared: &Cleared) {
     for change in &cleared.exceptions {
         match change {
             ExceptionChange::Opened(item) => {
-                writeln!(out, "    + {} {}: {}", item.kind.word(), stake(item), item.finding)
+                writeln!(out, "    + {} {}: {}", item.kind.word(), stake(item), finding(item))
             }
             ExceptionChange::Changed(item) => {
-                writeln!(out, "    ~ {} {}: {}", item.kind.word(), stake(item), item.finding)
+                writeln!(out, "    ~ {} {}: {}", item.kind.word(), stake(item), finding(item))
             }
             ExceptionChange::Resolved { kind, reason, .. } => {
                 writeln!(out, "    - {}: {reason}", kind.word())
@@ -474,6 +497,14 @@ fn write_step(out: &mut String, line: &str, cleared: &Cleared) {
         }
         .unwrap();
     }
+}
+
+/// A long one in two lines.
+fn finding(item: &Exception) -> String {
+    if item.kind == ExceptionKind::ChargedWithoutPassage {
+        return item.finding.replace("; ", ";\n          ");
+    }
+    item.finding.clone()
 }
 
 fn stake(item: &Exception) -> String {

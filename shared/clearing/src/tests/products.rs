@@ -158,7 +158,9 @@ fn a_ride_in_doubt_is_priced_by_the_products_that_it_found_when_it_is_decided() 
         let done = depot.clear(&rules, &entry_of(&later, BUS, 2, committed(later)));
         assert_eq!(done.outcome, Outcome::Booked);
         let about_the_doubt = |change: &&ExceptionChange| match change {
-            ExceptionChange::Opened(item) => item.finding.starts_with("record 2 "),
+            ExceptionChange::Opened(item) => {
+                item.kind == ExceptionKind::FareMismatch && item.finding.starts_with("record 2 ")
+            }
             ExceptionChange::Changed(_) | ExceptionChange::Resolved { .. } => false,
         };
         assert_eq!(done.exceptions.iter().find(about_the_doubt), None);

@@ -6,9 +6,10 @@ use model::{CardRecord, CardTransaction, PlaceIx, RecordKind, RouteIx, TapRecord
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
-    Depot, History, Ride, committed, confirmed, entry_of, forked, in_doubt, rules, voided,
+    Depot, History, Ride, committed, confirmed, confirmed_by_an_older, entry_of, forked, in_doubt,
+    rules, unserved, voided,
 };
-use crate::{Account, Rules};
+use crate::{Account, ExceptionKind, Rules};
 
 /// How a transaction that happened is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ enum Told {
     Committed,
     /// In doubt, then confirmed by the same validator.
     Confirmed,
+    /// The same, and it says that nobody was let through.
+    Unserved,
     /// In doubt; only the card's next tap proves it.
     Doubted,
     /// In doubt, then denied by a validator that is wrong.
@@ -62,6 +65,7 @@ fn honest() -> impl Strategy<Value = Turn> {
     let told = prop_oneof![
         6 => Just(Told::Committed),
         1 => Just(Told::Confirmed),
+        1 => Just(Told::Unserved),
         1 => Just(Told::Doubted),
     ];
     let beside = prop_oneof![
@@ -81,6 +85,7 @@ fn hostile() -> impl Strategy<Value = Turn> {
     let told = prop_oneof![
         3 => Just(Told::Committed),
         2 => Just(Told::Confirmed),
+        1 => Just(Told::Unserved),
         2 => Just(Told::Doubted),
         1 => Just(Told::Denied),
     ];
@@ -120,6 +125,9 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
         Told::Committed => alloc::vec![history.committed(ctr)],
         Told::Confirmed => {
             alloc::vec![history.entry(ctr, 1, in_doubt), history.entry(ctr, 2, confirmed)]
+        }
+        Told::Unserved => {
+            alloc::vec![history.entry(ctr, 1, in_doubt), history.entry(ctr, 2, unserved)]
         }
         Told::Doubted => alloc::vec![history.entry(ctr, 1, in_doubt)],
         Told::Denied => {
@@ -203,6 +211,17 @@ fn open(depot: &Depot) -> Vec<String> {
     depot.open.values().map(|item| alloc::format!("{item:?}")).collect()
 }
 
+fn open_but_unserved(depot: &Depot) -> Vec<String> {
+    let others = |item: &&crate::Exception| item.kind != ExceptionKind::ChargedWithoutPassage;
+    depot.open.values().filter(others).map(|item| alloc::format!("{item:?}")).collect()
+}
+
+/// What the card paid since its issue, loads aside.
+fn paid(history: &History) -> i64 {
+    let is_ride = |r: &&CardRecord| !matches!(r.kind, RecordKind::Issue | RecordKind::Load);
+    history.records.iter().filter(is_ride).map(|record| i64::from(record.amount)).sum()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
@@ -266,7 +285,7 @@ proptest! {
         deliver(&mut depot, &rules, &history, &shuffled(&taps(lost), &draws));
         prop_assert_eq!(depot.balance(Account::Card(super::CARD)), card);
         prop_assert_eq!(depot.state.gaps(), &[]);
-        prop_assert_eq!(open(&depot), Vec::<String>::new());
+        prop_assert_eq!(open_but_unserved(&depot), Vec::<String>::new());
         let codes = depot.standing();
         for (id, ..) in &codes {
             let account = Account::parse(id);
@@ -294,5 +313,79 @@ proptest! {
         prop_assert_eq!(earned, -fares);
         prop_assert_eq!(depot.balance(Account::LoadClearing), -sum(RecordKind::Load));
         prop_assert_eq!(depot.balance(Account::IssuerCash), -sum(RecordKind::Issue));
+    }
+
+    #[test]
+    fn what_is_to_be_repaid_is_what_the_card_paid_more_than_without_the_charge(
+        past in vec(ride(), 0..8),
+        torn in ride(),
+        next in ride(),
+        told in prop_oneof![Just(Told::Unserved), Just(Told::Doubted)],
+        draws in vec(any::<Index>(), 8..40),
+    ) {
+        let rules = rules();
+        let mut without = History::issued(100_000);
+        for ride in past {
+            without.ride(&rules, ride);
+        }
+        let mut with = without.clone();
+        let before = with.records.len();
+        with.ride(&rules, torn);
+        let turn = Turn { ride: torn, told, beside: Beside::Nothing, luck: 0 };
+        prop_assume!(with.records.len() > before);
+        let of_past = (2..=without.newest().ctr.0).map(|ctr| without.committed(ctr));
+        let mut deliveries: Vec<Delivery> =
+            of_past.chain(entries(&with, &turn)).map(Some).collect();
+        with.ride(&rules, next);
+        prop_assume!(with.records.len() > before + 1);
+        without.wait(600);
+        without.ride(&rules, next);
+        let could_ride_without = without.records.len() > before;
+        deliveries.push(Some(with.committed(with.newest().ctr.0)));
+        deliveries.push(None);
+        let depot = cleared(&rules, &with, &shuffled(&deliveries, &draws));
+        let of_kind = |item: &&crate::Exception| item.kind == ExceptionKind::ChargedWithoutPassage;
+        let due: Vec<i64> =
+            depot.open.values().filter(of_kind).map(|i| i.amount.unwrap().minor()).collect();
+        let is_fare = |ride| !matches!(ride, Ride::Load(_));
+        let expected = match (is_fare(torn), is_fare(next)) {
+            (true, true) if could_ride_without => (paid(&with) - paid(&without)).max(0),
+            (true, false) if matches!(torn, Ride::Board(_)) => {
+                i64::from(with.records[before].amount)
+            }
+            // No fare was torn; or an exit shows that the entry before it let its rider through,
+            // or a gate owes the passage still.
+            _ => 0,
+        };
+        prop_assert_eq!(due, if expected > 0 { alloc::vec![expected] } else { alloc::vec![] });
+        prop_assert_eq!(open_but_unserved(&depot), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_charge_that_its_own_reader_served_is_nothing_to_repay_whenever_it_says_so(
+        past in vec(ride(), 0..5),
+        torn in ride(),
+        next in ride(),
+        old in any::<bool>(),
+        draws in vec(any::<Index>(), 8..40),
+    ) {
+        let rules = rules();
+        let mut history = History::issued(100_000);
+        for ride in past.into_iter().chain([torn]) {
+            history.ride(&rules, ride);
+        }
+        let ctr = history.newest().ctr.0;
+        prop_assume!(ctr > 1);
+        let event = if old { confirmed_by_an_older } else { confirmed };
+        let (doubt, decided) = (history.entry(ctr, 1, in_doubt), history.entry(ctr, 2, event));
+        let mut deliveries = alloc::vec![None, Some(doubt), Some(decided)];
+        history.ride(&rules, next);
+        if history.newest().ctr.0 > ctr {
+            deliveries.push(Some(history.committed(ctr + 1)));
+        }
+        let depot = cleared(&rules, &history, &shuffled(&deliveries, &draws));
+        let items = depot.open.values().filter(|i| i.kind == ExceptionKind::ChargedWithoutPassage);
+        prop_assert_eq!(items.count(), 0);
+        prop_assert_eq!(depot.state.unserved(), &[]);
     }
 }

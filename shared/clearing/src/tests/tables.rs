@@ -1,6 +1,8 @@
 //! Every event and what it posts.
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes its snapshots so")]
 
+use alloc::format;
+
 use expect_test::{Expect, expect};
 use model::TapEvent;
 
@@ -190,6 +192,8 @@ fn an_in_doubt_tap_is_held_and_posted_when_the_next_tap_proves_it() {
                 4.00 card(…cafe) -> fare-revenue(1) posted
                 4.00 card(…cafe) -> fare-revenue(1)
                 - in-doubt: happened: a later record of the card proves it; its reader had said no
+                + charged-without-passage 4.00: record 2 took 4.00 EUR and let nobody through;
+                      with the next tap, record 3 over 4.00 EUR, 4.00 EUR are due back
             books:
               card(…cafe) 12.00
               fare-revenue(1) 8.00
@@ -224,6 +228,131 @@ fn an_in_doubt_tap_is_posted_when_the_same_validator_confirms_it() {
               issuer-cash -20.00
         "#]],
     );
+}
+
+#[test]
+fn a_boarding_charged_without_passage_is_weighed_against_the_next_tap() {
+    // The ferry's fare is due at once; the bus after it does not change that.
+    check(
+        "20.00, ferry F, bus 7",
+        "
+        issue
+        2 doubt
+        2 unserved
+        3
+        ",
+        expect![[r#"
+            issue => booked
+                20.00 issuer-cash -> card(…cafe)
+            2 doubt => held
+                4.00 card(…cafe) -> fare-revenue(1) held
+                + in-doubt 4.00: nobody knows yet whether the card committed record 2 over 4.00 EUR
+            2 unserved => booked
+                4.00 card(…cafe) -> fare-revenue(1) posted
+                - in-doubt: happened: its validator saw the card again
+                + charged-without-passage 4.00: record 2 took 4.00 EUR and let nobody through;
+                      4.00 EUR are due back, unless the next tap says otherwise
+            3 => booked
+                1.50 card(…cafe) -> fare-revenue(0)
+                ~ charged-without-passage 4.00: record 2 took 4.00 EUR and let nobody through;
+                      with the next tap, record 3 over 1.50 EUR, 4.00 EUR are due back
+            books:
+              card(…cafe) 14.50
+              fare-revenue(0) 1.50
+              fare-revenue(1) 4.00
+              issuer-cash -20.00
+        "#]],
+    );
+    // Within the hour the second bus is free: one fare for one passage.
+    check(
+        "20.00, bus 7, bus 7",
+        "
+        issue
+        2 doubt
+        2 unserved
+        3
+        ",
+        expect![[r#"
+            issue => booked
+                20.00 issuer-cash -> card(…cafe)
+            2 doubt => held
+                1.50 card(…cafe) -> fare-revenue(0) held
+                + in-doubt 1.50: nobody knows yet whether the card committed record 2 over 1.50 EUR
+            2 unserved => booked
+                1.50 card(…cafe) -> fare-revenue(0) posted
+                - in-doubt: happened: its validator saw the card again
+                + charged-without-passage 1.50: record 2 took 1.50 EUR and let nobody through;
+                      1.50 EUR are due back, unless the next tap says otherwise
+            3 => booked
+                - charged-without-passage: with the card's next tap nothing was paid twice
+            books:
+              card(…cafe) 18.50
+              fare-revenue(0) 1.50
+              issuer-cash -20.00
+        "#]],
+    );
+}
+
+#[test]
+fn a_gate_that_let_nobody_in_owes_the_missing_tap_out_unless_the_rider_tapped_out() {
+    // It charged nothing, but the next bus a missing tap-out.
+    check(
+        "20.00, in A, bus 7",
+        "
+        issue
+        2 doubt
+        3
+        ",
+        expect![[r#"
+            issue => booked
+                20.00 issuer-cash -> card(…cafe)
+            2 doubt => held
+                + in-doubt 0.00: nobody knows yet whether the card committed record 2 over 0.00 EUR
+            3 => booked
+                4.50 card(…cafe) -> fare-revenue(0)
+                - in-doubt: happened: a later record of the card proves it; its reader had said no
+                + charged-without-passage 3.00: record 2 took 0.00 EUR and let nobody through;
+                      with the next tap, record 3 over 4.50 EUR, 3.00 EUR are due back
+            books:
+              card(…cafe) 15.50
+              fare-revenue(0) 4.50
+              issuer-cash -20.00
+        "#]],
+    );
+    // The other way out shows that the gate did let its rider in.
+    check(
+        "20.00, in A, out C",
+        "
+        issue
+        2 doubt
+        3
+        ",
+        expect![[r#"
+            issue => booked
+                20.00 issuer-cash -> card(…cafe)
+            2 doubt => held
+                + in-doubt 0.00: nobody knows yet whether the card committed record 2 over 0.00 EUR
+            3 => booked
+                3.00 card(…cafe) -> fare-revenue(1)
+                - in-doubt: happened: a later record of the card proves it; its reader had said no
+            books:
+              card(…cafe) 17.00
+              fare-revenue(1) 3.00
+              issuer-cash -20.00
+        "#]],
+    );
+}
+
+#[test]
+fn the_word_of_its_own_reader_closes_a_charge_without_passage_whenever_it_arrives() {
+    for word in ["confirmed", "confirmed by an older"] {
+        let late = deliver("20.00, ferry F, bus 7", &format!("issue\n2 doubt\n3\n2 {word}"));
+        assert!(late.contains("+ charged-without-passage 4.00: "), "{late}");
+        let reason = "- charged-without-passage: its reader let the rider through with this charge";
+        assert!(late.contains(reason), "{late}");
+        let early = deliver("20.00, ferry F, bus 7", &format!("issue\n2 {word}\n3\n2 doubt"));
+        assert!(!early.contains("charged-without-passage"), "{early}");
+    }
 }
 
 #[test]
@@ -320,6 +449,8 @@ fn a_record_of_the_card_outweighs_the_word_of_a_validator() {
             3 => booked
                 4.00 card(…cafe) -> fare-revenue(1)
                 1.50 card(…cafe) -> fare-revenue(0)
+                + charged-without-passage 4.00: record 2 took 4.00 EUR and let nobody through;
+                      with the next tap, record 3 over 1.50 EUR, 4.00 EUR are due back
             books:
               card(…cafe) 14.50
               fare-revenue(0) 1.50

@@ -84,7 +84,7 @@ impl Known for Depot {
     fn cleared(&self, tap: TapRef) -> Result<bool, Infallible> {
         Ok(self.taps.contains(&tap))
     }
-    fn in_doubt(&self, _: CardId, _: Ctr) -> Result<Vec<TapRecord>, Infallible> {
+    fn transactions(&self, _: CardId, _: Ctr) -> Result<Vec<TapRecord>, Infallible> {
         Ok(Vec::new())
     }
 }

@@ -9,7 +9,7 @@ use core::ops::Bound;
 
 use model::{
     CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, PlaceIx,
-    RecordKind, Refusal, RiderClass, TapDraft, TapEvent, TapRole, TapSeq, TariffVersion,
+    RecordKind, Refusal, RiderClass, Served, TapDraft, TapEvent, TapRole, TapSeq, TariffVersion,
     TicketToken, Timestamp, ValidUntil, ValidatorId,
 };
 

@@ -78,7 +78,8 @@ fn an_in_doubt_tap_stays_listed_until_it_is_decided_once() {
     assert_eq!(log.in_doubt().iter().map(|tap| tap.seq).collect::<Vec<_>>(), [a, b]);
     assert_eq!(log.registers().debit_sum, 275);
     let proof = CardProof([7; 8]);
-    let confirmed = TapEvent::Confirmed { of: a, transaction: transaction(10), proof };
+    let served = Served::Yes;
+    let confirmed = TapEvent::Confirmed { of: a, transaction: transaction(10), proof, served };
     disk.apply(&log.record(draft(12), 0, confirmed).unwrap().1);
     assert_eq!(log.registers().debit_sum, 550);
     assert_eq!(log.record(draft(13), 0, confirmed), Err(LogError::NotInDoubt(a)));

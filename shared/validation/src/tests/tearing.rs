@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use model::{CardTransaction, ClockQuality, TapEvent, TapRole};
+use model::{CardTransaction, ClockQuality, Served, TapEvent, TapRole};
 use proptest::prelude::*;
 
 use super::{Bench, Cut, LogPace, NEVER, card, context};
@@ -122,6 +122,30 @@ fn after_the_retry_window_the_earlier_boarding_is_confirmed_and_a_new_one_made()
     assert!(passage.is_granted() && passage.notes.is_empty());
     assert_eq!(bench.outcomes(), ["in-doubt", "confirmed", "committed"]);
     assert_eq!((card.contents().unwrap().balance, bench.debited()), (600, 300));
+}
+
+#[test]
+fn a_boarding_decided_after_the_window_says_that_nobody_was_let_through_with_it() {
+    use Served::{No, Yes};
+    let lost = Cut { at: EXCHANGES - 1, heard: true };
+    let served_of = |role, place, wait, balance| {
+        let mut bench = Bench::new(context(role, place));
+        let mut card = card(1, balance);
+        // A gate's tap has one exchange less of a debit when nothing is charged.
+        let cut = if role == TapRole::Entry { Cut { at: EXCHANGES - 2, ..lost } } else { lost };
+        assert!(!bench.tap(&mut card, cut).unwrap().is_granted());
+        bench.now = bench.now.plus(Duration::from_secs(wait));
+        let granted = bench.tap(&mut card, NEVER).unwrap().is_granted();
+        let served = bench.log.iter().find_map(|tap| match tap.event {
+            Some(TapEvent::Confirmed { served, .. }) => Some(served),
+            _ => None,
+        });
+        (granted, served.expect("the doubt is decided"), bench.outcomes().len())
+    };
+    assert_eq!(served_of(TapRole::Board, "s1", 2, 900), (true, Yes, 2));
+    assert_eq!(served_of(TapRole::Board, "s1", 121, 900), (true, No, 3), "charged anew");
+    assert_eq!(served_of(TapRole::Board, "s1", 121, 200), (false, No, 3), "or turned away");
+    assert_eq!(served_of(TapRole::Entry, "A", 600, 900), (true, Yes, 2), "a gate owes it");
 }
 
 #[test]
