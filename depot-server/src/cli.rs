@@ -6,6 +6,7 @@
 
 mod card;
 mod commands;
+mod fares;
 mod inspect;
 mod keys;
 mod rekey;
@@ -35,6 +36,7 @@ const AFTER: &str = "\
 Examples:
   depot-server init                          make the key files that are missing
   depot-server fares check --tariff city.toml
+  depot-server fares price --gtfs city.zip < journeys.jsonl
   depot-server validator enrol v000042 5f3a… --name 'Line 7, bus 3'
   depot-server serve
   depot-server user add ana                  print a one-time login link
@@ -78,9 +80,9 @@ enum Command {
         #[arg(long)]
         db: Option<PathBuf>,
     },
-    /// Check and compile tariffs.
+    /// Check, compile and price fares of feeds and tariffs.
     #[command(subcommand)]
-    Fares(Fares),
+    Fares(fares::Fares),
     /// Validators that may hand in taps.
     #[command(subcommand)]
     Validator(Validators),
@@ -102,36 +104,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Fares {
-    /// Say what is wrong with a tariff or a feed.
-    Check(FareSource),
-    /// Write the tariff that validators and depot load.
-    Compile {
-        #[command(flatten)]
-        source: FareSource,
-        /// Where to; stdout without it.
-        #[arg(short, long)]
-        output: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Args)]
-struct FareSource {
-    /// A GTFS feed: a folder or a zip.
-    #[arg(long, required_unless_present = "tariff", conflicts_with = "tariff")]
-    gtfs: Option<PathBuf>,
-    /// A tariff text.
-    #[arg(long)]
-    tariff: Option<PathBuf>,
-    /// A tariff text laid over the feed, for what GTFS cannot say.
-    #[arg(long, requires = "gtfs")]
-    overlay: Option<PathBuf>,
-    /// Version of the tariff that a feed makes.
-    #[arg(long, default_value_t = 1)]
-    tariff_version: u16,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,10 +152,7 @@ pub fn main() -> ExitCode {
         Command::CheckConfig(ConfigPath { config }) => commands::check_config(&config),
         Command::Doctor(ConfigPath { config }) => commands::doctor(&config),
         Command::Verify { config, db } => commands::verify(&config.config, db),
-        Command::Fares(Fares::Check(source)) => commands::fares(&source, None, false),
-        Command::Fares(Fares::Compile { source, output }) => {
-            commands::fares(&source, output.as_deref(), true)
-        }
+        Command::Fares(command) => fares::run(command),
         Command::Validator(Validators::Enrol { config, id, public_key, name, replace }) => {
             commands::enrol(&config.config, id, &public_key, &name, replace)
         }

@@ -1,7 +1,6 @@
 //! What each command does.
 
 use std::{
-    fs,
     net::{TcpListener, TcpStream, ToSocketAddrs},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -18,12 +17,11 @@ use crate::{
     store::{Enrolment, Store},
 };
 use anyhow::{Context, anyhow, bail};
-use fare::Tariff;
 use fleet_sync::VerifyingKey;
-use model::{CardId, CardRecord, TariffVersion, ValidatorId};
+use model::{CardId, CardRecord, ValidatorId};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{FareSource, say, warn};
+use super::{say, warn};
 
 type Done = anyhow::Result<ExitCode>;
 
@@ -157,53 +155,6 @@ pub(super) fn verify(path: &Path, db: Option<PathBuf>) -> Done {
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-pub(super) fn fares(source: &FareSource, output: Option<&Path>, write: bool) -> Done {
-    let read = |path: &Path| {
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let (tariff, findings) = match (&source.gtfs, &source.tariff) {
-        (Some(feed), _) => {
-            let overlay = source.overlay.as_deref().map(read).transpose()?;
-            let version = TariffVersion(source.tariff_version);
-            let options = gtfs::ImportOptions { version, overlay, ..Default::default() };
-            let imported = gtfs::import(&open_feed(feed)?, &options);
-            (imported.tariff, imported.diagnostics.iter().map(ToString::to_string).collect())
-        }
-        (None, Some(path)) => match Tariff::parse(&read(path)?) {
-            Ok(tariff) => (Some(tariff), Vec::new()),
-            Err(found) => (None, found.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        },
-        (None, None) => bail!("give --gtfs or --tariff"),
-    };
-    for finding in &findings {
-        warn(finding);
-    }
-    let Some(tariff) = tariff else {
-        warn("no tariff: correct what is called an error above");
-        return Ok(ExitCode::FAILURE);
-    };
-    if write {
-        match output {
-            None => say(tariff.to_toml().trim_end()),
-            Some(path) => fs::write(path, tariff.to_toml())
-                .with_context(|| format!("cannot write {}", path.display()))?,
-        }
-    }
-    warn(&format!(
-        "{}, version {}: {} places, {} routes, {}",
-        tariff.network(),
-        tariff.version(),
-        tariff.places().len(),
-        tariff.routes().len(),
-        tariff.currency()
-    ));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn open_feed(path: &Path) -> anyhow::Result<gtfs::Feed> {
-    gtfs::Feed::open(path).with_context(|| format!("the feed {} cannot be used", path.display()))
 }
 
 pub(super) fn enrol(

@@ -1,0 +1,188 @@
+//! `depot-server fares …`: check feeds and tariffs, compile them, and price journeys with them.
+
+mod findings;
+mod journeys;
+mod line;
+mod source;
+mod stream;
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde::Serialize;
+
+use self::{
+    findings::{Finding, count, warn_in_short},
+    journeys::{Priced, price_journey},
+    line::Object,
+    source::{FareSource, FeedTable, open_feed},
+    stream::answer_lines,
+};
+use super::{say, warn};
+
+type Done = anyhow::Result<ExitCode>;
+
+const CHECK_HELP: &str = "\
+With --json, stdout holds one JSON array of objects {severity, code, file, row, field, message}: \
+severity is error or warning, row counts the lines of the file from 1, row and field are null \
+when the whole file is meant.
+
+Examples:
+  depot-server fares check --gtfs city.zip
+  depot-server fares check --gtfs city.zip --json | jq '.[] | select(.severity == \"error\")'
+  depot-server fares check --tariff city.toml
+
+Exit codes: 0 no errors · 1 errors were found";
+
+const PRICE_HELP: &str = "\
+One JSON object a line on stdin, one a line on stdout, in the same order. Ids are those of the \
+feed, times are GTFS clock times of the service day `date` and may pass 24:00:00. rider null is \
+the default category, medium null is any. unknown_legs counts from 0: legs without a known fare, \
+which is not the same as free; total is the sum of what is known. A line that is wrong is \
+answered by {\"id\", \"error\"} in its place. docs/fares.md has all of it.
+
+Examples:
+  echo '{\"id\":1,\"date\":\"20261126\",\"rider\":null,\"medium\":null,\"legs\":[{\"route\":\"Red\",
+    \"from\":\"place-pktrm\",\"to\":\"place-harsq\",\"dep\":\"08:05:00\",\"arr\":\"08:17:00\"}]}' |
+    tr -d '\\n' | depot-server fares price --gtfs mbta.zip
+  depot-server fares price --gtfs city.zip --strict < journeys.jsonl > prices.jsonl
+
+Exit codes: 0 every line was answered · 1 a line was wrong, or the feed cannot be priced";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Fares {
+    /// Say what is wrong with a tariff or a feed.
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        #[command(flatten)]
+        source: FareSource,
+        /// As a JSON array on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the tariff that validators and depot load.
+    Compile {
+        #[command(flatten)]
+        source: FareSource,
+        /// Where to; stdout without it.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Price journeys: JSON lines on stdin, JSON lines on stdout.
+    #[command(after_help = PRICE_HELP)]
+    Price {
+        #[command(flatten)]
+        source: FareSource,
+        /// Price nothing when the check has errors or a column that changes a price.
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+pub(super) fn run(command: Fares) -> Done {
+    match command {
+        Fares::Check { source, json } => check(&source, json),
+        Fares::Compile { source, output } => compile(&source, output.as_deref()),
+        Fares::Price { source, strict } => price(&source, strict),
+    }
+}
+
+fn check(source: &FareSource, json: bool) -> Done {
+    let (findings, is_sound) = match &source.gtfs {
+        Some(path) if source.overlay.is_none() => {
+            let read = gtfs::read_feed_fares(&open_feed(path)?);
+            let is_sound = read.fares.is_some() && !read.has_errors();
+            (read.diagnostics.iter().map(Finding::from).collect(), is_sound)
+        }
+        Some(_) | None => {
+            let read = source.read_tariff()?;
+            (read.findings, read.tariff.is_some())
+        }
+    };
+    if json {
+        say(&serde_json::to_string_pretty(&findings)?);
+    } else {
+        for finding in &findings {
+            warn(&finding.to_string());
+        }
+        warn(&count(&findings));
+    }
+    if !is_sound {
+        warn("correct what is called an error above");
+    }
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compile(source: &FareSource, output: Option<&Path>) -> Done {
+    let read = source.read_tariff()?;
+    for finding in &read.findings {
+        warn(&finding.to_string());
+    }
+    let Some(tariff) = read.tariff else {
+        warn("no tariff: correct what is called an error above");
+        return Ok(ExitCode::FAILURE);
+    };
+    match output {
+        None => say(tariff.to_toml().trim_end()),
+        Some(path) => fs::write(path, tariff.to_toml())
+            .with_context(|| format!("cannot write {}", path.display()))?,
+    }
+    warn(&format!(
+        "{}, version {}: {} places, {} routes, {}",
+        tariff.network(),
+        tariff.version(),
+        tariff.places().len(),
+        tariff.routes().len(),
+        tariff.currency()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The answer to one line.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Journey(Priced),
+}
+
+fn price(source: &FareSource, strict: bool) -> Done {
+    let Some(path) = &source.gtfs else { bail!("give --gtfs") };
+    let read = gtfs::read_feed_fares(&open_feed(path)?);
+    let findings: Vec<Finding> = read.diagnostics.iter().map(Finding::from).collect();
+    warn_in_short(&findings);
+    if strict && findings.iter().any(Finding::puts_prices_in_doubt) {
+        bail!(
+            "--strict: the feed has {} that put its prices in doubt: see `fares check`",
+            count(&findings)
+        );
+    }
+    let Some(table) = FeedTable::compile(read) else {
+        bail!("the feed has no fares that can be read: correct what is called an error above");
+    };
+    if io::stdin().is_terminal() {
+        warn("reading journeys from the terminal, one JSON object a line; Ctrl-D ends");
+    }
+    let answer = |line: &Object<'_>| {
+        if line.raw("legs").is_none() {
+            return Err("legs is missing: write a journey's rides as a list".to_owned());
+        }
+        price_journey(&table, line).map(Answer::Journey)
+    };
+    let answered = answer_lines(io::stdin().lock(), io::stdout().lock(), answer)
+        .context("cannot read stdin or write stdout")?;
+    if answered.wrong > 0 {
+        warn(&format!(
+            "{} of {} lines could not be priced: look for \"error\"",
+            answered.wrong,
+            answered.good + answered.wrong
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
