@@ -131,6 +131,9 @@ fn read_stops(feed: &Feed, found: &mut Findings) -> Option<Stops> {
     let mut not_places = BTreeSet::new();
     let complete = read(feed, "stops.txt", &COLUMNS, found, |row, found| {
         let id = row.text(0);
+        if id.is_empty() {
+            return found.error("missing_required_field", row.of("stop_id"), "is empty");
+        }
         if stop_of.contains_key(id) || not_places.contains(id) {
             let message = format!("stop {id:?} stands twice");
             return found.error("duplicate_key", row.of("stop_id"), message);
@@ -205,6 +208,9 @@ fn read_routes(
     let mut fits = true;
     let complete = read(feed, "routes.txt", &COLUMNS, found, |row, found| {
         let [id, agency, short, long, network] = row.fields();
+        if id.is_empty() {
+            return found.error("missing_required_field", row.of("route_id"), "is empty");
+        }
         if route_of.contains_key(id) {
             let message = format!("route {id:?} stands twice");
             return found.error("duplicate_key", row.of("route_id"), message);

@@ -1,6 +1,6 @@
 //! Tolerant CSV: byte-order mark, CRLF, quotes, spaces, any column order, a missing last newline.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::{
     Feed,
@@ -76,6 +76,12 @@ pub(crate) fn read(
         return false;
     }
     let header = record.clone();
+    for (i, name) in header.iter().enumerate() {
+        if !name.is_empty() && header.iter().take(i).any(|other| other == name) {
+            let message = "the column stands twice: the first is read";
+            found.error("duplicated_column", At::field(file, 1, name), message);
+        }
+    }
     let position = |name: &str| header.iter().position(|column| column == name);
     let positions: Vec<_> = columns.iter().map(|(name, _)| position(name)).collect();
     let mut complete = true;
@@ -104,6 +110,11 @@ pub(crate) fn read(
         }
         let start = record.position().map_or(0, csv::Position::byte);
         let line = lines.line_of(usize::try_from(start).unwrap_or(usize::MAX));
+        if record.iter().skip(header.len()).any(|field| !field.is_empty()) {
+            let at = At { file, row: Some(line), field: None };
+            let message = "has more fields than the header: put fields with commas in quotes";
+            found.warning("invalid_row_length", at, message);
+        }
         each(&Row { file, line, columns, positions: &positions, record: &record }, found);
     }
 }
@@ -163,6 +174,21 @@ pub(crate) fn header(feed: &Feed, file: &str) -> Vec<String> {
         return Vec::new();
     }
     names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+/// The columns of a file that have a value in some row.
+pub(crate) fn filled_columns(feed: &Feed, file: &str) -> BTreeSet<String> {
+    let names = header(feed, file);
+    let bytes = feed.bytes(file).unwrap_or_default();
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
+    let mut filled = BTreeSet::new();
+    let mut record = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut record).unwrap_or(false) {
+        let pairs = names.iter().zip(&record);
+        filled.extend(pairs.filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.clone()));
+    }
+    filled
 }
 
 /// Whether a file has more than its header.

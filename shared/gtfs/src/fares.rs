@@ -11,6 +11,7 @@ use model::RouteIx;
 use crate::{
     Diagnostic, Feed, Severity,
     base::read_base,
+    columns::check_columns,
     csv_table::has_rows,
     diagnostic::{At, Findings},
     fares_v1::ATTRIBUTES,
@@ -57,6 +58,7 @@ pub fn read_feed_fares(feed: &Feed) -> FaresRead {
     let mut found = Findings::default();
     let base = read_base(feed, &mut found);
     let rules = is_v2(feed, &mut found);
+    check_columns(feed, rules, &mut found);
     let fares = base.as_ref().and_then(|base| {
         if rules {
             v2::read_rules(feed, base, &mut found).map(FeedFares::Rules)

@@ -115,6 +115,11 @@ impl Feed {
         self.names.contains(name)
     }
 
+    /// Names of all files, read or not.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
     }

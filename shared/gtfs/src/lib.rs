@@ -10,6 +10,7 @@
 
 mod amount;
 mod base;
+mod columns;
 mod csv_table;
 mod dates;
 mod diagnostic;

@@ -67,7 +67,7 @@ pub(crate) fn read_tickets(feed: &Feed, base: &Base, found: &mut Findings) -> Op
         let Some(ticket) = ticket else { continue };
         let own = u16::try_from(i).ok().and_then(|ix| rows.get(&ix));
         ticket.rows = own.cloned();
-        note_everywhere(ticket, *row, any_rule, found);
+        note_reach(ticket, *row, any_rule, found);
     }
     let patterns = read_stop_orders(feed, base, found);
     let stop = |(stop, zones): (&crate::base::BaseStop, BTreeSet<u16>)| TicketStop {
@@ -91,12 +91,14 @@ pub(crate) fn read_tickets(feed: &Feed, base: &Base, found: &mut Findings) -> Op
     })
 }
 
-fn note_everywhere(ticket: &Ticket, row: u64, any_rule: bool, found: &mut Findings) {
-    if ticket.rows.is_some() {
-        return;
-    }
+fn note_reach(ticket: &Ticket, row: u64, any_rule: bool, found: &mut Findings) {
     let at = At::field(ATTRIBUTES, row, "fare_id");
-    if ticket.price.minor() == 0 {
+    if ticket.rows.as_ref().is_some_and(Vec::is_empty) {
+        let message = format!("none of the rules of fare {:?} can hold: nobody pays it", ticket.id);
+        found.warning("unreachable_fare", at, message);
+    } else if ticket.rows.is_some() {
+        // It holds where its rules do.
+    } else if ticket.price.minor() == 0 {
         let message = format!("fare {:?} costs nothing and has no rule: all is free", ticket.id);
         found.warning("free_everywhere", at, message);
     } else if any_rule {

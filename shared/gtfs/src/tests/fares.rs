@@ -1,12 +1,13 @@
 //! Both fare models, read from small feeds.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use fare::rules::{
     AreaIx, DurationSpan, LegRule, NetworkIx, RuleSet, StopIx, TicketRow, TicketSet, TransferKind,
     TransferRule,
 };
 use model::RouteIx;
+use proptest::prelude::*;
 
 use super::FILES;
 use crate::{FaresRead, Feed, FeedFares, read_feed_fares};
@@ -53,7 +54,7 @@ pub(super) const V2_FILES: [(&str, &str); 17] = [
         "fare_leg_rules.txt",
         "leg_group_id,network_id,from_area_id,to_area_id,from_timeframe_group_id,\
          to_timeframe_group_id,fare_product_id,rule_priority,transfer_only\n\
-         rail,rail,in,out,peak,any,ride,2,\nbus,bus,,,,,ride,,1\n",
+         rail,rail,in,out,peak,any,ride,2,\nbus,bus,,,,,ride,,1\nrail,rail,,,,,ride,1,\n",
     ),
     (
         "fare_leg_join_rules.txt",
@@ -68,13 +69,25 @@ pub(super) const V2_FILES: [(&str, &str); 17] = [
     ("trips.txt", "trip_id,route_id,service_id\n"),
 ];
 
+/// The feed with texts replaced once: (file, from, to). An empty `from` stands for the whole file,
+/// and an empty `to` then removes it.
 pub(super) fn read_v2(changes: &[(&str, &str, &str)]) -> FaresRead {
-    let mut files: Vec<(&str, String)> =
-        V2_FILES.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+    read_changed(&V2_FILES, changes)
+}
+
+pub(super) fn read_changed(files: &[(&str, &str)], changes: &[(&str, &str, &str)]) -> FaresRead {
+    let mut files: BTreeMap<&str, String> =
+        files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
     for (file, from, to) in changes {
-        let text = &mut files.iter_mut().find(|(name, _)| name == file).unwrap().1;
-        assert!(text.contains(from), "{file} has no {from:?}");
-        *text = text.replacen(from, to, 1);
+        if from.is_empty() && to.is_empty() {
+            files.remove(file).unwrap();
+        } else if from.is_empty() {
+            files.insert(file, (*to).to_owned());
+        } else {
+            let text = files.get_mut(file).unwrap();
+            assert!(text.contains(from), "{file} has no {from:?}");
+            *text = text.replacen(from, to, 1);
+        }
     }
     read_files(files.iter().map(|(name, text)| (*name, text.as_str())))
 }
@@ -133,7 +146,7 @@ fn every_file_of_fares_v2_becomes_rules() {
         row: 3,
         ..rail
     };
-    assert_eq!(set.leg_rules, [rail, bus]);
+    assert_eq!(set.leg_rules[..2], [rail, bus]);
     assert!(set.has_priority);
     let join = set.join_rules.iter().map(|rule| rule.stops).collect::<Vec<_>>();
     assert_eq!(join, [None, Some((StopIx(0), StopIx(6)))]);
@@ -256,5 +269,86 @@ fn rows_are_counted_as_an_editor_does_whatever_the_line_ends() {
         let priced = read.diagnostics.iter().filter(|d| d.field.as_deref() == Some("price"));
         let rows: Vec<_> = priced.filter_map(|d| d.row).collect();
         assert_eq!(rows, [3, 4, 8], "{end:?}");
+    }
+}
+
+/// The same table with its columns turned round, every field in quotes, a byte-order mark, CRLF
+/// and no last line end.
+fn odd(text: &str) -> String {
+    let row = |line: &str| {
+        let fields: Vec<String> = line.rsplit(',').map(|field| format!("\"{field}\"")).collect();
+        fields.join(" ,")
+    };
+    format!("\u{feff}{}", text.lines().map(row).collect::<Vec<_>>().join("\r\n"))
+}
+
+#[test]
+fn fares_v2_are_read_from_odd_csv_as_they_are_meant() {
+    let files = V2_FILES.map(|(name, text)| (name, odd(text)));
+    let read = read_files(files.iter().map(|(name, text)| (*name, text.as_str())));
+    assert_eq!(read.diagnostics, []);
+    assert_eq!(rules(read), rules(read_v2(&[])));
+}
+
+#[test]
+fn fares_v2_are_read_from_a_folder_and_a_zip() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in V2_FILES {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    let expected = rules(read_v2(&[]));
+    let bytes = zip.finish().unwrap().into_inner();
+    let open = [Feed::open(folder.path()).unwrap(), Feed::from_zip(&bytes).unwrap()];
+    for feed in open {
+        assert_eq!(rules(read_feed_fares(&feed)), expected);
+    }
+}
+
+proptest! {
+    /// Whatever is broken, the tables that are read refer only to what is in them.
+    #[test]
+    fn damaged_fares_are_read_or_not_and_never_refer_beyond_their_tables(
+        file in 0..V2_FILES.len(),
+        at in 0_usize..400,
+        cut in 0_usize..40,
+        insert in "[ -~\\n]{0,8}",
+    ) {
+        let mut bytes = V2_FILES[file].1.as_bytes().to_vec();
+        let at = at % bytes.len();
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, insert.bytes());
+        let files = V2_FILES.iter().enumerate();
+        let read = read_feed_fares(&Feed::from_files(files.map(|(i, (name, text))| {
+            (*name, if i == file { bytes.as_slice() } else { text.as_bytes() })
+        })));
+        let Some(FeedFares::Rules(set)) = read.fares else { return Ok(()) };
+        let below = |ix: Option<u16>, len: usize| ix.is_none_or(|ix| usize::from(ix) < len);
+        for rule in &set.leg_rules {
+            prop_assert!(below(Some(rule.product), set.products.len()));
+            prop_assert!(below(rule.group, set.leg_groups.len()));
+            prop_assert!(below(rule.network.map(|n| n.0), set.networks.len()));
+            prop_assert!(below(rule.from.map(|a| a.0), set.areas.len()));
+            prop_assert!(below(rule.to.map(|a| a.0), set.areas.len()));
+            prop_assert!(below(rule.from_time, set.timeframes.len()));
+            prop_assert!(below(rule.to_time, set.timeframes.len()));
+        }
+        for rule in &set.transfer_rules {
+            prop_assert!(below(rule.from, set.leg_groups.len()));
+            prop_assert!(below(rule.to, set.leg_groups.len()));
+            prop_assert!(below(rule.product, set.products.len()));
+            prop_assert!(below(rule.holding, set.products.len()));
+        }
+        for stop in &set.stops {
+            prop_assert!((stop.station.0 as usize) < set.stops.len());
+            prop_assert!(below(Some(stop.zone), set.zones.len()));
+        }
+        for row in set.timeframes.iter().flat_map(|frame| &frame.rows) {
+            prop_assert!(below(row.service, set.services.len()) && row.end_s <= 86_400);
+        }
+        prop_assert_eq!(set.routes.len(), read.route_of.len());
+        prop_assert_eq!(set.stops.len(), read.stop_of.len());
     }
 }

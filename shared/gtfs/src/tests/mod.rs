@@ -1,8 +1,10 @@
 //! Small feeds in memory: what they are imported to, and what is found wrong with them.
 
+mod fare_findings;
 mod fares;
 mod findings;
 mod imports;
+mod real;
 
 use std::fmt::Write as _;
 

@@ -5,9 +5,11 @@
 
 mod areas;
 mod checks;
+mod coverage;
 mod legs;
 mod networks;
 mod products;
+mod reach;
 mod times;
 mod transfers;
 
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 use fare::rules::{RuleRoute, RuleSet, RuleStop, StopIx};
 
-use crate::{Feed, base::Base, diagnostic::Findings};
+use crate::{Feed, base::Base, diagnostic::Findings, rides::read_stop_orders};
 
 pub(crate) const PRODUCTS: &str = "fare_products.txt";
 pub(crate) const MEDIA: &str = "fare_media.txt";
@@ -82,6 +84,8 @@ pub(crate) fn read_rules(feed: &Feed, base: &Base, found: &mut Findings) -> Opti
     };
     let origins = checks::Origins { products: &products.rows, networks: &networks, areas: &areas };
     checks::check_use(&set, &origins, found);
+    coverage::check_coverage(&set, found);
+    reach::check_reach(&set, &read_stop_orders(feed, base, found), found);
     Some(set)
 }
 

@@ -79,8 +79,9 @@ fn raw(row: &Row<'_>, ids: &mut Ids, found: &mut Findings) -> Option<Raw> {
     }
     let group = ids.add(group, at, found)?;
     if start.is_empty() != end.is_empty() {
-        let message = "give both times or neither; the empty one is read as the end of the day";
-        let field = if start.is_empty() { "start_time" } else { "end_time" };
+        let (field, edge) =
+            if start.is_empty() { ("start_time", "start") } else { ("end_time", "end") };
+        let message = format!("give both times or neither; it is read as the {edge} of the day");
         found.error("timeframe_only_start_or_end_time_specified", row.of(field), message);
     }
     let mut dead = false;
