@@ -107,17 +107,13 @@ impl<'a> Facts<'a> {
         (0..self.set.routes.len()).any(|route| self.in_network(rule, route))
     }
 
-    /// Whether a stop is where a rule begins or ends. An empty area is any that is not named; a
-    /// stop in no area counts as in one that is not.
+    /// Whether a stop is where a rule begins or ends. An empty area is any that is not named: a
+    /// stop that is in one that is named is out, and one that is in none is in.
     fn in_area(&self, stop: StopIx, area: Option<AreaIx>, named: &BTreeSet<AreaIx>) -> bool {
         let areas = &self.set.stops[stop.0 as usize].areas;
         match area {
             Some(area) => areas.contains(&area),
-            None => {
-                self.set.has_priority
-                    || areas.is_empty()
-                    || areas.iter().any(|a| !named.contains(a))
-            }
+            None => self.set.has_priority || areas.iter().all(|area| !named.contains(area)),
         }
     }
 
