@@ -161,12 +161,16 @@ impl Audit {
             StepKind::Transfer { .. } if amount > 0 => Err("a transfer makes it dearer".into()),
             StepKind::Transfer { .. } => Ok(Part::Other),
             StepKind::SameStation { .. } if open == Some(ride.place) => {
-                let rule = self.tariff.gate().and_then(|gate| gate.same_station.as_ref());
-                exactly(Part::Base, rule.map(|rule| rule.price.minor()))
+                let rule = self.tariff.gate().and_then(|gate| gate.same_station.first());
+                exactly(Part::Base, rule.and_then(|rule| rule.price).map(model::Money::minor))
             }
-            // A validator prices one tap, not a whole journey.
+            // The city has no such rules, and a validator prices one tap, not a whole journey.
             StepKind::SameStation { .. }
             | StepKind::UnknownFare { .. }
+            | StepKind::Adjusted { .. }
+            | StepKind::Capped { .. }
+            | StepKind::Interchange { .. }
+            | StepKind::PaidBefore
             | StepKind::Leg { .. }
             | StepKind::LegTransfer
             | StepKind::NoFareKnown { .. } => Err(format!("{} does not fit this ride", step.key())),

@@ -1,5 +1,7 @@
 //! From tables to a tariff: every check that does not need the text, then the look-up tables.
 
+mod terms;
+
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
@@ -69,6 +71,7 @@ pub(crate) fn compile(parts: TariffParts) -> Result<Tariff, Vec<Flaw>> {
     check_unique(&parts, &mut flaws);
     check_amounts(&parts, &mut flaws);
     check_fares_exist(&parts, &mut flaws);
+    terms::check_terms(&parts, &mut flaws);
     let transfer_of = transfer_table(&parts, &mut flaws);
     let maximum = maximum_table(&parts, &mut flaws);
     if !flaws.is_empty() {
@@ -214,6 +217,9 @@ fn check_amounts(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
     };
     for (i, product) in parts.products.iter().enumerate() {
         check(("product", i, "price"), Some(product.price));
+        for (_, price) in &product.prices {
+            check(("product", i, "prices"), Some(*price));
+        }
     }
     for (i, transfer) in parts.transfers.iter().enumerate() {
         if let TransferPrice::Fixed(price) = transfer.price {
@@ -223,7 +229,9 @@ fn check_amounts(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
     if let Some(gate) = &parts.gate {
         check(("gate", 0, "maximum_fare"), gate.maximum_fare);
         check(("gate", 0, "minimum_balance"), gate.minimum_balance);
-        check(("gate", 0, "same_station"), gate.same_station.as_ref().map(|same| same.price));
+        for band in &gate.same_station {
+            check(("gate", 0, "same_station"), band.price);
+        }
     }
 }
 
@@ -270,6 +278,7 @@ fn transfer_table(parts: &TariffParts, flaws: &mut Vec<Flaw>) -> Vec<Option<u16>
     table
 }
 
+/// Row by row, and in each row class by class.
 fn maximum_table(parts: &TariffParts, flaws: &mut Vec<Flaw>) -> Vec<Option<Money>> {
     let Some(gate) = &parts.gate else { return Vec::new() };
     let width = gate.places.len();
@@ -278,12 +287,16 @@ fn maximum_table(parts: &TariffParts, flaws: &mut Vec<Flaw>) -> Vec<Option<Money
         flaw(flaws, ("matrix", 0, "from"), message, "give each place a row as long as `to`");
         return Vec::new();
     }
-    let highest = |row: &[Option<ProductIx>]| {
-        let price = |ix: &ProductIx| parts.products[usize::from(ix.0)].price;
+    let classes = || (0..=u8::MAX).map(RiderClass).take(parts.classes.len());
+    let highest = |row: &[Option<ProductIx>], class| {
+        let price = |ix: &ProductIx| parts.products[usize::from(ix.0)].price_for(class);
         row.iter().flatten().map(price).max_by_key(|price| price.minor())
     };
-    let rows: Vec<_> = gate.cells.chunks_exact(width.max(1)).map(highest).collect();
-    let same = gate.same_station.as_ref().map(|same| same.price);
+    let rows = gate.cells.chunks_exact(width.max(1));
+    let rows: Vec<_> =
+        rows.flat_map(|row| classes().map(move |class| highest(row, class))).collect();
+    let same = gate.same_station.iter().filter_map(|band| band.price);
+    let same = same.max_by_key(|price| price.minor());
     let lowest = rows.iter().flatten().map(|fare| fare.minor()).min();
     let Some(set) = gate.maximum_fare else {
         if let (Some(same), Some(lowest)) = (same, lowest)
@@ -348,7 +361,7 @@ fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal>
         ExampleRide::Gate { from, to } => {
             let entry = tap(start_s, TapRole::Entry, from, None);
             journey = price(set, &journey, &entry)?.journey_after;
-            let same = tariff.gate().and_then(|gate: &Gate| gate.same_station.as_ref());
+            let same = tariff.gate().and_then(|gate: &Gate| gate.same_station.last());
             let inside_s = same.map_or(60, |same| u64::from(same.within_s) + 1);
             let exit = tap(start_s + inside_s, TapRole::Exit, to, None);
             price(set, &journey, &exit).map(|quote| quote.charge)

@@ -288,10 +288,60 @@ impl<'a> Section<'a> {
         at.map_or(self.line, |k| self.source.line_of(k.span().start))
     }
 
+    /// The keys of this table.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.table.keys().map(|key| &**key.get_ref())
+    }
+
+    /// Whether a key holds a list.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.as_array().is_some())
+    }
+
+    /// A whole number that may be negative.
+    pub(crate) fn signed(&self, found: &mut Findings, key: &str) -> Option<i64> {
+        let number = self.value(key).and_then(integer);
+        if number.is_none() && self.has(key) {
+            self.note(found, key, "is no whole number", "write a whole number");
+        }
+        self.required(found, key, number)
+    }
+
+    /// A list of pairs of whole numbers.
+    pub(crate) fn pairs(&self, found: &mut Findings, key: &str) -> Option<Vec<(i64, i64)>> {
+        let pair = |value: &DeValue<'_>| {
+            let mut items = value.as_array()?.iter().map(|item| integer(item.get_ref()));
+            let pair = (items.next()??, items.next()??);
+            items.next().is_none().then_some(pair)
+        };
+        let list = self.value(key).and_then(|value| value.as_array());
+        let pairs: Option<Vec<_>> =
+            list.and_then(|list| list.iter().map(|item| pair(item.get_ref())).collect());
+        if pairs.is_none() && self.has(key) {
+            self.note(found, key, "is no list of pairs", "write [[1, 2], [3, 4]]");
+        }
+        self.required(found, key, pairs)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, found: &mut Findings, key: &str, missing: bool) -> Option<bool> {
+        let Some(value) = self.value(key) else { return Some(missing) };
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.note(found, key, "is neither true nor false", "write true or false");
+        }
+        flag
+    }
+
     /// The text of a key when it is text; nothing is noted.
     pub(crate) fn peek_text(&self, key: &str) -> Option<&'a str> {
         self.value(key)?.as_str()
     }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer().filter(|number| number.radix() == 10)?;
+    number.as_str().parse().ok()
 }
 
 /// A scalar as it was written.

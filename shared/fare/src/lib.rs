@@ -20,6 +20,7 @@ pub mod rules;
 mod step;
 mod tariff;
 mod tariff_set;
+mod terms;
 mod write;
 
 pub use diagnostic::{Diagnostic, Layer, Severity};
@@ -33,6 +34,10 @@ pub use tariff::{
     ProductIx, Route, SameStation, Tariff, TariffParts, Transfer, TransferPrice, UnknownFare,
 };
 pub use tariff_set::{TariffSet, TariffSetError};
+pub use terms::{
+    Adjustment, Calendar, Cap, CapLevel, CapPeriod, Change, Days, HOLIDAY, Interchange, PassTerms,
+    ROUNDINGS, Rounding, Scope, Terms, TimeBand, TimeIx,
+};
 
 #[cfg(test)]
 mod tests;

@@ -2,23 +2,26 @@
 //! replaces the section of that name, so that an import stays untouched and the rules that GTFS
 //! cannot say stand beside it.
 
+mod gate;
+pub(crate) mod terms;
+
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
-use model::{Currency, OperatorId, PlaceIx, RouteIx, TariffVersion};
+use model::{Currency, Money, OperatorId, PlaceIx, RiderClass, RouteIx, TariffVersion};
 
 use crate::{
-    Class, Diagnostic, Example, ExampleRide, Gate, GroupIx, Layer, MODES, Mode, Operator, Place,
-    PlaceKind, Product, ProductIx, Route, SameStation, Severity, Tariff, TariffParts, Transfer,
-    TransferPrice, UnknownFare,
+    Class, Diagnostic, Example, ExampleRide, GroupIx, Layer, MODES, Mode, Operator, Place,
+    PlaceKind, Product, ProductIx, Route, Severity, Tariff, TariffParts, Transfer, TransferPrice,
     compile::compile,
     diagnostic::nearest,
     document::{Findings, Section, Source},
+    rules::ZoneOffsets,
 };
 
 /// The version of the tariff file's own format.
 pub(crate) const FORMAT: u32 = 1;
 
-const TOP_KEYS: [&str; 16] = [
+const TOP_KEYS: [&str; 25] = [
     "format",
     "version",
     "network",
@@ -35,22 +38,45 @@ const TOP_KEYS: [&str; 16] = [
     "gate",
     "matrix",
     "example",
+    "day_starts",
+    "holidays",
+    "dip",
+    "clock",
+    "time",
+    "adjust",
+    "cap",
+    "interchange",
+    "pass",
 ];
 
 impl Tariff {
     /// Reads a tariff text. Whatever it holds, the answer is a tariff or the list of findings.
     pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
-        parse(&[Source::new(Layer::Tariff, text)])
+        parse(&[Source::new(Layer::Tariff, text)], &|_| None)
+    }
+
+    /// The same where a time zone database is at hand: `zone` gives the clock of the time zone
+    /// that the tariff names, for a text that brings none itself.
+    pub fn parse_in(
+        text: &str,
+        overlay: Option<&str>,
+        zone: &dyn Fn(&str) -> Option<ZoneOffsets>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut sources = vec![Source::new(Layer::Tariff, text)];
+        sources.extend(overlay.map(|text| Source::new(Layer::Overlay, text)));
+        parse(&sources, zone)
     }
 
     /// Reads a tariff text with another one over it: each top-level section of `overlay` replaces
     /// the section of that name.
     pub fn parse_with_overlay(text: &str, overlay: &str) -> Result<Self, Vec<Diagnostic>> {
-        parse(&[Source::new(Layer::Tariff, text), Source::new(Layer::Overlay, overlay)])
+        Self::parse_in(text, Some(overlay), &|_| None)
     }
 }
 
-fn parse(sources: &[Source<'_>]) -> Result<Tariff, Vec<Diagnostic>> {
+type Zones<'z> = dyn Fn(&str) -> Option<ZoneOffsets> + 'z;
+
+fn parse(sources: &[Source<'_>], zone: &Zones<'_>) -> Result<Tariff, Vec<Diagnostic>> {
     let tables: Vec<_> =
         sources.iter().map(Source::parse).collect::<Result<_, _>>().map_err(|d| vec![d])?;
     let mut found = Findings::default();
@@ -60,7 +86,7 @@ fn parse(sources: &[Source<'_>]) -> Result<Tariff, Vec<Diagnostic>> {
         root.check_keys(&TOP_KEYS, &mut found);
     }
     let top = Top { roots };
-    let parts = read(&top, &mut found).filter(|_| found.list.is_empty());
+    let parts = read(&top, &mut found, zone).filter(|_| found.list.is_empty());
     let Some(parts) = parts else { return Err(sorted(found.list)) };
     compile(parts).map_err(|flaws| {
         let diagnostic = |flaw: crate::compile::Flaw| {
@@ -126,7 +152,7 @@ impl Names {
     }
 }
 
-fn read(top: &Top<'_>, found: &mut Findings) -> Option<TariffParts> {
+fn read(top: &Top<'_>, found: &mut Findings, zone: &Zones<'_>) -> Option<TariffParts> {
     let format = top.with("format").uint(found, "format", u32::MAX);
     if let Some(other) = format.filter(|format| *format != FORMAT) {
         let message = format!("format {other} is not known here");
@@ -138,25 +164,17 @@ fn read(top: &Top<'_>, found: &mut Findings) -> Option<TariffParts> {
     let groups = top.with("groups").opt_texts(found, "groups").unwrap_or_default();
     let groups: Vec<String> = groups.into_iter().map(ToOwned::to_owned).collect();
     let group_names = Names::of("group", groups.iter().map(String::as_str));
-    let [operator_names, product_names, place_names, route_names] =
-        ["operator", "product", "place", "route"].map(|what| Names::declared(top, what));
+    let [operator_names, product_names, place_names, route_names, time_names] =
+        ["operator", "product", "place", "route", "time"].map(|what| Names::declared(top, what));
     let operators = list(top, found, "operator", &["id", "name"], |at, found| {
         let (id, name) = id_and_name(at, found)?;
         Some(Operator { id, name })
     });
-    let mut classes = list(top, found, "class", &["id", "name"], |at, found| {
-        let (id, name) = id_and_name(at, found)?;
-        Some(Class { id, name })
-    });
-    if classes.is_empty() {
-        classes.push(Class { id: "adult".into(), name: "Adult".into() });
-    }
-    let products = list(top, found, "product", &["id", "name", "price"], |at, found| {
-        let id = at.text(found, "id");
-        let price = at.money(found, "price", currency);
-        let name = at.opt_text(found, "name").or(id);
-        Some(Product { id: id?.into(), name: name?.into(), price: price? })
-    });
+    let classes = classes(top, found);
+    let class_names = Names::of("class", classes.iter().map(|class| class.id.as_str()));
+    let keys = ["id", "name", "price", "prices"];
+    let products =
+        list(top, found, "product", &keys, |at, found| product(at, found, &class_names, currency));
     let places = list(top, found, "place", &["id", "name", "lat", "lon", "kind"], place);
     let names = (&group_names, &operator_names, &product_names);
     let keys = ["id", "name", "mode", "operator", "group", "product"];
@@ -165,13 +183,23 @@ fn read(top: &Top<'_>, found: &mut Findings) -> Option<TariffParts> {
     let transfers = list(top, found, "transfer", &keys, |at, found| {
         transfer(at, found, &group_names, currency)
     });
-    let gate = gate(top, found, currency, (&group_names, &product_names, &place_names));
+    let gate = gate::gate(top, found, currency, (&group_names, &product_names, &place_names));
     let keys = ["from", "to", "route", "after", "after_s", "price"];
     let examples = list(top, found, "example", &keys, |at, found| {
         example(at, found, &route_names, &place_names, currency)
     });
     let text = |found: &mut Findings, key| top.with(key).text(found, key).map(ToOwned::to_owned);
     let (network, timezone) = (text(found, "network"), text(found, "timezone"));
+    let known = terms::Known {
+        groups: &group_names,
+        routes: &route_names,
+        places: &place_names,
+        classes: &class_names,
+        times: &time_names,
+        currency,
+    };
+    let zone = timezone.as_deref().and_then(zone);
+    let terms = terms::terms(top, found, &known, zone);
     Some(TariffParts {
         version: TariffVersion(u16::try_from(version?).ok()?),
         network: network?,
@@ -190,7 +218,49 @@ fn read(top: &Top<'_>, found: &mut Findings) -> Option<TariffParts> {
         gate,
         transfers,
         examples,
+        terms,
     })
+}
+
+fn classes(top: &Top<'_>, found: &mut Findings) -> Vec<Class> {
+    let mut classes = list(top, found, "class", &["id", "name"], |at, found| {
+        let (id, name) = id_and_name(at, found)?;
+        Some(Class { id, name })
+    });
+    if classes.is_empty() {
+        classes.push(Class { id: "adult".into(), name: "Adult".into() });
+    }
+    classes
+}
+
+fn product(
+    at: &Section<'_>,
+    found: &mut Findings,
+    classes: &Names,
+    currency: Currency,
+) -> Option<Product> {
+    let id = at.text(found, "id");
+    let price = at.money(found, "price", currency);
+    let name = at.opt_text(found, "name").or(id);
+    let prices = prices(at, found, classes, currency);
+    Some(Product { id: id?.into(), name: name?.into(), price: price?, prices: prices? })
+}
+
+/// What rider categories pay instead, by their ids.
+fn prices(
+    at: &Section<'_>,
+    found: &mut Findings,
+    classes: &Names,
+    currency: Currency,
+) -> Option<Vec<(RiderClass, Money)>> {
+    let Some(own) = at.sub(found, "prices", "prices") else { return Some(Vec::new()) };
+    let mut prices = Vec::new();
+    for id in own.keys() {
+        let class = classes.find(found, &own, id, id).and_then(|ix| u8::try_from(ix).ok());
+        prices.push((RiderClass(class?), own.money(found, id, currency)?));
+    }
+    prices.sort_unstable_by_key(|(class, _)| *class);
+    Some(prices)
 }
 
 fn list<T>(
@@ -302,97 +372,6 @@ fn transfer(
     };
     let (from, to) = (from?, to?);
     Some(Transfer { id: id?.into(), from, to, limit_s: limit_s?, legs_max, price: price? })
-}
-
-/// `None` when there are no gates, or when something about them was noted.
-fn gate(
-    top: &Top<'_>,
-    found: &mut Findings,
-    currency: Currency,
-    (groups, products, places): (&Names, &Names, &Names),
-) -> Option<Gate> {
-    let rules = top.with("gate").sub(found, "gate", "gate");
-    let matrix = top.with("matrix").sub(found, "matrix", "matrix");
-    let (rules, matrix) = match (rules, matrix) {
-        (Some(rules), Some(matrix)) => (rules, matrix),
-        (None, None) => return None,
-        (rules, _) => {
-            let (there, missing) =
-                if rules.is_some() { ("gate", "matrix") } else { ("matrix", "gate") };
-            let message = format!("[{there}] stands without [{missing}]");
-            top.with(there).note(found, there, message, format!("add [{missing}]"));
-            return None;
-        }
-    };
-    let keys =
-        ["group", "journey_limit_s", "maximum_fare", "minimum_balance", "unknown", "same_station"];
-    rules.check_keys(&keys, found);
-    let group = group(&rules, found, groups);
-    let unknown = match rules.opt_text(found, "unknown") {
-        None | Some("refuse") => UnknownFare::Refuse,
-        Some("maximum_fare") => UnknownFare::MaximumFare,
-        Some(other) => {
-            let message = format!("unknown answer {other:?}");
-            rules.note(found, "unknown", message, "use refuse or maximum_fare");
-            return None;
-        }
-    };
-    let same_station = match rules.sub(found, "same_station", "gate.same_station") {
-        None => None,
-        Some(same) => {
-            same.check_keys(&["within_s", "price"], found);
-            let within_s = same.uint(found, "within_s", 86_400);
-            let price = same.money(found, "price", currency);
-            Some(SameStation { within_s: within_s?, price: price? })
-        }
-    };
-    let (places, cells) = matrix_cells(&matrix, found, products, places)?;
-    Some(Gate {
-        group: group?,
-        journey_limit_s: rules.opt_uint(found, "journey_limit_s", 604_800),
-        maximum_fare: rules.opt_money(found, "maximum_fare", currency),
-        minimum_balance: rules.opt_money(found, "minimum_balance", currency),
-        unknown,
-        same_station,
-        places,
-        cells,
-    })
-}
-
-type Cells = (Vec<PlaceIx>, Vec<Option<ProductIx>>);
-
-fn matrix_cells(
-    matrix: &Section<'_>,
-    found: &mut Findings,
-    products: &Names,
-    places: &Names,
-) -> Option<Cells> {
-    matrix.check_keys(&["to", "from"], found);
-    let to = matrix.texts(found, "to")?;
-    let Some(rows) = matrix.sub(found, "from", "matrix.from") else {
-        if !matrix.has("from") {
-            matrix.note(found, "from", "missing", "add [matrix.from] with a row for each place");
-        }
-        return None;
-    };
-    rows.check_keys(&to, found);
-    let find = |id: &&str| places.find(found, matrix, "to", id).map(PlaceIx);
-    let columns = to.iter().map(find).collect::<Option<Vec<_>>>()?;
-    let mut cells = Vec::with_capacity(to.len().saturating_mul(to.len()));
-    for id in &to {
-        let row = rows.texts(found, id)?;
-        if row.len() != to.len() {
-            let message = format!("{} fares for {} places", row.len(), to.len());
-            rows.note(found, id, message, "write one product, or \"-\", for each place in `to`");
-            return None;
-        }
-        for cell in row {
-            let known = cell != "-";
-            let product = if known { products.find(found, &rows, id, cell) } else { None };
-            cells.push(product.map(ProductIx));
-        }
-    }
-    Some((columns, cells))
 }
 
 fn example(

@@ -7,11 +7,9 @@
 
 use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
 
-use model::{
-    CardProduct, ProductKind, ProductSlot, ProductUse, ProductValidity, ProductsFound, Timestamp,
-};
+use model::{CardProduct, ProductKind, ProductSlot, ProductUse, ProductValidity, ProductsFound};
 
-use crate::{GroupIx, Param, Tariff};
+use crate::{Param, price::RideFacts};
 
 /// What a product had to do with a charge. The number is the product's id, as its seller knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,101 +148,80 @@ impl Wallet {
     }
 
     /// Whether a pass pays a ride of this group that began at `at`; it is used then.
-    pub(crate) fn use_pass(
-        &mut self,
-        tariff: &Tariff,
-        group: GroupIx,
-        at: Timestamp,
-    ) -> Option<ProductStep> {
-        let (slot, pass) = self.pass(tariff, group, at)?;
+    pub(crate) fn use_pass(&mut self, ride: &RideFacts<'_>) -> Option<ProductStep> {
+        let (slot, pass) = self.pass(ride)?;
         self.used.pass = Some(slot);
         Some(ProductStep::PassPays(pass.id))
     }
 
     /// Whether a ride pays; it is taken then.
-    pub(crate) fn use_ride(
-        &mut self,
-        tariff: &Tariff,
-        group: GroupIx,
-        at: Timestamp,
-    ) -> Option<ProductStep> {
-        let (product, left) = self.ride(tariff, group, at)?;
+    pub(crate) fn use_ride(&mut self, ride: &RideFacts<'_>) -> Option<ProductStep> {
+        let (product, left) = self.ride(ride)?;
         self.used.rides += 1;
         Some(ProductStep::RidePays { product: product.id, left: left - 1 })
     }
 
     /// The product that would pay for a journey that opens here.
-    pub(crate) fn covering(
-        &self,
-        tariff: &Tariff,
-        group: GroupIx,
-        at: Timestamp,
-    ) -> Option<ProductStep> {
-        let pass = self.pass(tariff, group, at).map(|(_, pass)| pass);
-        let product = pass.or_else(|| self.ride(tariff, group, at).map(|(product, _)| product))?;
+    pub(crate) fn covering(&self, ride: &RideFacts<'_>) -> Option<ProductStep> {
+        let pass = self.pass(ride).map(|(_, pass)| pass);
+        let product = pass.or_else(|| self.ride(ride).map(|(product, _)| product))?;
         Some(ProductStep::Covers(product.id))
     }
 
     /// Whether it is a pass that would pay.
-    pub(crate) fn has_pass(&self, tariff: &Tariff, group: GroupIx, at: Timestamp) -> bool {
-        self.pass(tariff, group, at).is_some()
+    pub(crate) fn has_pass(&self, ride: &RideFacts<'_>) -> bool {
+        self.pass(ride).is_some()
     }
 
     /// Why each product on the card does not pay.
-    pub(crate) fn reasons(
-        &self,
-        tariff: &Tariff,
-        group: GroupIx,
-        at: Timestamp,
-    ) -> Vec<ProductStep> {
+    pub(crate) fn reasons(&self, ride: &RideFacts<'_>) -> Vec<ProductStep> {
         let Some(held) = self.held else { return Vec::new() };
         let reason = |slot| match held.file.slot(slot) {
-            Ok(product) => reason(&product?, tariff, group, at),
+            Ok(product) => reason(&product?, ride),
             Err(_) => Some(ProductStep::Unknown(slot)),
         };
         ProductSlot::ALL.into_iter().filter_map(reason).collect()
     }
 
-    fn pass(
-        &self,
-        tariff: &Tariff,
-        group: GroupIx,
-        at: Timestamp,
-    ) -> Option<(ProductSlot, CardProduct)> {
+    fn pass(&self, ride: &RideFacts<'_>) -> Option<(ProductSlot, CardProduct)> {
         let held = self.held?;
         ProductSlot::ALL.into_iter().find_map(|slot| {
             let product = held.file.slot(slot).ok().flatten()?;
-            let pays = product.kind == ProductKind::Pass && valid(&product, tariff, group, at);
+            let pays = product.kind == ProductKind::Pass && valid(&product, ride);
             pays.then_some((slot, product))
         })
     }
 
     /// The product with rides and how many are left, at least one.
-    fn ride(&self, tariff: &Tariff, group: GroupIx, at: Timestamp) -> Option<(CardProduct, u32)> {
+    fn ride(&self, ride: &RideFacts<'_>) -> Option<(CardProduct, u32)> {
         let product = self.held?.file.with_rides()?;
         let left = self.left()?.rides.filter(|left| *left > 0)?;
         let more = self.used.rides < ProductUse::RIDES_MAX;
-        (more && valid(&product, tariff, group, at)).then_some((product, left))
+        (more && valid(&product, ride)).then_some((product, left))
     }
 }
 
-fn valid(product: &CardProduct, tariff: &Tariff, group: GroupIx, at: Timestamp) -> bool {
-    product.validity(at) == ProductValidity::Valid && product.scope.covers(tariff.group_name(group))
+fn valid(product: &CardProduct, ride: &RideFacts<'_>) -> bool {
+    product.validity(ride.began) == ProductValidity::Valid && is_for(product, ride)
 }
 
-fn reason(
-    product: &CardProduct,
-    tariff: &Tariff,
-    group: GroupIx,
-    at: Timestamp,
-) -> Option<ProductStep> {
+/// Whether the scope on the card and the tariff's terms hold this ride.
+fn is_for(product: &CardProduct, ride: &RideFacts<'_>) -> bool {
+    let terms = ride.tariff.terms().passes.iter().find(|terms| terms.number == product.id);
+    product.scope.covers(ride.tariff.group_name(ride.group))
+        && terms.is_none_or(|terms| {
+            let here = |route| terms.routes.contains(&route);
+            (terms.routes.is_empty() || ride.route.is_some_and(here))
+                && terms.time.is_none_or(|band| ride.tariff.in_time(band, ride.began))
+        })
+}
+
+fn reason(product: &CardProduct, ride: &RideFacts<'_>) -> Option<ProductStep> {
     let id = product.id;
-    match product.validity(at) {
+    match product.validity(ride.began) {
         ProductValidity::Over(ago_s) => Some(ProductStep::Ended { product: id, ago_s }),
         ProductValidity::NotYet(in_s) => Some(ProductStep::NotYetValid { product: id, in_s }),
-        ProductValidity::Valid if !product.scope.covers(tariff.group_name(group)) => {
-            Some(ProductStep::NotHere(id))
-        }
+        ProductValidity::Valid if !is_for(product, ride) => Some(ProductStep::NotHere(id)),
         ProductValidity::Valid => match product.kind {
             ProductKind::Rides => Some(ProductStep::UsedUp(id)),
             ProductKind::Pass => None,

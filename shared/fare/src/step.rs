@@ -82,6 +82,25 @@ pub enum StepKind {
     },
     /// A product on the card paid, or did not.
     Product(ProductStep),
+    /// A discount or surcharge.
+    Adjusted {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// A cap is reached.
+    Capped {
+        /// Its name.
+        name: Arc<str>,
+        /// The most that is charged in its period.
+        limit: Money,
+    },
+    /// The journey goes on after a change outside the gates.
+    Interchange {
+        /// Where it began.
+        from: Arc<str>,
+    },
+    /// What the journey has cost before the change outside the gates.
+    PaidBefore,
     /// One leg of a journey by itself.
     Leg {
         /// Where it begins.
@@ -142,6 +161,10 @@ impl Step {
             StepKind::TransferTooLate { .. } => "transfer-too-late",
             StepKind::TransferRidesUsed { .. } => "transfer-rides-used",
             StepKind::Product(step) => step.key(),
+            StepKind::Adjusted { .. } => "adjusted",
+            StepKind::Capped { .. } => "capped",
+            StepKind::Interchange { .. } => "interchange",
+            StepKind::PaidBefore => "paid-before",
             StepKind::Leg { .. } => "leg",
             StepKind::LegTransfer => "leg-transfer",
             StepKind::NoFareKnown { .. } => "no-fare-known",
@@ -155,7 +178,9 @@ impl Step {
             alloc::vec![("after", Param::Seconds(after_s)), ("limit", Param::Seconds(limit_s))]
         };
         match &self.kind {
-            StepKind::MissingTapOut { from } => alloc::vec![("from", text(from))],
+            StepKind::MissingTapOut { from } | StepKind::Interchange { from } => {
+                alloc::vec![("from", text(from))]
+            }
             StepKind::JourneyOpened { from, maximum } => {
                 alloc::vec![("from", text(from)), ("maximum", Param::Amount(*maximum))]
             }
@@ -184,7 +209,11 @@ impl Step {
             StepKind::Leg { from, to, product } => {
                 alloc::vec![("from", text(from)), ("to", text(to)), ("product", text(product)),]
             }
-            StepKind::LegTransfer => Vec::new(),
+            StepKind::Adjusted { name } => alloc::vec![("name", text(name))],
+            StepKind::Capped { name, limit } => {
+                alloc::vec![("name", text(name)), ("limit", Param::Amount(*limit))]
+            }
+            StepKind::LegTransfer | StepKind::PaidBefore => Vec::new(),
         }
     }
 
@@ -221,6 +250,10 @@ impl Step {
             }
             StepKind::Product(step) => step.text(),
             StepKind::Leg { from, to, product } => format!("{from} to {to}: {product}"),
+            StepKind::Adjusted { name } => String::from(&**name),
+            StepKind::Capped { name, limit } => format!("{name} of {limit} is reached"),
+            StepKind::Interchange { from } => format!("The journey from {from} goes on"),
+            StepKind::PaidBefore => "Paid before the change".into(),
             StepKind::LegTransfer => "Transfer".into(),
             StepKind::NoFareKnown { from, to } => format!("No fare is known from {from} to {to}"),
         }

@@ -7,7 +7,10 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use model::{
     Currency, Money, OperatorId, PlaceIx, ProductScope, RiderClass, RouteIx, TariffVersion,
+    Timestamp,
 };
+
+use crate::terms::{Terms, TimeIx};
 
 /// A product, by its index in the tariff's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +64,6 @@ pub struct Operator {
 }
 
 /// A rider category. Its index in the table is the card's `RiderClass`; the first is the default.
-/// Every class pays the default price: the table exists so that cards and screens can name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
     /// Unique in the tariff.
@@ -79,6 +81,16 @@ pub struct Product {
     pub name: Arc<str>,
     /// Never negative.
     pub price: Money,
+    /// What these rider categories pay instead, ascending.
+    pub prices: Vec<(RiderClass, Money)>,
+}
+
+impl Product {
+    /// What a rider of this category pays.
+    pub fn price_for(&self, class: RiderClass) -> Money {
+        let own = self.prices.iter().find(|(of, _)| *of == class);
+        own.map_or(self.price, |(_, price)| *price)
+    }
 }
 
 /// Whether a place is a station or a stop at the roadside.
@@ -134,10 +146,12 @@ pub enum UnknownFare {
 /// An exit where the journey began, soon after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SameStation {
-    /// Seconds from tap-in, inclusive; later the table's own fare holds.
+    /// Seconds from tap-in, inclusive; later the next band or the table's own fare holds.
     pub within_s: u32,
-    /// What it costs.
-    pub price: Money,
+    /// What it costs; `None` = the maximum fare.
+    pub price: Option<Money>,
+    /// Whether it counts towards caps.
+    pub counts_to_caps: bool,
 }
 
 /// The rules of tap-in and tap-out.
@@ -153,8 +167,8 @@ pub struct Gate {
     pub minimum_balance: Option<Money>,
     /// What an exit without a fare does.
     pub unknown: UnknownFare,
-    /// Exit at the station of entry.
-    pub same_station: Option<SameStation>,
+    /// Exit at the station of entry, by bands of time, shortest first.
+    pub same_station: Vec<SameStation>,
     /// The places with gates, in the order of the table's rows and columns.
     pub places: Vec<PlaceIx>,
     /// Row by row (from × to). `None` = unknown, which is not free.
@@ -246,6 +260,8 @@ pub struct TariffParts {
     pub transfers: Vec<Transfer>,
     /// Golden examples.
     pub examples: Vec<Example>,
+    /// What GTFS cannot say.
+    pub terms: Terms,
 }
 
 /// One compiled version of all fare rules.
@@ -254,7 +270,7 @@ pub struct Tariff {
     pub(crate) parts: TariffParts,
     /// Per place: its row and column in the gate table.
     pub(crate) gate_row: Vec<Option<u16>>,
-    /// Per gate row: the maximum fare from there, `None` when no fare is known from there.
+    /// Per gate row and class: the maximum fare from there, `None` when no fare is known.
     pub(crate) maximum: Vec<Option<Money>>,
     /// Groups × groups: the transfer right from a group to a group.
     pub(crate) transfer_of: Vec<Option<u16>>,
@@ -375,14 +391,18 @@ impl Tariff {
         gate.cells[from * gate.places.len() + to].map(|ix| self.product(ix))
     }
 
-    /// What a missing tap-out costs after a tap-in here; `None` when no fare is known from here.
-    pub fn maximum_fare(&self, from: PlaceIx) -> Option<Money> {
-        self.maximum[self.row(from)?]
+    /// What a missing tap-out costs a rider of this category after a tap-in here; `None` when no
+    /// fare is known from here.
+    pub fn maximum_fare(&self, from: PlaceIx, class: RiderClass) -> Option<Money> {
+        let classes = self.parts.classes.len();
+        // A category that the tariff does not have pays the default price.
+        let class = if usize::from(class.0) < classes { usize::from(class.0) } else { 0 };
+        self.maximum[self.row(from)? * classes + class]
     }
 
     /// Stored value needed to tap in here.
-    pub fn minimum_balance(&self, from: PlaceIx) -> Option<Money> {
-        let maximum = self.maximum_fare(from)?;
+    pub fn minimum_balance(&self, from: PlaceIx, class: RiderClass) -> Option<Money> {
+        let maximum = self.maximum_fare(from, class)?;
         Some(self.parts.gate.as_ref()?.minimum_balance.unwrap_or(maximum))
     }
 
@@ -394,8 +414,25 @@ impl Tariff {
     }
 
     /// Whether a price depends on what a card has counted, so that a tap has to read its counters.
-    pub const fn needs_counters(&self) -> bool {
-        false
+    pub fn needs_counters(&self) -> bool {
+        !(self.parts.terms.caps.is_empty() && self.parts.terms.interchanges.is_empty())
+    }
+
+    /// What GTFS cannot say.
+    pub const fn terms(&self) -> &Terms {
+        &self.parts.terms
+    }
+
+    /// Whether a moment lies in a time band.
+    pub(crate) fn in_time(&self, band: TimeIx, at: Timestamp) -> bool {
+        let terms = &self.parts.terms;
+        terms.calendar.holds(&terms.times[usize::from(band.0)], at)
+    }
+
+    /// The stored value that a charge needs: it may take the card below zero by the dip.
+    pub(crate) fn after_dip(&self, charge: Money) -> Money {
+        let dip = self.parts.terms.dip.map_or(0, Money::minor);
+        Money::new((charge.minor() - dip).max(0), charge.currency())
     }
 
     /// Whether any transfer right begins with a ride of this group.

@@ -1,6 +1,8 @@
 //! Tariff → its one canonical text. Parsing the text gives an equal tariff; equal tariffs give
 //! the same bytes, so that texts can be compared, signed and read as a diff.
 
+mod terms;
+
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::{self, Write as _};
 
@@ -29,6 +31,7 @@ fn write_all(tariff: &Tariff, out: &mut String) -> fmt::Result {
     writeln!(out, "currency = {}", Text(parts.currency.letters()))?;
     writeln!(out, "pass_back_s = {}", parts.pass_back_s)?;
     writeln!(out, "groups = {}", list(parts.groups.iter().map(String::as_str)))?;
+    terms::write_head(&parts.terms, out)?;
     for operator in &parts.operators {
         let (id, name) = (Text(&operator.id), Text(&operator.name));
         writeln!(out, "\n[[operator]]\nid = {id}\nname = {name}")?;
@@ -41,11 +44,20 @@ fn write_all(tariff: &Tariff, out: &mut String) -> fmt::Result {
         let (id, name) = (Text(&product.id), Text(&product.name));
         let price = Amount(product.price);
         writeln!(out, "\n[[product]]\nid = {id}\nname = {name}\nprice = {price}")?;
+        let own = product.prices.iter().map(|(class, price)| {
+            let id = parts.classes.get(usize::from(class.0)).map_or("", |class| &class.id);
+            format!("{} = {}", Text(id), Amount(*price))
+        });
+        let own: Vec<String> = own.collect();
+        if !own.is_empty() {
+            writeln!(out, "prices = {{ {} }}", own.join(", "))?;
+        }
     }
     write_places(tariff, out)?;
     write_routes(tariff, out)?;
     write_transfers(tariff, out)?;
     write_gate(tariff, out)?;
+    terms::write_terms(tariff, out)?;
     write_examples(tariff, out)
 }
 
@@ -110,9 +122,16 @@ fn write_gate(tariff: &Tariff, out: &mut String) -> fmt::Result {
         UnknownFare::MaximumFare => "maximum_fare",
     };
     writeln!(out, "unknown = {}", Text(unknown))?;
-    if let Some(same) = &gate.same_station {
-        let (within_s, price) = (same.within_s, Amount(same.price));
-        writeln!(out, "same_station = {{ within_s = {within_s}, price = {price} }}")?;
+    let bands = gate.same_station.iter().map(|band| {
+        let price = band.price.map_or_else(|| "\"maximum\"".into(), |p| format!("{}", Amount(p)));
+        let counts = if band.counts_to_caps { "" } else { ", counts_to_caps = false" };
+        format!("{{ within_s = {}, price = {price}{counts} }}", band.within_s)
+    });
+    let bands: Vec<String> = bands.collect();
+    match bands.as_slice() {
+        [] => {}
+        [band] => writeln!(out, "same_station = {band}")?,
+        _ => writeln!(out, "same_station = [{}]", bands.join(", "))?,
     }
     let ids = || gate.places.iter().map(|ix| &*tariff.parts.places[usize::from(ix.0)].id);
     writeln!(out, "\n# Rows are tap-in, columns tap-out; \"-\" is unknown, which is not free.")?;

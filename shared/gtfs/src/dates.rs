@@ -20,7 +20,7 @@ const FIRST_YEAR: i16 = 1990;
 const LAST_YEAR: i16 = 2100;
 
 /// The offsets of an IANA time zone by the bundled database; `None` when there is no such zone.
-pub(crate) fn zone_offsets(name: &str) -> Option<ZoneOffsets> {
+pub fn zone_offsets(name: &str) -> Option<ZoneOffsets> {
     let zone = TimeZoneDatabase::bundled().get(name).ok()?;
     let first = date(FIRST_YEAR, 1, 1).to_zoned(zone.clone()).ok()?.timestamp();
     let last = date(LAST_YEAR, 1, 1).to_zoned(zone.clone()).ok()?.timestamp();

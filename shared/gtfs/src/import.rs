@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use fare::{
-    Class, Gate, GroupIx, Operator, Place, Product, ProductIx, Route, Tariff, TariffParts,
+    Class, Gate, GroupIx, Operator, Place, Product, ProductIx, Route, Tariff, TariffParts, Terms,
     Transfer, TransferPrice, UnknownFare,
 };
 use model::{Currency, OperatorId, RouteIx, TariffVersion};
 
 use crate::{
     Diagnostic, Feed, Network, NetworkRoute, Pattern, Severity,
+    dates::zone_offsets,
     diagnostic::{At, Findings},
     fares_v1::{ATTRIBUTES, FareV1, RULES, Reach, read_fares},
     network::{Tables, read_tables},
@@ -74,7 +75,7 @@ fn compile(parts: TariffParts, options: &ImportOptions) -> Result<Tariff, Vec<fa
     let base = Tariff::compile(parts)?;
     match &options.overlay {
         None => Ok(base),
-        Some(overlay) => Tariff::parse_with_overlay(&base.to_toml(), overlay),
+        Some(overlay) => Tariff::parse_in(&base.to_toml(), Some(overlay), &zone_offsets),
     }
 }
 
@@ -146,7 +147,7 @@ fn parts(
             maximum_fare: None,
             minimum_balance: None,
             unknown: UnknownFare::Refuse,
-            same_station: None,
+            same_station: Vec::new(),
             places: matrix.places,
             cells: matrix.cells,
         }
@@ -178,6 +179,7 @@ fn parts(
         transfers: transfers(fares, &flat, &group_of_fare, options, found),
         groups,
         examples: Vec::new(),
+        terms: Terms::default(),
     }
 }
 
@@ -187,7 +189,12 @@ fn product(fare: &FareV1) -> Product {
     let mut letters = words.chars();
     let name: String =
         letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    Product { id: fare.id.as_str().into(), name: name.as_str().into(), price: fare.price }
+    Product {
+        id: fare.id.as_str().into(),
+        name: name.as_str().into(),
+        price: fare.price,
+        prices: Vec::new(),
+    }
 }
 
 fn place(place: &crate::network::FeedPlace) -> Place {

@@ -26,6 +26,7 @@ mod timetable;
 mod v2;
 mod zones;
 
+pub use dates::zone_offsets;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fares::{FaresRead, FeedFares, read_feed_fares};
 pub use feed::{Feed, FeedError};

@@ -50,6 +50,39 @@ pub enum ClockQuality {
 pub struct ServiceDate(pub u32);
 
 impl ServiceDate {
+    /// From `YYYY-MM-DD`, or `YYYYMMDD` as in GTFS; from 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |part: &str| {
+            let all = part.bytes().all(|b| b.is_ascii_digit());
+            all.then(|| part.parse::<u32>().ok()).flatten()
+        };
+        let (year, month, day) = match text.len() {
+            8 if text.is_ascii() => (&text[..4], &text[4..6], &text[6..]),
+            10 if text.is_ascii() && [&text[4..5], &text[7..8]] == ["-", "-"] => {
+                (&text[..4], &text[5..7], &text[8..])
+            }
+            _ => return None,
+        };
+        let (year, month, day) = (digits(year)?, digits(month)?, digits(day)?);
+        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || day == 0 {
+            return None;
+        }
+        let date = Self::from_civil(year, month, day);
+        (date.civil() == (year, month, day)).then_some(date)
+    }
+
+    /// From (year, month, day), from 1970.
+    /// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
+    const fn from_civil(year: u32, month: u32, day: u32) -> Self {
+        let y = if month <= 2 { year - 1 } else { year };
+        let era = y / 400;
+        let yoe = y - era * 400;
+        let mp = if month > 2 { month - 3 } else { month + 9 };
+        let doy = (153 * mp + 2) / 5 + day - 1;
+        let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+        Self(era * 146_097 + doe - 719_468)
+    }
+
     /// (year, month, day) in the proleptic Gregorian calendar.
     /// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
     pub const fn civil(self) -> (u32, u32, u32) {
@@ -81,6 +114,13 @@ mod tests {
     fn service_dates_are_written_as_calendar_dates() {
         for (days, text) in [(0, "1970-01-01"), (19_782, "2024-02-29"), (20_779, "2026-11-22")] {
             assert_eq!(alloc::format!("{}", ServiceDate(days)), text);
+            assert_eq!(ServiceDate::parse(text), Some(ServiceDate(days)));
+        }
+        assert_eq!(ServiceDate::parse("20261122"), Some(ServiceDate(20_779)));
+        for wrong in
+            ["2026-02-29", "2026-13-01", "2026-1-1", "1969-12-31", "", "2026-11-2x", "á026112"]
+        {
+            assert_eq!(ServiceDate::parse(wrong), None, "{wrong}");
         }
     }
 }

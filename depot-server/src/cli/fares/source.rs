@@ -56,7 +56,7 @@ impl FareSource {
 }
 
 fn read_tariff_text(path: &Path) -> anyhow::Result<TariffRead> {
-    let (tariff, found) = match Tariff::parse(&read_text(path)?) {
+    let (tariff, found) = match Tariff::parse_in(&read_text(path)?, None, &gtfs::zone_offsets) {
         Ok(tariff) => (Some(tariff), Vec::new()),
         Err(found) => (None, found),
     };

@@ -4,6 +4,7 @@ mod prices;
 mod products;
 mod properties;
 mod rules;
+mod terms;
 mod texts;
 
 use alloc::{string::String, vec::Vec};

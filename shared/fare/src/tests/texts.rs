@@ -2,7 +2,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use expect_test::expect;
-use model::TariffVersion;
+use model::{RiderClass, TariffVersion};
 
 use super::{CITY, city, wrapped};
 use crate::{Diagnostic, Tariff};
@@ -12,10 +12,10 @@ fn an_overlay_replaces_the_sections_it_names() {
     let overlay = "version = 2\n[gate]\ngroup = \"metro\"\nmaximum_fare = 9\nminimum_balance = 1";
     let tariff = Tariff::parse_with_overlay(CITY, overlay).unwrap();
     let from = tariff.place_ix("A").unwrap();
-    assert_eq!(tariff.maximum_fare(from).unwrap().minor(), 900);
-    assert_eq!(tariff.minimum_balance(from).unwrap().minor(), 100);
+    assert_eq!(tariff.maximum_fare(from, RiderClass(0)).unwrap().minor(), 900);
+    assert_eq!(tariff.minimum_balance(from, RiderClass(0)).unwrap().minor(), 100);
     assert_eq!(tariff.version(), TariffVersion(2));
-    assert_eq!(tariff.gate().unwrap().same_station, None);
+    assert_eq!(tariff.gate().unwrap().same_station, []);
     let broken = Tariff::parse_with_overlay(CITY, "\n[gate]\ngroup = \"metr\"\nmaximum_fare = 2");
     expect![[r#"
         error: overlay line 3, gate.group: there is no group "metr"; did you mean

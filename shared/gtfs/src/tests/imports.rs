@@ -285,7 +285,7 @@ fn a_zone_without_rules_borrows_by_a_stated_alias() {
     let unknown = tariff(&feed, &options());
     let (a, b) = (PlaceIx(0), PlaceIx(1));
     assert_eq!(unknown.gate_product(a, b), None);
-    assert_eq!(unknown.maximum_fare(a), None);
+    assert_eq!(unknown.maximum_fare(a, model::RiderClass(0)), None);
     let zone_aliases = vec![("za".to_owned(), "zb".to_owned())];
     let aliased = tariff(&feed, &ImportOptions { zone_aliases, ..options() });
     assert_eq!(&*aliased.gate_product(a, b).unwrap().id, "near");
