@@ -182,6 +182,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "fork",
     "proof-invalid",
     "balance-mismatch",
+    "counters-mismatch",
     "contradiction",
     "register-mismatch",
     "chain-broken",

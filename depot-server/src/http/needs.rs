@@ -88,6 +88,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::Fork => "Copied or rolled back; each use takes value that nobody paid for.",
         ExceptionKind::ProofInvalid => "Altered or invented after the card; suspect the validator.",
         ExceptionKind::BalanceMismatch => "A record was altered or a value forged.",
+        ExceptionKind::CountersMismatch => "Copied, or a transaction of it was hidden.",
         ExceptionKind::Contradiction => "No honest card does that; suspect the validator.",
         ExceptionKind::RegisterMismatch => "Entries were lost or removed on the device.",
         ExceptionKind::ChainBroken => "A log was edited or mixed with another.",

@@ -166,6 +166,7 @@ impl Shown for ExceptionKind {
             Self::Fork => ("Card with two histories", "octagon", Tone::Bad),
             Self::ProofInvalid => ("Card proof does not hold", "octagon", Tone::Bad),
             Self::BalanceMismatch => ("Balances do not join", "octagon", Tone::Bad),
+            Self::CountersMismatch => ("Fare counters do not join", "octagon", Tone::Bad),
             Self::Contradiction => ("Records contradict", "octagon", Tone::Bad),
             Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
             Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
@@ -233,6 +234,9 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::BalanceMismatch => {
             "The balance after one record is not the balance before the next. The card computes \
              balances itself, so suspect the record, not the arithmetic."
+        }
+        ExceptionKind::CountersMismatch => {
+            "The card was copied, or a transaction of it hidden. Propose it for the hotlist."
         }
         ExceptionKind::Contradiction => {
             "An entry contradicts the card's record that it brings: another validator wrote it, \

@@ -107,7 +107,8 @@ impl MemoryBooks {
             (tap.record.card, tap.operator, &tap.record.event)
         {
             let record = transaction.after;
-            let known = KnownRecord { record, source: Source::Tap, operator, mispriced: false };
+            let (source, counters) = (Source::Tap, transaction.counters);
+            let known = KnownRecord { record, source, operator, mispriced: false, counters };
             self.records.insert((card, record.ctr), known);
         }
         self.taps.insert(TapRef::of(&tap.record), tap);

@@ -448,7 +448,7 @@ impl<'a, S: Stored> Desk<'a, S> {
 /// Then the entry itself is the books' record, and no other row is written for it.
 fn own_record(tap: &TapRecord, cleared: &Cleared) -> Option<Attribution> {
     let TapEvent::Committed { transaction, .. } = &tap.event else { return None };
-    let [KnownRecord { record, source: Source::Tap, operator, mispriced: false }] =
+    let [KnownRecord { record, source: Source::Tap, operator, mispriced: false, .. }] =
         cleared.records[..]
     else {
         return None;

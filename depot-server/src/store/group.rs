@@ -340,7 +340,7 @@ pub(super) fn known_record(
         })
         .map_err(StoreError::read("a card record"))?;
     if let Some(body) = body {
-        let known = body.first_chunk().and_then(KnownRecord::from_bytes);
+        let known = KnownRecord::from_bytes(&body);
         return known.map(Some).ok_or_else(|| StoreError::damaged("a card record"));
     }
     let mut found = None;
@@ -353,7 +353,7 @@ pub(super) fn known_record(
         Ok(found.is_none())
     })?;
     let Some((id, operator)) = found else { return Ok(None) };
-    let TapEvent::Committed { transaction: CardTransaction { after, .. }, .. } =
+    let TapEvent::Committed { transaction: CardTransaction { after, counters, .. }, .. } =
         journal_record(connection, id)?.event
     else {
         return Err(StoreError::damaged(format!("tap {id} stands for a record it did not write")));
@@ -363,6 +363,7 @@ pub(super) fn known_record(
         source: clearing::Source::Tap,
         operator: (operator != u16::MAX).then_some(OperatorId(operator)),
         mispriced: false,
+        counters,
     }))
 }
 

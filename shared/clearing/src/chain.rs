@@ -29,6 +29,8 @@ use crate::{
 pub(crate) struct Step<'a, K> {
     pub(crate) card: CardId,
     pub(crate) state: CardState,
+    /// The newest known record before this step.
+    pub(crate) former: Option<KnownRecord>,
     pub(crate) rules: &'a Rules,
     pub(crate) known: &'a K,
     pub(crate) items: CardItems,
@@ -78,7 +80,12 @@ impl Claim {
     }
 
     const fn known(&self, mispriced: bool) -> KnownRecord {
-        KnownRecord { record: self.record, source: self.source, operator: self.operator, mispriced }
+        let counters = match self.priced_from {
+            Some((transaction, _)) => transaction.counters,
+            None => None,
+        };
+        let Self { record, source, operator, .. } = *self;
+        KnownRecord { record, source, operator, mispriced, counters }
     }
 }
 
@@ -120,6 +127,7 @@ impl<K: Known> Step<'_, K> {
         let insertion = self.state.insert(known);
         self.book(&known, &insertion, &decided, happened);
         self.records.push(known);
+        self.compare_counters(record.ctr)?;
         Ok(if insertion.right.is_none() { Learned::Newest } else { Learned::Late })
     }
 
@@ -220,6 +228,7 @@ impl<K: Known> Step<'_, K> {
             self.keep_instead(&kept, &new);
         }
         self.settle_in(new, others);
+        self.compare_counters(new.record.ctr)?;
         Ok(learned)
     }
 
@@ -238,6 +247,10 @@ impl<K: Known> Step<'_, K> {
         // The store does not hold yet what this very step learned.
         if let Some(here) = self.records.iter().rfind(|known| known.record.ctr == ctr) {
             return Ok((*here, Vec::new()));
+        }
+        // What was the newest before this step needs no question to the store.
+        if let Some(former) = self.former.filter(|known| known.record.ctr == ctr) {
+            return Ok((former, Vec::new()));
         }
         let found = self.known.record(self.card, ctr).map_err(ClearError::Known)?;
         Ok((found.ok_or(ClearError::RecordMissing { ctr })?, Vec::new()))

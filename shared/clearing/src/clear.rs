@@ -185,6 +185,7 @@ impl<'a, K: Known> Step<'a, K> {
         Self {
             card,
             state: state.clone(),
+            former: state.newest().copied(),
             rules,
             known,
             items: CardItems { card, currency, now },

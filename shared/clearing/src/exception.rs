@@ -7,7 +7,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-use model::{CardId, CardRecord, Currency, Money, Timestamp, ValidatorId};
+use model::{CardId, CardRecord, Ctr, Currency, Money, Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
 
 use crate::{CardState, TapRef, Unserved, unserved};
@@ -21,6 +21,8 @@ pub enum ExceptionKind {
     ProofInvalid,
     /// Balance after one record differs from balance before the next (I3).
     BalanceMismatch,
+    /// The counters found differ from those that the card's last reader of them left.
+    CountersMismatch,
     /// A transaction names a newer record as the one before it.
     Contradiction,
     /// Registers differ from the sum of the records (I6). Found by the intake.
@@ -49,10 +51,11 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
+        Self::CountersMismatch,
         Self::Contradiction,
         Self::RegisterMismatch,
         Self::ChainBroken,
@@ -73,6 +76,7 @@ impl ExceptionKind {
             Self::Fork => "fork",
             Self::ProofInvalid => "proof-invalid",
             Self::BalanceMismatch => "balance-mismatch",
+            Self::CountersMismatch => "counters-mismatch",
             Self::Contradiction => "contradiction",
             Self::RegisterMismatch => "register-mismatch",
             Self::ChainBroken => "chain-broken",
@@ -284,6 +288,9 @@ impl CardItems {
                 Vec::new(),
             ));
         }
+        for ctr in state.miscounts().iter().filter(|ctr| unexplained(**ctr)) {
+            items.push(self.miscount(*ctr));
+        }
         for gap in state.gaps() {
             let net = self.money(gap.net().abs());
             let did = if gap.net() > 0 { "added" } else { "took" };
@@ -349,6 +356,16 @@ impl CardItems {
         let kind = ExceptionKind::ChargedWithoutPassage;
         let item = self.item(kind, &unserved::key(doubt), *amount, finding, evidence);
         Exception { validator: Some(doubt.tap.validator), ..item }
+    }
+
+    fn miscount(&self, ctr: Ctr) -> Exception {
+        let finding = format!(
+            "record {ctr} found other counters on the card than the last tap before it that read \
+             them had left"
+        );
+        let kind = ExceptionKind::CountersMismatch;
+        let item = self.item(kind, &ctr.0.to_be_bytes(), 0, finding, Vec::new());
+        Exception { amount: None, ..item }
     }
 
     fn unknown_card(&self, state: &CardState) -> Option<Exception> {
@@ -427,7 +444,7 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
     match kind {
         ExceptionKind::ChargedWithoutPassage => "with the card's next tap nothing was paid twice",
         ExceptionKind::CardGap => "the missing records are known",
-        ExceptionKind::BalanceMismatch => "explained by the fork",
+        ExceptionKind::BalanceMismatch | ExceptionKind::CountersMismatch => "explained by the fork",
         ExceptionKind::UnknownCard => "the issue is known",
         ExceptionKind::FareMismatch => "the tap's own entry explains the charge",
         ExceptionKind::InDoubt => "decided by a later record of the card",

@@ -6,9 +6,13 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use model::{
-    CardId, CardRecord, CardTransaction, Ctr, Epoch, OperatorId, RecordError, TapEvent, TapRecord,
-    TapSeq, ValidatorId,
+    CardCounters, CardId, CardRecord, CardTransaction, CounterUse, Ctr, Epoch, OperatorId,
+    RecordError, TapEvent, TapRecord, TapSeq, ValidatorId,
 };
+
+const MISPRICED: u8 = 0x80;
+const COUNTERS: u8 = 0x10;
+const COUNTERS_WRITTEN: u8 = 0x20;
 
 /// One entry of a validator's log, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,32 +95,62 @@ pub struct KnownRecord {
     pub operator: Option<OperatorId>,
     /// Whether a fare mismatch is open for it.
     pub mispriced: bool,
+    /// The counters that its transaction found and wrote; `None` when it read none, or when the
+    /// record is known from evidence alone.
+    pub counters: Option<CounterUse>,
 }
 
 impl KnownRecord {
-    /// Bytes of the stored form.
-    pub const LEN: usize = 35;
-
-    /// The stored form: card record 32, source in the low nibble and mispriced in bit 7, operator
-    /// 2 LSB first (FFFF = none).
-    pub fn to_bytes(&self) -> Result<[u8; Self::LEN], RecordError> {
-        let mut b = [0; Self::LEN];
-        b[..32].copy_from_slice(&self.record.to_bytes()?);
-        b[32] = self.source.number() | if self.mispriced { 0x80 } else { 0 };
+    /// The stored form: card record 32, source in the low nibble and flags in the high one,
+    /// operator 2 LSB first (FFFF = none). Flags: bit 7 mispriced, bit 4 the counters found follow
+    /// (32), bit 5 the counters written follow (32).
+    pub fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
+        let written = self.counters.and_then(|used| used.written);
+        let flags = [(self.mispriced, MISPRICED), (self.counters.is_some(), COUNTERS)]
+            .into_iter()
+            .chain([(written.is_some(), COUNTERS_WRITTEN)])
+            .fold(0, |flags, (set, flag)| if set { flags | flag } else { flags });
         let operator = self.operator.map_or(u16::MAX, |operator| operator.0);
-        b[33..].copy_from_slice(&operator.to_le_bytes());
+        let mut b = Vec::with_capacity(40);
+        b.extend(self.record.to_bytes()?);
+        b.push(self.source.number() | flags);
+        b.extend(operator.to_le_bytes());
+        b.extend(self.counters.iter().flat_map(|used| used.found.to_bytes()));
+        b.extend(written.iter().flat_map(CardCounters::to_bytes));
         Ok(b)
     }
 
     /// Reads the stored form; `None` when these are not such bytes.
-    pub fn from_bytes(b: &[u8; Self::LEN]) -> Option<Self> {
-        let record = CardRecord::from_bytes(b[..32].first_chunk()?).ok()?;
-        let operator = match u16::from_le_bytes([b[33], b[34]]) {
-            u16::MAX => None,
-            number => Some(OperatorId(number)),
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::split_first(bytes).filter(|(_, rest)| rest.is_empty()).map(|(known, _)| known)
+    }
+
+    /// Reads one stored form from the front; answers what is behind it.
+    pub(crate) fn split_first(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (record, rest) = bytes.split_first_chunk()?;
+        let ([flags, operator @ ..], mut rest) = rest.split_first_chunk::<3>()?;
+        let mut counters = || {
+            let (counters, behind) = rest.split_first_chunk()?;
+            rest = behind;
+            CardCounters::from_bytes(counters).ok()
         };
-        let source = Source::from_number(b[32] & 0x7f)?;
-        Some(Self { record, source, operator, mispriced: b[32] & 0x80 != 0 })
+        let used = match (flags & COUNTERS != 0, flags & COUNTERS_WRITTEN != 0) {
+            (false, false) => None,
+            (false, true) => return None,
+            (true, false) => Some(CounterUse { found: counters()?, written: None }),
+            (true, true) => Some(CounterUse { found: counters()?, written: Some(counters()?) }),
+        };
+        let known = Self {
+            record: CardRecord::from_bytes(record).ok()?,
+            source: Source::from_number(flags & 0x4f)?,
+            operator: match u16::from_le_bytes(*operator) {
+                u16::MAX => None,
+                number => Some(OperatorId(number)),
+            },
+            mispriced: flags & MISPRICED != 0,
+            counters: used,
+        };
+        Some((known, rest))
     }
 
     /// What decides which of two records under one counter is kept: an issue of ours, then the

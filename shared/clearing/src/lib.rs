@@ -15,6 +15,7 @@ extern crate alloc;
 mod account;
 mod chain;
 mod clear;
+mod counted;
 mod desk;
 mod exception;
 mod known;

@@ -121,6 +121,7 @@ impl Postings {
             source: Source::Tap,
             operator: doubt.operator,
             mispriced: false,
+            counters: None,
         };
         (Account::Card(self.card), self.counter_account(&as_known))
     }

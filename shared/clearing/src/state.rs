@@ -27,6 +27,10 @@ pub struct CardState {
     pub(crate) voided: Vec<TapRef>,
     /// Charges whose reader let nobody through, in order of the entry.
     pub(crate) unserved: Vec<Unserved>,
+    /// Whether any known record read the card's counters.
+    pub(crate) counts: bool,
+    /// Records that found other counters than the one before them left, in order.
+    pub(crate) miscounts: Vec<Ctr>,
 }
 
 /// The known records, by their ends and what lies between.
@@ -227,6 +231,20 @@ impl CardState {
     /// Counters with more than one record, in order.
     pub fn forks(&self) -> &[Fork] {
         self.chain.as_ref().map_or(&[], |chain| &chain.forks)
+    }
+
+    /// Records that found other counters on the card than the one before them that read them left,
+    /// in order.
+    pub fn miscounts(&self) -> &[Ctr] {
+        &self.miscounts
+    }
+
+    pub(crate) fn set_miscount(&mut self, ctr: Ctr, wrong: bool) {
+        match (self.miscounts.binary_search(&ctr), wrong) {
+            (Err(at), true) => self.miscounts.insert(at, ctr),
+            (Ok(at), false) => drop(self.miscounts.remove(at)),
+            (Ok(_), true) | (Err(_), false) => {}
+        }
     }
 
     /// In-doubt taps that nothing has decided.

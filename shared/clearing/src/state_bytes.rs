@@ -2,13 +2,13 @@
 //! for a card with nothing unusual.
 //!
 //! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records, bit 2 has charges
-//! without passage), origin 8; when it
-//! has records: first counter 4, first balance before 8, newest 35; then the number (2) and the
-//! items of gaps, differences, forks, doubts and voided entries and, with bit 2, of charges without
-//! passage. A doubt ends with its flags: bit 0 voided, bit 1 the products file follows (32), bit 2
-//! the rides found follow (4), bit 3 the counters found follow (32), bit 4 the counters written
-//! follow (32). A charge is a doubt, the amount due 8, the rides due 1, and whether the next tap's
-//! record follows (32) 1.
+//! without passage, bit 3 has miscounts, bit 4 its counters were read), origin 8; when it has
+//! records: first counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
+//! then the number (2) and the items of gaps, differences, forks, doubts and voided entries and,
+//! with bit 2, of charges without passage and, with bit 3, of miscounts (4). A doubt ends with its
+//! flags: bit 0 voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit
+//! 3 the counters found follow (32), bit 4 the counters written follow (32). A charge is a doubt,
+//! the amount due 8, the rides due 1, and whether the next tap's record follows (32) 1.
 
 use alloc::vec::Vec;
 
@@ -47,10 +47,10 @@ impl CardState {
         let mut out = Vec::with_capacity(96);
         out.push(VERSION);
         let has_unserved = !self.unserved.is_empty();
-        let has_chain = self.chain.is_some();
-        out.push(
-            u8::from(self.registered) | u8::from(has_chain) << 1 | u8::from(has_unserved) << 2,
-        );
+        let has_miscounts = !self.miscounts.is_empty();
+        let flags =
+            [self.registered, self.chain.is_some(), has_unserved, has_miscounts, self.counts];
+        out.push(bits(&flags));
         out.extend(self.origin.to_le_bytes());
         if let Some(chain) = &self.chain {
             chain.write(&mut out)?;
@@ -67,6 +67,10 @@ impl CardState {
                 charge.write(&mut out)?;
             }
         }
+        if has_miscounts {
+            count(&mut out, self.miscounts.len())?;
+            self.miscounts.iter().for_each(|ctr| out.extend(ctr.0.to_le_bytes()));
+        }
         Ok(out)
     }
 
@@ -77,7 +81,7 @@ impl CardState {
         if version != VERSION {
             return Err(StateError::UnknownVersion(version));
         }
-        if flags > 7 {
+        if flags > 0b1_1111 {
             return Err(StateError::Damaged);
         }
         let origin = r.i64()?;
@@ -85,10 +89,13 @@ impl CardState {
         let doubts = r.list(Doubt::read)?;
         let voided = r.list(Reader::tap)?;
         let unserved = if flags & 4 == 0 { Vec::new() } else { r.list(Unserved::read)? };
+        let counts = flags & 0b1_0000 != 0;
+        let miscounts = if flags & 0b1000 == 0 { Vec::new() } else { r.list(Reader::ctr)? };
         if !r.0.is_empty() {
             return Err(StateError::Damaged);
         }
-        Ok(Self { registered: flags & 1 == 1, origin, chain, doubts, voided, unserved })
+        let registered = flags & 1 == 1;
+        Ok(Self { registered, origin, chain, doubts, voided, unserved, counts, miscounts })
     }
 }
 
@@ -184,6 +191,11 @@ impl Chain {
     }
 }
 
+/// Flags as a byte, the first in bit 0.
+fn bits(flags: &[bool]) -> u8 {
+    flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag))
+}
+
 fn count(out: &mut Vec<u8>, len: usize) -> Result<(), StateError> {
     out.extend(u16::try_from(len).map_err(|_| StateError::TooMany)?.to_le_bytes());
     Ok(())
@@ -202,7 +214,7 @@ fn write_files(out: &mut Vec<u8>, doubt: &Doubt) {
     let written = counters.and_then(|used| used.written);
     let flags =
         [*voided, products.is_some(), rides.is_some(), counters.is_some(), written.is_some()];
-    out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
+    out.push(bits(&flags));
     out.extend(products.iter().flat_map(|found| found.file.to_bytes()));
     out.extend(rides.iter().flat_map(|rides| rides.to_le_bytes()));
     out.extend(counters.iter().flat_map(|used| used.found.to_bytes()));
@@ -232,7 +244,9 @@ impl Reader<'_> {
     }
 
     fn known(&mut self) -> Result<KnownRecord, StateError> {
-        KnownRecord::from_bytes(&self.take()?).ok_or(StateError::Damaged)
+        let (known, rest) = KnownRecord::split_first(self.0).ok_or(StateError::Damaged)?;
+        self.0 = rest;
+        Ok(known)
     }
 
     fn files(&mut self, doubt: Doubt) -> Result<Doubt, StateError> {

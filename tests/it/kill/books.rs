@@ -143,7 +143,7 @@ fn booked_lines(books: &Connection) -> BTreeMap<CardId, BTreeMap<Ctr, Line>> {
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
         let (card, body): (CardId, Vec<u8>) = (card(row.get(0).unwrap()), row.get(1).unwrap());
-        let known = KnownRecord::from_bytes(body.first_chunk().unwrap()).unwrap();
+        let known = KnownRecord::from_bytes(&body).unwrap();
         let record = known.record;
         assert!(!known.mispriced, "{card}: {record:?}");
         assert!(

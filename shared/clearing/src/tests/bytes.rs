@@ -39,7 +39,7 @@ proptest! {
         if let Ok(state) = CardState::from_bytes(&bytes) {
             prop_assert_eq!(CardState::from_bytes(&state.to_bytes().unwrap()), Ok(state));
         }
-        if let Some(known) = bytes.first_chunk().and_then(KnownRecord::from_bytes) {
+        if let Some(known) = KnownRecord::from_bytes(&bytes) {
             prop_assert_eq!(KnownRecord::from_bytes(&known.to_bytes().unwrap()), Some(known));
         }
     }
