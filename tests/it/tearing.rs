@@ -7,6 +7,7 @@
 //! on vehicles, where no reader can know it better: there the depot opens a work item over what was
 //! paid too much, and nowhere else.
 
+mod desk;
 mod stage;
 mod table;
 
@@ -17,7 +18,7 @@ use tapline_tests::sim::validator::{Exchange, Reach, TapPlan, Tear, Unsynced};
 
 use self::{
     stage::{Operation, Past, Stage, Who, is_granted, told},
-    table::{Repay, Row, Table},
+    table::{Repay, Row, Table, compare_with_the_document},
 };
 
 /// What comes after the torn tap.
@@ -305,5 +306,5 @@ fn every_torn_tap_is_charged_once_let_through_once_and_resolved() {
     });
     let table = halves.into_iter().fold(Table::default(), Table::and);
     println!("{}", table.to_markdown());
-    table.compare_with_the_document();
+    compare_with_the_document("torn taps", &table.to_markdown());
 }

@@ -1,16 +1,20 @@
 //! Deciding what became of an operation whose outcome nobody wrote down: by the card (ADR-0008).
 
 use card::{
-    CardOutput, DebitTransaction, Settlement, issue_proof_holds, proof_holds, proving_version,
+    CardFailure, CardOutput, CardStep, DebitTransaction, Settlement, issue_proof_holds,
+    proof_holds, proving_version,
 };
 use clearing::{DeskDeed, DeskEntry};
 use model::{CardId, CardProof, CardTransaction, ProductsFound};
 
-use super::{DeskError, Hand, Station, hand::random};
-use crate::intake::{
-    IntakeError,
-    step::book_desk,
-    stored::{BookedDesk, Stored},
+use super::{DeskError, Done, Hand, Station, hand::random, station::word};
+use crate::{
+    intake::{
+        IntakeError,
+        step::book_desk,
+        stored::{BookedDesk, Stored},
+    },
+    store::CardOp,
 };
 
 /// What the card says of an operation.
@@ -21,7 +25,62 @@ enum Verdict {
     Open,
 }
 
+/// Whether the card said that it is no issued card of ours. A piece of an answer says nothing, not
+/// even one that looks like a status: the card may have been torn away once more.
+const fn is_not_issued(failure: &CardFailure) -> bool {
+    match failure {
+        CardFailure::NoApplication(_)
+        | CardFailure::NotAuthentic
+        | CardFailure::KeyVersionNotHeld(_)
+        | CardFailure::NoRecord
+        | CardFailure::Refused { step: CardStep::Read, .. } => true,
+        CardFailure::Link { .. }
+        | CardFailure::Malformed(_)
+        | CardFailure::AnswerNotAuthentic(_)
+        | CardFailure::Refused { .. }
+        | CardFailure::ValueLimit
+        | CardFailure::ValueCeiling
+        | CardFailure::Record(_)
+        | CardFailure::Counters(_)
+        | CardFailure::AlreadyIssued
+        | CardFailure::ForeignApplication(_)
+        | CardFailure::CardLevelLocked
+        | CardFailure::CardFull => false,
+    }
+}
+
 impl Station {
+    /// Settles what is open on the card, and tells what nobody was told yet: a validator may have
+    /// been first to see what became of a load, and then only the books know. `Some` when that was
+    /// the very thing that is asked for.
+    pub(super) async fn settle_first(
+        &self,
+        hand: &mut Hand,
+        card: CardId,
+        same: impl Fn(&DeskEntry) -> bool,
+    ) -> Result<Option<Done>, DeskError> {
+        self.resolve(hand, card).await?;
+        let Some(CardOp { entry, .. }) = self.store.untold_ops(card)?.into_iter().next() else {
+            return Ok(None);
+        };
+        let done = self.tell(&entry, true)?;
+        if same(&entry) {
+            return Ok(Some(done));
+        }
+        Err(DeskError::Settled(format!(
+            "operation {} on card {card} ({}) was begun before and has happened",
+            entry.op,
+            word(&entry.deed)
+        )))
+    }
+
+    /// What a clerk is told of an operation that happened: by one command, so that the next one
+    /// for the same amount loads again.
+    pub(super) fn tell(&self, entry: &DeskEntry, begun_before: bool) -> Result<Done, DeskError> {
+        self.store.tell_op(entry.op, self.clock.now())?;
+        Ok(self.done(entry, begun_before))
+    }
+
     /// Decides every open operation of the card on the reader; answers those, and whether they
     /// happened.
     pub(super) async fn resolve(
@@ -56,9 +115,8 @@ impl Station {
         let output = hand.run(&mut machine, &*self.keys).await?;
         let CardOutput::Found(found) = output else {
             return match (output, &entry.deed) {
-                // Whatever else it is, an issued card of ours it is not.
                 (CardOutput::Settled(Settlement::Refused(failure)), DeskDeed::Issued { .. })
-                    if !matches!(failure, card::CardFailure::Link { .. }) =>
+                    if is_not_issued(&failure) =>
                 {
                     Ok(Verdict::DidNot("the card is not issued"))
                 }

@@ -103,7 +103,9 @@ impl Station {
         if let Some(done) = self.settle_first(hand, card, same).await? {
             return Ok(done);
         }
-        if let Some((state, _)) = self.store.card_state(card)? {
+        // Of a card that validators only ever refused, the books know no value and no record.
+        let known = self.store.card_state(card)?.map(|(state, _)| state);
+        if let Some(state) = known.filter(|s| s.is_registered() || s.newest().is_some()) {
             return Err(self.known_already(hand, card, &state).await?);
         }
         let balance = match in_place_of {
@@ -232,29 +234,6 @@ impl Station {
         u32::try_from(due).ok().filter(|due| *due > 0).ok_or(DeskError::NothingDue(old))
     }
 
-    /// Settles what is open on the card. `Some` when that was the very thing that is asked for.
-    pub(super) async fn settle_first(
-        &self,
-        hand: &mut Hand,
-        card: CardId,
-        same: impl Fn(&DeskEntry) -> bool,
-    ) -> Result<Option<Done>, DeskError> {
-        for (entry, happened) in self.resolve(hand, card).await? {
-            if happened && same(&entry) {
-                return Ok(Some(self.done(&entry, true)));
-            }
-            if happened {
-                let what = format!(
-                    "operation {} on card {card} ({}) was begun before and has happened",
-                    entry.op,
-                    word(&entry.deed)
-                );
-                return Err(DeskError::Settled(what));
-            }
-        }
-        Ok(None)
-    }
-
     async fn find<D: card::Duty>(
         &self,
         hand: &mut Hand,
@@ -345,7 +324,7 @@ impl Station {
                 }
                 self.check_proof(entry, products, proof)?;
                 self.book(entry, "the card answered", Some(proof))?;
-                Ok(self.done(entry, false))
+                self.tell(entry, false)
             }
             Settlement::Refused(failure) => {
                 self.store.void_op(entry.op, "the card did not do it", self.clock.now())?;
@@ -368,7 +347,7 @@ impl Station {
                     None => self.store.op(entry.op)?.and_then(|op| op.happened),
                 };
                 match happened {
-                    Some(true) => Ok(self.done(entry, false)),
+                    Some(true) => self.tell(entry, false),
                     Some(false) => Err(DeskError::Card(CardFailure::Link {
                         step: CardStep::Commit,
                         error: ExchangeError::Absent,
@@ -454,7 +433,7 @@ impl Station {
         }
     }
 
-    fn done(&self, entry: &DeskEntry, begun_before: bool) -> Done {
+    pub(super) fn done(&self, entry: &DeskEntry, begun_before: bool) -> Done {
         let written = entry.written();
         let kind = match entry.deed {
             DeskDeed::Issued { in_place_of: None, .. } => DoneKind::Issued,
@@ -487,7 +466,7 @@ impl Station {
     }
 }
 
-fn word(deed: &DeskDeed) -> &'static str {
+pub(super) fn word(deed: &DeskDeed) -> &'static str {
     match deed {
         DeskDeed::Issued { .. } => "an issue",
         DeskDeed::Loaded { .. } => "a load",

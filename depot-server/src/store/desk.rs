@@ -3,7 +3,7 @@
 //!
 //! Invariants: an operation that makes value is begun only within its station's quota, checked in
 //! the very transaction that keeps the intent; one whose outcome is not known counts as used; an
-//! outcome is written once.
+//! outcome is written once, by whoever learns of it first, and told by one command of a desk.
 
 use clearing::{DeskDeed, DeskEntry, Taken};
 use model::{CardId, CardRecord, StationId, Timestamp};
@@ -135,6 +135,25 @@ impl Store {
     /// The operation did not happen. One whose outcome is known keeps it.
     pub fn void_op(&self, op: u64, how: &str, now: Timestamp) -> Result<(), StoreError> {
         void(&self.writer(), op, how, now)
+    }
+
+    /// Operations of a card that happened and of which no clerk was told so, oldest first.
+    pub fn untold_ops(&self, card: CardId) -> Result<Vec<CardOp>, StoreError> {
+        let reader = self.reader()?;
+        let of = "WHERE card = ?1 AND outcome = 1 AND told_at IS NULL ORDER BY id";
+        ops(&reader, of, sql_card(card))
+    }
+
+    /// A clerk is told that the operation happened.
+    pub fn tell_op(&self, op: u64, now: Timestamp) -> Result<(), StoreError> {
+        let op = i64::try_from(op).unwrap_or(i64::MAX);
+        self.writer()
+            .execute(
+                "UPDATE card_ops SET told_at = ?2 WHERE id = ?1 AND told_at IS NULL",
+                params![op, sql_time(now)],
+            )
+            .map(|_| ())
+            .map_err(StoreError::write("what a clerk was told"))
     }
 
     /// What a station may still put on cards.

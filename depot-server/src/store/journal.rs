@@ -174,16 +174,13 @@ impl Store {
     }
 
     /// A card's state and account.
-    pub(crate) fn card_state(
-        &self,
-        card: CardId,
-    ) -> Result<Option<(CardState, Balance)>, StoreError> {
+    pub fn card_state(&self, card: CardId) -> Result<Option<(CardState, Balance)>, StoreError> {
         let reader = self.reader()?;
         Ok(read_card_row(&reader, card)?.map(|row| (row.state, row.balance)))
     }
 
     /// What stands on an account.
-    pub(crate) fn account(&self, id: &AccountId) -> Result<Balance, StoreError> {
+    pub fn account(&self, id: &AccountId) -> Result<Balance, StoreError> {
         if let Some(Account::Card(card)) = Account::parse(id) {
             return Ok(self.card_state(card)?.map(|(_, balance)| balance).unwrap_or_default());
         }

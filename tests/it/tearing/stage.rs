@@ -19,14 +19,14 @@ use tapline_tests::sim::{
 use validation::{Hotlist, Passage, ValidatorContext};
 
 /// 2026-11-02T08:00:00Z.
-const NINE: Timestamp = Timestamp::from_secs(1_793_606_400);
+pub(super) const NINE: Timestamp = Timestamp::from_secs(1_793_606_400);
 pub(super) const OPENING: i32 = 5_000;
 /// Rides on a card that is sold with rides: more than any case takes.
 const RIDES: u32 = 10;
 const UID: CardId = CardId([4, 0xa1, 2, 3, 4, 5, 6]);
 
 /// Every rule that moves money at a tap, with a pass-back window of a minute.
-const TARIFF: &str = r#"
+pub(super) const TARIFF: &str = r#"
 format = 1
 version = 1
 network = "Torn city"
@@ -220,15 +220,15 @@ pub(super) struct Stage {
     dice: Dice,
 }
 
-fn signing(who: Who) -> SigningKey {
+pub(super) fn signing(who: Who) -> SigningKey {
     SigningKey::from_bytes(&[10 + who as u8; 32])
 }
 
-fn depot_key() -> SigningKey {
+pub(super) fn depot_key() -> SigningKey {
     SigningKey::from_bytes(&[9; 32])
 }
 
-fn context(operation: Operation, who: Who, tariffs: &TariffSet) -> ValidatorContext {
+pub(super) fn context(operation: Operation, who: Who, tariffs: &TariffSet) -> ValidatorContext {
     let role = match (who, operation.role()) {
         (Who::First | Who::Beside, role) => role,
         (Who::Past, _) => TapRole::Entry,

@@ -5,14 +5,12 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use tapline_tests::sim::validator::Reach;
 
 use super::{Case, Next, stage::Operation};
-
-const BEGIN: &str = "<!-- torn taps: begin -->\n";
-const END: &str = "<!-- torn taps: end -->\n";
 
 /// What the depot says is to be given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -106,12 +104,7 @@ impl Table {
              |---|---|---|---|---|---|---|---|---|---|\n",
         );
         for (row, line) in &self.0 {
-            let steps: Vec<&str> = line.steps.iter().map(|(_, words)| words.as_str()).collect();
-            let steps = match steps[..] {
-                [one] => one.to_owned(),
-                [first, .., last] => format!("{first} … {last}"),
-                [] => String::new(),
-            };
+            let steps = span(&line.steps);
             let _ = writeln!(
                 out,
                 "| {} | {steps} | {} | {} | {} | {} | {}, {} | {} | {} | {} |",
@@ -133,23 +126,36 @@ impl Table {
     fn lines_where(&self, wanted: impl Fn(&Row) -> bool) -> u64 {
         self.0.iter().filter(|(row, _)| wanted(row)).map(|(_, line)| line.cases).sum()
     }
+}
 
-    /// The document's block is this table. `UPDATE_EXPECT=1` writes it.
-    pub(super) fn compare_with_the_document(&self) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/GUARANTEES.md");
-        let document = fs::read_to_string(&path).unwrap();
-        let (head, rest) = document.split_once(BEGIN).expect("the block begins");
-        let (block, tail) = rest.split_once(END).expect("the block ends");
-        let table = self.to_markdown();
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&path, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
-            return;
-        }
-        assert!(
-            block == table,
-            "docs/GUARANTEES.md says otherwise about torn taps; look at the difference, and if it \
-             is meant, run this test with UPDATE_EXPECT=1. The test found:\n{table}"
-        );
+/// The block of this name in the document is this table. `UPDATE_EXPECT=1` writes it.
+pub(super) fn compare_with_the_document(name: &str, table: &str) {
+    /// Two tests write blocks of one file.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/GUARANTEES.md");
+    let document = fs::read_to_string(&path).unwrap();
+    let [begin, end] = ["begin", "end"].map(|edge| format!("<!-- {name}: {edge} -->\n"));
+    let (head, rest) = document.split_once(&begin).expect("the block begins");
+    let (block, tail) = rest.split_once(&end).expect("the block ends");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, format!("{head}{begin}{table}{end}{tail}")).unwrap();
+        return;
+    }
+    assert!(
+        block == table,
+        "docs/GUARANTEES.md says otherwise about {name}; look at the difference, and if it is \
+         meant, run this test with UPDATE_EXPECT=1. The test found:\n{table}"
+    );
+}
+
+/// The steps of a line, from the first to the last.
+pub(super) fn span(steps: &BTreeSet<(usize, String)>) -> String {
+    let steps: Vec<&str> = steps.iter().map(|(_, words)| words.as_str()).collect();
+    match steps[..] {
+        [one] => one.to_owned(),
+        [first, .., last] => format!("{first} … {last}"),
+        [] => String::new(),
     }
 }
 
