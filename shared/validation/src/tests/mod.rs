@@ -1,6 +1,7 @@
 //! A validator on a bench: the real machine, virtual cards that really refuse and forget, a log
 //! that gives numbers, and a hand that pulls cards away.
 
+mod counters;
 mod decisions;
 mod products;
 mod relay;
