@@ -36,7 +36,7 @@ fn ride(set: &TariffSet, from: PlaceIx, to: PlaceIx) -> Option<Money> {
 
 /// Texts of a feed of Hyderabad's shape: two lines of 29 and 27 stations and an interchange
 /// with two zones, one of which no rule names; one station whose zone no rule names.
-fn made_feed() -> BTreeMap<String, String> {
+pub(crate) fn made_feed() -> BTreeMap<String, String> {
     let mut stops =
         "stop_id,stop_name,stop_lat,stop_lon,zone_id,location_type,parent_station\n".to_owned();
     let mut zones = Vec::new();
@@ -90,13 +90,13 @@ fn made_feed() -> BTreeMap<String, String> {
     .into()
 }
 
-fn feeds_folder() -> PathBuf {
+pub(crate) fn feeds_folder() -> PathBuf {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/gtfs");
     std::env::var_os("TAPLINE_FEEDS").map_or(beside, PathBuf::from)
 }
 
 /// The feed, its texts, and the alias for the station whose zone stands in no rule.
-fn hyderabad() -> (Feed, BTreeMap<String, String>, (String, String)) {
+pub(crate) fn hyderabad() -> (Feed, BTreeMap<String, String>, (String, String)) {
     let folder = feeds_folder().join("hmrl-hyderabad");
     if folder.is_dir() {
         let text = |name: &str| {
@@ -138,9 +138,9 @@ fn hundredths(text: &str) -> i64 {
 }
 
 /// Station → zones of its platforms, and zone pair → price, straight from the texts.
-type Tables = (BTreeMap<String, BTreeSet<String>>, BTreeMap<(String, String), i64>);
+pub(crate) type Tables = (BTreeMap<String, BTreeSet<String>>, BTreeMap<(String, String), i64>);
 
-fn independent_reading(texts: &BTreeMap<String, String>) -> Tables {
+pub(crate) fn independent_reading(texts: &BTreeMap<String, String>) -> Tables {
     let mut stations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in rows(&texts["stops.txt"]) {
         if row.get("location_type").is_none_or(|kind| ["", "0"].contains(kind)) {

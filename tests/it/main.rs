@@ -8,6 +8,8 @@ mod custody;
 mod demo;
 mod deploy;
 mod evidence;
+mod fare_commands;
+mod fare_feeds;
 mod fares;
 mod fleet;
 mod foreign_programs;

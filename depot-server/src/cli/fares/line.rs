@@ -31,9 +31,28 @@ impl<'a> Object<'a> {
         Ok(Some(text.0))
     }
 
+    /// An amount: decimal text, or a number as it is written.
+    pub(super) fn decimal(&self, key: &str) -> Result<Option<Cow<'a, str>>, String> {
+        match self.raw(key) {
+            Some(raw) if !raw.get().starts_with('"') => Ok(Some(Cow::Borrowed(raw.get()))),
+            Some(_) | None => self.text(key),
+        }
+    }
+
     /// A text that must be there; `like` shows what is meant.
     pub(super) fn required(&self, key: &str, like: &str) -> Result<Cow<'a, str>, String> {
         self.text(key)?.ok_or_else(|| format!("{key} is missing: write {like}"))
+    }
+
+    pub(super) fn number(&self, key: &str) -> Result<Option<u32>, String> {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        let number = raw.get().parse().map(Some);
+        number.map_err(|_| format!("{key}: {raw} must be a whole number"))
+    }
+
+    pub(super) fn object(&self, key: &str) -> Result<Option<Self>, String> {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        Self::parse(raw.get()).map(Some).map_err(|why| format!("{key}: {why}"))
     }
 
     /// The objects of a list.

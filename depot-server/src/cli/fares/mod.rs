@@ -3,8 +3,10 @@
 mod findings;
 mod journeys;
 mod line;
+mod rides;
 mod source;
 mod stream;
+mod taps;
 
 use std::{
     fs,
@@ -23,6 +25,7 @@ use self::{
     line::Object,
     source::{FareSource, FeedTable, open_feed},
     stream::answer_lines,
+    taps::{TapPricer, Tapped},
 };
 use super::{say, warn};
 
@@ -51,6 +54,8 @@ Examples:
   echo '{\"id\":1,\"date\":\"20261126\",\"rider\":null,\"medium\":null,\"legs\":[{\"route\":\"Red\",
     \"from\":\"place-pktrm\",\"to\":\"place-harsq\",\"dep\":\"08:05:00\",\"arr\":\"08:17:00\"}]}' |
     tr -d '\\n' | depot-server fares price --gtfs mbta.zip
+  echo '{\"id\":1,\"card\":{\"balance\":\"10.00\"},\"taps\":[{\"kind\":\"board\",\"place\":\"s1\",\"route\":\"b1\",
+    \"at\":\"2026-11-26T07:05:00\"}]}' | tr -d '\\n' | depot-server fares price --tariff city.toml
   depot-server fares price --gtfs city.zip --strict < journeys.jsonl > prices.jsonl
 
 Exit codes: 0 every line was answered · 1 a line was wrong, or the feed cannot be priced";
@@ -149,30 +154,37 @@ fn compile(source: &FareSource, output: Option<&Path>) -> Done {
 #[serde(untagged)]
 enum Answer {
     Journey(Priced),
+    Taps(Tapped),
 }
 
 fn price(source: &FareSource, strict: bool) -> Done {
-    let Some(path) = &source.gtfs else { bail!("give --gtfs") };
-    let read = gtfs::read_feed_fares(&open_feed(path)?);
-    let findings: Vec<Finding> = read.diagnostics.iter().map(Finding::from).collect();
-    warn_in_short(&findings);
-    if strict && findings.iter().any(Finding::puts_prices_in_doubt) {
-        bail!(
-            "--strict: the feed has {} that put its prices in doubt: see `fares check`",
-            count(&findings)
-        );
+    let journeys = source.gtfs.as_deref().map(|feed| journey_table(feed, strict)).transpose()?;
+    // Made at the first line with taps: a feed may have fares that no validator can charge yet.
+    let mut taps: Option<Result<TapPricer, String>> = None;
+    if journeys.is_none() {
+        taps = Some(Ok(tap_pricer(source)?.map_err(anyhow::Error::msg)?));
     }
-    let Some(table) = FeedTable::compile(read) else {
-        bail!("the feed has no fares that can be read: correct what is called an error above");
-    };
     if io::stdin().is_terminal() {
         warn("reading journeys from the terminal, one JSON object a line; Ctrl-D ends");
     }
     let answer = |line: &Object<'_>| {
-        if line.raw("legs").is_none() {
-            return Err("legs is missing: write a journey's rides as a list".to_owned());
+        let (legs, given) = (line.raw("legs").is_some(), line.raw("taps").is_some());
+        if legs == given {
+            let message = "give legs, the rides of a journey, or taps, the taps of a card";
+            return Err(message.to_owned());
         }
-        price_journey(&table, line).map(Answer::Journey)
+        if let (Some(table), true) = (&journeys, legs) {
+            return price_journey(table, line).map(Answer::Journey);
+        }
+        let pricer = taps.get_or_insert_with(|| {
+            tap_pricer(source).unwrap_or_else(|why| Err(format!("{why:#}")))
+        });
+        let pricer = pricer.as_ref().map_err(Clone::clone)?;
+        if legs {
+            pricer.journey(line).map(Answer::Journey)
+        } else {
+            pricer.answer(line).map(Answer::Taps)
+        }
     };
     let answered = answer_lines(io::stdin().lock(), io::stdout().lock(), answer)
         .context("cannot read stdin or write stdout")?;
@@ -185,4 +197,30 @@ fn price(source: &FareSource, strict: bool) -> Done {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The fares of a feed, compiled. What was found in it is said in short.
+fn journey_table(feed: &Path, strict: bool) -> anyhow::Result<FeedTable> {
+    let read = gtfs::read_feed_fares(&open_feed(feed)?);
+    let findings: Vec<Finding> = read.diagnostics.iter().map(Finding::from).collect();
+    warn_in_short(&findings);
+    if strict && findings.iter().any(Finding::puts_prices_in_doubt) {
+        bail!(
+            "--strict: the feed has {} that put its prices in doubt: see `fares check`",
+            count(&findings)
+        );
+    }
+    FeedTable::compile(read)
+        .context("the feed has no fares that can be read: correct what is called an error above")
+}
+
+/// The inner error is what the answer to a line with taps says.
+fn tap_pricer(source: &FareSource) -> anyhow::Result<Result<TapPricer, String>> {
+    let read = source.read_tariff()?;
+    let Some(tariff) = read.tariff else {
+        let first = read.findings.iter().find(|finding| finding.is_error());
+        let first = first.map(ToString::to_string).unwrap_or_default();
+        return Ok(Err(format!("taps need a tariff and there is none: {first}")));
+    };
+    Ok(TapPricer::new(tariff, read.network.as_ref()))
 }

@@ -12,7 +12,7 @@ use fare::{
     Tariff,
     rules::{JourneyPrice, Ride, RuleTable, StopIx, TicketTable, Who, ZoneOffsets},
 };
-use gtfs::{FaresRead, FeedFares};
+use gtfs::{FaresRead, FeedFares, Network};
 use model::{RouteIx, TariffVersion};
 
 use super::findings::Finding;
@@ -36,6 +36,8 @@ pub(in crate::cli) struct FareSource {
 /// A tariff, if one could be made, and what was found on the way.
 pub(super) struct TariffRead {
     pub(super) tariff: Option<Tariff>,
+    /// Of a feed.
+    pub(super) network: Option<Network>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -51,7 +53,7 @@ impl FareSource {
         let options = gtfs::ImportOptions { version, overlay, ..Default::default() };
         let imported = gtfs::import(&open_feed(feed)?, &options);
         let findings = imported.diagnostics.iter().map(Finding::from).collect();
-        Ok(TariffRead { tariff: imported.tariff, findings })
+        Ok(TariffRead { tariff: imported.tariff, network: imported.network, findings })
     }
 }
 
@@ -62,7 +64,7 @@ fn read_tariff_text(path: &Path) -> anyhow::Result<TariffRead> {
     };
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let findings = found.iter().map(|found| Finding::of_tariff(&file, found)).collect();
-    Ok(TariffRead { tariff, findings })
+    Ok(TariffRead { tariff, network: None, findings })
 }
 
 fn read_text(path: &Path) -> anyhow::Result<String> {

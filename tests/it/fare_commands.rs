@@ -1,0 +1,201 @@
+//! The `fares` commands as their users meet them: lines in, lines out, findings, exit codes.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{
+    fare_feeds::{boston, price, run, write_feed},
+    processes::CITY,
+};
+
+const LEG: &str = r#"{"route":"subway","from":"park","to":"square",
+    "dep":"08:05:00","arr":"08:17:00"}"#;
+
+fn line(fields: &str, legs: &str) -> String {
+    let legs = legs.replace("LEG", LEG).replace('\n', "");
+    format!("{{\"id\":1,{fields},\"legs\":[{legs}]}}")
+}
+
+#[test]
+fn a_wrong_line_is_answered_in_its_place_with_what_to_do_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = write_feed(folder.path(), &boston::made_feed());
+    // A line as it is typed; the total of its answer, or what its error says.
+    let rows: Vec<(String, Result<&str, &str>)> = vec![
+        ("{".into(), Err("not a JSON object")),
+        ("[1]".into(), Err("not a JSON object")),
+        (r#"{"id":1}"#.into(), Err("give legs, the rides of a journey, or taps")),
+        (line(r#""date":"20241010""#, "LEG"), Ok("2.40")),
+        (line(r#""date":"20241010""#, ""), Err("legs is empty")),
+        (line(r#""rider":null"#, "LEG"), Err("date is missing")),
+        (line(r#""date":"2024-13-01""#, "LEG"), Err("write a date such as 20261126")),
+        (line(r#""date":20241010"#, "LEG"), Err("date: 20241010 must be text in quotes")),
+        (
+            line(r#""date":"20241010","rider":"senior""#, "LEG"),
+            Err("\"senior\": the feed has no rider category; write null"),
+        ),
+        (
+            line(r#""date":"20241010","medium":"Cash""#, "LEG"),
+            Err("\"Cash\" is no fare medium of the feed: it has app, cash, credit_debit, ticket"),
+        ),
+        (
+            line(r#""date":"20241010""#, &LEG.replace("park", "pork")),
+            Err("legs[0]: from: \"pork\" is no stop or station of the feed"),
+        ),
+        (
+            line(r#""date":"20241010""#, &format!("LEG,{}", LEG.replace("subway", "tube"))),
+            Err("legs[1]: route: \"tube\" is no route of the feed"),
+        ),
+        (
+            line(r#""date":"20241010""#, &LEG.replace("08:17:00", "08:04:59")),
+            Err("legs[0]: arr lies before dep: times past midnight count on, as 25:05:00"),
+        ),
+        (
+            line(r#""date":"20241010""#, &LEG.replace("08:17:00", "8.17")),
+            Err("legs[0]: arr \"8.17\": write a time such as 07:05:00"),
+        ),
+        (
+            line(r#""date":"20241010""#, &format!("LEG,{}", LEG.replace("08:", "07:"))),
+            Err("legs[1] departs before the leg ahead of it"),
+        ),
+        (line(r#""date":"20241010","note":{"a":[1]}"#, "LEG"), Ok("2.40")),
+    ];
+    let input: String = rows.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let output = run(&["price", "--gtfs", feed.to_str().unwrap()], &input);
+    assert_eq!(output.status.code(), Some(1), "a wrong line shows in the exit code");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("14 of 16 lines could not be priced"), "{said}");
+    let answers = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(answers.lines().count(), rows.len());
+    for ((line, expected), answer) in rows.iter().zip(answers.lines()) {
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        match expected {
+            Ok(total) => assert_eq!(answer["total"], *total, "{line}"),
+            Err(text) => {
+                let error = answer["error"].as_str().unwrap();
+                assert!(error.contains(text), "{line}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn findings_of_a_feed_are_a_json_array_with_file_row_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = write_feed(folder.path(), &boston::made_feed());
+    let gtfs = ["--gtfs", feed.to_str().unwrap()];
+    let output = run(&[&["check", "--json"], &gtfs[..]].concat(), "");
+    assert_eq!(output.status.code(), Some(1), "the feed has an error");
+    let found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let error = found.iter().find(|finding| finding["severity"] == "error").unwrap();
+    assert_eq!(error["code"], "foreign_key_violation");
+    assert_eq!(error["file"], "fare_leg_rules.txt");
+    // The header is line 1, and the row that names the missing group is the last.
+    let row = boston::made_feed()["fare_leg_rules.txt"].lines().count();
+    assert_eq!((&error["row"], &error["field"]), (&json!(row), &json!("from_timeframe_group_id")));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("nowhere_defined"), "{message}");
+    assert_eq!(error.as_object().unwrap().len(), 6, "{error}");
+    // For people the same, counted; and --strict prices nothing of it.
+    let output = run(&[&["check"], &gtfs[..]].concat(), "");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.stdout.is_empty() && said.contains("1 error,"), "{said}");
+    let (answers, output) = price(&feed, &["--strict"], &[json!({"id": 1})]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((answers.len(), output.status.code()), (0, Some(1)), "{said}");
+    assert!(said.contains("that put its prices in doubt: see `fares check`"), "{said}");
+}
+
+#[test]
+fn findings_of_a_tariff_have_the_same_form_and_a_sound_one_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("city.toml");
+    let check = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let output = run(&["check", "--json", "--tariff", path.to_str().unwrap()], "");
+        (serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap(), output.status.code())
+    };
+    assert_eq!(check(CITY), (Vec::new(), Some(0)));
+    let (found, code) = check(&CITY.replace("price = \"1.50\"", "price = \"1.5O\""));
+    let row = 1 + CITY.lines().position(|line| line.contains("1.50")).unwrap();
+    assert_eq!((found.len(), code), (1, Some(1)));
+    assert_eq!(found[0]["severity"], "error");
+    assert_eq!((&found[0]["file"], &found[0]["row"]), (&json!("city.toml"), &json!(row)));
+    assert_eq!(found[0]["field"], "product[1].price");
+    assert!(found[0]["message"].as_str().unwrap().contains("write an amount"), "{found:?}");
+}
+
+/// What one tap must be answered: its charge and the balance after it, or a refusal.
+fn assert_taps(taps: &Value, expected: &[(&str, &str, Option<(&str, u8)>)]) {
+    let taps = taps.as_array().unwrap();
+    assert_eq!(taps.len(), expected.len());
+    for (i, (tap, (charge, balance, refused))) in taps.iter().zip(expected).enumerate() {
+        assert_eq!((&tap["charge"], &tap["balance"]), (&json!(charge), &json!(balance)), "{i}");
+        match refused {
+            None => assert_eq!(tap.get("refused"), None, "{i}: {tap}"),
+            Some((word, code)) => {
+                assert_eq!((&tap["refused"], &tap["code"]), (&json!(word), &json!(code)), "{i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_taps_of_a_card_are_charged_one_by_one_and_a_refused_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("city.toml");
+    fs::write(&path, CITY).unwrap();
+    let tap = |kind: &str, place: &str, at: &str| json!({"kind": kind, "place": place, "at": at});
+    let bus = |at: &str| json!({"kind": "board", "place": "s1", "route": "7", "at": at});
+    let lines = [
+        json!({"id": "value", "card": {"balance": "2.00"}, "taps": [
+            bus("2026-11-26T07:05:00"),
+            // A journey may cost 3.00; 0.50 is left.
+            tap("in", "A", "2026-11-26T07:20:00"),
+            {"kind": "top_up", "amount": "10.00"},
+            tap("in", "A", "2026-11-26T07:21:00"),
+            // Berlin is one hour ahead of UTC: 07:40, within the transfer's hour.
+            tap("out", "B", "2026-11-26T06:40:00Z"),
+            tap("out", "B", "2026-11-26T07:41:00"),
+            // Two rides of the transfer are used.
+            bus("2026-11-26T08:00:00"),
+        ]}),
+        json!({"id": "rides", "card": {"products": [
+            {"id": 9, "kind": "rides", "scope": "bus", "rides": 1},
+        ]}, "taps": [bus("2026-11-26T07:05:00"), bus("2026-11-26T09:05:00")]}),
+        json!({"id": "legs", "date": "20261126", "legs": [
+            {"route": "7", "from": "s1", "to": "s1", "dep": "07:05:00", "arr": "07:15:00"},
+            {"route": "M", "from": "A", "to": "B", "dep": "09:00:00", "arr": "09:20:00"},
+        ]}),
+        json!({"id": "wrong", "taps": [{"kind": "jump"}]}),
+    ];
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let output = run(&["price", "--tariff", path.to_str().unwrap()], &input);
+    assert_eq!(output.status.code(), Some(1), "one line is wrong");
+    let answers = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> =
+        answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [value, rides, legs, wrong] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_taps(
+        &value["taps"],
+        &[
+            ("1.50", "0.50", None),
+            ("0.00", "0.50", Some(("insufficient-value", 24))),
+            ("0.00", "10.50", None),
+            ("0.00", "10.50", None),
+            ("0.00", "10.50", None),
+            ("0.00", "10.50", Some(("no-entry", 22))),
+            ("1.50", "9.00", None),
+        ],
+    );
+    let message = value["taps"][1]["message"].as_str().unwrap();
+    assert_eq!(message, "needs 3.00 EUR, the card has 0.50 EUR: 2.50 EUR are missing");
+    assert_eq!((&value["balance"], &value["currency"]), (&json!("9.00"), &json!("EUR")));
+    let (paid, gone) = (("0.00", "0.00", None), Some(("insufficient-value", 24)));
+    assert_taps(&rides["taps"], &[paid, ("0.00", "0.00", gone)]);
+    assert_eq!(rides["taps"][0]["steps"][1]["key"], "ride-pays");
+    // Two hours lie between the rides of the journey: no transfer, 1.50 + 3.00.
+    assert_eq!((&legs["total"], &legs["products"]), (&json!("4.50"), &json!(["bus", "far"])));
+    assert_eq!(wrong["error"], "taps[0]: kind \"jump\": write in, out, board or top_up");
+}
