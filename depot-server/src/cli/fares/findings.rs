@@ -26,8 +26,8 @@ pub(super) struct Finding {
 
 const ERROR: &str = "error";
 const WARNING: &str = "warning";
-/// The feed has a column that changes a price and is in no specification that is followed.
-const CHANGES_PRICE: &str = "column_changes_price";
+/// The feed has a column or a file that changes a price and is in no specification.
+const CHANGES_PRICE: [&str; 2] = ["column_changes_price", "file_changes_price"];
 
 impl Finding {
     pub(super) fn of_tariff(file: &str, found: &fare::Diagnostic) -> Self {
@@ -51,7 +51,7 @@ impl Finding {
 
     /// Whether prices from this feed may not be what its agency means.
     pub(super) fn puts_prices_in_doubt(&self) -> bool {
-        self.is_error() || self.code == CHANGES_PRICE
+        self.is_error() || CHANGES_PRICE.contains(&self.code)
     }
 }
 
