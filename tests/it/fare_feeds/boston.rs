@@ -262,7 +262,10 @@ const JOURNEYS: &[Row] = &[
 ];
 
 fn line(id: usize, row: &Row, name: impl Fn(&str) -> String) -> Value {
-    let leg = |(route, from, to, dep, arr): &Leg| json!({"route": name(route), "from": name(from), "to": name(to), "dep": dep, "arr": arr});
+    let leg = |(route, from, to, dep, arr): &Leg| {
+        let [route, from, to] = [route, from, to].map(|plain| name(plain));
+        json!({"route": route, "from": from, "to": to, "dep": dep, "arr": arr})
+    };
     let legs: Vec<Value> = row.2.iter().map(leg).collect();
     let medium = if row.0.is_empty() { Value::Null } else { json!(name(row.0)) };
     json!({"id": id, "date": row.1, "rider": null, "medium": medium, "legs": legs})

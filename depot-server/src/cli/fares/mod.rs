@@ -54,8 +54,9 @@ Examples:
   echo '{\"id\":1,\"date\":\"20261126\",\"rider\":null,\"medium\":null,\"legs\":[{\"route\":\"Red\",
     \"from\":\"place-pktrm\",\"to\":\"place-harsq\",\"dep\":\"08:05:00\",\"arr\":\"08:17:00\"}]}' |
     tr -d '\\n' | depot-server fares price --gtfs mbta.zip
-  echo '{\"id\":1,\"card\":{\"balance\":\"10.00\"},\"taps\":[{\"kind\":\"board\",\"place\":\"s1\",\"route\":\"b1\",
-    \"at\":\"2026-11-26T07:05:00\"}]}' | tr -d '\\n' | depot-server fares price --tariff city.toml
+  echo '{\"id\":1,\"card\":{\"balance\":\"10.00\"},\"taps\":[{\"kind\":\"board\",
+    \"place\":\"s1\",\"route\":\"7\",\"at\":\"2026-11-26T07:05:00\"}]}' | tr -d '\\n' |
+    depot-server fares price --tariff city.toml
   depot-server fares price --gtfs city.zip --strict < journeys.jsonl > prices.jsonl
 
 Exit codes: 0 every line was answered · 1 a line was wrong, or the feed cannot be priced";
