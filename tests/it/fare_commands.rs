@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    fare_feeds::{boston, price, run, write_feed},
+    fare_feeds::{boston, json_lines, price, run, write_feed},
     processes::CITY,
 };
 
@@ -61,7 +61,7 @@ fn a_wrong_line_is_answered_in_its_place_with_what_to_do_and_the_rest_goes_on() 
         ),
         (line(r#""date":"20241010","note":{"a":[1]}"#, "LEG"), Ok("2.40")),
     ];
-    let input: String = rows.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let input = rows.iter().map(|(line, _)| line.as_str()).collect::<Vec<_>>().join("\n");
     let output = run(&["price", "--gtfs", feed.to_str().unwrap()], &input);
     assert_eq!(output.status.code(), Some(1), "a wrong line shows in the exit code");
     let said = String::from_utf8(output.stderr).unwrap();
@@ -126,8 +126,10 @@ fn findings_of_a_tariff_have_the_same_form_and_a_sound_one_has_none() {
     assert!(found[0]["message"].as_str().unwrap().contains("write an amount"), "{found:?}");
 }
 
-/// What one tap must be answered: its charge and the balance after it, or a refusal.
-fn assert_taps(taps: &Value, expected: &[(&str, &str, Option<(&str, u8)>)]) {
+/// What one tap must be answered: its charge, the balance after it, and how it is refused.
+type Tapped<'a> = (&'a str, &'a str, Option<(&'a str, u8)>);
+
+fn assert_taps(taps: &Value, expected: &[Tapped<'_>]) {
     let taps = taps.as_array().unwrap();
     assert_eq!(taps.len(), expected.len());
     for (i, (tap, (charge, balance, refused))) in taps.iter().zip(expected).enumerate() {
@@ -170,7 +172,7 @@ fn the_taps_of_a_card_are_charged_one_by_one_and_a_refused_one_changes_nothing()
         ]}),
         json!({"id": "wrong", "taps": [{"kind": "jump"}]}),
     ];
-    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let input = json_lines(&lines);
     let output = run(&["price", "--tariff", path.to_str().unwrap()], &input);
     assert_eq!(output.status.code(), Some(1), "one line is wrong");
     let answers = String::from_utf8(output.stdout).unwrap();

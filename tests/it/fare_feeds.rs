@@ -24,11 +24,18 @@ use crate::{
 
 /// Runs `fares price` on a feed; the answers in their order, and what was said besides.
 pub(crate) fn price(feed: &Path, more: &[&str], lines: &[Value]) -> (Vec<Value>, Output) {
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let output = run(&[&["price", "--gtfs", feed.to_str().unwrap()], more].concat(), &text);
+    let output =
+        run(&[&["price", "--gtfs", feed.to_str().unwrap()], more].concat(), &json_lines(lines));
     let answers = String::from_utf8(output.stdout.clone()).unwrap();
     let answers = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (answers, output)
+}
+
+/// One value a line.
+pub(crate) fn json_lines(values: &[Value]) -> String {
+    let mut text = values.iter().map(Value::to_string).collect::<Vec<String>>().join("\n");
+    text.push('\n');
+    text
 }
 
 /// Runs `depot-server fares …` with this on its standard input.

@@ -57,9 +57,7 @@ pub(crate) fn made_feed() -> BTreeMap<String, String> {
         ("zone-2", "a-2"),
         ("zone-4", "a-4"),
     ];
-    let lines = |header: &str, rows: Vec<String>| {
-        format!("{header}\n{}", rows.iter().map(|row| format!("{row}\n")).collect::<String>())
-    };
+    let lines = |header: &str, rows: Vec<String>| format!("{header}\n{}\n", rows.join("\n"));
     let stop_rows = stops.iter().map(|(id, _)| format!("{id},{id},42.3,-71.1")).collect();
     let area_rows = stops.iter().filter(|(_, area)| !area.is_empty());
     let areas: std::collections::BTreeSet<&str> =

@@ -65,7 +65,7 @@ impl Samples {
         let who = self.who(dice);
         let mut rides = Vec::new();
         let mut legs = Vec::new();
-        for _ in 0..1 + below(3, dice) {
+        for _ in 0..=below(3, dice) {
             let (from, to) = (*pick(&self.stops, dice), *pick(&self.stops, dice));
             let route = *pick(&self.routes, dice);
             let arrives = clock + 60 * u32::try_from(below(90, dice)).unwrap();
@@ -76,8 +76,8 @@ impl Samples {
                              "dep": text(clock), "arr": text(arrives)}));
             clock = arrives + 60 * u32::try_from(below(60, dice)).unwrap();
         }
-        let (rider, medium) = self.who_ids(who);
-        let line = json!({"id": id, "date": date.to_string(), "rider": rider, "medium": medium,
+        let ids = self.who_ids(who);
+        let line = json!({"id": id, "date": date.to_string(), "rider": ids.0, "medium": ids.1,
                           "legs": legs});
         (line, Journey { rides, who })
     }
@@ -146,14 +146,14 @@ pub(super) fn compare_all(name: &str, fares: FeedFares) -> usize {
 
 enum Table {
     Rules(Box<RuleTable>),
-    Tickets(TicketTable),
+    Tickets(Box<TicketTable>),
 }
 
 impl Table {
     fn of(fares: &FeedFares) -> Self {
         match fares {
             FeedFares::Rules(set) => Self::Rules(Box::new(RuleTable::compile(set.clone()))),
-            FeedFares::Tickets(set) => Self::Tickets(TicketTable::compile(set.clone())),
+            FeedFares::Tickets(set) => Self::Tickets(Box::new(TicketTable::compile(set.clone()))),
         }
     }
 
