@@ -171,6 +171,7 @@ impl Audit {
             | StepKind::Capped { .. }
             | StepKind::Interchange { .. }
             | StepKind::PaidBefore
+            | StepKind::NoRefund
             | StepKind::Leg { .. }
             | StepKind::LegTransfer
             | StepKind::NoFareKnown { .. } => Err(format!("{} does not fit this ride", step.key())),

@@ -44,6 +44,7 @@ pub fn load(options: &Options) -> Result<City, DemoError> {
             overlay: overlay(options, &path)?,
             zone_aliases: options.zone_alias.clone(),
             transfer_limit_s: Some(3600),
+            ..ImportOptions::default()
         },
     );
     let (Some(network), Some(tariff)) = (network, tariff) else {

@@ -1,5 +1,6 @@
 //! From tables to a tariff: every check that does not need the text, then the look-up tables.
 
+mod rules;
 mod terms;
 
 use alloc::{
@@ -61,6 +62,8 @@ impl Flaw {
     }
 }
 
+pub(crate) use rules::CompiledRules;
+
 pub(crate) fn compile(parts: TariffParts) -> Result<Tariff, Vec<Flaw>> {
     let mut flaws = Vec::new();
     check_sizes(&parts, &mut flaws);
@@ -74,10 +77,11 @@ pub(crate) fn compile(parts: TariffParts) -> Result<Tariff, Vec<Flaw>> {
     terms::check_terms(&parts, &mut flaws);
     let transfer_of = transfer_table(&parts, &mut flaws);
     let maximum = maximum_table(&parts, &mut flaws);
+    let table = rules::compile_rules(&parts, &mut flaws);
     if !flaws.is_empty() {
         return Err(flaws);
     }
-    let tariff = assemble(parts, transfer_of, maximum);
+    let tariff = assemble(parts, transfer_of, maximum, table);
     check_examples(tariff)
 }
 
@@ -85,6 +89,7 @@ fn assemble(
     parts: TariffParts,
     transfer_of: Vec<Option<u16>>,
     maximum: Vec<Option<Money>>,
+    table: Option<CompiledRules>,
 ) -> Tariff {
     let mut gate_row = vec![None; parts.places.len()];
     for (row, place) in parts.gate.iter().flat_map(|gate| &gate.places).enumerate() {
@@ -97,7 +102,7 @@ fn assemble(
     let mut routes_by_id: Vec<_> = (0..parts.routes.len()).map(|i| RouteIx(index(i))).collect();
     routes_by_id
         .sort_by(|a, b| parts.routes[usize::from(a.0)].id.cmp(&parts.routes[usize::from(b.0)].id));
-    Tariff { parts, gate_row, maximum, transfer_of, places_by_id, routes_by_id }
+    Tariff { parts, gate_row, maximum, transfer_of, places_by_id, routes_by_id, table }
 }
 
 fn flaw(
@@ -238,7 +243,7 @@ fn check_amounts(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
 fn check_fares_exist(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
     let gated = parts.gate.as_ref().is_some_and(|gate| gate.cells.iter().any(Option::is_some));
     let flat = parts.routes.iter().any(|route| route.product.is_some());
-    if !gated && !flat {
+    if !gated && !flat && parts.rules.is_none() {
         let advice = "give a route a product, or add [gate] and [matrix]";
         flaw(flaws, ("", 0, "route"), "the tariff holds no fare at all", advice);
     }

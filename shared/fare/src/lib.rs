@@ -31,7 +31,8 @@ pub use products::ProductStep;
 pub use step::{Param, Step, StepKind};
 pub use tariff::{
     Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,
-    ProductIx, Route, SameStation, Tariff, TariffParts, Transfer, TransferPrice, UnknownFare,
+    ProductIx, Route, SameStation, Tariff, TariffParts, TariffRules, Transfer, TransferPrice,
+    UnknownFare,
 };
 pub use tariff_set::{TariffSet, TariffSetError};
 pub use terms::{

@@ -3,15 +3,17 @@
 //! cannot say stand beside it.
 
 mod gate;
+pub(crate) mod rules;
 pub(crate) mod terms;
 
-use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec, vec::Vec};
 
 use model::{Currency, Money, OperatorId, PlaceIx, RiderClass, RouteIx, TariffVersion};
 
 use crate::{
     Class, Diagnostic, Example, ExampleRide, GroupIx, Layer, MODES, Mode, Operator, Place,
-    PlaceKind, Product, ProductIx, Route, Severity, Tariff, TariffParts, Transfer, TransferPrice,
+    PlaceKind, Product, ProductIx, Route, Severity, Tariff, TariffParts, Terms, Transfer,
+    TransferPrice,
     compile::compile,
     diagnostic::nearest,
     document::{Findings, Section, Source},
@@ -21,7 +23,7 @@ use crate::{
 /// The version of the tariff file's own format.
 pub(crate) const FORMAT: u32 = 1;
 
-const TOP_KEYS: [&str; 25] = [
+const TOP_KEYS: [&str; 37] = [
     "format",
     "version",
     "network",
@@ -47,6 +49,18 @@ const TOP_KEYS: [&str; 25] = [
     "cap",
     "interchange",
     "pass",
+    "leg_groups",
+    "leg_priority",
+    "card_medium",
+    "medium",
+    "fare",
+    "area",
+    "route_network",
+    "service",
+    "timeframe",
+    "leg",
+    "join",
+    "leg_transfer",
 ];
 
 impl Tariff {
@@ -139,6 +153,17 @@ impl Names {
         Self::of(what, sections.iter().map(|section| section.peek_text("id").unwrap_or("")))
     }
 
+    /// The first so many names, in the order in which they were declared.
+    fn in_order(&self, first: usize) -> Vec<Arc<str>> {
+        let mut names = vec![Arc::from(""); first];
+        for (name, ix) in &self.ids {
+            if let Some(place) = names.get_mut(usize::from(*ix)) {
+                *place = Arc::from(name.as_str());
+            }
+        }
+        names
+    }
+
     fn find(&self, found: &mut Findings, at: &Section<'_>, key: &str, id: &str) -> Option<u16> {
         let ix = self.ids.get(id).copied();
         if ix.is_none() {
@@ -190,25 +215,13 @@ fn read(top: &Top<'_>, found: &mut Findings, zone: &Zones<'_>) -> Option<TariffP
     });
     let text = |found: &mut Findings, key| top.with(key).text(found, key).map(ToOwned::to_owned);
     let (network, timezone) = (text(found, "network"), text(found, "timezone"));
-    let known = terms::Known {
-        groups: &group_names,
-        routes: &route_names,
-        places: &place_names,
-        classes: &class_names,
-        times: &time_names,
-        currency,
-    };
-    let zone = timezone.as_deref().and_then(zone);
-    let terms = terms::terms(top, found, &known, zone);
-    Some(TariffParts {
+    let pass_back_s = top.with("pass_back_s").opt_uint(found, "pass_back_s", 86_400);
+    let mut parts = TariffParts {
         version: TariffVersion(u16::try_from(version?).ok()?),
         network: network?,
         timezone: timezone?,
         currency,
-        pass_back_s: top
-            .with("pass_back_s")
-            .opt_uint(found, "pass_back_s", 86_400)
-            .unwrap_or_default(),
+        pass_back_s: pass_back_s.unwrap_or_default(),
         groups,
         operators,
         classes,
@@ -218,8 +231,21 @@ fn read(top: &Top<'_>, found: &mut Findings, zone: &Zones<'_>) -> Option<TariffP
         gate,
         transfers,
         examples,
-        terms,
-    })
+        terms: Terms::default(),
+        rules: None,
+    };
+    let known = terms::Known {
+        groups: &group_names,
+        routes: &route_names,
+        places: &place_names,
+        classes: &class_names,
+        times: &time_names,
+        currency,
+    };
+    let zone = zone(&parts.timezone);
+    parts.terms = terms::terms(top, found, &known, zone);
+    parts.rules = rules::rules(top, found, &known, &parts);
+    Some(parts)
 }
 
 fn classes(top: &Top<'_>, found: &mut Findings) -> Vec<Class> {

@@ -8,6 +8,7 @@
 
 mod bill;
 mod right;
+mod rules;
 mod terms;
 
 use alloc::{sync::Arc, vec::Vec};
@@ -19,11 +20,14 @@ use model::{
 
 use crate::{
     FareTap, GroupIx, Journey, LastTap, Step, StepKind, Tariff, TariffSet, UnknownFare,
-    journey::seconds, products::Wallet, tariff_set::place_in,
+    journey::seconds,
+    products::Wallet,
+    tariff_set::{place_in, route_in},
 };
 
 use bill::{Bill, Offer};
 use right::{Carried, Right, renumbered, right};
+use rules::Ages;
 
 pub(crate) use bill::RideFacts;
 
@@ -157,7 +161,6 @@ fn board(
 ) -> Result<Ride, FareRefusal> {
     let tariff = tariff_of(set, tap)?;
     let route = tap.route.and_then(|ix| tariff.route(ix)).ok_or(FareRefusal::UnknownRoute)?;
-    let product = tariff.product(route.product.ok_or(FareRefusal::UnknownRoute)?);
     if let Some(last) = &journey.last
         && (last.kind, last.validator) == (RecordKind::Board, tap.validator)
         && passes_back(tariff, last, tap)
@@ -175,15 +178,28 @@ fn board(
         places: [Some(tap.place), None],
         began: tap.at,
     };
-    let kind =
-        StepKind::Flat { route: Arc::clone(&route.name), product: Arc::clone(&product.name) };
-    let amount = product.price_for(tap.class).minor();
-    let offer = Offer { id: &product.id, kind, group: route.group, amount };
-    Ok(Ride {
-        run: bill.add_ride(offer, &ride, 0, carried),
-        reserve: bill.money(0),
-        priced_under: tariff.version(),
-    })
+    let run = match (route.product, &tariff.table) {
+        (Some(ix), _) => {
+            let product = tariff.product(ix);
+            let names = (Arc::clone(&route.name), Arc::clone(&product.name));
+            let kind = StepKind::Flat { route: names.0, product: names.1 };
+            let amount = product.price_for(tap.class).minor();
+            let offer = Offer { id: &product.id, kind, group: route.group, amount };
+            bill.add_ride(offer, &ride, 0, carried)
+        }
+        (None, Some(rules)) => {
+            let offers = tap.route.and_then(|ix| rules.board(ix, tap.place, &ride));
+            let offers = offers.ok_or(FareRefusal::UnknownRoute)?;
+            // Where a boarding has no tap-out, a ride ends when it begins.
+            let after_s = carried.map_or(0, |run| run.after_s);
+            let ages = Ages { departs_s: after_s, arrives_s: after_s };
+            let ends = ([name(tariff, tap.place), Arc::clone(&route.name)], 0);
+            let unknown = FareRefusal::UnknownRoute;
+            bill.add_rule_ride(rules, offers, &ride, ends, (carried, ages), unknown)?
+        }
+        (None, None) => return Err(FareRefusal::UnknownRoute),
+    };
+    Ok(Ride { run, reserve: bill.money(0), priced_under: tariff.version() })
 }
 
 fn entry(
@@ -195,8 +211,8 @@ fn entry(
     let tariff = tariff_of(set, tap)?;
     let unknown = FareRefusal::UnknownPlace(tap.place);
     let gate = tariff.gate().ok_or(unknown)?;
-    let maximum = tariff.maximum_fare(tap.place, tap.class).ok_or(unknown)?;
-    let reserve = tariff.minimum_balance(tap.place, tap.class).ok_or(unknown)?;
+    let maximum = tariff.maximum_at(tap.place, tap.class, tap.at).ok_or(unknown)?;
+    let reserve = gate.minimum_balance.unwrap_or(maximum);
     if let Some(last) = &journey.last
         && last.kind == RecordKind::Entry
         && same_place(set, last, tap)
@@ -219,7 +235,9 @@ fn entry(
         bill.explain(&ride);
         reserve
     };
-    if goes_on || bill.wallet.has_pass(&ride) {
+    // Rules price the whole ride at its end.
+    let by_rules = tariff.row(tap.place).is_none();
+    if goes_on || by_rules || bill.wallet.has_pass(&ride) {
         let run = carried.map(|run| run.aged(0));
         return Ok(Ride { run, reserve, priced_under: tariff.version() });
     }
@@ -251,7 +269,7 @@ fn exit(
     let under = set.get(open.tariff).ok_or(FareRefusal::UnknownTariff(open.tariff))?;
     let unknown = FareRefusal::UnknownPlace(open.place);
     let gate = under.gate().ok_or(unknown)?;
-    let maximum = under.maximum_fare(open.place, tap.class).ok_or(unknown)?;
+    let maximum = under.maximum_at(open.place, tap.class, open.at).ok_or(unknown)?;
     let from = name(under, open.place);
     let inside_s = seconds(open.at, tap.at);
     let to = place_in(current, tap.place, under);
@@ -287,6 +305,10 @@ fn exit(
         let kept = carried.map(|run| run.aged(inside_s));
         return Ok(done(renumbered(kept, under, current)));
     }
+    if under.table.is_some() && under.row(open.place).is_none() {
+        let run = exit_by_rules(bill, (current, tap), &ride, carried, inside_s)?;
+        return Ok(done(renumbered(run, under, current)));
+    }
     let Some(product) = to.and_then(|to| under.gate_product(open.place, to)) else {
         let to = name(current, tap.place);
         return match gate.unknown {
@@ -308,6 +330,27 @@ fn exit(
     let run = bill.add_ride(offer, &ride, inside_s, carried);
     bill.remember_interchange(&ride, amount);
     Ok(done(renumbered(run, under, current)))
+}
+
+/// The fare between two taps by leg rules.
+fn exit_by_rules(
+    bill: &mut Bill,
+    (current, tap): (&Tariff, &FareTap),
+    ride: &RideFacts<'_>,
+    carried: Option<Carried>,
+    inside_s: u64,
+) -> Result<Option<TransferRun>, FareRefusal> {
+    let under = ride.tariff;
+    let rules = under.table.as_ref().ok_or(FareRefusal::UnknownRoute)?;
+    let [Some(from), to] = ride.places else { return Err(FareRefusal::NoEntry) };
+    let pair = FareRefusal::UnknownPair { from, to: tap.place };
+    let route = tap.route.and_then(|ix| route_in(current, ix, under));
+    let (route, to) = (route.ok_or(FareRefusal::UnknownRoute)?, to.ok_or(pair)?);
+    let offers = rules.between_taps(route, (from, to), tap.at, ride);
+    let after_s = carried.map_or(0, |run| run.after_s);
+    let ages = Ages { departs_s: after_s, arrives_s: after_s.saturating_add(inside_s) };
+    let ends = ([name(under, from), name(under, to)], inside_s);
+    bill.add_rule_ride(rules, offers, ride, ends, (carried, ages), pair)
 }
 
 fn gate_ride(

@@ -112,6 +112,8 @@ pub enum StepKind {
     },
     /// What a transfer rule makes of the legs before and after it.
     LegTransfer,
+    /// A ride would give money back, which no validator does: the depot does.
+    NoRefund,
     /// No fare is known for a leg; it is not free.
     NoFareKnown {
         /// Where it begins.
@@ -167,6 +169,7 @@ impl Step {
             StepKind::PaidBefore => "paid-before",
             StepKind::Leg { .. } => "leg",
             StepKind::LegTransfer => "leg-transfer",
+            StepKind::NoRefund => "no-refund",
             StepKind::NoFareKnown { .. } => "no-fare-known",
         }
     }
@@ -213,7 +216,7 @@ impl Step {
             StepKind::Capped { name, limit } => {
                 alloc::vec![("name", text(name)), ("limit", Param::Amount(*limit))]
             }
-            StepKind::LegTransfer | StepKind::PaidBefore => Vec::new(),
+            StepKind::LegTransfer | StepKind::NoRefund | StepKind::PaidBefore => Vec::new(),
         }
     }
 
@@ -255,6 +258,7 @@ impl Step {
             StepKind::Interchange { from } => format!("The journey from {from} goes on"),
             StepKind::PaidBefore => "Paid before the change".into(),
             StepKind::LegTransfer => "Transfer".into(),
+            StepKind::NoRefund => "Given back by the depot".into(),
             StepKind::NoFareKnown { from, to } => format!("No fare is known from {from} to {to}"),
         }
     }

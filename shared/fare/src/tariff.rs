@@ -10,7 +10,11 @@ use model::{
     Timestamp,
 };
 
-use crate::terms::{Terms, TimeIx};
+use crate::{
+    compile::CompiledRules,
+    rules::{RuleSet, StopIx},
+    terms::{Terms, TimeIx},
+};
 
 /// A product, by its index in the tariff's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -262,6 +266,18 @@ pub struct TariffParts {
     pub examples: Vec<Example>,
     /// What GTFS cannot say.
     pub terms: Terms,
+    /// Leg and transfer rules, for the rides that neither a route's product nor the table of
+    /// gates prices. Stops are places, riders are categories, leg groups are the first groups.
+    pub rules: Option<TariffRules>,
+}
+
+/// Rules of legs and transfers, and the fare medium that the card is among theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TariffRules {
+    /// The rules.
+    pub set: Arc<RuleSet>,
+    /// The card's fare medium; `None` = any.
+    pub medium: Option<u16>,
 }
 
 /// One compiled version of all fare rules.
@@ -278,6 +294,8 @@ pub struct Tariff {
     pub(crate) places_by_id: Vec<PlaceIx>,
     /// Route indexes in the order of their ids.
     pub(crate) routes_by_id: Vec<RouteIx>,
+    /// The rules, compiled.
+    pub(crate) table: Option<CompiledRules>,
 }
 
 /// Two tariffs are equal when they were written the same; the rest follows from that.
@@ -400,6 +418,22 @@ impl Tariff {
         self.maximum[self.row(from)? * classes + class]
     }
 
+    /// The same at a moment, also where rules price the rides.
+    pub(crate) fn maximum_at(
+        &self,
+        from: PlaceIx,
+        class: RiderClass,
+        at: Timestamp,
+    ) -> Option<Money> {
+        self.maximum_fare(from, class).or_else(|| {
+            let rules = self.table.as_ref()?;
+            let who = rules.who(class);
+            let dearest = rules.table.dearest_anywhere(StopIx(from.0.into()), at, who)?;
+            let set = self.parts.gate.as_ref().and_then(|gate| gate.maximum_fare);
+            Some(set.unwrap_or(Money::new(dearest, self.parts.currency)))
+        })
+    }
+
     /// Stored value needed to tap in here.
     pub fn minimum_balance(&self, from: PlaceIx, class: RiderClass) -> Option<Money> {
         let maximum = self.maximum_fare(from, class)?;
@@ -446,7 +480,7 @@ impl Tariff {
         &self.parts.products[usize::from(ix.0)]
     }
 
-    fn row(&self, place: PlaceIx) -> Option<usize> {
+    pub(crate) fn row(&self, place: PlaceIx) -> Option<usize> {
         self.gate_row.get(usize::from(place.0)).copied().flatten().map(usize::from)
     }
 }

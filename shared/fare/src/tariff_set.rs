@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use model::{Currency, PlaceIx, TariffVersion};
+use model::{Currency, PlaceIx, RouteIx, TariffVersion};
 
 use crate::{GroupIx, Tariff};
 
@@ -83,12 +83,20 @@ pub(crate) fn place_in(from: &Tariff, place: PlaceIx, to: &Tariff) -> Option<Pla
     to.place_ix(&from.place(place)?.id)
 }
 
-/// The same group in another version, by its name.
+/// The same route in another version, by its id.
+pub(crate) fn route_in(from: &Tariff, route: RouteIx, to: &Tariff) -> Option<RouteIx> {
+    if from.version() == to.version() {
+        return to.route(route).map(|_| route);
+    }
+    to.route_ix(&from.route(route)?.id)
+}
+
+/// The same group in another version, by its name; where rules price, the same state of a run.
 pub(crate) fn group_in(from: &Tariff, group: GroupIx, to: &Tariff) -> Option<GroupIx> {
-    let name = from.parts.groups.get(usize::from(group.0))?;
     if from.version() == to.version() {
         return Some(group);
     }
-    let ix = to.parts.groups.iter().position(|other| other == name)?;
-    u8::try_from(ix).ok().map(GroupIx)
+    let (name, product) = from.run_state(group)?;
+    let all = (0..=u8::MAX).map(GroupIx);
+    all.take(to.run_states()).find(|ix| to.run_state(*ix) == Some((name, product)))
 }

@@ -1,6 +1,7 @@
 //! Tariff → its one canonical text. Parsing the text gives an equal tariff; equal tariffs give
 //! the same bytes, so that texts can be compared, signed and read as a diff.
 
+mod rules;
 mod terms;
 
 use alloc::{format, string::String, vec::Vec};
@@ -32,6 +33,7 @@ fn write_all(tariff: &Tariff, out: &mut String) -> fmt::Result {
     writeln!(out, "pass_back_s = {}", parts.pass_back_s)?;
     writeln!(out, "groups = {}", list(parts.groups.iter().map(String::as_str)))?;
     terms::write_head(&parts.terms, out)?;
+    rules::write_head(tariff, out)?;
     for operator in &parts.operators {
         let (id, name) = (Text(&operator.id), Text(&operator.name));
         writeln!(out, "\n[[operator]]\nid = {id}\nname = {name}")?;
@@ -58,6 +60,7 @@ fn write_all(tariff: &Tariff, out: &mut String) -> fmt::Result {
     write_transfers(tariff, out)?;
     write_gate(tariff, out)?;
     terms::write_terms(tariff, out)?;
+    rules::write_rules(tariff, out)?;
     write_examples(tariff, out)
 }
 
@@ -132,6 +135,9 @@ fn write_gate(tariff: &Tariff, out: &mut String) -> fmt::Result {
         [] => {}
         [band] => writeln!(out, "same_station = {band}")?,
         _ => writeln!(out, "same_station = [{}]", bands.join(", "))?,
+    }
+    if gate.places.is_empty() {
+        return Ok(()); // rules price what is between the taps
     }
     let ids = || gate.places.iter().map(|ix| &*tariff.parts.places[usize::from(ix.0)].id);
     writeln!(out, "\n# Rows are tap-in, columns tap-out; \"-\" is unknown, which is not free.")?;

@@ -53,6 +53,8 @@ pub(crate) struct Findings {
     errors: usize,
     /// How many there were of each code in each field of each file.
     seen: BTreeMap<(&'static str, String, Option<String>), usize>,
+    /// Codes that are understood: their errors are warnings.
+    accepted: Vec<String>,
 }
 
 /// Findings of one code in one field beyond this many are not listed: a broken feed must not
@@ -78,7 +80,32 @@ impl<'a> At<'a> {
 }
 
 impl Findings {
+    /// From now on, errors of these codes do not stand in the way.
+    pub(crate) fn accept(&mut self, codes: &[String]) {
+        self.accepted = codes.to_vec();
+    }
+
+    /// Takes over what another reading of the same feed found, once.
+    pub(crate) fn add(&mut self, list: Vec<Diagnostic>) {
+        for mut diagnostic in list {
+            if self.is_accepted(diagnostic.code) {
+                diagnostic.severity = Severity::Warning;
+            }
+            if !self.list.contains(&diagnostic) {
+                self.errors += usize::from(diagnostic.severity == Severity::Error);
+                self.list.push(diagnostic);
+            }
+        }
+    }
+
+    fn is_accepted(&self, code: &str) -> bool {
+        self.accepted.iter().any(|accepted| accepted == code)
+    }
+
     pub(crate) fn error(&mut self, code: &'static str, at: At<'_>, message: impl Into<String>) {
+        if self.is_accepted(code) {
+            return self.push(Severity::Warning, code, at, message.into());
+        }
         self.errors += 1;
         self.push(Severity::Error, code, at, message.into());
     }

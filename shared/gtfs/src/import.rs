@@ -10,11 +10,15 @@ use model::{Currency, OperatorId, RouteIx, TariffVersion};
 
 use crate::{
     Diagnostic, Feed, Network, NetworkRoute, Pattern, Severity,
+    csv_table::has_rows,
     dates::zone_offsets,
     diagnostic::{At, Findings},
+    fares::read_feed_fares,
     fares_v1::{ATTRIBUTES, FareV1, RULES, Reach, read_fares},
+    import_rules,
     network::{Tables, read_tables},
     timetable::read_patterns,
+    v2,
     zones::{is_zoned, matrix},
 };
 
@@ -29,6 +33,10 @@ pub struct ImportOptions {
     pub zone_aliases: Vec<(String, String)>,
     /// Time limit of free transfers for fares that allow them without `transfer_duration`.
     pub transfer_limit_s: Option<u32>,
+    /// The fare medium of Fares v2 that the card is; `None` = any.
+    pub card_medium: Option<String>,
+    /// Codes of findings that are understood and do not stand in the way.
+    pub accept: Vec<String>,
 }
 
 /// What became of a feed.
@@ -52,13 +60,23 @@ impl Import {
 /// Imports a feed.
 pub fn import(feed: &Feed, options: &ImportOptions) -> Import {
     let mut found = Findings::default();
+    found.accept(&options.accept);
     let tables = read_tables(feed, &mut found);
-    let patterns = read_patterns(feed, &tables, &mut found);
-    let fares = read_fares(feed, &tables, &mut found);
-    let parts = fares.and_then(|(currency, fares)| {
-        (!found.has_errors())
-            .then(|| parts(&tables, &patterns, currency, &fares, options, &mut found))
-    });
+    let rules = has_rows(feed, v2::PRODUCTS) && has_rows(feed, v2::LEGS);
+    let patterns = if rules && !feed.has("trips.txt") {
+        vec![Vec::new(); tables.routes.len()] // its fares need no timetable
+    } else {
+        read_patterns(feed, &tables, &mut found)
+    };
+    let parts = if rules {
+        rule_parts(feed, &tables, options, &mut found)
+    } else {
+        let fares = read_fares(feed, &tables, &mut found);
+        fares.and_then(|(currency, fares)| {
+            (!found.has_errors())
+                .then(|| parts(&tables, &patterns, currency, &fares, options, &mut found))
+        })
+    };
     let mut tariff = None;
     if let Some(parts) = parts.filter(|_| !found.has_errors()) {
         match compile(parts, options) {
@@ -69,6 +87,23 @@ pub fn import(feed: &Feed, options: &ImportOptions) -> Import {
     let readable = !(tables.agencies.is_empty() || tables.places.is_empty());
     let network = readable.then(|| network(tables, patterns));
     Import { network, tariff, diagnostics: found.into_list() }
+}
+
+fn rule_parts(
+    feed: &Feed,
+    tables: &Tables,
+    options: &ImportOptions,
+    found: &mut Findings,
+) -> Option<TariffParts> {
+    let read = read_feed_fares(feed);
+    found.add(read.diagnostics.clone());
+    if found.has_errors() {
+        return None;
+    }
+    let parts = import_rules::parts(tables, &read, options, found)?;
+    let rules = parts.rules.as_ref()?;
+    import_rules::note_tap_outs(tables, &rules.set, found);
+    Some(parts)
 }
 
 fn compile(parts: TariffParts, options: &ImportOptions) -> Result<Tariff, Vec<fare::Diagnostic>> {
@@ -166,11 +201,7 @@ fn parts(
         timezone: tables.agencies[0].timezone.clone(),
         currency,
         pass_back_s: 0,
-        operators: tables
-            .agencies
-            .iter()
-            .map(|agency| Operator { id: agency.id.clone(), name: agency.name.clone() })
-            .collect(),
+        operators: operators(tables),
         classes: vec![Class { id: "adult".into(), name: "Adult".into() }],
         products: fares.iter().map(product).collect(),
         places: tables.places.iter().map(place).collect(),
@@ -180,6 +211,7 @@ fn parts(
         groups,
         examples: Vec::new(),
         terms: Terms::default(),
+        rules: None,
     }
 }
 
@@ -197,7 +229,15 @@ fn product(fare: &FareV1) -> Product {
     }
 }
 
-fn place(place: &crate::network::FeedPlace) -> Place {
+pub(crate) fn operators(tables: &Tables) -> Vec<Operator> {
+    let operator = |agency: &crate::network::Agency| Operator {
+        id: agency.id.clone(),
+        name: agency.name.clone(),
+    };
+    tables.agencies.iter().map(operator).collect()
+}
+
+pub(crate) fn place(place: &crate::network::FeedPlace) -> Place {
     Place {
         id: place.id.as_str().into(),
         name: place.name.as_str().into(),

@@ -19,6 +19,7 @@ mod fares_v1;
 mod feed;
 mod ids;
 mod import;
+mod import_rules;
 mod network;
 mod rides;
 mod tickets;

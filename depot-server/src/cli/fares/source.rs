@@ -84,7 +84,6 @@ pub(super) struct FeedTable {
     medium_of: BTreeMap<String, u16>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a program has one")]
 enum Table {
     Rules(RuleTable),
     Tickets(TicketTable),

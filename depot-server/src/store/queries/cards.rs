@@ -176,6 +176,7 @@ fn label(kind: &StepKind) -> &'static str {
         StepKind::Capped { .. } => "Cap",
         StepKind::Interchange { .. } => "Interchange",
         StepKind::PaidBefore => "Paid before",
+        StepKind::NoRefund => "Given back later",
         StepKind::Leg { .. } => "Leg",
         StepKind::LegTransfer => "Transfer between legs",
         StepKind::NoFareKnown { .. } => "No fare known",

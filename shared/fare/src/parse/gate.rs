@@ -21,8 +21,10 @@ pub(super) fn gate(
     let rules = top.with("gate").sub(found, "gate", "gate");
     let matrix = top.with("matrix").sub(found, "matrix", "matrix");
     let (rules, matrix) = match (rules, matrix) {
-        (Some(rules), Some(matrix)) => (rules, matrix),
+        (Some(rules), Some(matrix)) => (rules, Some(matrix)),
         (None, None) => return None,
+        // Leg rules price what is between the taps.
+        (Some(rules), None) if top.with("leg").has("leg") => (rules, None),
         (rules, _) => {
             let (there, missing) =
                 if rules.is_some() { ("gate", "matrix") } else { ("matrix", "gate") };
@@ -45,7 +47,10 @@ pub(super) fn gate(
         }
     };
     let same_station = same_station(&rules, found, currency)?;
-    let (places, cells) = matrix_cells(&matrix, found, products, places)?;
+    let (places, cells) = match matrix {
+        Some(matrix) => matrix_cells(&matrix, found, products, places)?,
+        None => Cells::default(),
+    };
     Some(Gate {
         group: group?,
         journey_limit_s: rules.opt_uint(found, "journey_limit_s", 604_800),

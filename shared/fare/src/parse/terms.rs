@@ -292,7 +292,12 @@ fn clock_time(at: &Section<'_>, found: &mut Findings, key: &str, text: &str) -> 
 }
 
 /// `YYYY-MM-DD`.
-fn date(at: &Section<'_>, found: &mut Findings, key: &str, text: &str) -> Option<ServiceDate> {
+pub(super) fn date(
+    at: &Section<'_>,
+    found: &mut Findings,
+    key: &str,
+    text: &str,
+) -> Option<ServiceDate> {
     let date = ServiceDate::parse(text);
     if date.is_none() {
         at.note(found, key, format!("{text:?} is no date"), "write YYYY-MM-DD");

@@ -157,7 +157,7 @@ impl Bill {
         let Some(open) = journey.open() else { return Ok(false) };
         let under = set.get(open.tariff).ok_or(FareRefusal::UnknownTariff(open.tariff))?;
         let unknown = FareRefusal::UnknownPlace(open.place);
-        let maximum = under.maximum_fare(open.place, class).ok_or(unknown)?;
+        let maximum = under.maximum_at(open.place, class, open.at).ok_or(unknown)?;
         let kind = StepKind::MissingTapOut { from: name(under, open.place) };
         self.add_key(kind, "gate.maximum_fare", maximum);
         let gate = under.gate().ok_or(unknown)?;

@@ -16,6 +16,7 @@ mod legs;
 mod model;
 mod table;
 mod tickets;
+mod times;
 mod walk;
 
 pub use clock::{LocalTime, Service, ZoneOffsets};

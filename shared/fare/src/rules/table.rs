@@ -4,25 +4,18 @@
 //! there is a table of from-class × to-class × time class at the start × time class at the end;
 //! each cell names an offer, and each offer has its candidates by rider and medium ready.
 
-use alloc::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    vec,
-    vec::Vec,
-};
+use alloc::{borrow::Cow, collections::BTreeMap, sync::Arc, vec, vec::Vec};
 use core::mem::size_of;
 
-use model::{ServiceDate, Timestamp};
+use model::{RouteIx, Timestamp};
 
 use super::{
     AreaIx, Candidate, FareLeg, JourneyPrice, LegNetwork, NetworkIx, Ride, RuleSet, StopIx, Who,
-    ZoneOffsets,
     interpret::{named_groups, transfers_between},
     legs::Named,
+    times::TimeTable,
     walk::{Source, walk},
 };
-
-const DAY_S: u32 = 86_400;
 
 /// Rules that tell no two things apart, as bits over the leg rules of one network.
 type Bits = Vec<u64>;
@@ -30,7 +23,7 @@ type Bits = Vec<u64>;
 /// The rules of a feed, compiled.
 #[derive(Debug, Clone)]
 pub struct RuleTable {
-    set: RuleSet,
+    set: Arc<RuleSet>,
     named: Named,
     times: TimeTable,
     /// Per stop: its class.
@@ -59,26 +52,19 @@ struct NetworkTable {
     ends_len: usize,
     /// Index of the offer; 0 is "nothing".
     cells: Vec<u32>,
+    /// Row × start: the offer of a boarding whose end is not known yet.
+    boards: Vec<u32>,
+    /// Row × start × (rider, medium): the dearest ride from there, each by its cheapest offer.
+    dearest: Vec<Option<i64>>,
 }
 
-/// Moments → classes of timeframes that hold then.
-#[derive(Debug, Clone, Default)]
-struct TimeTable {
-    /// The date of the first entry of `days`.
-    first: u32,
-    /// Per date: the class of the day.
-    days: Vec<u16>,
-    /// The class of every other date: no service runs.
-    otherwise: u16,
-    /// Per class of day: (from second of the day, time class), ascending.
-    classes: Vec<Vec<(u32, u16)>>,
-    /// Per time class: the timeframes that hold.
-    holds: Vec<Vec<bool>>,
-}
+/// The offer of a boarding whose price depends on where or when it ends.
+const DEPENDS: u32 = u32::MAX;
 
 impl RuleTable {
     /// Compiles rules.
-    pub fn compile(set: RuleSet) -> Self {
+    pub fn compile(set: impl Into<Arc<RuleSet>>) -> Self {
+        let set = set.into();
         let named = Named::of(&set);
         let times = TimeTable::new(&set);
         let (stop_class, classes) = stop_classes(&set);
@@ -88,10 +74,13 @@ impl RuleTable {
             .map(|ix| LegNetwork::One(NetworkIx(u16::try_from(ix).unwrap_or(u16::MAX))))
             .chain([LegNetwork::None])
             .chain([false, true].map(|named| LegNetwork::Mixed { named }));
-        let networks: Vec<NetworkTable> = keys
+        let mut networks: Vec<NetworkTable> = keys
             .map(|key| network_table(&set, &named, &times, &classes, key, &mut offers))
             .collect();
         let (offers, candidates) = ready(&set, offers);
+        for table in &mut networks {
+            table.look_ahead(&offers, &candidates, people(&set));
+        }
         let groups = u16::try_from(set.leg_groups.len()).unwrap_or(u16::MAX);
         let named_by_transfers = named_groups(&set);
         let pairs = (0..groups).flat_map(|from| (0..groups).map(move |to| (from, to)));
@@ -107,7 +96,7 @@ impl RuleTable {
     }
 
     /// The rules it was compiled from.
-    pub const fn rules(&self) -> &RuleSet {
+    pub fn rules(&self) -> &RuleSet {
         &self.set
     }
 
@@ -124,16 +113,66 @@ impl RuleTable {
         self.look_up(network, ends, who)
     }
 
+    /// What one boarding may cost when nobody knows yet where the ride ends, cheapest first;
+    /// `None` when that depends on the end.
+    pub fn board_offers(
+        &self,
+        route: RouteIx,
+        from: StopIx,
+        at: Timestamp,
+        who: Who,
+    ) -> Option<&[Candidate]> {
+        let (table, row, start) = self.begins(route, from, at);
+        let offer = table.boards[row * table.starts_len + start];
+        (offer != DEPENDS).then(|| self.candidates_of(offer as usize, who))
+    }
+
+    /// What the dearest ride from a stop costs, each ride by its cheapest offer; `None` when no
+    /// fare is known from there.
+    pub fn dearest(&self, route: RouteIx, from: StopIx, at: Timestamp, who: Who) -> Option<i64> {
+        let (table, row, start) = self.begins(route, from, at);
+        let place = row * table.starts_len + start;
+        table.dearest[place * people(&self.set) + who_ix(&self.set, who)]
+    }
+
+    /// The same over all networks: what a tap-in whose route nobody will know may cost.
+    pub(crate) fn dearest_anywhere(&self, from: StopIx, at: Timestamp, who: Who) -> Option<i64> {
+        let who = who_ix(&self.set, who);
+        let of = |table: &NetworkTable| {
+            let row = usize::from(table.from_of[usize::from(self.stop_class[from.0 as usize])]);
+            let start = usize::from(table.starts_of[usize::from(self.time(from, at))]);
+            table.dearest[(row * table.starts_len + start) * people(&self.set) + who]
+        };
+        // A ride by itself is never a joined leg.
+        self.networks[..=self.set.networks.len()].iter().filter_map(of).max()
+    }
+
+    /// The living transfer rules between two leg groups, by their index.
+    pub(crate) fn between(&self, from: u16, to: u16) -> &[u32] {
+        let groups = self.set.leg_groups.len();
+        &self.transfers[usize::from(from) * groups + usize::from(to)]
+    }
+
+    /// What a product costs this rider with this medium.
+    pub(crate) fn amount_for(&self, product: u16, who: Who) -> Option<i64> {
+        self.amounts[usize::from(product) * people(&self.set) + who_ix(&self.set, who)]
+    }
+
+    fn begins(&self, route: RouteIx, from: StopIx, at: Timestamp) -> (&NetworkTable, usize, usize) {
+        let network = self.set.routes[usize::from(route.0)].network;
+        let table = self.table(network.map_or(LegNetwork::None, LegNetwork::One));
+        let row = usize::from(table.from_of[usize::from(self.stop_class[from.0 as usize])]);
+        (table, row, usize::from(table.starts_of[usize::from(self.time(from, at))]))
+    }
+
     /// Bytes that the look-up tables take, without the names.
     pub fn bytes(&self) -> usize {
         let networks = self.networks.iter().map(|table| {
             let maps = table.from_of.len() + table.to_of.len() + table.starts_of.len();
             (maps + table.ends_of.len()) * size_of::<u16>() + table.cells.len() * size_of::<u32>()
         });
-        let times = self.times.classes.iter().map(|day| day.len() * size_of::<(u32, u16)>());
         networks.sum::<usize>()
-            + times.sum::<usize>()
-            + self.times.days.len() * size_of::<u16>()
+            + self.times.bytes()
             + self.stop_class.len() * size_of::<u16>()
             + self.offers.len() * size_of::<(u32, u16)>()
             + self.candidates.len() * size_of::<Candidate>()
@@ -152,23 +191,33 @@ impl RuleTable {
         (from, departs, to, arrives): (StopIx, Timestamp, StopIx, Timestamp),
         who: Who,
     ) -> &[Candidate] {
+        let table = self.table(network);
+        let from_class = usize::from(self.stop_class[from.0 as usize]);
+        let to_class = usize::from(self.stop_class[to.0 as usize]);
+        let (start, end) = (self.time(from, departs), self.time(to, arrives));
+        self.candidates_of(table.cell(from_class, to_class, start, end), who)
+    }
+
+    fn table(&self, network: LegNetwork) -> &NetworkTable {
         let networks = self.set.networks.len();
-        let table = &self.networks[match network {
+        &self.networks[match network {
             LegNetwork::One(NetworkIx(ix)) => usize::from(ix),
             LegNetwork::None => networks,
             LegNetwork::Mixed { named: false } => networks + 1,
             LegNetwork::Mixed { named: true } => networks + 2,
-        }];
-        let time = |stop: StopIx, at: Timestamp| {
-            if self.times.holds.len() <= 1 {
-                return 0; // no timeframe tells two moments apart
-            }
-            let zone = &self.set.zones[usize::from(self.set.stops[stop.0 as usize].zone)];
-            self.times.class_at(zone, at)
-        };
-        let from_class = usize::from(self.stop_class[from.0 as usize]);
-        let to_class = usize::from(self.stop_class[to.0 as usize]);
-        let offer = table.cell(from_class, to_class, time(from, departs), time(to, arrives));
+        }]
+    }
+
+    /// The time class of a moment at a stop.
+    fn time(&self, stop: StopIx, at: Timestamp) -> u16 {
+        if self.times.holds.len() <= 1 {
+            return 0; // no timeframe tells two moments apart
+        }
+        let zone = &self.set.zones[usize::from(self.set.stops[stop.0 as usize].zone)];
+        self.times.class_at(zone, at)
+    }
+
+    fn candidates_of(&self, offer: usize, who: Who) -> &[Candidate] {
         let (start, len) = self.offers[offer * people(&self.set) + who_ix(&self.set, who)];
         &self.candidates[start as usize..start as usize + usize::from(len)]
     }
@@ -185,16 +234,52 @@ impl Source for RuleTable {
     }
 
     fn transfers(&self, from: u16, to: u16) -> Cow<'_, [u32]> {
-        let groups = self.set.leg_groups.len();
-        Cow::Borrowed(&self.transfers[usize::from(from) * groups + usize::from(to)])
+        Cow::Borrowed(self.between(from, to))
     }
 
     fn amount(&self, product: u16, who: Who) -> Option<i64> {
-        self.amounts[usize::from(product) * people(&self.set) + who_ix(&self.set, who)]
+        self.amount_for(product, who)
     }
 }
 
 impl NetworkTable {
+    /// Fills in what a tap-in needs to know of all rides that may follow it.
+    fn look_ahead(&mut self, offers: &[(u32, u16)], candidates: &[Candidate], people: usize) {
+        let list = |offer: u32, who: usize| {
+            let (start, len) = offers[offer as usize * people + who];
+            &candidates[start as usize..start as usize + usize::from(len)]
+        };
+        // Which rule offers it changes no price.
+        let alike = |a: u32, b: u32| {
+            (0..people).all(|who| {
+                let (a, b) = (list(a, who), list(b, who));
+                a.len() == b.len()
+                    && a.iter().zip(b).all(|(a, b)| Candidate { rule: b.rule, ..*a } == *b)
+            })
+        };
+        let rows = self.cells.len() / (self.to_len * self.starts_len * self.ends_len).max(1);
+        for (row, start) in (0..rows).flat_map(|r| (0..self.starts_len).map(move |s| (r, s))) {
+            let ends = (0..self.to_len).flat_map(|to| {
+                let place = (row * self.to_len + to) * self.starts_len + start;
+                self.cells[place * self.ends_len..][..self.ends_len].iter().copied()
+            });
+            let mut priced: Vec<u32> = ends.filter(|offer| *offer != 0).collect();
+            priced.sort_unstable();
+            priced.dedup();
+            let first = priced.first().copied().unwrap_or(0);
+            let one = priced.iter().all(|offer| alike(first, *offer));
+            self.boards.push(if one { first } else { DEPENDS });
+            for who in 0..people {
+                // What is only for transfers costs nobody who begins here anything.
+                let cheapest = |offer: &u32| {
+                    let alone = list(*offer, who).iter().filter(|c| !c.transfer_only);
+                    alone.map(|c| c.amount).min()
+                };
+                self.dearest.push(priced.iter().filter_map(cheapest).max());
+            }
+        }
+    }
+
     fn cell(&self, from: usize, to: usize, start: u16, end: u16) -> usize {
         let row = usize::from(self.from_of[from]);
         let column = usize::from(self.to_of[to]);
@@ -203,75 +288,6 @@ impl NetworkTable {
         let place = row * self.to_len + column;
         self.cells[(place * self.starts_len + start) * self.ends_len + end] as usize
     }
-}
-
-impl TimeTable {
-    fn new(set: &RuleSet) -> Self {
-        let (first, days, sets) = day_classes(set);
-        let mut holds: Vec<Vec<bool>> = Vec::new();
-        let mut classes = Vec::with_capacity(sets.len());
-        for services in &sets {
-            let rows = || {
-                let all = set.timeframes.iter().enumerate();
-                let rows =
-                    all.flat_map(|(group, frame)| frame.rows.iter().map(move |r| (group, r)));
-                rows.filter(|(_, row)| row.service.is_some_and(|s| services[usize::from(s)]))
-            };
-            let mut edges: BTreeSet<u32> = BTreeSet::from([0]);
-            edges.extend(rows().flat_map(|(_, row)| [row.start_s, row.end_s]));
-            edges.retain(|edge| *edge < DAY_S);
-            let class = |at: u32, holds: &mut Vec<Vec<bool>>| {
-                let mut held = vec![false; set.timeframes.len()];
-                for (group, row) in rows() {
-                    held[group] |= (row.start_s..row.end_s).contains(&at);
-                }
-                let known = holds.iter().position(|other| *other == held);
-                u16::try_from(known.unwrap_or_else(|| {
-                    holds.push(held);
-                    holds.len() - 1
-                }))
-                .unwrap_or(u16::MAX)
-            };
-            classes.push(edges.into_iter().map(|edge| (edge, class(edge, &mut holds))).collect());
-        }
-        let otherwise = sets.iter().position(|services| !services.contains(&true));
-        let otherwise = u16::try_from(otherwise.unwrap_or(0)).unwrap_or(0);
-        Self { first, days, otherwise, classes, holds }
-    }
-
-    fn class_at(&self, zone: &ZoneOffsets, at: Timestamp) -> u16 {
-        let local = zone.local(at);
-        let day = local.date.0.checked_sub(self.first).and_then(|i| self.days.get(i as usize));
-        let edges = &self.classes[usize::from(*day.unwrap_or(&self.otherwise))];
-        let after = edges.partition_point(|(from, _)| *from <= local.secs);
-        edges[after - 1].1
-    }
-}
-
-/// First date, class per date, and per class which services run. Class 0 is "none runs".
-fn day_classes(set: &RuleSet) -> (u32, Vec<u16>, Vec<Vec<bool>>) {
-    let mut sets = vec![vec![false; set.services.len()]];
-    let dates = set.services.iter().flat_map(|service| {
-        let period = service.period.into_iter().flat_map(|(first, last)| [first, last]);
-        period.chain(service.added.iter().copied())
-    });
-    let (mut first, mut last) = (u32::MAX, 0);
-    for date in dates {
-        first = first.min(date.0);
-        last = last.max(date.0);
-    }
-    let mut days = Vec::new();
-    for date in first..=last {
-        let runs: Vec<bool> =
-            set.services.iter().map(|service| service.runs_on(ServiceDate(date))).collect();
-        let known = sets.iter().position(|other| *other == runs);
-        let class = known.unwrap_or_else(|| {
-            sets.push(runs);
-            sets.len() - 1
-        });
-        days.push(u16::try_from(class).unwrap_or(u16::MAX));
-    }
-    (first, days, sets)
 }
 
 /// Per stop its class, and per class its areas.
@@ -359,6 +375,7 @@ fn network_table(
         starts_len: starts.len(),
         ends_len: ends.len(),
         cells,
+        ..NetworkTable::default()
     }
 }
 

@@ -164,7 +164,8 @@ fn a_maximum_fare_counts_to_no_cap_and_no_cap_lowers_it() {
 fn weeks_months_and_rolling_days_begin_where_they_say() {
     let cap = |period: &str| {
         format!(
-            "transfer = []\n[[cap]]\nnumber = 7\nid = \"c\"\n{period}\nlevels = [{{ price = \"2.00\" }}]"
+            "transfer = []\n[[cap]]\nnumber = 7\nid = \"c\"\n{period}\n\
+             levels = [{{ price = \"2.00\" }}]"
         )
     };
     let rides = |period: &str, days: &[u64]| {
@@ -256,7 +257,9 @@ fn one_charge_may_dip_below_zero_and_the_next_needs_a_top_up() {
 
 #[test]
 fn a_school_pass_pays_on_its_route_and_in_its_hours() {
-    let terms = "transfer = []\npass = [{ number = 12, name = \"School pass\", routes = [\"7\"], time = \"school\" }]";
+    let terms = r#"
+        transfer = []
+        pass = [{ number = 12, name = "School pass", routes = ["7"], time = "school" }]"#;
     let pass = CardProduct {
         id: 12,
         kind: ProductKind::Pass,
@@ -279,10 +282,13 @@ fn a_school_pass_pays_on_its_route_and_in_its_hours() {
 fn what_is_written_is_read_again() {
     let all = r#"
         dip = "2.00"
-        adjust = [{ id = "off", classes = ["child"], places = ["A"], percent = -50, rounding = "down", unit = "0.10", time = "peak" },
+        adjust = [{ id = "off", classes = ["child"], places = ["A"], percent = -50,
+                    rounding = "down", unit = "0.10", time = "peak" },
                   { id = "air", routes = ["7"], amount = "1.25", counts_to_caps = true }]
-        cap = [{ number = 3, id = "m", period = "month", classes = ["adult"], levels = [{ places = ["A", "B"], price = "20" }, { price = "30" }] },
-               { number = 4, id = "w", period = "week", week_starts = "sun", levels = [{ price = "30" }] },
+        cap = [{ number = 3, id = "m", period = "month", classes = ["adult"],
+                 levels = [{ places = ["A", "B"], price = "20" }, { price = "30" }] },
+               { number = 4, id = "w", period = "week", week_starts = "sun",
+                 levels = [{ price = "30" }] },
                { number = 5, id = "r", period = "rolling", days = 30, levels = [{ price = "30" }] }]
         interchange = [{ id = "walk", from = ["B"], to = ["A"], within_s = 900 }]
         pass = [{ number = 12, name = "School pass", routes = ["7"], time = "school" }]"#;
@@ -348,17 +354,20 @@ proptest! {
         lines.sort_by_key(|line| {
             let (day, rest) = line.split_once(' ').unwrap();
             let (h, rest) = rest.split_once(':').unwrap();
-            (day.parse::<u64>().unwrap(), h.parse::<u64>().unwrap(), rest[..2].parse::<u64>().unwrap())
+            let number = |text: &str| text.parse::<u64>().unwrap();
+            (number(day), number(h), number(&rest[..2]))
         });
-        let rules = "cap = [{ number = 1, id = \"d\", period = \"day\", levels = [{ price = \"5.00\" }] },\n\
-                     { number = 2, id = \"w\", period = \"week\", levels = [{ price = \"9.00\" }] }]";
+        let rules = r#"
+            cap = [{ number = 1, id = "d", period = "day", levels = [{ price = "5.00" }] },
+                   { number = 2, id = "w", period = "week", levels = [{ price = "9.00" }] }]"#;
         let mut card = Card::new(rules, 0);
         let (mut per_day, mut per_week) = ([0_i64; 16], [0_i64; 4]);
         for line in &lines {
             let open = card.journey.open().map(|open| open.at);
             let Ok(quote) = card.tap(line) else { continue };
             let penalty = quote.steps.iter().filter(|step| {
-                matches!(step.kind, crate::StepKind::MissingTapOut { .. } | crate::StepKind::OverTime { .. })
+                use crate::StepKind::{MissingTapOut, OverTime};
+                matches!(step.kind, MissingTapOut { .. } | OverTime { .. })
             });
             let penalty: i64 = penalty.map(|step| step.amount.minor()).sum();
             let last = quote.journey_after.last.unwrap();

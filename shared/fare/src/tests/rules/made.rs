@@ -52,7 +52,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn made()(
+    pub(super) fn made()(
         variants in prop::collection::vec(
             prop::collection::vec((maybe(2), maybe(2), -50i64..500), 1..4), 5),
         areas in prop::collection::vec(prop::collection::vec(0u16..3, 0..3), 4),
@@ -105,7 +105,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn journey()(
+    pub(super) fn journey()(
         legs in prop::collection::vec((0u16..3, 0u32..4, 0u32..4, 1u32..90, 0u32..90), 1..5),
     ) -> Vec<Ride> {
         let mut clock = 7 * 60 + 30;

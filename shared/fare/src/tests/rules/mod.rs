@@ -3,6 +3,7 @@
 mod examples;
 mod made;
 mod oracle;
+mod taps;
 mod tickets;
 
 use alloc::{sync::Arc, vec, vec::Vec};
