@@ -11,6 +11,7 @@ mod cores;
 mod debit;
 mod depot;
 mod device;
+mod fares;
 mod machine;
 mod measure;
 mod peer;
@@ -53,6 +54,8 @@ enum Section {
     Validator,
     /// A tap's timeline against modelled line and air, and our driver against libnfc
     TapTime,
+    /// Compiling feeds, and one price by table and by interpreter
+    Fares,
     /// Pricing, clearing, ledger, bytes, card, simulator
     Cores,
 }
@@ -82,6 +85,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Section::TapTime) {
         tap_time::run(quick)?;
+    }
+    if wanted(Section::Fares) {
+        fares::run(quick)?;
     }
     if wanted(Section::Cores) {
         cores::run(quick);

@@ -1,12 +1,14 @@
 //! The `fares` commands as their users meet them: lines in, lines out, findings, exit codes.
 
-use std::fs;
+use std::{fs, process::Command};
 
+use depot_server::{config::parse_hex, store::Store};
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use crate::{
     fare_feeds::{boston, json_lines, price, run, write_feed},
-    processes::CITY,
+    processes::{CITY, DEPOT},
 };
 
 const LEG: &str = r#"{"route":"subway","from":"park","to":"square",
@@ -200,4 +202,73 @@ fn the_taps_of_a_card_are_charged_one_by_one_and_a_refused_one_changes_nothing()
     // Two hours lie between the rides of the journey: no transfer, 1.50 + 3.00.
     assert_eq!((&legs["total"], &legs["products"]), (&json!("4.50"), &json!(["bus", "far"])));
     assert_eq!(wrong["error"], "taps[0]: kind \"jump\": write in, out, board or top_up");
+}
+
+#[test]
+fn one_journey_is_explained_step_by_step_with_what_it_would_cost_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = write_feed(folder.path(), &boston::made_feed());
+    let legs = ["--leg", "subway,park,square,08:05:00,08:17:00", "--leg"];
+    let bus = "bus,bus-a,bus-b,08:20:00,08:30:00";
+    let gtfs = ["explain", "--gtfs", feed.to_str().unwrap(), "--date", "20241010"];
+    let output = run(&[&gtfs[..], &["--medium", "ticket"], &legs, &[bus]].concat(), "");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    assert_eq!(
+        lines[..2],
+        ["2.40  park to square: quick  (quick)", "2.40  bus-a to bus-b: quick  (quick)"]
+    );
+    assert!(lines[2].starts_with("-2.40  Transfer  (fare_transfer_rules.txt:"), "{said}");
+    assert_eq!(lines[3..5], ["2.40  USD", "otherwise:"]);
+    // In cash the subway has no first leg, and the bus costs 1.70.
+    assert!(said.contains("1.70  medium cash, no fare is known for leg 0 (from 0)"), "{said}");
+    let output = run(&[&gtfs[..], &["--leg", "subway,park"]].concat(), "");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("write ROUTE,FROM,TO,DEPARTURE,ARRIVAL"), "{said}");
+}
+
+#[test]
+fn a_tariff_is_published_signed_under_a_rising_version_and_not_while_an_example_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (config, tariff) = (at.join("depot.toml"), at.join("city.toml"));
+    fs::create_dir(at.join("keys")).unwrap();
+    let text = "depot = \"north\"\ndatabase = \"depot.db\"\n";
+    fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let init = Command::new(DEPOT).args(["init", "--config", config]).output().unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    let public: [u8; 32] = parse_hex(String::from_utf8(init.stdout).unwrap().trim()).unwrap();
+    let public = ed25519_dalek::VerifyingKey::from_bytes(&public).unwrap();
+    drop(Store::open(&at.join("depot.db")).unwrap());
+    let publish = |text: &str| {
+        fs::write(&tariff, text).unwrap();
+        let arguments = ["publish", "--config", config, "--valid-from", "2027-01-01", "--tariff"];
+        let output = run(&[&arguments[..], &[tariff.to_str().unwrap()]].concat(), "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), output.stdout, said)
+    };
+    let (done, artefact, said) = publish(CITY);
+    assert!(done, "{said}");
+    let artefact: Value = serde_json::from_slice(&artefact).unwrap();
+    assert_eq!((&artefact["version"], &artefact["valid_from"]), (&json!(1), &json!("2027-01-01")));
+    // domain, version, days since 1970, hash of the text: all of it is signed.
+    let hash = sha2::Sha256::digest(artefact["tariff"].as_str().unwrap());
+    let days = 20_819_u32.to_le_bytes();
+    let signed = [b"tapline/1/tariff\0", &1_u16.to_le_bytes()[..], &days, &hash].concat();
+    let signature: [u8; 64] = parse_hex(artefact["signature"].as_str().unwrap()).unwrap();
+    public.verify_strict(&signed, &signature.into()).unwrap();
+    // The same version again, also with other contents, and a failing example under the next one.
+    let (done, _, said) = publish(CITY);
+    assert!(
+        !done && said.contains("version 1 is not above 1 of the books: publish it as 2"),
+        "{said}"
+    );
+    let next = CITY.replace("version = 1", "version = 2");
+    let example = "\n[[example]]\nfrom = \"A\"\nto = \"B\"\nprice = \"9.99\"\n";
+    let (done, _, said) = publish(&format!("{next}{example}"));
+    assert!(!done && said.contains("not published"), "{said}");
+    assert!(publish(&next).0, "a higher version is published");
+    let versions = Store::open(&at.join("depot.db")).unwrap().tariffs().unwrap();
+    assert_eq!(versions.iter().map(|(version, _)| version.0).collect::<Vec<_>>(), [1, 2]);
 }

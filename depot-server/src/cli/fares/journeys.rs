@@ -26,10 +26,10 @@ pub(super) struct Priced {
 /// One step of an explained charge.
 #[derive(Debug, Serialize)]
 pub(super) struct StepLine {
-    key: &'static str,
-    text: String,
-    rule: String,
-    amount: String,
+    pub(super) key: &'static str,
+    pub(super) text: String,
+    pub(super) rule: String,
+    pub(super) amount: String,
 }
 
 impl From<&Step> for StepLine {

@@ -1,14 +1,18 @@
 //! `depot-server fares …`: check feeds and tariffs, compile them, and price journeys with them.
 
+mod explain;
 mod findings;
 mod journeys;
 mod line;
+mod publish;
 mod rides;
 mod source;
 mod stream;
 mod taps;
 
 use std::{
+    borrow::Cow,
+    collections::BTreeMap,
     fs,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
@@ -20,9 +24,11 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use self::{
+    explain::OneJourney,
     findings::{Finding, count, warn_in_short},
     journeys::{Priced, price_journey},
     line::Object,
+    publish::Publication,
     source::{FareSource, FeedTable, open_feed},
     stream::answer_lines,
     taps::{TapPricer, Tapped},
@@ -61,6 +67,19 @@ Examples:
 
 Exit codes: 0 every line was answered · 1 a line was wrong, or the feed cannot be priced";
 
+const EXPLAIN_HELP: &str = "\
+Example:
+  depot-server fares explain --gtfs mbta.zip --date 20241010 --medium charlieticket \\
+    --leg Red,70075,70067,08:05:00,08:17:00 --leg 1,110,75,08:20:00,08:30:00";
+
+const PUBLISH_HELP: &str = "\
+The tariff is checked with its golden examples, signed by the depot's key, and kept in the books \
+under its version, which must be above all before. To roll back, publish the older text under a \
+new version.
+
+Example:
+  depot-server fares publish --tariff city.toml --valid-from 20270101 -o city-7.json";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Fares {
     /// Say what is wrong with a tariff or a feed.
@@ -89,10 +108,18 @@ pub(super) enum Fares {
         #[arg(long)]
         strict: bool,
     },
+    /// Price one journey and say why, and what it would cost with another medium or rider.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(OneJourney),
+    /// Sign a tariff for the day from which it holds, and keep it in the books.
+    #[command(after_help = PUBLISH_HELP)]
+    Publish(Publication),
 }
 
 pub(super) fn run(command: Fares) -> Done {
     match command {
+        Fares::Explain(journey) => explain(&journey),
+        Fares::Publish(publication) => publication.publish(),
         Fares::Check { source, json } => check(&source, json),
         Fares::Compile { source, output } => compile(&source, output.as_deref()),
         Fares::Price { source, strict } => price(&source, strict),
@@ -159,34 +186,11 @@ enum Answer {
 }
 
 fn price(source: &FareSource, strict: bool) -> Done {
-    let journeys = source.gtfs.as_deref().map(|feed| journey_table(feed, strict)).transpose()?;
-    // Made at the first line with taps: a feed may have fares that no validator can charge yet.
-    let mut taps: Option<Result<TapPricer, String>> = None;
-    if journeys.is_none() {
-        taps = Some(Ok(tap_pricer(source)?.map_err(anyhow::Error::msg)?));
-    }
+    let mut sources = PriceSources::open(source, strict)?;
     if io::stdin().is_terminal() {
         warn("reading journeys from the terminal, one JSON object a line; Ctrl-D ends");
     }
-    let answer = |line: &Object<'_>| {
-        let (legs, given) = (line.raw("legs").is_some(), line.raw("taps").is_some());
-        if legs == given {
-            let message = "give legs, the rides of a journey, or taps, the taps of a card";
-            return Err(message.to_owned());
-        }
-        if let (Some(table), true) = (&journeys, legs) {
-            return price_journey(table, line).map(Answer::Journey);
-        }
-        let pricer = taps.get_or_insert_with(|| {
-            tap_pricer(source).unwrap_or_else(|why| Err(format!("{why:#}")))
-        });
-        let pricer = pricer.as_ref().map_err(Clone::clone)?;
-        if legs {
-            pricer.journey(line).map(Answer::Journey)
-        } else {
-            pricer.answer(line).map(Answer::Taps)
-        }
-    };
+    let answer = |line: &Object<'_>| sources.answer(line);
     let answered = answer_lines(io::stdin().lock(), io::stdout().lock(), answer)
         .context("cannot read stdin or write stdout")?;
     if answered.wrong > 0 {
@@ -200,8 +204,18 @@ fn price(source: &FareSource, strict: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
+fn explain(journey: &OneJourney) -> Done {
+    let mut sources = PriceSources::open(&journey.source, false)?;
+    let (media, riders) = sources.others();
+    journey.explain(&media, &riders, |line| match sources.answer(line)? {
+        Answer::Journey(priced) => Ok(priced),
+        Answer::Taps(_) => Err("a journey has legs".to_owned()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The fares of a feed, compiled. What was found in it is said in short.
-fn journey_table(feed: &Path, strict: bool) -> anyhow::Result<FeedTable> {
+fn journey_table(feed: &Path, strict: bool) -> anyhow::Result<(FeedTable, Vec<Finding>)> {
     let read = gtfs::read_feed_fares(&open_feed(feed)?);
     let findings: Vec<Finding> = read.diagnostics.iter().map(Finding::from).collect();
     warn_in_short(&findings);
@@ -211,17 +225,82 @@ fn journey_table(feed: &Path, strict: bool) -> anyhow::Result<FeedTable> {
             count(&findings)
         );
     }
-    FeedTable::compile(read)
-        .context("the feed has no fares that can be read: correct what is called an error above")
+    let table = FeedTable::compile(read)
+        .context("the feed has no fares that can be read: correct what is called an error above")?;
+    Ok((table, findings))
 }
 
-/// The inner error is what the answer to a line with taps says.
-fn tap_pricer(source: &FareSource) -> anyhow::Result<Result<TapPricer, String>> {
-    let read = source.read_tariff()?;
-    let Some(tariff) = read.tariff else {
-        let first = read.findings.iter().find(|finding| finding.is_error());
-        let first = first.map(ToString::to_string).unwrap_or_default();
-        return Ok(Err(format!("taps need a tariff and there is none: {first}")));
-    };
-    Ok(TapPricer::new(tariff, read.network.as_ref()))
+/// What lines are priced by: the table of a feed for legs, and a tariff for taps.
+struct PriceSources<'a> {
+    source: &'a FareSource,
+    feed: Option<FeedTable>,
+    /// Errors of the feed that are known and said.
+    accept: Vec<String>,
+    /// By the medium that the card is; made when a line asks for it, because no validator can
+    /// charge by some feeds.
+    tariffs: BTreeMap<Option<String>, Result<TapPricer, String>>,
+}
+
+impl<'a> PriceSources<'a> {
+    fn open(source: &'a FareSource, strict: bool) -> anyhow::Result<Self> {
+        let mut sources =
+            Self { source, feed: None, accept: source.accept.clone(), tariffs: BTreeMap::new() };
+        if let Some(feed) = &source.gtfs {
+            let (table, findings) = journey_table(feed, strict)?;
+            sources.feed = Some(table);
+            let errors = findings.iter().filter(|finding| finding.is_error());
+            sources.accept.extend(errors.map(|finding| finding.code.to_owned()));
+        } else {
+            let pricer = sources.tariff(None)?;
+            sources.tariffs.insert(None, Ok(pricer.map_err(anyhow::Error::msg)?));
+        }
+        Ok(sources)
+    }
+
+    fn answer(&mut self, line: &Object<'_>) -> Result<Answer, String> {
+        let legs = line.raw("legs").is_some();
+        if legs == line.raw("taps").is_some() {
+            let message = "give legs, the rides of a journey, or taps, the taps of a card";
+            return Err(message.to_owned());
+        }
+        if let (Some(table), true) = (&self.feed, legs) {
+            return price_journey(table, line).map(Answer::Journey);
+        }
+        let medium = line.text("medium")?.map(Cow::into_owned);
+        match (&medium, &self.feed) {
+            (None, _) => {}
+            (Some(id), Some(table)) => table.medium(id).map(|_| ())?,
+            (Some(id), None) => {
+                return Err(format!("medium {id:?}: a tariff is for its own cards; write null"));
+            }
+        }
+        let medium = medium.or_else(|| self.source.card_medium.clone());
+        if !self.tariffs.contains_key(&medium) {
+            let pricer = self.tariff(medium.clone()).unwrap_or_else(|why| Err(format!("{why:#}")));
+            self.tariffs.insert(medium.clone(), pricer);
+        }
+        let pricer = self.tariffs[&medium].as_ref().map_err(Clone::clone)?;
+        if legs {
+            pricer.journey(line).map(Answer::Journey)
+        } else {
+            pricer.answer(line).map(Answer::Taps)
+        }
+    }
+
+    /// The media and riders that a journey may be priced for.
+    fn others(&self) -> (Vec<String>, Vec<String>) {
+        let Some(table) = &self.feed else { return (Vec::new(), Vec::new()) };
+        (table.media().map(str::to_owned).collect(), table.riders().map(str::to_owned).collect())
+    }
+
+    /// The inner error is what the answer to a line says.
+    fn tariff(&self, medium: Option<String>) -> anyhow::Result<Result<TapPricer, String>> {
+        let read = self.source.read_tariff_for(medium, self.accept.clone())?;
+        let Some(tariff) = read.tariff else {
+            let first = read.findings.iter().find(|finding| finding.is_error());
+            let first = first.map(ToString::to_string).unwrap_or_default();
+            return Ok(Err(format!("taps need a tariff and there is none: {first}")));
+        };
+        Ok(TapPricer::new(tariff, read.network.as_ref()))
+    }
 }

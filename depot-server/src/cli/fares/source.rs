@@ -31,6 +31,12 @@ pub(in crate::cli) struct FareSource {
     /// Version of the tariff that a feed makes.
     #[arg(long, default_value_t = 1)]
     pub(super) tariff_version: u16,
+    /// The fare medium of the feed that the cards are; any without it.
+    #[arg(long, value_name = "MEDIUM", requires = "gtfs")]
+    pub(super) card_medium: Option<String>,
+    /// Make a tariff although the feed has errors of this code; repeatable.
+    #[arg(long, value_name = "CODE", requires = "gtfs")]
+    pub(super) accept: Vec<String>,
 }
 
 /// A tariff, if one could be made, and what was found on the way.
@@ -44,13 +50,23 @@ pub(super) struct TariffRead {
 impl FareSource {
     /// The tariff that validators would load.
     pub(super) fn read_tariff(&self) -> anyhow::Result<TariffRead> {
+        self.read_tariff_for(self.card_medium.clone(), self.accept.clone())
+    }
+
+    /// The same for cards that are another medium of the feed, with these errors accepted.
+    pub(super) fn read_tariff_for(
+        &self,
+        card_medium: Option<String>,
+        accept: Vec<String>,
+    ) -> anyhow::Result<TariffRead> {
         let Some(feed) = &self.gtfs else {
             let Some(path) = &self.tariff else { bail!("give --gtfs or --tariff") };
             return read_tariff_text(path);
         };
         let overlay = self.overlay.as_deref().map(read_text).transpose()?;
         let version = TariffVersion(self.tariff_version);
-        let options = gtfs::ImportOptions { version, overlay, ..Default::default() };
+        let options =
+            gtfs::ImportOptions { version, overlay, card_medium, accept, ..Default::default() };
         let imported = gtfs::import(&open_feed(feed)?, &options);
         let findings = imported.diagnostics.iter().map(Finding::from).collect();
         Ok(TariffRead { tariff: imported.tariff, network: imported.network, findings })
@@ -118,6 +134,16 @@ impl FeedTable {
             Table::Rules(rules) => &rules.rules().zones[0],
             Table::Tickets(tickets) => &tickets.tickets().zone,
         }
+    }
+
+    /// Ids of the fare media.
+    pub(super) fn media(&self) -> impl Iterator<Item = &str> {
+        self.medium_of.keys().map(String::as_str)
+    }
+
+    /// Ids of the rider categories.
+    pub(super) fn riders(&self) -> impl Iterator<Item = &str> {
+        self.rider_of.keys().map(String::as_str)
     }
 
     pub(super) fn stop(&self, id: &str) -> Result<StopIx, String> {

@@ -87,9 +87,6 @@ impl TapPricer {
     /// Prices a line with `taps`.
     pub(super) fn answer(&self, line: &Object<'_>) -> Result<Tapped, String> {
         let class = self.class(line)?;
-        if let Some(medium) = line.text("medium")? {
-            return Err(format!("medium {medium:?}: a tariff is for its own cards; write null"));
-        }
         let mut card = self.card(line)?;
         let actions: Result<Vec<Action>, String> = line
             .list("taps")?
