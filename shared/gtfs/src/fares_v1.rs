@@ -69,7 +69,6 @@ pub(crate) fn read_fares(
     tables: &Tables,
     found: &mut Findings,
 ) -> Option<(Currency, Vec<FareV1>)> {
-    refuse_fares_v2(feed, found);
     let mut fares: Vec<FareV1> = Vec::new();
     let mut currency = None;
     read(feed, ATTRIBUTES, &ATTRIBUTE_COLUMNS, found, |row, found| {
@@ -105,17 +104,6 @@ pub(crate) fn read_fares(
         fare.reach = reach(fare, rules, found);
     }
     Some((currency?, fares))
-}
-
-/// A feed with Fares v2 means those: its v1 files, if any, would be priced beside the point.
-fn refuse_fares_v2(feed: &Feed, found: &mut Findings) {
-    for file in ["fare_products.txt", "fare_leg_rules.txt", "fare_transfer_rules.txt"] {
-        if feed.has(file) {
-            let message = "Fares v2 is not imported: price it with a tariff file, or remove the \
-                           v2 files to use Fares v1";
-            return found.error("fares_v2", At::file(file), message);
-        }
-    }
 }
 
 fn note_unknown_columns(feed: &Feed, file: &str, known: &[Column], found: &mut Findings) {

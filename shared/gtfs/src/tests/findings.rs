@@ -352,18 +352,6 @@ fn faults_in_the_files_are_named_by_row_and_field() {
 }
 
 #[test]
-fn fares_v2_is_refused_by_its_file() {
-    let files = FILES.into_iter().chain([("fare_products.txt", "")]);
-    let feed = Feed::from_files(files.map(|(name, text)| (name, text.as_bytes())));
-    expect![[r#"
-        error[fares_v2]: fare_products.txt: Fares v2 is not imported: price it with a
-            tariff file, or remove the v2 files to use Fares v1
-        tariff: no
-    "#]]
-    .assert_eq(&findings(&feed, &options()));
-}
-
-#[test]
 fn an_alias_and_an_overlay_are_checked_like_the_feed() {
     let alias = |from: &str, to: &str| ImportOptions {
         zone_aliases: vec![(from.into(), to.into())],

@@ -5,6 +5,7 @@ mod fares;
 mod findings;
 mod imports;
 mod real;
+mod tariff_of_rules;
 
 use std::fmt::Write as _;
 

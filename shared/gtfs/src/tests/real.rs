@@ -201,7 +201,7 @@ const TURLOCK_MADE: &[Change] = &[
 ];
 
 /// The folders that hold the feeds, beside the project or where `TAPLINE_FEEDS` says.
-fn find(feed: &str) -> Option<PathBuf> {
+pub(super) fn find(feed: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/gtfs");
     let folder = std::env::var_os("TAPLINE_FEEDS").map_or(beside, PathBuf::from);
     [folder.join(feed), folder.join("../gtfs-more").join(feed)].into_iter().find(|f| f.is_dir())
