@@ -1,9 +1,5 @@
 //! What is refused, and what is imported with a word of warning.
-#![expect(
-    clippy::needless_raw_string_hashes,
-    clippy::too_many_lines,
-    reason = "expect-test writes its snapshots so"
-)]
+#![expect(clippy::too_many_lines, reason = "expect-test writes its snapshots so")]
 
 use expect_test::expect;
 

@@ -32,7 +32,8 @@ const TOWN: [(&str, &str); 11] = [
         "fare_products.txt",
         "fare_product_id,fare_product_name,fare_media_id,amount,currency\n\
          subway,Subway,ticket,2.40,USD\nsubway_cash,Subway cash,cash,2.40,USD\n\
-         bus_cash,Bus cash,cash,1.70,USD\nfree,Free,,0.00,USD\nzone_8,Zone 8,cash,12.25,USD\nzone_3,Zone 3,cash,8.00,USD\n",
+         bus_cash,Bus cash,cash,1.70,USD\nfree,Free,,0.00,USD\n\
+         zone_8,Zone 8,cash,12.25,USD\nzone_3,Zone 3,cash,8.00,USD\n",
     ),
     (
         "fare_leg_rules.txt",
@@ -40,7 +41,8 @@ const TOWN: [(&str, &str); 11] = [
          transfer_only\n\
          subway,subway,,,subway,,\nsubway_cash,subway,,,subway_cash,,\nfree,subway,,,free,,1\n\
          bus,bus,,,subway,,\nbus_cash,bus,,,bus_cash,,\nfree_day,bus,,,free,free_days,\n\
-         rail,rail,zone_1a,zone_8,zone_8,,\nrail,rail,zone_8,zone_1a,zone_8,,\nrail,rail,zone_1a,zone_3,zone_3,,\n",
+         rail,rail,zone_1a,zone_8,zone_8,,\nrail,rail,zone_8,zone_1a,zone_8,,\n\
+         rail,rail,zone_1a,zone_3,zone_3,,\n",
     ),
     (
         "fare_transfer_rules.txt",
