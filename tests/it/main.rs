@@ -14,6 +14,7 @@ mod fares;
 mod fleet;
 mod foreign_programs;
 mod issuing;
+mod journeys;
 mod kill;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;

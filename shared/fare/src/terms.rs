@@ -201,13 +201,14 @@ pub struct Terms {
 pub(crate) const INTERCHANGE_COUNTER: u8 = 255;
 
 impl Calendar {
-    /// The service day of a moment.
+    /// The service day of a moment: by the wall clock, so that the night of a clock change is as
+    /// long as it is. Where a day would begin in the hour that comes twice, it begins twice, and
+    /// what it has counted goes on (`CapPeriod::runs`).
     pub fn service_day(&self, at: Timestamp) -> ServiceDate {
-        let starts_ms = u64::from(self.day_starts_s) * 1000;
-        let at = Timestamp(at.0.saturating_sub(starts_ms));
-        // The day begins by the wall clock, so the shift is taken before the offset is looked up;
-        // on the night of a clock change the boundary is off by that hour for one hour.
-        self.clock.as_ref().map_or_else(|| ServiceDate(0), |clock| clock.local(at).date)
+        let Some(clock) = &self.clock else { return ServiceDate(0) };
+        let local = clock.local(at);
+        let before = u32::from(local.secs < self.day_starts_s);
+        ServiceDate(local.date.0.saturating_sub(before))
     }
 
     pub(crate) fn holds(&self, band: &TimeBand, at: Timestamp) -> bool {

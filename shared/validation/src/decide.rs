@@ -11,18 +11,18 @@ use crate::ValidatorContext;
 
 /// A tap that may be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Decision {
+pub struct Decision {
     /// What it costs and why.
-    pub(crate) quote: Quote,
+    pub quote: Quote,
     /// The record to append.
-    pub(crate) after: CardRecord,
+    pub after: CardRecord,
     /// The counters to write, when they differ from those found.
-    pub(crate) counters: Option<CardCounters>,
+    pub counters: Option<CardCounters>,
 }
 
-/// From the card's newest record and its products. What could be found out without reading it
-/// (several cards, a foreign card) was refused before.
-pub(crate) fn decide(
+/// From the card's newest record, its products and its counters. What could be found out without
+/// reading it (several cards, a foreign card) was refused before.
+pub fn decide(
     context: &ValidatorContext,
     card: CardId,
     found: &CardFound,

@@ -28,6 +28,7 @@ mod tests;
 mod tickets;
 
 pub use context::{Rules, ValidatorContext};
+pub use decide::{Decision, decide};
 pub use doubt::Doubt;
 pub use hotlist::Hotlist;
 pub use machine::TapMachine;

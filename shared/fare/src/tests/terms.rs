@@ -141,6 +141,18 @@ fn a_day_is_capped_and_begins_anew_at_its_hour() {
 }
 
 #[test]
+fn a_day_begins_at_its_hour_in_the_nights_of_a_clock_change_too() {
+    let clock = "[clock]\nfirst_s = 7200\nchanges = [[1792890000, 3600], [1806195600, 7200]]";
+    let tariff = Tariff::parse(&format!("day_starts = \"04:00\"\n{CITY}\n{clock}")).unwrap();
+    let day = |at_s| tariff.terms().calendar.service_day(Timestamp::from_secs(at_s)).0;
+    // 2026-10-25, when 04:00 is 03:00Z, and 2027-03-28, when it is 02:00Z.
+    for (night, hour) in [(20_751, 3), (20_905, 2)] {
+        let four = u64::from(night) * 86_400 + hour * 3_600;
+        assert_eq!([day(four - 1), day(four)], [night - 1, night]);
+    }
+}
+
+#[test]
 fn a_wider_ride_lifts_the_cap_for_the_rest_of_the_day_and_refunds_nothing() {
     let mut card = Card::new(DAY_CAP, 0);
     let bus = ["0 08:00 board s1 7", "0 09:00 board s1 7", "0 10:00 board s1 7"];
