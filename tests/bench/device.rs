@@ -133,6 +133,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
             place: "a".into(),
             route: Some("7".into()),
             depot: depot_name(),
+            language: texts::Language::English,
         },
         state: config::State::in_folder(folder.join("state")),
         tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },

@@ -147,6 +147,7 @@ impl Post {
                 place: name(post.place),
                 route,
                 depot: fleet.depot.parse().expect("the demo's depot has a proper name"),
+                language: texts::Language::English,
             },
             state: config::State::in_folder(fleet.folder.join(id(index).to_string())),
             tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()], hotlist: None },

@@ -112,7 +112,8 @@ impl Showcase<'_> {
             last = self.tap(card, self.lines.gates[to][1]).await;
         }
         let Some(passage) = last else { return "no ride was answered".into() };
-        let parts = passage.steps.iter().map(|step| format!("{} {}", step.text(), step.amount));
+        let text = |step| texts::step_text(texts::Language::English, step);
+        let parts = passage.steps.iter().map(|step| format!("{} {}", text(step), step.amount));
         format!("charged {}: {}", passage.charge, parts.collect::<Vec<_>>().join("; "))
     }
 

@@ -132,6 +132,21 @@ async fn count(client: &Client, css: &str) -> u64 {
     found.as_u64().expect("a number")
 }
 
+/// The charges of the open card page, read in Korean and then in English again.
+async fn explained_in_korean_and_back(client: &Client) {
+    let open = "for (const d of document.querySelectorAll('ol.journeys details')) d.open = true";
+    for (tag, word) in [("ko", "요금"), ("en", "Flat fare")] {
+        let button = format!(".languages button[value='{tag}']");
+        let button = client.find(Locator::Css(&button)).await.expect("the card page has languages");
+        button.click().await.expect("buttons can be pressed");
+        wait_for(client, &format!(".languages button[value='{tag}'][aria-pressed='true']")).await;
+        wait_for(client, &format!("ol.journeys table.waterfall th[lang='{tag}']")).await;
+        client.execute(open, vec![]).await.expect("scripts run");
+        let body = text_of(client, "main").await;
+        assert!(body.contains(word), "no charge explained in {tag}: {body}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
     let (_demo, login) = demo();
@@ -187,6 +202,7 @@ async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
         picture(&client, "card", theme).await;
     }
 
+    explained_in_korean_and_back(&client).await;
     // An exception opens with its evidence.
     client.goto(&format!("{base}/exceptions")).await.expect("pages open");
     wait_for(&client, "table.exlist tbody a[href^='/exceptions/']").await;

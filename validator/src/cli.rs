@@ -148,13 +148,14 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let reader = Reader::open_or_wait(&config.reader).await?;
         tracing::info!(validator = %config.validator.id, reader = reader.describe(), "starting");
+        let language = config.validator.language;
         let daemon = Daemon::start(Parts {
             config,
             keys,
             tariffs,
             hotlist,
             reader,
-            screen: Box::new(LineScreen(stdout())),
+            screen: Box::new(LineScreen { out: stdout(), language }),
             clock: Clock::system(),
             durability: Durability::Synced,
         })

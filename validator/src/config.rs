@@ -19,6 +19,7 @@ use custody::Source;
 use fleet_sync::DepotName;
 use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use texts::Language;
 
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
@@ -73,6 +74,9 @@ pub struct Identity {
     /// The depot it belongs to: one topic level.
     #[serde(with = "text")]
     pub depot: DepotName,
+    /// The language of its riders, `en` or `ko`.
+    #[serde(default, with = "text")]
+    pub language: Language,
 }
 
 /// `[state]`
@@ -527,6 +531,7 @@ port = 1883
             [validator]
             depot = "north"
             id = "v000042"
+            language = "en"  # default
             place = "central"
             role = "entry"
         "#]]

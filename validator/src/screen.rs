@@ -2,6 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
+use texts::{Language, Phrase, amount_text, note_text, phrase_text, refusal_text, step_text};
 use validation::Passage;
 
 /// Whatever shows the rider the answer. It must not wait: the next card may be there.
@@ -30,41 +31,110 @@ pub struct TapTiming {
 
 /// One line per answer on a stream, such as the console of a machine without a display.
 #[derive(Debug)]
-pub struct LineScreen<W>(pub W);
+pub struct LineScreen<W> {
+    /// The stream.
+    pub out: W,
+    /// The riders' language.
+    pub language: Language,
+}
 
 impl<W: Write + Send> RiderScreen for LineScreen<W> {
     fn show(&mut self, passage: &Passage) {
         // A console that is gone must not stop the validator.
-        let _ = writeln!(self.0, "{}", line(passage));
+        let _ = writeln!(self.out, "{}", line(self.language, passage));
     }
 
     fn out_of_service(&mut self, reason: &str) {
-        let _ = writeln!(self.0, "E out of service: {reason}");
+        let text = phrase_text(self.language, &Phrase::OutOfService(reason));
+        let _ = writeln!(self.out, "E {text}");
     }
 
     fn in_service(&mut self) {
-        let _ = writeln!(self.0, "- in service: hold your card here");
+        let text = phrase_text(self.language, &Phrase::InService);
+        let _ = writeln!(self.out, "- {text}");
     }
 }
 
 /// Class, amount, balance, then why and what to do; never a card number.
-pub fn line(passage: &Passage) -> String {
+pub fn line(language: Language, passage: &Passage) -> String {
     use std::fmt::Write;
+    let phrase = |phrase| phrase_text(language, &phrase);
     let mut line = passage.class().word().to_string();
     if passage.is_granted() {
-        let _ = write!(line, " accepted, charge {}", passage.charge);
+        let _ = write!(line, " {}", phrase(Phrase::Accepted(passage.charge)));
     }
     if let Some(code) = passage.assist_code() {
-        let _ = write!(line, " code {code:02}");
+        let _ = write!(line, " {}", phrase(Phrase::Code(code)));
     }
     if let Some(balance) = passage.balance {
-        let _ = write!(line, ", balance {balance}");
+        let _ = write!(line, ", {}", phrase(Phrase::Balance(balance)));
     }
     for step in &passage.steps {
-        let _ = write!(line, "; {} {}", step.text(), step.amount);
+        let _ =
+            write!(line, "; {} {}", step_text(language, step), amount_text(language, step.amount));
     }
-    if !passage.advice().is_empty() {
-        let _ = write!(line, "; {}", passage.advice());
+    if let Some(advice) = advice(language, passage) {
+        let _ = write!(line, "; {advice}");
     }
     line
+}
+
+/// One sentence: what is wrong and what to do, or what else to know; `None` when there is nothing
+/// to say.
+pub fn advice(language: Language, passage: &Passage) -> Option<String> {
+    match passage.refusal() {
+        Some(reason) => Some(refusal_text(language, reason)),
+        None => passage.notes.first().map(|note| note_text(language, *note)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fare::{Step, StepKind};
+    use model::{Currency, Money, Note, Refusal};
+    use validation::Verdict;
+
+    use super::*;
+
+    fn passage(verdict: Verdict, notes: Vec<Note>) -> Passage {
+        let won = |minor| Money::new(minor, Currency::parse("KRW").unwrap());
+        let kind = StepKind::Transfer { after_s: 1_510, limit_s: 1_800 };
+        let rule: Arc<str> = "transfer-30".into();
+        let steps = match verdict {
+            Verdict::Granted => vec![Step { kind, rule, amount: won(-1_250) }],
+            Verdict::TryAgain(_) | Verdict::Refused(_) | Verdict::OutOfService => Vec::new(),
+        };
+        Passage { verdict, charge: won(150), balance: Some(won(12_350)), steps, notes }
+    }
+
+    #[test]
+    fn a_rider_is_answered_in_the_language_of_the_configuration() {
+        let shown = |language: Language| {
+            let mut screen = LineScreen { out: Vec::new(), language };
+            screen.in_service();
+            screen.show(&passage(Verdict::Granted, vec![Note::LowBalance]));
+            screen.show(&passage(Verdict::Refused(Refusal::Hotlisted), Vec::new()));
+            screen.out_of_service("the tap store is full");
+            String::from_utf8(screen.out).unwrap()
+        };
+        assert_eq!(
+            shown(Language::Korean),
+            "- 사용 가능: 카드를 대 주세요\n\
+             B 승인, 요금 150원, 잔액 12,350원; 환승: 첫 승차 후 25분 10초, 제한 30분 -1,250원; \
+             잔액이 얼마 남지 않았습니다: 곧 충전해 주세요\n\
+             D 코드 63, 잔액 12,350원; 사용이 정지된 카드입니다: 직원에게 문의하세요\n\
+             E 사용 중지: the tap store is full\n"
+        );
+        assert_eq!(
+            shown(Language::English),
+            "- in service: hold your card here\n\
+             B accepted, charge \u{20a9}150, balance \u{20a9}12,350; \
+             Transfer after 25 min 10 s of 30 min -\u{20a9}1,250; \
+             Your balance is low: top up soon\n\
+             D code 63, balance \u{20a9}12,350; This card is blocked: see staff\n\
+             E out of service: the tap store is full\n"
+        );
+    }
 }

@@ -8,15 +8,18 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Redirect, Response},
 };
+use fare::Step;
 use model::{CardId, Money, RecordKind, ValidUntil};
+use texts::Language;
 
 use super::{
-    Problem, Site, assets, exceptions,
+    Problem, assets, exceptions,
     frame::{self, Frame, Viewer},
-    parts::{Age, Cash, State as Sign, Times, When, count},
+    language::Languages,
+    parts::{Age, Cash, State as Sign, When, count},
     query::{Params, Query},
     taps,
-    views::{CardAccess, CardEntry, CardFacts, CardHandle, ChargeStep, Gap, Outcome, Page},
+    views::{CardAccess, CardEntry, CardFacts, CardHandle, Gap, Outcome, Page},
 };
 
 /// Transactions of one page.
@@ -94,6 +97,8 @@ struct Journey {
     charged: Option<Cash>,
     balance: Option<Cash>,
     why: String,
+    /// `why` is the explained charge, in the reader's language.
+    explained: bool,
     bars: Vec<Bar>,
     /// Do the steps sum to the charge?
     sums: bool,
@@ -130,6 +135,8 @@ struct CardPage {
     ctr: String,
     entries: String,
     journeys: Vec<Journey>,
+    /// In which the charges are explained, and the others.
+    languages: Languages,
     exceptions: Vec<exceptions::Line>,
     older: Option<String>,
     newest: Option<String>,
@@ -177,7 +184,8 @@ pub(super) async fn page(
         seen: times.age(facts.seen_at),
         ctr: facts.ctr.to_string(),
         entries: count(facts.entries),
-        journeys: journeys(&history, site, times),
+        journeys: journeys(&history, &viewer),
+        languages: Languages::new(viewer.language, &here),
         exceptions: facts.exceptions.iter().map(|row| exceptions::Line::new(row, times)).collect(),
         older: oldest.map(|ctr| Query::default().with("before", Some(ctr)).on(&here)),
         newest: before.map(|_| here),
@@ -215,7 +223,7 @@ fn kind(entry: &CardEntry) -> Option<RecordKind> {
 }
 
 /// Puts an exit together with the entry just before it; everything else stands alone.
-fn journeys(history: &[CardEntry], site: &Site, times: &Times) -> Vec<Journey> {
+fn journeys(history: &[CardEntry], viewer: &Viewer) -> Vec<Journey> {
     let mut journeys = Vec::new();
     let mut any_open = false;
     let mut rest = history;
@@ -226,7 +234,7 @@ fn journeys(history: &[CardEntry], site: &Site, times: &Times) -> Vec<Journey> {
                 && newest.gap.is_none()
         });
         let is_newest = journeys.is_empty();
-        let mut journey = journey(newest, entry, is_newest, site, times);
+        let mut journey = journey(newest, entry, is_newest, viewer);
         // The newest that cost something is the one that is asked about.
         let costs = journey.charged.is_some_and(|cash| cash.0.minor() != 0);
         journey.open = costs && !any_open;
@@ -241,9 +249,9 @@ fn journey(
     last: &CardEntry,
     entry: Option<&CardEntry>,
     is_newest: bool,
-    site: &Site,
-    times: &Times,
+    viewer: &Viewer,
 ) -> Journey {
+    let Viewer { site, times, language, .. } = viewer;
     let place = |entry: &CardEntry| site.names.place(entry.tap.place);
     let route = last.tap.route.map(|route| site.names.route(route));
     let (title, about) = match (entry, kind(last)) {
@@ -257,16 +265,17 @@ fn journey(
         (None, Some(RecordKind::Issue)) => ("Issued".to_owned(), "Opening balance"),
         (None, None) => (place(last), super::words::Shown::sign(last.tap.outcome).label),
     };
-    let steps: Vec<&ChargeStep> =
+    let steps: Vec<&Step> =
         entry.iter().flat_map(|entry| &entry.steps).chain(&last.steps).collect();
     let charged =
         entry.map_or(Ok(last.tap.charged), |entry| entry.tap.charged.checked_add(last.tap.charged));
     let line = taps::Line::new(&last.tap, site, times);
     let charged = charged.ok().filter(|_| line.charged.is_some());
-    let (bars, total) = waterfall(&steps);
+    let (bars, total) = waterfall(&steps, *language);
     // A step of nothing explains nothing, unless it is all there is.
-    let telling = |step: &&&ChargeStep| steps.len() == 1 || step.amount.minor() != 0;
-    let labels: Vec<_> = steps.iter().filter(telling).map(|step| step.label.as_str()).collect();
+    let telling = |step: &&&Step| steps.len() == 1 || step.amount.minor() != 0;
+    let labels: Vec<_> =
+        steps.iter().filter(telling).map(|step| texts::step_label(*language, step)).collect();
     let why = match line.reason {
         Some(reason) => reason.0.label.to_owned(),
         None => labels.join(" \u{b7} "),
@@ -279,6 +288,7 @@ fn journey(
         outcome: line.outcome,
         balance: line.balance,
         why,
+        explained: line.reason.is_none(),
         sums: total == charged,
         charged: charged.map(Cash),
         bars,
@@ -304,7 +314,7 @@ fn missing(gap: Gap) -> Missing {
 }
 
 /// Bars that begin where the last one ended, and their sum; `None` when there are no steps.
-fn waterfall(steps: &[&ChargeStep]) -> (Vec<Bar>, Option<Money>) {
+fn waterfall(steps: &[&Step], language: Language) -> (Vec<Bar>, Option<Money>) {
     let mut edges = vec![0_i64];
     for step in steps {
         edges.push(edges[edges.len() - 1].saturating_add(step.amount.minor()));
@@ -319,9 +329,9 @@ fn waterfall(steps: &[&ChargeStep]) -> (Vec<Bar>, Option<Money>) {
     let bars = steps.iter().zip(edges.windows(2)).map(|(step, edge)| {
         let (from, to) = (x(edge[0].min(edge[1])), x(edge[0].max(edge[1])));
         Bar {
-            label: step.label.clone(),
-            detail: step.detail.clone(),
-            rule: step.rule.clone(),
+            label: texts::step_label(language, step),
+            detail: texts::step_text(language, step),
+            rule: step.rule.to_string(),
             amount: Cash(step.amount),
             // A step of nothing is still a step: a hairline where it stands.
             x: from.min(WIDTH - 3),
@@ -340,18 +350,14 @@ mod tests {
     use super::*;
     use model::Currency;
 
-    fn step(minor: i64) -> ChargeStep {
-        ChargeStep {
-            label: String::new(),
-            detail: String::new(),
-            rule: String::new(),
-            amount: Money::new(minor, Currency::parse("EUR").unwrap()),
-        }
+    fn step(minor: i64) -> Step {
+        let amount = Money::new(minor, Currency::parse("EUR").unwrap());
+        Step { kind: fare::StepKind::PaidBefore, rule: "".into(), amount }
     }
 
     fn check(amounts: &[i64], bars: &[(i64, i64, bool)], total: Option<i64>) {
         let steps: Vec<_> = amounts.iter().copied().map(step).collect();
-        let (drawn, sum) = waterfall(&steps.iter().collect::<Vec<_>>());
+        let (drawn, sum) = waterfall(&steps.iter().collect::<Vec<_>>(), Language::English);
         let drawn: Vec<_> = drawn.iter().map(|bar| (bar.x, bar.width, bar.off)).collect();
         assert_eq!(drawn, bars, "{amounts:?}");
         assert_eq!(sum.map(Money::minor), total, "{amounts:?}");

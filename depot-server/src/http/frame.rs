@@ -2,9 +2,10 @@
 
 use askama::Template;
 use axum::{extract::FromRequestParts, http::request::Parts, response::Html};
+use texts::Language;
 
 use super::{
-    Problem, Shared, assets, live,
+    Problem, Shared, assets, language, live,
     parts::{Times, count},
     views::{Books, BooksError, KindTally},
 };
@@ -15,6 +16,8 @@ pub(super) struct Viewer {
     pub(super) site: Shared,
     pub(super) who: Session,
     pub(super) times: Times,
+    /// In which charges are explained.
+    pub(super) language: Language,
     /// Taken before the books are asked: what changes meanwhile is sent again, never missed.
     pub(super) seq: u64,
 }
@@ -26,7 +29,8 @@ impl FromRequestParts<Shared> for Viewer {
         // The middleware lets nobody through without a session.
         let who = parts.extensions.get::<Session>().cloned().ok_or(Problem::Broken)?;
         let (times, seq) = (site.times(), site.hub.seq());
-        Ok(Self { site: Shared::clone(site), who, times, seq })
+        let language = language::of(&parts.headers);
+        Ok(Self { site: Shared::clone(site), who, times, language, seq })
     }
 }
 
@@ -60,7 +64,7 @@ impl Frame {
         title: impl Into<String>,
         tally: &[KindTally],
     ) -> Self {
-        let Viewer { site, who, times, seq } = viewer;
+        let Viewer { site, who, times, seq, .. } = viewer;
         let open: u64 = tally.iter().map(|kind| kind.open).sum();
         Self {
             title: title.into(),

@@ -12,6 +12,7 @@ mod fixture;
 mod fleet;
 mod fleet_filter;
 mod frame;
+mod language;
 mod live;
 mod names;
 mod needs;
@@ -98,6 +99,7 @@ pub fn router(site: Shared) -> Router {
         .route("/exceptions", get(exceptions::page))
         .route("/exceptions/{id}", get(exceptions::detail))
         .route("/events", get(live::events))
+        .route("/language", post(language::choose))
         .route("/logout", post(session::logout))
         .fallback(async || Problem::NotFound("There is no such page."))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), session::required));

@@ -379,6 +379,35 @@ async fn the_steps_of_every_explained_charge_sum_to_it() {
 }
 
 #[tokio::test]
+async fn a_charge_is_explained_in_the_language_that_the_reader_chose_or_the_browser_asks_for() {
+    let desk = Desk::open();
+    let address = format!("/cards/{HANDLE}");
+    let read = async |cookie: &str, accept: &str| {
+        let request = Request::get(&address)
+            .header(header::COOKIE, format!("{}{cookie}", desk.cookie))
+            .header(header::ACCEPT_LANGUAGE, accept);
+        let response = desk.send(request.body(Body::empty()).unwrap()).await;
+        let bytes = to_bytes(response.into_body(), 1 << 24).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    let korean = "<th scope=\"row\" lang=\"ko\">환승 <span class=\"soft\">\
+                  환승: 첫 승차 후 42분, 제한 60분</span></th>";
+    let english = "<th scope=\"row\" lang=\"en\">Transfer <span class=\"soft\">\
+                   Transfer after 42 min of 60 min</span></th>";
+    let asked = read("", "ko-KR,ko;q=0.9,en;q=0.8").await;
+    assert!(asked.contains(korean) && !asked.contains(english), "{asked}");
+    assert!(read("", "fr").await.contains(english));
+
+    let chosen = desk.post("/language", &format!("language=ko&back={address}")).await;
+    assert_eq!(chosen.headers()[header::LOCATION], address);
+    let cookie = chosen.headers()[header::SET_COOKIE].to_str().unwrap();
+    let pair = cookie.split(';').next().unwrap();
+    assert!(read(&format!("; {pair}"), "en").await.contains(korean));
+    let other = desk.post("/language", "language=fr&back=/").await;
+    assert_eq!(other.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn evidence_stands_side_by_side_and_says_what_differs() {
     let desk = Desk::open();
     let fork = desk.page("/exceptions/239").await;

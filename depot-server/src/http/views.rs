@@ -18,8 +18,7 @@ use model::{
 };
 
 pub use card::{
-    CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding, ChargeStep, Gap,
-    NotAHandle,
+    CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding, Gap, NotAHandle,
 };
 pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,

@@ -10,6 +10,7 @@ mod card_record;
 mod counters;
 mod ids;
 mod money;
+mod note;
 mod product;
 mod refusal;
 mod tap;
@@ -23,6 +24,7 @@ pub use ids::{
     TapSeq, TariffVersion, ValidatorId,
 };
 pub use money::{Currency, Money, MoneyError};
+pub use note::Note;
 pub use product::{
     CardProduct, CardProducts, ProductError, ProductKind, ProductLoad, ProductScope, ProductSlot,
     ProductUse, ProductValidity, ProductsFound,

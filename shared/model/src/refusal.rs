@@ -100,26 +100,6 @@ impl Refusal {
             Self::OutOfService => "out-of-service",
         }
     }
-
-    /// One sentence for the rider: what is wrong and what to do (USR-9).
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Self::SeveralCards => "More than one card: hold one card only",
-            Self::Unreadable => "Hold it until it beeps",
-            Self::TooSlow => "The card answered too late: hold the card itself to the reader",
-            Self::ForeignCard => "Not accepted here: see staff",
-            Self::Hotlisted => "This card is blocked: see staff",
-            Self::CardExpired => "This card has expired: get a new one",
-            Self::CardDataInvalid => "The card cannot be used: see staff",
-            Self::NotValidHere => "Not valid here or now: see staff",
-            Self::TicketNotValid => "This ticket is not valid here or now: see staff",
-            Self::DoubleEntry => "Already tapped in here",
-            Self::TicketUsed => "This ticket has been used: see staff",
-            Self::NoEntry => "No journey to end: tap in first",
-            Self::InsufficientValue => "Not enough credit: top up",
-            Self::OutOfService => "Out of service: use another reader",
-        }
-    }
 }
 
 #[cfg(test)]

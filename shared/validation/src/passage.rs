@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use fare::{ProductStep, Step, StepKind};
-use model::{Ctr, Money, Refusal};
+use model::{Ctr, Money, Note, Refusal};
 
 use crate::{ValidatorContext, decide::Decision};
 
@@ -35,31 +35,6 @@ pub enum Verdict {
     OutOfService,
 }
 
-/// What else the rider should know, in the order of showing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Note {
-    /// The tap before was finished; nothing was charged a second time.
-    EarlierTapFinished,
-    /// A journey before this one had no tap-out and was charged.
-    MissingTapOut,
-    /// A transfer made this ride cheaper.
-    Transfer,
-    /// A product on the card is no longer valid.
-    ProductEnded,
-    /// A product on the card is not valid yet.
-    ProductNotYetValid,
-    /// A product on the card is not valid for this ride.
-    ProductNotHere,
-    /// A product on the card has no ride left.
-    RidesUsedUp,
-    /// This was the last ride of a product.
-    LastRide,
-    /// A product on the card was written by a later release.
-    ProductUnknown,
-    /// Little is left on the card.
-    LowBalance,
-}
-
 /// How it is shown (reference, operators and riders §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PassageClass {
@@ -84,24 +59,6 @@ impl PassageClass {
             Self::C => "C",
             Self::D => "D",
             Self::E => "E",
-        }
-    }
-}
-
-impl Note {
-    /// One line of English.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::EarlierTapFinished => "Your tap before is finished, not charged again",
-            Self::MissingTapOut => "Your last journey had no tap-out and was charged",
-            Self::Transfer => "Transfer",
-            Self::ProductEnded => "Your pass is no longer valid",
-            Self::ProductNotYetValid => "Your pass is not valid yet",
-            Self::ProductNotHere => "Your pass or rides are not valid for this ride",
-            Self::RidesUsedUp => "You have no ride left",
-            Self::LastRide => "This was your last ride",
-            Self::ProductUnknown => "A product on your card is not known here",
-            Self::LowBalance => "Your balance is low: top up soon",
         }
     }
 }
@@ -210,13 +167,5 @@ impl Passage {
     /// The two digits that a rider can read to staff.
     pub fn assist_code(&self) -> Option<u8> {
         self.refusal().map(Refusal::assist_code)
-    }
-
-    /// One sentence: what is wrong and what to do; empty when there is nothing to say.
-    pub fn advice(&self) -> &'static str {
-        match self.refusal() {
-            Some(reason) => reason.advice(),
-            None => self.notes.first().map_or("", |note| note.text()),
-        }
     }
 }

@@ -183,9 +183,12 @@ pub(super) enum Who {
 
 /// What the rider was told, in words.
 pub(super) fn told(end: &TapEnd) -> String {
-    let of = |passage: &Passage| match passage.assist_code() {
+    let of = |passage: &Passage| match passage.refusal() {
         None => "let through".to_owned(),
-        Some(code) => format!("{} ({code:02})", passage.advice()),
+        Some(why) => {
+            let text = texts::refusal_text(texts::Language::English, why);
+            format!("{text} ({:02})", why.assist_code())
+        }
     };
     match end {
         TapEnd::Shown(passage) | TapEnd::Dark(Some(passage)) => of(passage),

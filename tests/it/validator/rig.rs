@@ -137,6 +137,7 @@ impl Rig {
                 place: "s1".into(),
                 route: Some("7".into()),
                 depot: "north".parse().unwrap(),
+                language: texts::Language::English,
             },
             state: config::State::in_folder(folder.path().join("state")),
             tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use fare::Step;
 use model::{CardRecord, Ctr, Money, RiderClass, Timestamp, ValidUntil};
 
 use super::{ExceptionRow, TapRow};
@@ -93,22 +94,9 @@ pub struct CardEntry {
     /// What was written to it, for certain or in doubt.
     pub after: Option<CardRecord>,
     /// Why that amount: the steps sum to `tap.charged`. Empty when nothing was priced.
-    pub steps: Vec<ChargeStep>,
+    pub steps: Vec<Step>,
     /// Records missing between this one and the one before it.
     pub gap: Option<Gap>,
-}
-
-/// One step of an explained charge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChargeStep {
-    /// What was applied, in words: "Base fare", "Transfer within 60 min".
-    pub label: String,
-    /// What it was worked out from: "Harbour to Museum", "42 min after the first ride".
-    pub detail: String,
-    /// The tariff's id of the rule.
-    pub rule: String,
-    /// What it added (or, negative, took off).
-    pub amount: Money,
 }
 
 /// Lost records of a card, whose net amount is exactly known (I4).

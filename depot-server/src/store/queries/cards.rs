@@ -1,7 +1,7 @@
 //! One card: its balances and standing, and its history with every charge explained.
 
 use clearing::{Gap as CardGap, Priced};
-use fare::{ProductStep, Step, StepKind};
+use fare::Step;
 use model::{CardId, CardRecord, CardTransaction, TapRecord};
 use rusqlite::ToSql;
 
@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     http::views::{
-        CardEntry, CardFacts, CardHandle, CardStanding, ChargeStep, ExceptionFilter, Gap, Outcome,
-        Page, TapRow,
+        CardEntry, CardFacts, CardHandle, CardStanding, ExceptionFilter, Gap, Outcome, Page, TapRow,
     },
     store::{
         StoreError,
@@ -135,50 +134,10 @@ impl ReadModel {
     }
 
     /// The charge, worked out again by the function that priced it.
-    fn explain(&self, tap: &TapRecord, transaction: &CardTransaction) -> Vec<ChargeStep> {
+    fn explain(&self, tap: &TapRecord, transaction: &CardTransaction) -> Vec<Step> {
         match self.rules.price(transaction, tap.route) {
-            Priced::Quote(quote) => quote.steps.iter().map(charge_step).collect(),
+            Priced::Quote(quote) => quote.steps,
             Priced::Refused(_) | Priced::NotAFare => Vec::new(),
         }
-    }
-}
-
-fn charge_step(step: &Step) -> ChargeStep {
-    ChargeStep {
-        label: label(&step.kind).to_owned(),
-        detail: step.text(),
-        rule: step.rule.to_string(),
-        amount: step.amount,
-    }
-}
-
-fn label(kind: &StepKind) -> &'static str {
-    match kind {
-        StepKind::MissingTapOut { .. } => "Missing tap-out",
-        StepKind::JourneyOpened { .. } => "Journey opened",
-        StepKind::Flat { .. } => "Flat fare",
-        StepKind::OriginDestination { .. } => "Fare by stations",
-        StepKind::SameStation { .. } => "Same station",
-        StepKind::OverTime { .. } => "Time limit exceeded",
-        StepKind::UnknownFare { .. } => "Unknown fare",
-        StepKind::Transfer { .. } => "Transfer",
-        StepKind::TransferTooLate { .. } => "Transfer too late",
-        StepKind::TransferRidesUsed { .. } => "Transfer rides used",
-        StepKind::Product(ProductStep::PassPays(_)) => "Pass",
-        StepKind::Product(ProductStep::RidePays { .. }) => "Ride",
-        StepKind::Product(ProductStep::Covers(_)) => "Product pays",
-        StepKind::Product(ProductStep::Ended { .. }) => "Product ended",
-        StepKind::Product(ProductStep::NotYetValid { .. }) => "Product not valid yet",
-        StepKind::Product(ProductStep::NotHere(_)) => "Product not valid here",
-        StepKind::Product(ProductStep::UsedUp(_)) => "No ride left",
-        StepKind::Product(ProductStep::Unknown(_)) => "Unknown product",
-        StepKind::Adjusted { .. } => "Discount or surcharge",
-        StepKind::Capped { .. } => "Cap",
-        StepKind::Interchange { .. } => "Interchange",
-        StepKind::PaidBefore => "Paid before",
-        StepKind::NoRefund => "Given back later",
-        StepKind::Leg { .. } => "Leg",
-        StepKind::LegTransfer => "Transfer between legs",
-        StepKind::NoFareKnown { .. } => "No fare known",
     }
 }

