@@ -132,18 +132,22 @@ async fn count(client: &Client, css: &str) -> u64 {
     found.as_u64().expect("a number")
 }
 
-/// The charges of the open card page, read in Korean and then in English again.
-async fn explained_in_korean_and_back(client: &Client) {
+/// The charges of the open card page sum up; they are read in Korean and in English again.
+async fn charges_explain_themselves(client: &Client) {
     let open = "for (const d of document.querySelectorAll('ol.journeys details')) d.open = true";
-    for (tag, word) in [("ko", "요금"), ("en", "Flat fare")] {
+    client.execute(open, vec![]).await.expect("scripts run");
+    let body = text_of(client, "main").await;
+    assert!(body.contains("steps sum to the charge"), "no explained charge: {body}");
+    assert!(!body.contains("do not sum"), "{body}");
+    let hangul = |text: &str| text.chars().any(|c| ('\u{ac00}'..='\u{d7a3}').contains(&c));
+    for (tag, korean) in [("ko", true), ("en", false)] {
         let button = format!(".languages button[value='{tag}']");
         let button = client.find(Locator::Css(&button)).await.expect("the card page has languages");
         button.click().await.expect("buttons can be pressed");
         wait_for(client, &format!(".languages button[value='{tag}'][aria-pressed='true']")).await;
-        wait_for(client, &format!("ol.journeys table.waterfall th[lang='{tag}']")).await;
         client.execute(open, vec![]).await.expect("scripts run");
-        let body = text_of(client, "main").await;
-        assert!(body.contains(word), "no charge explained in {tag}: {body}");
+        let step = text_of(client, &format!("table.waterfall tbody th[lang='{tag}']")).await;
+        assert_eq!(hangul(&step), korean, "explained in {tag}: {step}");
     }
 }
 
@@ -193,16 +197,11 @@ async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
     let card = client.find(Locator::Css("#taps a[href^='/cards/']")).await.expect("cards link");
     card.click().await.expect("links open");
     wait_for(&client, "ol.journeys li details").await;
-    let open = "for (const d of document.querySelectorAll('ol.journeys details')) d.open = true";
-    client.execute(open, vec![]).await.expect("scripts run");
-    let body = text_of(&client, "main").await;
-    assert!(body.contains("steps sum to the charge"), "no explained charge: {body}");
-    assert!(!body.contains("do not sum"), "{body}");
+    charges_explain_themselves(&client).await;
     for theme in ["light", "dark"] {
         picture(&client, "card", theme).await;
     }
 
-    explained_in_korean_and_back(&client).await;
     // An exception opens with its evidence.
     client.goto(&format!("{base}/exceptions")).await.expect("pages open");
     wait_for(&client, "table.exlist tbody a[href^='/exceptions/']").await;

@@ -16,7 +16,10 @@ pub enum Language {
 
 /// A language tag that names none of the languages here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no texts in language {0:?}: use {list}", list = Language::ALL.map(Language::tag).join(" or "))]
+#[error(
+    "no texts in language {0:?}: use {tags}",
+    tags = Language::ALL.map(Language::tag).join(" or ")
+)]
 pub struct UnknownLanguage(String);
 
 impl Language {

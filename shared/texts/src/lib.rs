@@ -79,8 +79,8 @@ pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
     bundle::text(language, key, None, Some(&facts))
 }
 
-/// A step's facts as Fluent takes them: numbers stay numbers, so that a language can choose a plural
-/// form; amounts are words already, because their style belongs to the currency.
+/// A step's facts as Fluent takes them: numbers stay numbers, so that a language can choose a
+/// plural form; amounts are words already, because their style belongs to the currency.
 fn arguments(language: Language, step: &Step) -> FluentArgs<'static> {
     let facts = step.params().into_iter().map(|(name, value)| {
         let value: FluentValue<'static> = match value {

@@ -141,7 +141,9 @@ fn expression_facts(expression: &Expression<&str>, facts: &mut BTreeSet<String>)
         Expression::Inline(inline) => inline_facts(inline, facts),
         Expression::Select { selector, variants } => {
             inline_facts(selector, facts);
-            variants.iter().for_each(|variant| pattern_facts(&variant.value, facts));
+            for variant in variants {
+                pattern_facts(&variant.value, facts);
+            }
         }
     }
 }
@@ -152,7 +154,9 @@ fn inline_facts(inline: &InlineExpression<&str>, facts: &mut BTreeSet<String>) {
             facts.insert(id.name.to_owned());
         }
         InlineExpression::FunctionReference { arguments, .. } => {
-            arguments.positional.iter().for_each(|inline| inline_facts(inline, facts));
+            for inline in &arguments.positional {
+                inline_facts(inline, facts);
+            }
         }
         InlineExpression::Placeable { expression } => expression_facts(expression, facts),
         InlineExpression::StringLiteral { .. } | InlineExpression::NumberLiteral { .. } => {}
