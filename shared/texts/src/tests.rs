@@ -22,12 +22,12 @@ fn won(minor: i64) -> Money {
 
 /// The kinds that a rule of a tariff makes. `seen` does not compile when a kind is added: give the
 /// new one a sample here, and a message in every language.
-fn kinds() -> Vec<StepKind> {
+fn kinds(amount: fn(i64) -> Money) -> Vec<StepKind> {
     let (from, to, name) = ("서울역", "시청", "일반 1회권");
     let (after_s, limit_s) = (1_510, 1_800);
     let mut kinds = vec![
         StepKind::MissingTapOut { from: from.into() },
-        StepKind::JourneyOpened { from: from.into(), maximum: won(3_650) },
+        StepKind::JourneyOpened { from: from.into(), maximum: amount(3_650) },
         StepKind::Flat { route: "402".into(), product: name.into() },
         StepKind::OriginDestination { from: from.into(), to: to.into() },
         StepKind::SameStation { place: from.into(), after_s: 95 },
@@ -38,7 +38,7 @@ fn kinds() -> Vec<StepKind> {
         StepKind::TransferRidesUsed { legs_max: 1 },
         StepKind::TransferRidesUsed { legs_max: 5 },
         StepKind::Adjusted { name: "조조할인".into() },
-        StepKind::Capped { name: "K-패스 월 정액".into(), limit: won(62_000) },
+        StepKind::Capped { name: "K-패스 월 정액".into(), limit: amount(62_000) },
         StepKind::Interchange { from: from.into() },
         StepKind::PaidBefore,
         StepKind::Leg { from: from.into(), to: to.into(), product: name.into() },
@@ -99,7 +99,7 @@ fn seen(kind: &StepKind) -> usize {
 }
 
 fn samples() -> Vec<Step> {
-    let kinds = kinds();
+    let kinds = kinds(won);
     let found: BTreeSet<_> = kinds.iter().map(seen).collect();
     assert_eq!(found, (0..26).collect(), "every kind has a sample");
     let step = |kind| Step { kind, rule: "rule".into(), amount: won(0) };
@@ -234,6 +234,18 @@ fn check(language: Language, expected: &expect_test::ExpectFile) {
         assert!(!texts.contains(mark), "{language}: {mark:?} in a text");
     }
     expected.assert_eq(&texts);
+}
+
+/// `Step::text` serves cores and command lines, which have no texts of another language; it must
+/// not drift. Only a plural form is beyond it.
+#[test]
+fn the_english_of_the_fare_engine_is_the_english_of_the_file() {
+    let euro = |minor| Money::new(minor, Currency::parse("EUR").unwrap());
+    for kind in kinds(euro) {
+        let step = Step { kind, rule: "rule".into(), amount: euro(0) };
+        let text = step.text().replace("all 1 rides are used", "the one ride is used");
+        assert_eq!(step_text(Language::English, &step), text);
+    }
 }
 
 #[test]
