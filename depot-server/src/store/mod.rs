@@ -16,6 +16,7 @@ mod handles;
 mod journal;
 mod login;
 mod queries;
+mod replay;
 mod schema;
 mod shown;
 mod sums;
@@ -39,6 +40,7 @@ pub use group::Group;
 pub use journal::JournalRow;
 pub(crate) use journal::Registered;
 pub use queries::ReadModel;
+pub use replay::CardHistory;
 pub use tickets::KnownTicket;
 
 /// Readers kept open.

@@ -1,5 +1,6 @@
 //! `depot-server fares …`: check feeds and tariffs, compile them, and price journeys with them.
 
+mod diff;
 mod explain;
 mod findings;
 mod journeys;
@@ -24,6 +25,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use self::{
+    diff::Difference,
     explain::OneJourney,
     findings::{Finding, count, warn_in_short},
     journeys::{Priced, price_journey},
@@ -80,6 +82,17 @@ new version.
 Example:
   depot-server fares publish --tariff city.toml --valid-from 20270101 -o city-7.json";
 
+const DIFF_HELP: &str = "\
+Without --config, stdin holds journeys or taps as `fares price` takes them. With --config, the \
+taps in the depot's books are priced again, card by card, under both tariffs; no card is named, \
+and no difference that fewer than five cards share.
+
+Examples:
+  depot-server fares diff --from city-6.toml --to city-7.toml < journeys.jsonl
+  depot-server fares diff --from city-6.toml --to city-7.toml --config depot.toml --json
+
+Exit codes: 0 compared · 1 nothing could be compared";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Fares {
     /// Say what is wrong with a tariff or a feed.
@@ -111,6 +124,9 @@ pub(super) enum Fares {
     /// Price one journey and say why, and what it would cost with another medium or rider.
     #[command(after_help = EXPLAIN_HELP)]
     Explain(OneJourney),
+    /// Say who would pay more and who less under other fares.
+    #[command(after_help = DIFF_HELP)]
+    Diff(Difference),
     /// Sign a tariff for the day from which it holds, and keep it in the books.
     #[command(after_help = PUBLISH_HELP)]
     Publish(Publication),
@@ -119,6 +135,7 @@ pub(super) enum Fares {
 pub(super) fn run(command: Fares) -> Done {
     match command {
         Fares::Explain(journey) => explain(&journey),
+        Fares::Diff(difference) => difference.run(),
         Fares::Publish(publication) => publication.publish(),
         Fares::Check { source, json } => check(&source, json),
         Fares::Compile { source, output } => compile(&source, output.as_deref()),

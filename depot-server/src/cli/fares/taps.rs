@@ -12,7 +12,7 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 use model::{
-    CardCounters, CardProduct, CardProducts, Money, PlaceIx, ProductKind, ProductScope,
+    CardCounters, CardProduct, CardProducts, Currency, Money, PlaceIx, ProductKind, ProductScope,
     ProductsFound, Refusal, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId,
 };
 use serde::Serialize;
@@ -33,6 +33,17 @@ pub(super) struct Tapped {
     taps: Vec<TapLine>,
     /// After the last of them.
     balance: String,
+}
+
+impl Tapped {
+    /// What all taps cost; `None` when one was refused.
+    pub(super) fn charged(&self) -> Option<Money> {
+        let currency = Currency::parse(self.currency).ok()?;
+        self.taps.iter().try_fold(Money::zero(currency), |sum, tap| {
+            let charge = Money::parse(&tap.charge, currency).ok();
+            sum.checked_add(charge.filter(|_| tap.refused.is_none())?).ok()
+        })
+    }
 }
 
 /// What became of one tap.
