@@ -17,6 +17,7 @@ mod chain;
 mod clear;
 mod counted;
 mod desk;
+mod due;
 mod exception;
 mod known;
 mod postings;
@@ -31,6 +32,7 @@ mod unserved;
 pub use account::{Account, CauseCode};
 pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
+pub use due::{CardHistory, DayDue, Due, RepairRule, Repaired, Repriced, may_owe};
 pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod counted;
+mod due;
 mod products;
 mod properties;
 mod tables;
@@ -31,7 +32,7 @@ pub(super) const CARD: CardId = CardId([4, 1, 2, 3, 4, 0xca, 0xfe]);
 const START_S: u32 = 1_800_000_000;
 
 /// Two operators: `b` runs buses, `m` the metro and a ferry.
-const CITY: &str = r#"
+pub(super) const CITY: &str = r#"
 format = 1
 version = 1
 network = "Test"

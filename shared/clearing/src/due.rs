@@ -1,0 +1,236 @@
+//! What a card's holder is owed: all of its rides priced again in the order of the card's counter.
+//!
+//! A validator charges by what it finds on the card, which is never less than the right fare: a
+//! card without the counters file knows no cap, a tap-out may be missing. The depot knows all
+//! rides, prices them with the same function as if the counters had always been on the card, and
+//! owes the difference, service day by service day. It never claims one.
+//!
+//! Invariants: the outcome depends on the set of entries alone, whatever their order, delay or
+//! repetition (REC-1, REC-17); what is owed for a day is never below zero; what an unserved charge
+//! pays back by its own work item (ADR-0012) is not paid back here.
+
+mod pattern;
+mod replay;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::fmt;
+
+use fare::{Step, TariffSet};
+use model::{
+    CardCounters, CardRecord, Ctr, ProductsFound, RecordKind, RouteIx, ServiceDate, TapEvent,
+    TapRecord,
+};
+
+use crate::{KnownRecord, Source, TapRef, known::transaction};
+
+/// When a missed tap-out is taken to have been where the rider usually taps out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairRule {
+    /// So many service days before the journey are looked at.
+    pub days: u32,
+    /// So many of its journeys must have ended at the one station.
+    pub journeys_min: u32,
+    /// And they must be this share of all that began where this one began.
+    pub percent_min: u32,
+    /// Repairs of one card in one calendar month.
+    pub per_month: u32,
+}
+
+impl Default for RepairRule {
+    fn default() -> Self {
+        Self { days: 30, journeys_min: 3, percent_min: 60, per_month: 3 }
+    }
+}
+
+/// Everything that is known of one card's transactions. What is added twice, or in another order,
+/// gives the same.
+#[derive(Debug, Clone, Default)]
+pub struct CardHistory {
+    rides: BTreeMap<Ctr, Past>,
+    /// Entries in doubt with the records that they found: believed only where the card's own record
+    /// says the same.
+    doubts: BTreeMap<TapRef, (Past, CardRecord)>,
+    /// Charges whose riders were not let through and are repaid by a work item of their own.
+    unserved: BTreeSet<Ctr>,
+}
+
+/// One transaction, as well as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Past {
+    record: CardRecord,
+    /// From an entry of its own, so that what was found on the card is known, and the route.
+    told: bool,
+    route: Option<RouteIx>,
+    products: Option<ProductsFound>,
+    counters: Option<CardCounters>,
+}
+
+/// What is owed to the holder of one card.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Due {
+    /// By service day; a tariff without a calendar has one day for all.
+    pub days: BTreeMap<ServiceDate, DayDue>,
+}
+
+/// One service day of one card.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DayDue {
+    /// What the card's taps of that day committed, minor units.
+    pub charged: i64,
+    /// What they should have.
+    pub fare: i64,
+    /// The taps whose price is another, in the order of the card's counter.
+    pub why: Vec<Repriced>,
+}
+
+/// One tap whose price is another when everything is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repriced {
+    /// The card's counter after it.
+    pub ctr: Ctr,
+    /// What the card committed, minor units.
+    pub charged: i64,
+    /// What it should have cost.
+    pub fare: i64,
+    /// The steps of the price that it should have had; they sum to `fare`.
+    pub steps: Vec<Step>,
+    /// The tap-out that was put in before it.
+    pub repaired: Option<Repaired>,
+}
+
+/// A missed tap-out that was repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// The tap-in without a tap-out.
+    pub entry: Ctr,
+    /// Where it was; for people.
+    pub from: Arc<str>,
+    /// Where the journey is taken to have ended; for people.
+    pub to: Arc<str>,
+    /// So many of the rider's journeys from there ended so.
+    pub ended: u32,
+    /// Of so many.
+    pub of: u32,
+    /// In so many service days.
+    pub days: u32,
+}
+
+impl Due {
+    /// What is owed in all, minor units: never below zero.
+    pub fn amount(&self) -> i64 {
+        self.days.values().map(DayDue::amount).sum()
+    }
+}
+
+impl DayDue {
+    /// What is owed for the day, minor units. A day that was charged too little is forgiven.
+    pub fn amount(&self) -> i64 {
+        (self.charged - self.fare).max(0)
+    }
+}
+
+impl fmt::Display for Repaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entry, from, to, ended, of, days } = self;
+        write!(
+            f,
+            "no tap-out after the tap-in {entry} at {from}: {ended} of {of} journeys of this card \
+             from there in {days} days ended at {to}, so this one is priced as if it had too"
+        )
+    }
+}
+
+impl CardHistory {
+    /// Adds an entry that was cleared.
+    pub fn add_tap(&mut self, tap: &TapRecord) {
+        let Some(transaction) = transaction(tap) else { return };
+        let past = Past {
+            record: transaction.after,
+            told: true,
+            route: tap.route,
+            products: transaction.products,
+            counters: transaction.counters.map(|used| used.found),
+        };
+        match tap.event {
+            TapEvent::InDoubt { .. } => {
+                self.doubts.insert(TapRef::of(tap), (past, transaction.before));
+                return;
+            }
+            // The route of a confirmation is that of another time.
+            TapEvent::Confirmed { .. } => self.add(Past { route: None, ..past }),
+            TapEvent::Committed { .. }
+            | TapEvent::Refused { .. }
+            | TapEvent::Voided { .. }
+            | TapEvent::Ticket { .. } => self.add(past),
+        }
+        self.add(Past::alone(transaction.before, false));
+    }
+
+    /// Adds a record that the books know without an entry of its own.
+    pub fn add_record(&mut self, known: &KnownRecord) {
+        let past = Past::alone(known.record, known.source == Source::Issued);
+        self.add(Past { counters: known.counters.map(|used| used.found), ..past });
+    }
+
+    /// The charge under this counter is repaid by a work item of its own.
+    pub fn add_unserved(&mut self, ctr: Ctr) {
+        self.unserved.insert(ctr);
+    }
+
+    /// Prices all of it again.
+    pub fn due(&self, tariffs: &TariffSet, rule: &RepairRule) -> Due {
+        replay::replay(tariffs, rule, &self.settled(), &self.unserved)
+    }
+
+    fn add(&mut self, past: Past) {
+        let kept = self.rides.entry(past.record.ctr).or_insert(past);
+        if past.rank() < kept.rank() {
+            *kept = past;
+        }
+    }
+
+    /// The rides, with what proven in-doubt entries tell of them.
+    fn settled(&self) -> BTreeMap<Ctr, Past> {
+        let mut all = Self { rides: self.rides.clone(), ..Self::default() };
+        let mut doubts: Vec<_> = self.doubts.iter().collect();
+        // Newest first: what one found may prove the one before.
+        doubts.sort_by_key(|(tap, (doubt, _))| (core::cmp::Reverse(doubt.record.ctr), *tap));
+        for (_, (doubt, before)) in doubts {
+            let is_proven = |known: &Past| known.record == doubt.record;
+            if all.rides.get(&doubt.record.ctr).is_some_and(is_proven) {
+                all.add(*doubt);
+                all.add(Past::alone(*before, false));
+            }
+        }
+        all.rides
+    }
+}
+
+impl Past {
+    const fn alone(record: CardRecord, told: bool) -> Self {
+        Self { record, told, route: None, products: None, counters: None }
+    }
+
+    /// The least is kept: an issue, then the earlier of two claims, as in the books; of one claim
+    /// the one that tells most. Nothing here depends on arrival.
+    fn rank(&self) -> impl Ord + use<> {
+        let r = &self.record;
+        let claim = (r.kind != RecordKind::Issue, r.at_s, r.to_bytes().unwrap_or([u8::MAX; 32]));
+        let told = (!self.told, self.route.is_none(), self.counters.is_none());
+        let counters = self.counters.map(|counters| counters.to_bytes());
+        (claim, told, self.products.is_none(), self.route, counters)
+    }
+}
+
+/// Whether a card can have been charged too much under these tariffs. Where neither caps nor gates
+/// are, a validator knows all that the depot does.
+pub fn may_owe(tariffs: &TariffSet) -> bool {
+    tariffs.iter().any(|tariff| {
+        let terms = tariff.terms();
+        tariff.gate().is_some() || !terms.caps.is_empty() || !terms.interchanges.is_empty()
+    })
+}

@@ -1,0 +1,236 @@
+//! The rides of one card priced again, each from the state that the one before leaves.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use fare::{FareTap, Journey, LastTap, Quote, TariffSet, price};
+use model::{
+    CardCounters, CardRecord, Ctr, Money, RecordKind, ServiceDate, TapRole, Timestamp, ValidatorId,
+};
+
+use super::{Due, Past, RepairRule, Repaired, Repriced, pattern::Pattern};
+
+pub(super) fn replay(
+    set: &TariffSet,
+    rule: &RepairRule,
+    rides: &BTreeMap<Ctr, Past>,
+    unserved: &BTreeSet<Ctr>,
+) -> Due {
+    let mut replay = Replay {
+        set,
+        rule,
+        before: None,
+        last: None,
+        counters: CardCounters::EMPTY,
+        is_sure: false,
+        pattern: Pattern::default(),
+        due: Due::default(),
+    };
+    for past in rides.values() {
+        replay.step(past, unserved.contains(&past.record.ctr));
+    }
+    replay.due
+}
+
+/// The card as it would be, had everything been known at every tap.
+struct Replay<'a> {
+    set: &'a TariffSet,
+    rule: &'a RepairRule,
+    /// The record before, when it is the direct predecessor of the next one.
+    before: Option<CardRecord>,
+    /// What pricing sees of it: another thing than `before` once a tap-out was put in.
+    last: Option<LastTap>,
+    counters: CardCounters,
+    /// Whether `counters` stand for all rides so far.
+    is_sure: bool,
+    pattern: Pattern,
+    due: Due,
+}
+
+/// The price that a tap should have had.
+struct Priced {
+    quote: Quote,
+    repaired: Option<(ServiceDate, Repaired)>,
+    fare: i64,
+}
+
+impl Replay<'_> {
+    fn step(&mut self, past: &Past, is_unserved: bool) {
+        let record = &past.record;
+        if self.before.is_none_or(|before| before.ctr.0 + 1 != record.ctr.0) {
+            self.before = None;
+            self.last = None;
+            self.is_sure = false;
+        }
+        if !self.is_sure
+            && let Some(found) = past.counters
+        {
+            // Rides are missing: the card knows better what they counted.
+            self.counters = found;
+            self.is_sure = true;
+        }
+        match record.kind {
+            RecordKind::Issue => {
+                self.counters = CardCounters::EMPTY;
+                self.is_sure = true;
+                self.go_on(record);
+            }
+            RecordKind::Load | RecordKind::LoadInJourney | RecordKind::Retire => {
+                self.load(record);
+            }
+            RecordKind::Board | RecordKind::Entry | RecordKind::Exit => {
+                self.ride(past, is_unserved);
+            }
+        }
+        self.before = Some(*record);
+    }
+
+    fn ride(&mut self, past: &Past, is_unserved: bool) {
+        let record = &past.record;
+        let charged = i64::from(record.amount);
+        let day = self.day(record.tariff, record.at());
+        let open = self.before.and(self.last).filter(|l| l.kind == RecordKind::Entry);
+        let priced = if is_unserved { None } else { self.priced(past, open.as_ref()) };
+        let Some(Priced { quote, repaired, fare }) = priced else {
+            // Nobody can say better than the validator could.
+            self.is_sure &= is_unserved;
+            self.add(day, charged, charged, None);
+            self.go_on(record);
+            return;
+        };
+        if let (Some(entry), RecordKind::Exit) = (&open, record.kind) {
+            let began = self.day(entry.tariff, entry.at);
+            self.pattern.ended(self.set, began, entry, past);
+        }
+        let repaired = repaired.map(|(day, repaired)| {
+            self.pattern.repaired(day);
+            repaired
+        });
+        let why = (fare != charged || repaired.is_some()).then_some(Repriced {
+            ctr: record.ctr,
+            charged,
+            fare,
+            steps: quote.steps,
+            repaired,
+        });
+        self.add(day, charged, fare, why);
+        self.last = quote.journey_after.last;
+        self.counters = quote.counters_after.unwrap_or(self.counters);
+    }
+
+    /// The right price of a ride; `None` when too little is known for one.
+    fn priced(&self, past: &Past, open: Option<&LastTap>) -> Option<Priced> {
+        let record = &past.record;
+        let before = self.before?;
+        if !past.told && (record.products.is_some() || record.kind == RecordKind::Board) {
+            return None;
+        }
+        let tap = FareTap {
+            at: record.at(),
+            role: match record.kind {
+                RecordKind::Entry => TapRole::Entry,
+                RecordKind::Exit => TapRole::Exit,
+                RecordKind::Board => TapRole::Board,
+                RecordKind::Issue
+                | RecordKind::Load
+                | RecordKind::LoadInJourney
+                | RecordKind::Retire => return None,
+            },
+            place: record.place,
+            route: past.route,
+            class: record.class,
+            validator: record.validator,
+            tariff: record.tariff,
+        };
+        let counters = Some(self.counters);
+        let journey = Journey { last: self.last, held: past.products, counters };
+        let plain = price(self.set, &journey, &tap).ok()?;
+        let fare = plain.charge.minor();
+        if let (Some(entry), TapRole::Entry | TapRole::Board) = (open, tap.role)
+            && let Some(priced) = self.repaired(before.ctr, entry, &journey, &tap, &plain)
+        {
+            return Some(priced);
+        }
+        Some(Priced { quote: plain, repaired: None, fare })
+    }
+
+    /// The same with the tap-out that is missing before it, where the rider's pattern says which.
+    fn repaired(
+        &self,
+        entry_ctr: Ctr,
+        entry: &LastTap,
+        journey: &Journey,
+        tap: &FareTap,
+        plain: &Quote,
+    ) -> Option<Priced> {
+        let day = self.day(entry.tariff, entry.at);
+        if !self.pattern.may_repair(self.rule, day) {
+            return None;
+        }
+        let usual = self.pattern.usual(self.set, self.rule, day, entry)?;
+        let tariff = self.set.get(entry.tariff)?;
+        let limit_s = tariff.gate()?.journey_limit_s.unwrap_or(u32::MAX);
+        let until_s = tap.at.secs().saturating_sub(entry.at.secs());
+        let inside_s = u64::from(usual.inside_s.min(limit_s)).min(until_s);
+        let out = FareTap {
+            at: Timestamp::from_secs(entry.at.secs() + inside_s),
+            role: TapRole::Exit,
+            place: usual.place,
+            route: usual.route,
+            class: tap.class,
+            // No reader took it, so nothing can be a pass-back to it.
+            validator: ValidatorId::DEPOT,
+            tariff: entry.tariff,
+        };
+        let left = price(self.set, journey, &out).ok()?;
+        let went_on = price(self.set, &left.journey_after, tap).ok()?;
+        let fare = left.charge.minor() + went_on.charge.minor();
+        let rides = left.used.rides.saturating_add(went_on.used.rides);
+        if fare > plain.charge.minor() || rides > plain.used.rides {
+            return None;
+        }
+        let name = |place| tariff.place(place).map(|place| Arc::clone(&place.name));
+        let repaired = Repaired {
+            entry: entry_ctr,
+            from: name(entry.place)?,
+            to: name(usual.place)?,
+            ended: usual.ended,
+            of: usual.of,
+            days: self.rule.days,
+        };
+        let mut steps = left.steps;
+        steps.extend(went_on.steps.iter().cloned());
+        let charge = Money::new(fare, went_on.charge.currency());
+        let quote = Quote { steps, charge, ..went_on };
+        Some(Priced { quote, repaired: Some((day, repaired)), fare })
+    }
+
+    /// A load moves the state on as the card does, but for a tap-out that was put in.
+    fn load(&mut self, record: &CardRecord) {
+        let fresh = Journey::from_record(record).last;
+        let is_as_card =
+            self.before.is_some_and(|before| Journey::from_record(&before).last == self.last);
+        self.last = match (self.last, is_as_card) {
+            (Some(last), false) => Some(last),
+            (None, _) | (Some(_), true) => fresh,
+        };
+    }
+
+    fn go_on(&mut self, record: &CardRecord) {
+        self.last = Journey::from_record(record).last;
+    }
+
+    fn add(&mut self, day: ServiceDate, charged: i64, fare: i64, why: Option<Repriced>) {
+        let kept = self.due.days.entry(day).or_default();
+        kept.charged += charged;
+        kept.fare += fare;
+        kept.why.extend(why);
+    }
+
+    fn day(&self, version: model::TariffVersion, at: Timestamp) -> ServiceDate {
+        let tariff = self.set.get(version).unwrap_or_else(|| self.set.newest());
+        tariff.terms().calendar.service_day(at)
+    }
+}
