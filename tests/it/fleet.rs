@@ -7,6 +7,7 @@ fn a_thousand_seeds_lose_no_tap_and_charge_nobody_twice() {
     let report = run_seeds(&Scenario::SMALL, 0..1000).unwrap_or_else(|found| panic!("{found}"));
     assert!(report.granted > 20_000, "riders got through: {report:?}");
     assert!(report.disturbed > 2_000, "the faults happened: {report:?}");
+    assert!(report.capped > 500, "caps were reached: {report:?}");
     assert!(report.resolved > 100, "exceptions opened and resolved by themselves: {report:?}");
 }
 

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use card::{VersionedKey, VirtualCard};
-use model::{CardId, CardRecord, Ctr};
+use model::{CardId, CardRecord, Ctr, RecordKind};
 
-use super::{depot::SimDepot, dice::Dice, scenario::Scenario, world::newest_record};
+use super::{city, depot::SimDepot, dice::Dice, scenario::Scenario, world::newest_record};
 
 /// What a run found, and how to see it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,4 +121,57 @@ pub fn books(depot: &SimDepot, truth: &Truth) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// No day and no week of a card that counts costs more than its cap, besides maximum fares and the
+/// fee for a short stay. Read from the records alone. Returns how many reached their cap.
+pub fn caps(truth: &Truth) -> Result<u64, String> {
+    let mut reached = 0;
+    for (card, records) in &truth.cards {
+        let (mut days, mut weeks) = (BTreeMap::new(), BTreeMap::new());
+        let pairs = records.values().zip(records.values().skip(1));
+        for (before, record) in pairs.filter(|(_, record)| record.counters) {
+            let Some((began_s, paid)) = counted(before, record) else { continue };
+            let day = (u64::from(began_s) - city::DAY_STARTS_S) / 86_400;
+            // 1 January 1970 was a Thursday, weeks begin on Monday.
+            let week: &mut i64 = weeks.entry((day + 3) / 7).or_default();
+            let (sum, wide): &mut (i64, bool) = days.entry(day).or_default();
+            *sum += paid;
+            *week += paid;
+            *wide |= record.kind == RecordKind::Exit;
+            let limit = city::CAPS[usize::from(*wide)];
+            if *sum > limit || *week > city::CAPS[2] {
+                return Err(format!(
+                    "card {card} paid {sum} on day {day} and {week} in its week, with {record:?}"
+                ));
+            }
+        }
+        let full = |(sum, wide): &(i64, bool)| *sum == city::CAPS[usize::from(*wide)];
+        reached += days.values().filter(|day| full(day)).count() as u64;
+        reached += weeks.values().filter(|week| **week == city::CAPS[2]).count() as u64;
+    }
+    Ok(reached)
+}
+
+/// When a record's ride began and what of its amount counts; `None` when it ends no ride.
+fn counted(before: &CardRecord, record: &CardRecord) -> Option<(u32, i64)> {
+    let paid = i64::from(record.amount);
+    match record.kind {
+        RecordKind::Board if before.kind == RecordKind::Entry => {
+            let maximum = city::MAXIMUM[usize::from(before.place.0)];
+            // Less than the maximum fare: a product paid that one.
+            Some((record.at_s, if paid < maximum { paid } else { paid - maximum }))
+        }
+        RecordKind::Board => Some((record.at_s, paid)),
+        RecordKind::Exit => {
+            let inside_s = u64::from(record.at_s - before.at_s);
+            let stay = record.place == before.place && inside_s <= city::STAY_S;
+            (!stay && inside_s <= city::JOURNEY_LIMIT_S).then_some((before.at_s, paid))
+        }
+        RecordKind::Entry
+        | RecordKind::Issue
+        | RecordKind::Load
+        | RecordKind::LoadInJourney
+        | RecordKind::Retire => None,
+    }
 }

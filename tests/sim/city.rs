@@ -4,7 +4,20 @@ use fare::{Tariff, TariffSet};
 use model::{ClockQuality, RouteIx, TapRole, ValidatorId};
 use validation::{Hotlist, Rules, ValidatorContext};
 
-/// Flat buses, gates with a matrix, one free transfer, a journey limit.
+/// What a day on buses alone may cost, what any day may, and what a week may.
+pub const CAPS: [i64; 3] = [400, 600, 900];
+/// Whoever leaves where the journey began within this time pays a fee that no cap counts.
+pub const STAY_S: u64 = 300;
+/// A journey through gates may last so long.
+pub const JOURNEY_LIMIT_S: u64 = 7200;
+/// The service day begins so many seconds after midnight UTC, in Berlin's winter.
+pub const DAY_STARTS_S: u64 = 3 * 3600;
+
+/// The maximum fare from a station, by its index.
+pub const MAXIMUM: [i64; 3] = [300, 200, 300];
+
+/// Flat buses, gates with a matrix, one free transfer, a journey limit; categories of riders with
+/// discounts, caps on a day and a week, a fee for a short stay. An adult pays the plain fares.
 const TARIFF: &str = r#"
 format = 1
 version = 1
@@ -12,6 +25,9 @@ network = "Simulated city"
 timezone = "Europe/Berlin"
 currency = "EUR"
 pass_back_s = 0
+day_starts = "04:00"
+class = [{ id = "adult" }, { id = "child" }, { id = "senior" }]
+time = [{ id = "off-peak", from = "09:00", to = "16:00" }]
 groups = ["bus", "metro"]
 operator = [{ id = "bus", name = "Bus" }, { id = "metro", name = "Metro" }]
 product = [
@@ -39,9 +55,37 @@ limit_s = 3600
 legs_max = 3
 price = "free"
 
+[[adjust]]
+id = "child"
+classes = ["child"]
+percent = -45
+rounding = "half-up"
+unit = "0.05"
+
+[[adjust]]
+id = "senior-off-peak"
+classes = ["senior"]
+time = "off-peak"
+percent = -33
+rounding = "down"
+unit = "0.10"
+
+[[cap]]
+number = 1
+id = "day"
+period = "day"
+levels = [{ groups = ["bus"], price = "4.00" }, { price = "6.00" }]
+
+[[cap]]
+number = 2
+id = "week"
+period = "week"
+levels = [{ price = "9.00" }]
+
 [gate]
 group = "metro"
 journey_limit_s = 7200
+same_station = [{ within_s = 300, price = "2.00", counts_to_caps = false }]
 
 [matrix]
 to = ["A", "B", "C"]
@@ -49,6 +93,10 @@ to = ["A", "B", "C"]
 A = ["near", "near", "far"]
 B = ["near", "near", "near"]
 C = ["far", "near", "near"]
+
+[clock]
+first_s = 7200
+changes = [[1792890000, 3600], [1806195600, 7200]]
 "#;
 
 /// What the validator at this index is: a bus, a gate inwards or a gate outwards.

@@ -10,8 +10,8 @@ use card::{CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCard};
 use clearing::Rules;
 use fleet_sync::SigningKey;
 use model::{
-    CardId, CardProduct, CardProducts, CardRecord, ProductKind, ProductLoad, ProductScope, TapRole,
-    TariffVersion, Timestamp,
+    CardId, CardProduct, CardProducts, CardRecord, ProductKind, ProductLoad, ProductScope,
+    RiderClass, TapRole, TariffVersion, Timestamp,
 };
 
 use super::{
@@ -45,6 +45,8 @@ pub struct Report {
     pub booked: u64,
     /// Work items that were opened and resolved on the way.
     pub resolved: u64,
+    /// Days and weeks of a card that reached their cap.
+    pub capped: u64,
 }
 
 impl Report {
@@ -56,6 +58,7 @@ impl Report {
         self.batches += other.batches;
         self.booked += other.booked;
         self.resolved += other.resolved;
+        self.capped += other.capped;
     }
 }
 
@@ -184,6 +187,7 @@ impl World {
     fn judge(&mut self) -> Result<(), String> {
         self.report.booked = self.depot.books.taps.len() as u64;
         self.report.resolved = self.depot.books.resolved;
+        self.report.capped = checkers::caps(&self.truth)?;
         checkers::books(&self.depot, &self.truth)
     }
 
@@ -303,7 +307,7 @@ impl World {
         }
         let plan = TapPlan {
             tear: (self.dice.chance(self.faults.tear)).then(|| Tear {
-                at: u32::try_from(self.dice.below(9)).expect("small"),
+                at: u32::try_from(self.dice.below(12)).expect("small"),
                 reach: if self.dice.chance(500) { Reach::Unanswered } else { Reach::Unheard },
             }),
             power_cut: (self.dice.chance(self.faults.power_cut))
@@ -395,6 +399,9 @@ fn issue(
         at_s: u32::try_from(START.secs()).expect("before 2106"),
         tariff: TariffVersion(1),
         products: products(index),
+        class: RiderClass(u8::try_from(index % 3).expect("three categories")),
+        // Every fifth card is of the layout without a counters file.
+        counters: index % 5 != 4,
         ..Opening::default()
     };
     let (card, issued) =
