@@ -9,7 +9,7 @@ use model::{
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::{CITY, History, committed, confirmed, entry_of, in_doubt};
+use super::{CITY, History, committed, confirmed, entry_of, forked, in_doubt};
 use crate::{CardHistory, Due, RepairRule, may_owe};
 
 /// Monday, 23 November 2026.
@@ -256,6 +256,8 @@ enum Told {
     Committed,
     Confirmed,
     Doubted,
+    /// A copy of the card claims the same counter.
+    Copied,
     /// Its log is lost: known from what the next tap found.
     Lost,
 }
@@ -277,6 +279,7 @@ fn told() -> impl Strategy<Value = Told> {
         5 => Just(Told::Committed),
         2 => Just(Told::Confirmed),
         2 => Just(Told::Doubted),
+        1 => Just(Told::Copied),
         1 => Just(Told::Lost),
     ]
 }
@@ -290,6 +293,11 @@ fn entries(tap: &TapRecord, told: Told) -> Vec<TapRecord> {
         Told::Committed => alloc::vec![*tap],
         Told::Confirmed => {
             alloc::vec![doubt, TapRecord { seq, event: confirmed(*transaction), ..*tap }]
+        }
+        Told::Copied => {
+            let copy = forked(*transaction, 60);
+            let copied = entry_of(&copy, tap.route, 1, committed(copy));
+            alloc::vec![*tap, copied]
         }
         Told::Doubted => alloc::vec![doubt],
         Told::Lost => Vec::new(),
