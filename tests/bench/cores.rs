@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, convert::Infallible, hint::black_box, time::Dur
 
 use clearing::{CardState, Known, KnownRecord, TapRef, clear, register_issue};
 use depot_server::workload::{Cards, rules};
-use fare::{FareTap, Journey, TariffSet, price};
+use fare::{FareTap, Journey, LastTap, TariffSet, price};
 use ledger::{AccountCode, AccountId, Balance, BatchRoot, Cause, Kind, Touched, Transfer, apply};
 use model::{
-    CardId, CardProof, ClockQuality, Ctr, Currency, Epoch, PlaceIx, RiderClass, RouteIx, TapEvent,
-    TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidatorId,
+    CardCounters, CardId, CardProof, ClockQuality, Ctr, Currency, Epoch, PlaceIx, RiderClass,
+    RouteIx, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidatorId,
 };
 use tapline_tests::sim::{self, Faults, Scenario};
 
@@ -53,9 +53,19 @@ fn pricing(count: u32) {
         ("price(): entry with a transfer running", &boarded, &entry),
         ("price(): exit, matrix and transfer", &entered, &exit),
     ];
+    let mut plain = Duration::ZERO;
     for (name, journey, tap) in cases {
-        line(name, &format!("{} each", short(price_often(&set, journey, tap, count))));
+        plain = price_often(&set, journey, tap, count);
+        line(name, &format!("{} each", short(plain)));
     }
+    // A senior off-peak whose card counts: time band, discount, day's and week's cap.
+    let counts = entered.counting(Some(CardCounters::EMPTY));
+    let senior = FareTap { class: RiderClass(2), ..tap(TapRole::Exit, "B", None, start + 1_800) };
+    let counts = Journey { last: counts.last.map(|last| LastTap { run: None, ..last }), ..counts };
+    let every = price_often(&set, &counts, &senior, count);
+    let percent = every.as_nanos() * 100 / plain.as_nanos().max(1);
+    let told = format!("{} each, {percent} % of the exit above", short(every));
+    line("price(): exit, matrix, discount by time, two caps", &told);
 }
 
 fn price_often(set: &TariffSet, journey: &Journey, tap: &FareTap, count: u32) -> Duration {
