@@ -193,9 +193,9 @@ fn board(
             // Where a boarding has no tap-out, a ride ends when it begins.
             let after_s = carried.map_or(0, |run| run.after_s);
             let ages = Ages { departs_s: after_s, arrives_s: after_s };
-            let ends = ([name(tariff, tap.place), Arc::clone(&route.name)], 0);
+            let step = |product| StepKind::Flat { route: Arc::clone(&route.name), product };
             let unknown = FareRefusal::UnknownRoute;
-            bill.add_rule_ride(rules, offers, &ride, ends, (carried, ages), unknown)?
+            bill.add_rule_ride(rules, offers, &ride, (step, 0), (carried, ages), unknown)?
         }
         (None, None) => return Err(FareRefusal::UnknownRoute),
     };
@@ -349,8 +349,9 @@ fn exit_by_rules(
     let offers = rules.between_taps(route, (from, to), tap.at, ride);
     let after_s = carried.map_or(0, |run| run.after_s);
     let ages = Ages { departs_s: after_s, arrives_s: after_s.saturating_add(inside_s) };
-    let ends = ([name(under, from), name(under, to)], inside_s);
-    bill.add_rule_ride(rules, offers, ride, ends, (carried, ages), pair)
+    let (from, to) = (name(under, from), name(under, to));
+    let step = |product| StepKind::Leg { from, to, product };
+    bill.add_rule_ride(rules, offers, ride, (step, inside_s), (carried, ages), pair)
 }
 
 fn gate_ride(

@@ -171,7 +171,7 @@ impl Bill {
         rules: &CompiledRules,
         offers: &[Candidate],
         ride: &RideFacts<'_>,
-        (ends, ride_s): ([Arc<str>; 2], u64),
+        (step, ride_s): (impl FnOnce(Arc<str>) -> StepKind, u64),
         (carried, ages): (Option<Carried>, Ages),
         unknown: FareRefusal,
     ) -> Result<Option<TransferRun>, FareRefusal> {
@@ -180,8 +180,7 @@ impl Bill {
         let ride = RideFacts { group: way.offer.group.map_or(ride.group, narrow), ..*ride };
         let set = rules.table.rules();
         let product = &set.products[usize::from(way.offer.product)];
-        let [from, to] = ends;
-        let kind = StepKind::Leg { from, to, product: Arc::clone(&product.name) };
+        let kind = step(Arc::clone(&product.name));
         let full = self.money(way.offer.amount);
         self.add(kind, &product.id, full);
         if way.cost > 0 && self.wallet.has_pass(&ride) {
