@@ -272,3 +272,20 @@ fn a_tariff_is_published_signed_under_a_rising_version_and_not_while_an_example_
     let versions = Store::open(&at.join("depot.db")).unwrap().tariffs().unwrap();
     assert_eq!(versions.iter().map(|(version, _)| version.0).collect::<Vec<_>>(), [1, 2]);
 }
+
+#[test]
+fn steps_are_explained_in_the_language_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = write_feed(folder.path(), &boston::made_feed());
+    let lines = line(r#""date":"20241010""#, "LEG");
+    let text = |tag: &str| {
+        let arguments = ["price", "--language", tag, "--gtfs", feed.to_str().unwrap()];
+        let output = run(&arguments, &lines);
+        assert!(output.status.success(), "{output:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["steps"][0]["text"].as_str().unwrap().to_owned()
+    };
+    let (english, korean) = (text("en"), text("ko"));
+    assert!(english.contains(" to "), "{english}");
+    assert!(korean != english && !korean.contains(" to "), "{korean}");
+}

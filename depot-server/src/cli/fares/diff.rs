@@ -15,6 +15,7 @@ use clap::Args;
 use fare::{FareTap, Journey, Tariff, TariffSet, price};
 use model::{CardCounters, CardProducts, Currency, Money, PlaceIx, RecordKind, RouteIx, TapRole};
 use serde::Serialize;
+use texts::Language;
 
 use super::{Answer, PriceSources, line::Object, source::FareSource};
 use crate::{
@@ -140,6 +141,7 @@ impl FareSource {
             tariff_version: 1,
             card_medium: None,
             accept: Vec::new(),
+            language: Language::English,
         }
     }
 }

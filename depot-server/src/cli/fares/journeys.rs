@@ -6,6 +6,7 @@ use fare::{
 };
 use model::Timestamp;
 use serde::Serialize;
+use texts::Language;
 
 use super::{
     line::{Object, parse_clock, parse_date},
@@ -32,33 +33,37 @@ pub(super) struct StepLine {
     pub(super) amount: String,
 }
 
-impl From<&Step> for StepLine {
-    fn from(step: &Step) -> Self {
+impl StepLine {
+    pub(super) fn new(language: Language, step: &Step) -> Self {
         Self {
             key: step.key(),
-            text: step.text(),
+            text: texts::step_text(language, step),
             rule: step.rule.to_string(),
             amount: step.amount.decimal(),
         }
     }
 }
 
-impl From<JourneyPrice> for Priced {
-    fn from(price: JourneyPrice) -> Self {
+impl Priced {
+    fn new(language: Language, price: JourneyPrice) -> Self {
         Self {
             total: price.total.decimal(),
             currency: price.total.currency().letters(),
             unknown_legs: price.unknown,
             products: price.products.iter().map(ToString::to_string).collect(),
-            steps: price.steps.iter().map(StepLine::from).collect(),
+            steps: price.steps.iter().map(|step| StepLine::new(language, step)).collect(),
         }
     }
 }
 
 /// Prices a line with `legs`.
-pub(super) fn price_journey(table: &FeedTable, line: &Object<'_>) -> Result<Priced, String> {
+pub(super) fn price_journey(
+    table: &FeedTable,
+    line: &Object<'_>,
+    language: Language,
+) -> Result<Priced, String> {
     let (rides, who) = read_journey(table, line)?;
-    Ok(table.price(&rides, who).into())
+    Ok(Priced::new(language, table.price(&rides, who)))
 }
 
 /// A journey as the rules take it.

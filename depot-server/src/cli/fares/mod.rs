@@ -281,7 +281,7 @@ impl<'a> PriceSources<'a> {
             return Err(message.to_owned());
         }
         if let (Some(table), true) = (&self.feed, legs) {
-            return price_journey(table, line).map(Answer::Journey);
+            return price_journey(table, line, self.source.language).map(Answer::Journey);
         }
         let medium = line.text("medium")?.map(Cow::into_owned);
         match (&medium, &self.feed) {
@@ -318,6 +318,6 @@ impl<'a> PriceSources<'a> {
             let first = first.map(ToString::to_string).unwrap_or_default();
             return Ok(Err(format!("taps need a tariff and there is none: {first}")));
         };
-        Ok(TapPricer::new(tariff, read.network.as_ref()))
+        Ok(TapPricer::new(tariff, read.network.as_ref(), self.source.language))
     }
 }

@@ -78,7 +78,8 @@ impl TapPricer {
                 (journey, total) = (quote.journey_after, sum);
                 let fares = quote.steps.iter().filter(|step| is_fare(step.key()));
                 priced.products.extend(fares.map(|step| step.rule.to_string()));
-                priced.steps.extend(quote.steps.iter().map(StepLine::from));
+                let line = |step| StepLine::new(self.language(), step);
+                priced.steps.extend(quote.steps.iter().map(line));
             }
         }
         priced.total = total.decimal();

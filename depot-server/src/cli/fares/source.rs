@@ -14,6 +14,7 @@ use fare::{
 };
 use gtfs::{FaresRead, FeedFares, Network};
 use model::{RouteIx, TariffVersion};
+use texts::Language;
 
 use super::findings::Finding;
 
@@ -37,6 +38,9 @@ pub(in crate::cli) struct FareSource {
     /// Make a tariff although the feed has errors of this code; repeatable.
     #[arg(long, value_name = "CODE", requires = "gtfs")]
     pub(super) accept: Vec<String>,
+    /// In which steps are explained: en or ko.
+    #[arg(long, value_name = "TAG", default_value = "en")]
+    pub(super) language: Language,
 }
 
 /// A tariff, if one could be made, and what was found on the way.

@@ -16,6 +16,7 @@ use model::{
     ProductsFound, Refusal, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId,
 };
 use serde::Serialize;
+use texts::Language;
 
 use super::{journeys::StepLine, line::Object};
 
@@ -24,6 +25,7 @@ pub(super) struct TapPricer {
     set: TariffSet,
     zone: TimeZone,
     place_of: BTreeMap<String, PlaceIx>,
+    language: Language,
 }
 
 /// What became of the taps of one line.
@@ -80,7 +82,11 @@ struct CardState {
 
 impl TapPricer {
     /// For a tariff; of an import, also by the ids of the stops that its places stand for.
-    pub(super) fn new(tariff: Tariff, network: Option<&Network>) -> Result<Self, String> {
+    pub(super) fn new(
+        tariff: Tariff,
+        network: Option<&Network>,
+        language: Language,
+    ) -> Result<Self, String> {
         let name = tariff.timezone();
         let zone = TimeZoneDatabase::bundled()
             .get(name)
@@ -92,7 +98,7 @@ impl TapPricer {
         }
         let places = tariff.places().iter().enumerate();
         place_of.extend(places.map(|(i, place)| (place.id.to_string(), ix(i))));
-        Ok(Self { set: TariffSet::new(tariff), zone, place_of })
+        Ok(Self { set: TariffSet::new(tariff), zone, place_of, language })
     }
 
     /// Prices a line with `taps`.
@@ -119,6 +125,11 @@ impl TapPricer {
 
     pub(super) const fn set(&self) -> &TariffSet {
         &self.set
+    }
+
+    /// In which steps are explained.
+    pub(super) const fn language(&self) -> Language {
+        self.language
     }
 
     pub(super) const fn zone(&self) -> &TimeZone {
@@ -284,7 +295,9 @@ impl TapPricer {
         };
         card.balance = balance;
         card.journey = quote.journey_after;
-        TapLine::taken(card, quote.charge, quote.steps.iter().map(StepLine::from).collect())
+        let line = |step| StepLine::new(self.language, step);
+        let steps = quote.steps.iter().map(line).collect();
+        TapLine::taken(card, quote.charge, steps)
     }
 }
 
