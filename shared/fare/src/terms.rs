@@ -216,7 +216,7 @@ impl Calendar {
         let local = clock.local(at);
         let date = local.date;
         let day =
-            if self.holidays.binary_search(&date).is_ok() { HOLIDAY } else { 1 << weekday(date) };
+            if self.holidays.binary_search(&date).is_ok() { HOLIDAY } else { 1 << date.weekday() };
         band.days & day != 0
             && (band.from_s..band.to_s).contains(&local.secs)
             && band.dates.is_none_or(|(first, last)| (first..=last).contains(&date))
@@ -229,7 +229,7 @@ impl CapPeriod {
         match self {
             Self::Day | Self::Rolling(_) => day,
             Self::Week(first) => {
-                let into = (u32::from(weekday(day)) + 7 - u32::from(first)) % 7;
+                let into = (u32::from(day.weekday()) + 7 - u32::from(first)) % 7;
                 ServiceDate(day.0.saturating_sub(into))
             }
             Self::Month => ServiceDate(day.0 - (day.civil().2 - 1)),
@@ -244,11 +244,6 @@ impl CapPeriod {
             Self::Day | Self::Week(_) | Self::Month => self.start(day) <= start,
         }
     }
-}
-
-/// 0 = Monday. 1 January 1970 was a Thursday.
-fn weekday(date: ServiceDate) -> u8 {
-    u8::try_from((date.0 + 3) % 7).expect("a remainder of 7 fits")
 }
 
 /// `fare × (100 + percent) / 100`, rounded to whole units.

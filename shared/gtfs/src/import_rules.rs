@@ -166,8 +166,8 @@ fn join(tables: &Tables, rules: &RuleSet, rule: &JoinRule) -> Option<JoinRule> {
 }
 
 /// Routes whose boarding costs more or less by where the rider alights.
-pub(crate) fn note_tap_outs(tables: &Tables, set: &RuleSet, found: &mut Findings) {
-    let table = fare::rules::RuleTable::compile(set.clone());
+pub(crate) fn note_tap_outs(tables: &Tables, set: &Arc<RuleSet>, found: &mut Findings) {
+    let table = fare::rules::RuleTable::compile(Arc::clone(set));
     let mut networks: BTreeMap<Option<NetworkIx>, Vec<usize>> = BTreeMap::new();
     for (ix, route) in set.routes.iter().enumerate() {
         networks.entry(route.network).or_default().push(ix);

@@ -56,6 +56,13 @@ impl Counter {
     /// Bytes of one slot.
     pub const LEN: usize = 8;
 
+    /// Nothing counted yet in a period that begins on this day. Days beyond what a slot can name
+    /// are the nearest that it can.
+    pub fn new(cap: u8, level: u8, start: ServiceDate) -> Self {
+        let start = u16::try_from(start.0.saturating_sub(FIRST_DAY)).unwrap_or(u16::MAX);
+        Self { cap, level, start, counted: 0 }
+    }
+
     /// The first service day of the period.
     pub const fn start(&self) -> ServiceDate {
         ServiceDate(FIRST_DAY + self.start as u32)

@@ -71,6 +71,11 @@ impl ServiceDate {
         (date.civil() == (year, month, day)).then_some(date)
     }
 
+    /// 0 = Monday. 1 January 1970 was a Thursday.
+    pub const fn weekday(self) -> u8 {
+        ((self.0 + 3) % 7) as u8
+    }
+
     /// From (year, month, day), from 1970.
     /// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
     const fn from_civil(year: u32, month: u32, day: u32) -> Self {

@@ -1,6 +1,6 @@
 //! The sections that say what GTFS cannot: times, adjustments, caps, interchanges, passes.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 
 use model::{Currency, Money, PlaceIx, RiderClass, RouteIx, ServiceDate};
 
@@ -303,9 +303,4 @@ pub(super) fn date(
         at.note(found, key, format!("{text:?} is no date"), "write YYYY-MM-DD");
     }
     date
-}
-
-/// A date as [`date`] reads it.
-pub(crate) fn date_text(date: ServiceDate) -> String {
-    format!("{date}")
 }

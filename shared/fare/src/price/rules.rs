@@ -4,7 +4,7 @@
 //! taken. The cheapest choice over the whole journey may be cheaper; the depot prices it and owes
 //! the difference.
 
-use alloc::{format, sync::Arc};
+use alloc::sync::Arc;
 
 use model::{CardRecord, PlaceIx, RouteIx, Timestamp, TransferRun};
 
@@ -194,12 +194,12 @@ impl Bill {
         }
         if let Some((rule, _)) = way.moved {
             let off = self.money(way.cost - way.offer.amount);
-            self.add_key(StepKind::LegTransfer, &transfer_id(rule), off);
+            self.add_key(StepKind::LegTransfer, &rule.id(), off);
         } else if let Some(missed) = missed {
             let (after_s, limit_s) = (missed.after_s, missed.limit_s.into());
             let zero = self.money(0);
             let kind = StepKind::TransferTooLate { after_s, limit_s };
-            self.add_key(kind, &transfer_id(missed.rule), zero);
+            self.add_key(kind, &missed.rule.id(), zero);
         }
         if way.cost < 0 {
             let kept = self.money(-way.cost);
@@ -241,9 +241,4 @@ const fn age(ages: Ages, span: DurationSpan) -> u64 {
 
 fn narrow(group: u16) -> GroupIx {
     GroupIx(u8::try_from(group).unwrap_or(u8::MAX))
-}
-
-/// How a transfer rule is called in an explanation: it has no id of its own.
-fn transfer_id(rule: &TransferRule) -> alloc::string::String {
-    format!("fare_transfer_rules.txt:{}", rule.row)
 }

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use model::{CardCounters, Counter, PlaceIx, RecordKind, ServiceDate};
+use model::{CardCounters, Counter, PlaceIx, RecordKind};
 
 use crate::{
     Cap, Change, FareTap, Journey, Scope, StepKind, Tariff,
@@ -14,9 +14,6 @@ use super::{
     bill::{Bill, RideFacts},
     name,
 };
-
-/// 2020-01-01, the first day that a counter can name.
-const FIRST_DAY: u32 = 18_262;
 
 impl Bill {
     /// What is left to pay of a ride: adjusted, then capped.
@@ -67,12 +64,7 @@ impl Bill {
                 counter.cap == cap.number && cap.period.runs(counter.start(), day)
             });
             let counter = running.map_or_else(
-                || Counter {
-                    cap: cap.number,
-                    level,
-                    start: days(cap.period.start(day)),
-                    counted: 0,
-                },
+                || Counter::new(cap.number, level, cap.period.start(day)),
                 |counter| Counter { level: counter.level.max(level), ..counter },
             );
             let limit = cap.price_at(counter.level);
@@ -208,10 +200,6 @@ fn slot_of(slots: &[Option<Counter>], number: u8, tariff: &Tariff) -> Option<usi
         })
     };
     (0..slots.len()).find(has).or_else(|| (0..slots.len()).find(gone))
-}
-
-fn days(day: ServiceDate) -> u16 {
-    u16::try_from(day.0.saturating_sub(FIRST_DAY)).unwrap_or(u16::MAX)
 }
 
 /// An empty list holds everything.

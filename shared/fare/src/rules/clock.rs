@@ -76,11 +76,6 @@ impl Service {
             return false;
         }
         let within = self.period.is_some_and(|(first, last)| (first..=last).contains(&date));
-        self.added.contains(&date) || within && self.weekdays[weekday(date)]
+        self.added.contains(&date) || within && self.weekdays[usize::from(date.weekday())]
     }
-}
-
-/// 0 = Monday. 1 January 1970 was a Thursday.
-fn weekday(date: ServiceDate) -> usize {
-    (date.0 as usize + 3) % 7
 }

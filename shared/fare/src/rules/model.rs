@@ -3,7 +3,7 @@
 //! A row that refers to something that does not exist stays in its table as `dead`: it never
 //! matches, but what it names still counts as named where an empty field means "all the others".
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use model::{Currency, Money, RouteIx, Timestamp};
 
@@ -218,6 +218,13 @@ pub struct TransferRule {
     pub dead: bool,
     /// Where it stands in the file, from 1.
     pub row: u32,
+}
+
+impl TransferRule {
+    /// How it is called in an explanation: it has no id of its own.
+    pub fn id(&self) -> String {
+        format!("fare_transfer_rules.txt:{}", self.row)
+    }
 }
 
 /// All of Fares v2 of one feed.

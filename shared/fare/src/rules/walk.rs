@@ -4,11 +4,11 @@
 //! A transfer rule that matches is applied, also where it makes the journey dearer: a card
 //! cannot ask. Fewest unknown legs first, then the least total.
 
-use alloc::{borrow::Cow, format, string::String, sync::Arc, vec::Vec};
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 
-use model::{Money, Timestamp};
+use model::Money;
 
-use crate::{Step, StepKind};
+use crate::{Step, StepKind, journey::seconds};
 
 use super::{Candidate, DurationSpan, FareLeg, RuleSet, TransferKind, TransferRule, Who};
 
@@ -259,7 +259,7 @@ impl JourneyPrice {
                 if let Some(missed) = missed {
                     let limit_s = u64::from(missed.limit_s);
                     let kind = StepKind::TransferTooLate { after_s: missed.after_s, limit_s };
-                    self.push(kind, &set.transfer_id(missed.rule), set.money(0));
+                    self.push(kind, &set.transfer_rules[missed.rule as usize].id(), set.money(0));
                 }
             }
             Paid::Moved { offer, rule, ab, replaced } => {
@@ -281,7 +281,7 @@ impl JourneyPrice {
                     self.products.push(Arc::clone(&set.products[usize::from(ab)].id));
                 }
                 let amount = set.money(ab - own - replaced);
-                self.push(StepKind::LegTransfer, &set.transfer_id(rule), amount);
+                self.push(StepKind::LegTransfer, &moved.id(), amount);
             }
         }
     }
@@ -295,14 +295,4 @@ impl RuleSet {
     fn stop_name(&self, stop: super::StopIx) -> Arc<str> {
         Arc::clone(&self.stops[stop.0 as usize].name)
     }
-
-    /// How a transfer rule is called in an explanation: it has no id of its own.
-    fn transfer_id(&self, rule: u32) -> String {
-        format!("fare_transfer_rules.txt:{}", self.transfer_rules[rule as usize].row)
-    }
-}
-
-/// Whole seconds; a clock that runs behind gives zero.
-fn seconds(from: Timestamp, to: Timestamp) -> u64 {
-    to.secs().saturating_sub(from.secs())
 }

@@ -3,10 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::{self, Write as _};
 
-use crate::{
-    CapPeriod, Change, ROUNDINGS, Scope, Tariff, Terms, TimeIx,
-    parse::terms::{DAY_WORDS, date_text},
-};
+use crate::{CapPeriod, Change, ROUNDINGS, Scope, Tariff, Terms, TimeIx, parse::terms::DAY_WORDS};
 
 use super::{Amount, Text, group, list};
 
@@ -16,7 +13,8 @@ pub(super) fn write_head(terms: &Terms, out: &mut String) -> fmt::Result {
         writeln!(out, "day_starts = \"{}\"", clock(terms.calendar.day_starts_s))?;
     }
     if !terms.calendar.holidays.is_empty() {
-        let dates: Vec<String> = terms.calendar.holidays.iter().map(|d| date_text(*d)).collect();
+        let dates: Vec<String> =
+            terms.calendar.holidays.iter().map(|date| format!("{date}")).collect();
         writeln!(out, "holidays = {}", list(dates.iter().map(String::as_str)))?;
     }
     if let Some(dip) = terms.dip {
