@@ -206,6 +206,7 @@ impl Bus {
             place: PlaceIx(0),
             route: Some(RouteIx(0)),
             tariff: TariffVersion(1),
+            order: None,
             duration_ms: 180,
             event,
         })

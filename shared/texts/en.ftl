@@ -98,6 +98,7 @@ note-low-balance = Your balance is low: top up soon
 screen-accepted = accepted, charge { $charge }
 screen-code = code { $code }
 screen-balance = balance { $balance }
+screen-loaded = topped up { $amount }
 screen-out-of-service = out of service: { $reason }
 screen-in-service = in service: hold your card here
 

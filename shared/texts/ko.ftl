@@ -94,6 +94,7 @@ note-low-balance = 잔액이 얼마 남지 않았습니다: 곧 충전해 주세
 screen-accepted = 승인, 요금 { $charge }
 screen-code = 코드 { $code }
 screen-balance = 잔액 { $balance }
+screen-loaded = 충전 { $amount }
 screen-out-of-service = 사용 중지: { $reason }
 screen-in-service = 사용 가능: 카드를 대 주세요
 

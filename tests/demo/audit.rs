@@ -218,6 +218,7 @@ mod tests {
             balance: None,
             steps: steps.iter().map(step).collect(),
             notes: Vec::new(),
+            loaded: None,
         }
     }
 

@@ -170,8 +170,8 @@ impl SimValidator {
             log.handle_leased(guard);
         }
         let doubts = log.in_doubt().iter().filter_map(|tap| {
-            let InDoubtTap { card, seq, tapped_at, clock, transaction } = *tap;
-            Some((card?, Doubt { seq, tapped_at, clock, transaction, settled: false }))
+            let InDoubtTap { card, seq, tapped_at, clock, transaction, order } = *tap;
+            Some((card?, Doubt { seq, tapped_at, clock, transaction, order, settled: false }))
         });
         let unshown = report.unshown.as_ref().and_then(Doubt::unshown);
         let doubts = doubts.chain(unshown);
@@ -228,6 +228,7 @@ impl SimValidator {
             card: field.uid(),
             key: key.clone(),
             rnd_a: dice.bytes16(),
+            order: None,
         };
         let first = present(&field, dice);
         self.on().machine.handle_presented(now, first);

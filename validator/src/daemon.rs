@@ -432,8 +432,8 @@ fn tickets(config: &Config, recovery: &RecoveryReport) -> Tickets {
 }
 
 fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {
-    let InDoubtTap { card, seq, tapped_at, clock, transaction } = *tap;
-    Some((card?, Doubt { seq, tapped_at, clock, transaction, settled: false }))
+    let InDoubtTap { card, seq, tapped_at, clock, transaction, order } = *tap;
+    Some((card?, Doubt { seq, tapped_at, clock, transaction, order, settled: false }))
 }
 
 /// Tells the tap loop when the log begins a new life.

@@ -66,6 +66,9 @@ pub fn line(language: Language, passage: &Passage) -> String {
     if let Some(code) = passage.assist_code() {
         let _ = write!(line, " {}", phrase(Phrase::Code(code)));
     }
+    if let Some(loaded) = passage.loaded {
+        let _ = write!(line, ", {}", phrase(Phrase::Loaded(loaded)));
+    }
     if let Some(balance) = passage.balance {
         let _ = write!(line, ", {}", phrase(Phrase::Balance(balance)));
     }
@@ -106,7 +109,8 @@ mod tests {
             Verdict::Granted => vec![Step { kind, rule, amount: won(-1_250) }],
             Verdict::TryAgain(_) | Verdict::Refused(_) | Verdict::OutOfService => Vec::new(),
         };
-        Passage { verdict, charge: won(150), balance: Some(won(12_350)), steps, notes }
+        let (charge, balance) = (won(150), Some(won(12_350)));
+        Passage { verdict, charge, balance, steps, notes, loaded: None }
     }
 
     #[test]

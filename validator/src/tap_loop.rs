@@ -210,7 +210,7 @@ impl TapLoop {
     fn present(&mut self, card: CardId) {
         self.tap.card = Some(card);
         let presented = match self.first_key(card) {
-            Ok((key, rnd_a)) => Presented::Card { card, key, rnd_a },
+            Ok((key, rnd_a)) => Presented::Card { card, key, rnd_a, order: None },
             Err(e) => {
                 self.lose_keys(&e);
                 // Out of service, whatever it is.

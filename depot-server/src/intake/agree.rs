@@ -4,7 +4,7 @@
 //! record that another one wrote, with its proof from the card's own file, and log it as its own:
 //! the money would be the card's, and the revenue the thief's.
 
-use model::{CardTransaction, ClockQuality, TapEvent, TapRecord};
+use model::{CardRecord, CardTransaction, ClockQuality, OrderId, RecordKind, TapEvent, TapRecord};
 
 /// How the entry and the record it brings contradict each other; `None` when they agree.
 pub(super) fn disagreement(tap: &TapRecord) -> Option<String> {
@@ -12,8 +12,9 @@ pub(super) fn disagreement(tap: &TapRecord) -> Option<String> {
         TapEvent::Committed { transaction, .. } | TapEvent::InDoubt { transaction } => transaction,
         // It was tapped at another time than the one it settles, with whatever was in force then.
         TapEvent::Confirmed { transaction, .. } => {
-            let writer = transaction.after.validator;
-            return (writer != tap.validator).then(|| written_by(writer));
+            let CardRecord { validator: writer, kind, .. } = transaction.after;
+            let is_entrys = tap.order.is_some() && kind == RecordKind::LoadInJourney;
+            return (writer != tap.validator && !is_entrys).then(|| written_by(writer));
         }
         TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => {
             return None;
@@ -24,6 +25,9 @@ pub(super) fn disagreement(tap: &TapRecord) -> Option<String> {
         ClockQuality::Unknown | ClockQuality::Saved => false,
         ClockQuality::Rtc | ClockQuality::Ntp | ClockQuality::Gnss => true,
     };
+    if let Some(order) = tap.order {
+        return disagreement_of_load(tap, after, order);
+    }
     if after.validator != tap.validator {
         return Some(written_by(after.validator));
     }
@@ -34,6 +38,22 @@ pub(super) fn disagreement(tap: &TapRecord) -> Option<String> {
         return Some("the card's record names another time".to_owned());
     }
     None
+}
+
+/// A load in an open journey leaves the record the entry's; any other names who wrote it, and when.
+fn disagreement_of_load(tap: &TapRecord, after: &CardRecord, order: OrderId) -> Option<String> {
+    match after.kind {
+        RecordKind::Load if after.validator != tap.validator => Some(written_by(after.validator)),
+        RecordKind::Load if after.at().secs() != tap.tapped_at.secs() => {
+            Some("the card's record names another time".to_owned())
+        }
+        RecordKind::Load | RecordKind::LoadInJourney => None,
+        RecordKind::Issue
+        | RecordKind::Board
+        | RecordKind::Entry
+        | RecordKind::Exit
+        | RecordKind::Retire => Some(format!("it names load order {order} and is no load")),
+    }
 }
 
 fn written_by(writer: model::ValidatorId) -> String {

@@ -11,6 +11,7 @@ mod counters;
 mod ids;
 mod money;
 mod note;
+mod order;
 mod product;
 mod refusal;
 mod tap;
@@ -25,6 +26,7 @@ pub use ids::{
 };
 pub use money::{Currency, Money, MoneyError};
 pub use note::Note;
+pub use order::{LoadOrder, OrderId, OrderMisfit};
 pub use product::{
     CardProduct, CardProducts, ProductError, ProductKind, ProductLoad, ProductScope, ProductSlot,
     ProductUse, ProductValidity, ProductsFound,

@@ -3,8 +3,8 @@
 use core::{fmt, str::FromStr};
 
 use crate::{
-    CardId, CardRecord, ClockQuality, CounterUse, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx,
-    TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    CardId, CardRecord, ClockQuality, CounterUse, Epoch, OrderId, PlaceIx, ProductsFound, Refusal,
+    RouteIx, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 
 /// What a validator is for.
@@ -153,6 +153,8 @@ pub struct TapRecord {
     pub route: Option<RouteIx>,
     /// The tariff it priced with.
     pub tariff: TariffVersion,
+    /// The load order that the transaction carried out, when it is no tap of its own.
+    pub order: Option<OrderId>,
     /// From card detected to feedback shown, milliseconds, saturating.
     pub duration_ms: u16,
     /// What became of it.
@@ -176,6 +178,8 @@ pub struct TapDraft {
     pub route: Option<RouteIx>,
     /// The tariff it priced with.
     pub tariff: TariffVersion,
+    /// The load order that is carried out, when it is no tap of its own.
+    pub order: Option<OrderId>,
 }
 
 /// A validator's non-resettable sums over everything it ever recorded in one epoch (REC-4).
@@ -197,7 +201,7 @@ impl TapRecord {
         duration_ms: u16,
         event: TapEvent,
     ) -> Self {
-        let TapDraft { card, tapped_at, clock, role, place, route, tariff } = draft;
+        let TapDraft { card, tapped_at, clock, role, place, route, tariff, order } = draft;
         Self {
             validator,
             epoch,
@@ -209,6 +213,7 @@ impl TapRecord {
             place,
             route,
             tariff,
+            order,
             duration_ms,
             event,
         }

@@ -3,8 +3,8 @@
 use alloc::{vec, vec::Vec};
 
 use model::{
-    CardId, CardTransaction, ClockQuality, Epoch, Registers, TapDraft, TapEvent, TapRecord, TapSeq,
-    Timestamp, ValidatorId,
+    CardId, CardTransaction, ClockQuality, Epoch, OrderId, Registers, TapDraft, TapEvent,
+    TapRecord, TapSeq, Timestamp, ValidatorId,
 };
 use wire::{Batch, BatchHead, ChainHash, WireError};
 
@@ -79,6 +79,8 @@ pub struct InDoubtTap {
     pub clock: ClockQuality,
     /// What was read, and what may have been written.
     pub transaction: CardTransaction,
+    /// The load order that it carried out, when it was no tap.
+    pub order: Option<OrderId>,
 }
 
 /// What one life of the log holds: entries `pruned_through + 1 ..= head`.
@@ -472,6 +474,7 @@ pub(crate) fn track_in_doubt(in_doubt: &mut Vec<InDoubtTap>, record: &TapRecord)
             tapped_at: record.tapped_at,
             clock: record.clock,
             transaction,
+            order: record.order,
         }),
         TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. } => {
             in_doubt.retain(|tap| tap.seq != of);

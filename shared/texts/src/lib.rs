@@ -48,6 +48,8 @@ pub enum Phrase<'a> {
     Code(u8),
     /// What is on the card now.
     Balance(Money),
+    /// A top-up that was ordered was put on the card.
+    Loaded(Money),
     /// No taps are taken; the reason is for staff and stays in English.
     OutOfService(&'a str),
     /// Taps are taken again.
@@ -69,6 +71,10 @@ pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
         Phrase::Balance(balance) => {
             facts.set("balance", amount_text(language, *balance));
             "screen-balance"
+        }
+        Phrase::Loaded(amount) => {
+            facts.set("amount", amount_text(language, *amount));
+            "screen-loaded"
         }
         Phrase::OutOfService(reason) => {
             facts.set("reason", *reason);

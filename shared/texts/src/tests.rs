@@ -181,6 +181,7 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
         ("screen-accepted", &["charge"][..]),
         ("screen-code", &["code"]),
         ("screen-balance", &["balance"]),
+        ("screen-loaded", &["amount"]),
         ("screen-out-of-service", &["reason"]),
         ("screen-in-service", &[]),
         ("duration-seconds", &["seconds"]),
@@ -220,6 +221,7 @@ fn all_texts(language: Language) -> String {
         Phrase::Accepted(won(1_400)),
         Phrase::Balance(won(12_350)),
         Phrase::Code(7),
+        Phrase::Loaded(won(10_000)),
         Phrase::OutOfService("the tap store is full"),
         Phrase::InService,
     ] {

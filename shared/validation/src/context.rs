@@ -49,6 +49,7 @@ impl ValidatorContext {
             place: self.place,
             route: self.route,
             tariff: self.tariff,
+            order: None,
         }
     }
 }

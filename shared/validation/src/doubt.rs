@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use fare::{FareTap, Journey, price};
 use model::{
-    CardId, CardRecord, CardTransaction, ClockQuality, RecordKind, TapDraft, TapRecord, TapRole,
-    TapSeq, Timestamp,
+    CardId, CardRecord, CardTransaction, ClockQuality, OrderId, RecordKind, TapDraft, TapRecord,
+    TapRole, TapSeq, Timestamp,
 };
 
 use crate::ValidatorContext;
@@ -27,6 +27,8 @@ pub struct Doubt {
     pub clock: ClockQuality,
     /// What was read, and what may have been written.
     pub transaction: CardTransaction,
+    /// The load order that it carried out, when it was no tap.
+    pub order: Option<OrderId>,
     /// The log holds its outcome; only whether the rider saw it is unknown.
     pub settled: bool,
 }
@@ -45,13 +47,26 @@ pub(crate) enum Proof {
 }
 
 impl Doubt {
+    /// Of a transaction whose outcome the log does not know.
+    pub const fn new(seq: TapSeq, draft: &TapDraft, transaction: CardTransaction) -> Self {
+        let TapDraft { tapped_at, clock, order, .. } = *draft;
+        Self { seq, tapped_at, clock, transaction, order, settled: false }
+    }
+
     /// From the log's newest entry after a power loss: when it settled a tap, the power may have
     /// gone between the sync and the green light, and the rider stands there, charged.
     pub fn unshown(newest: &TapRecord) -> Option<(CardId, Self)> {
         let (transaction, _) = newest.settled()?;
+        if newest.order.is_some() {
+            // No passage hangs on a load: the tap that was to follow is made as any other.
+            return None;
+        }
         let (seq, tapped_at, clock) = (newest.seq, newest.tapped_at, newest.clock);
         let transaction = *transaction;
-        Some((newest.card?, Self { seq, tapped_at, clock, transaction, settled: true }))
+        Some((
+            newest.card?,
+            Self { seq, tapped_at, clock, transaction, order: None, settled: true },
+        ))
     }
 
     /// Whether a tap that happened is over without its passage. A rider whose tap failed may have
@@ -60,6 +75,10 @@ impl Doubt {
     /// Between a clock that nobody had set and the right time no window can be measured, and the
     /// rider is not made to pay for that.
     pub(crate) fn is_over(&self, now: &TapDraft, retry_window: Duration) -> bool {
+        if self.order.is_some() {
+            // A load let nobody through; the tap that it was for is still to be made.
+            return true;
+        }
         if !is_set(self.clock) || !is_set(now.clock) {
             return false;
         }

@@ -7,6 +7,8 @@
 //!   presentation here, and is never charged twice;
 //! - a ticket is taken once: it is remembered until it ends by itself, in bounded memory, and one
 //!   that could not be remembered is not taken (ADR-0010);
+//! - a load order is put on its card at most once, before the tap and as an entry of its own, and
+//!   never by a clock that nobody set (REC-5, ADR-0015);
 //! - of several reasons to refuse, the first in the order of `model::Refusal` is reported.
 //!
 //! Nothing here does I/O, asks a clock or makes randomness. Numbers are given by the tap log,
@@ -19,6 +21,7 @@ mod decide;
 mod doubt;
 mod hotlist;
 mod machine;
+mod orders;
 mod output;
 mod passage;
 mod relay;
@@ -26,6 +29,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod work;
 
 pub use context::{Rules, ValidatorContext};
 pub use decide::{Decision, decide};
@@ -33,7 +37,7 @@ pub use doubt::Doubt;
 pub use hotlist::Hotlist;
 pub use machine::TapMachine;
 pub use model::Note;
-pub use output::{Output, Presented};
+pub use output::{OpenedOrder, Output, Presented};
 pub use passage::{Passage, PassageClass, Verdict};
 pub use relay::{LateAnswer, RelayGuard};
 pub use tickets::Tickets;

@@ -1,9 +1,12 @@
 //! The tap machine: drives one card transaction at a time, between reader, tap log and screen.
 //!
 //! `Finding → Writing → Committing → Closing`; a card whose tap is in doubt goes
-//! `Finding → Proving → Closing` instead. The intent is made durable while the card takes the
+//! `Finding → Proving → Closing` instead, and a load order runs `Finding → Writing → Committing →
+//! ClosingOrder` before the tap is made (`order_load`). The intent is made durable while the card takes the
 //! debit and the record; the commit waits for both.
 
+mod order_load;
+mod proving;
 mod ticket_tap;
 
 use alloc::{boxed::Box, collections::VecDeque};
@@ -11,16 +14,17 @@ use core::{mem, time::Duration};
 
 use card::{CardFound, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Settlement};
 use model::{
-    CardId, CardProof, CardRecord, ClockQuality, Ctr, Money, Refusal, Served, TapDraft, TapEvent,
-    TapSeq, Timestamp,
+    CardId, CardRecord, ClockQuality, Money, Refusal, TapDraft, TapEvent, TapSeq, Timestamp,
 };
 
 use crate::{
     Doubt, Output, Passage, Presented, Tickets, ValidatorContext,
     decide::decide,
     doubt::{Doubts, Proof},
+    orders::Tried,
     relay::Pace,
-    state::{Decided, State, Tap, Writing},
+    state::{Decided, State, Tap, Writes, Writing},
+    work::Work,
 };
 
 /// See the module's documentation.
@@ -29,6 +33,9 @@ pub struct TapMachine {
     context: ValidatorContext,
     doubts: Doubts,
     tickets: Tickets,
+    tried: Tried,
+    /// Loaded onto the card whose tap is still to be made.
+    loaded: Option<(CardId, Money)>,
     in_service: bool,
     state: State,
     /// Of the card presented last.
@@ -50,6 +57,8 @@ impl TapMachine {
             context,
             doubts,
             tickets: Tickets::default(),
+            tried: Tried::default(),
+            loaded: None,
             in_service: true,
             state: State::Idle,
             pace: Pace::default(),
@@ -128,13 +137,21 @@ impl TapMachine {
                 return self.show_out_of_service();
             }
             Presented::Foreign => (draft(None), Refusal::ForeignCard),
-            Presented::Card { card, key, rnd_a } => {
+            Presented::Card { card, key, rnd_a, order } => {
                 self.pace = Pace::new(self.context.rules.relay);
-                let tap = Tap { card, draft: draft(Some(card)) };
-                let transaction = DebitTransaction::new(card, key, rnd_a)
-                    .wanting_counters(self.context.needs_counters());
-                let transaction = Box::new(transaction);
-                self.state = self.find(tap, transaction);
+                let draft = draft(Some(card));
+                self.state = match order.filter(|order| self.is_to_try(card, order)) {
+                    // What is in doubt of this card is decided first, with the debit key.
+                    Some(order) if self.doubts.find(card).is_none() => {
+                        self.begin_order(card, draft, order, rnd_a)
+                    }
+                    waits => {
+                        let tap = Tap { card, draft, order_waits: waits.is_some() };
+                        let transaction = DebitTransaction::new(card, key, rnd_a)
+                            .wanting_counters(self.context.needs_counters());
+                        self.find(tap, Box::new(Work::Tap(transaction)))
+                    }
+                };
                 return;
             }
         };
@@ -165,6 +182,7 @@ impl TapMachine {
             State::Idle => State::Idle,
             State::Abandoned { tap, before, reason } => State::Abandoned { tap, before, reason },
             State::Closing(passage) => State::Closing(passage),
+            State::ClosingOrder => State::ClosingOrder,
         };
     }
 
@@ -196,7 +214,8 @@ impl TapMachine {
             | State::Writing(_)
             | State::Abandoned { .. }
             | State::Committing { .. }
-            | State::Closing(_)) => other,
+            | State::Closing(_)
+            | State::ClosingOrder) => other,
         };
     }
 
@@ -224,15 +243,22 @@ impl TapMachine {
             | State::Finding { .. }
             | State::Proving { .. }
             | State::Committing { .. }
-            | State::Closing(_)) => other,
+            | State::Closing(_)
+            | State::ClosingOrder) => other,
         };
     }
 
     /// The outcome is durable: now, and not before, the rider is told.
     pub fn handle_outcome_durable(&mut self) {
-        if let State::Closing(passage) = mem::replace(&mut self.state, State::Idle) {
-            self.outbox.push_back(Output::Show(*passage));
-            self.outbox.push_back(Output::Done);
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Closing(passage) => self.show(*passage),
+            State::ClosingOrder => self.outbox.push_back(Output::PresentAgain),
+            State::Idle
+            | State::Finding { .. }
+            | State::Proving { .. }
+            | State::Writing(_)
+            | State::Abandoned { .. }
+            | State::Committing { .. } => {}
         }
     }
 
@@ -248,12 +274,17 @@ impl TapMachine {
     }
 
     fn show_out_of_service(&mut self) {
-        let passage = Passage::refused(Refusal::OutOfService, self.money(0), None);
-        self.outbox.push_back(Output::Show(passage));
+        self.show(Passage::refused(Refusal::OutOfService, self.money(0), None));
+    }
+
+    /// The end of a tap. What was loaded before it is told with it, whatever became of it.
+    fn show(&mut self, passage: Passage) {
+        let loaded = self.loaded.take().map(|(_, amount)| amount);
+        self.outbox.push_back(Output::Show(Passage { loaded, ..passage }));
         self.outbox.push_back(Output::Done);
     }
 
-    fn find(&mut self, tap: Tap, mut card: Box<DebitTransaction>) -> State {
+    fn find(&mut self, tap: Tap, mut card: Box<Work>) -> State {
         match card.poll() {
             Some(CardOutput::Transmit(apdu)) => {
                 self.outbox.push_back(Output::Transmit(apdu));
@@ -265,6 +296,11 @@ impl TapMachine {
             }
             Some(CardOutput::Found(found)) => self.found(tap, card, found),
             Some(CardOutput::Settled(Settlement::Refused(failure))) => {
+                if let Work::Order(order, _) = *card
+                    && failure.refusal() > Refusal::TooSlow
+                {
+                    return self.pass_over(order);
+                }
                 self.refuse(tap.draft, None, self.unread(tap.card, failure.refusal()), None)
             }
             Some(CardOutput::ReadyToCommit | CardOutput::Settled(_)) | None => {
@@ -282,7 +318,11 @@ impl TapMachine {
         reason
     }
 
-    fn found(&mut self, tap: Tap, mut card: Box<DebitTransaction>, found: CardFound) -> State {
+    fn found(&mut self, tap: Tap, card: Box<Work>, found: CardFound) -> State {
+        let mut card = match *card {
+            Work::Order(order, card) => return self.found_for_order(tap, order, card, &found),
+            Work::Tap(card) => card,
+        };
         let CardFound { record: before, products, counters } = found;
         if let Some(doubt) = self.doubts.find(tap.card) {
             let window = self.context.rules.retry_window;
@@ -291,24 +331,30 @@ impl TapMachine {
                 Proof::Happened if doubt.settled && !late => {
                     card.release();
                     self.doubts.forget(tap.card);
-                    self.outbox.push_back(Output::Show(self.finished(&doubt)));
-                    self.outbox.push_back(Output::Done);
+                    self.show(self.finished(&doubt));
                     return State::Idle;
                 }
                 // The log has nothing to learn.
                 _ if doubt.settled => self.doubts.forget(tap.card),
                 Proof::Happened => {
                     card.read_proof();
-                    return self.prove(tap, card, Box::new(doubt));
+                    return self.prove(tap, Box::new(Work::Tap(card)), Box::new(doubt));
                 }
                 Proof::NeverHappened => {
                     self.doubts.forget(tap.card);
                     let event = TapEvent::Voided { of: doubt.seq, seen: before };
-                    self.outbox.push_back(Output::LogResolution { draft: tap.draft, event });
+                    let draft = TapDraft { order: doubt.order, ..tap.draft };
+                    self.outbox.push_back(Output::LogResolution { draft, event });
                 }
                 // The evidence in the records of this card decides at the depot.
                 Proof::Overtaken | Proof::Contradicted => self.doubts.forget(tap.card),
             }
+        }
+        if tap.order_waits {
+            // Nothing of this card is in doubt any more: first its order.
+            card.release();
+            self.outbox.push_back(Output::PresentAgain);
+            return State::Idle;
         }
         let decision = match decide(&self.context, tap.card, &found, tap.draft.tapped_at) {
             Ok(decision) => decision,
@@ -321,78 +367,16 @@ impl TapMachine {
             card.release();
             return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(before));
         }
-        let decision = Decided { before, products, counters, decision };
+        let decided =
+            Decided { before, products, counters, writes: Writes::Tap(Box::new(decision)) };
+        self.intend(tap, Work::Tap(card), decided)
+    }
+
+    fn intend(&mut self, tap: Tap, card: Work, decision: Decided) -> State {
         let transaction = decision.transaction();
         // Before the card is written to, so that both go on at the same time.
         self.outbox.push_back(Output::LogIntent { draft: tap.draft, transaction });
-        self.write(Box::new(Writing {
-            tap,
-            card: *card,
-            decision,
-            intent: None,
-            card_is_ready: false,
-        }))
-    }
-
-    fn prove(&mut self, tap: Tap, mut card: Box<DebitTransaction>, doubt: Box<Doubt>) -> State {
-        match card.poll() {
-            Some(CardOutput::Transmit(apdu)) => {
-                self.outbox.push_back(Output::Transmit(apdu));
-                State::Proving { tap, card, doubt }
-            }
-            Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })) => {
-                self.proved(tap, &doubt, ctr, proof)
-            }
-            // Not believed, or gone again: the tap stays in doubt.
-            Some(CardOutput::Settled(Settlement::Refused(failure)))
-                if failure.refusal() == Refusal::TooSlow =>
-            {
-                self.refuse(tap.draft, None, Refusal::TooSlow, Some(doubt.transaction.after))
-            }
-            Some(
-                CardOutput::NeedKey { .. }
-                | CardOutput::Found(_)
-                | CardOutput::ReadyToCommit
-                | CardOutput::Settled(_),
-            )
-            | None => {
-                let seen = Some(doubt.transaction.after);
-                self.refuse(tap.draft, None, Refusal::Unreadable, seen)
-            }
-        }
-    }
-
-    fn proved(&mut self, tap: Tap, doubt: &Doubt, ctr: Ctr, proof: CardProof) -> State {
-        let after = doubt.transaction.after;
-        self.doubts.forget(tap.card);
-        if ctr != after.ctr {
-            // Counter and record of the card contradict each other.
-            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(after));
-        }
-        let draft = tap.draft;
-        let over = doubt.is_over(&draft, self.context.rules.retry_window);
-        let served = if over { Served::No } else { Served::Yes };
-        let Doubt { seq: of, transaction, .. } = *doubt;
-        let event = TapEvent::Confirmed { of, transaction, proof, served };
-        if over {
-            self.outbox.push_back(Output::LogResolution { draft, event });
-            self.outbox.push_back(Output::PresentAgain);
-            return State::Idle;
-        }
-        self.outbox.push_back(Output::LogOutcome { seq: None, draft, event });
-        State::Closing(Box::new(self.finished(doubt)))
-    }
-
-    /// The passage of an earlier tap whose rider did not get it.
-    fn finished(&self, doubt: &Doubt) -> Passage {
-        let after = doubt.transaction.after;
-        Passage::granted(
-            self.money(i64::from(after.amount)),
-            self.money(i64::from(after.balance)),
-            doubt.steps(&self.context),
-            self.context.rules.low_balance,
-            true,
-        )
+        self.write(Box::new(Writing { tap, card, decision, intent: None, card_is_ready: false }))
     }
 
     fn write(&mut self, mut writing: Box<Writing>) -> State {
@@ -430,7 +414,7 @@ impl TapMachine {
     fn commit(
         &mut self,
         tap: Tap,
-        mut card: Box<DebitTransaction>,
+        mut card: Box<Work>,
         decision: Box<Decided>,
         seq: TapSeq,
     ) -> State {
@@ -442,8 +426,17 @@ impl TapMachine {
                 return State::Committing { tap, card, decision, seq };
             }
             Some(CardOutput::Settled(Settlement::Committed { ctr, proof })) => {
-                let passage = Passage::committed(&self.context, decision.decision, ctr);
-                (TapEvent::Committed { transaction, proof }, passage)
+                let event = TapEvent::Committed { transaction, proof };
+                let passage = match decision.writes {
+                    Writes::Tap(decision) => Passage::committed(&self.context, *decision, ctr),
+                    Writes::Order(after) if after.ctr == ctr => {
+                        return self.order_loaded(tap, seq, event, after.amount);
+                    }
+                    Writes::Order(_) => {
+                        Passage::refused(Refusal::CardDataInvalid, self.money(0), None)
+                    }
+                };
+                (event, passage)
             }
             Some(
                 CardOutput::NeedKey { .. }
@@ -452,8 +445,7 @@ impl TapMachine {
                 | CardOutput::Settled(_),
             )
             | None => {
-                let (tapped_at, clock, settled) = (draft.tapped_at, draft.clock, false);
-                self.doubts.insert(tap.card, Doubt { seq, tapped_at, clock, transaction, settled });
+                self.doubts.insert(tap.card, Doubt::new(seq, &draft, transaction));
                 let passage = Passage::refused(Refusal::Unreadable, self.money(0), None);
                 (TapEvent::InDoubt { transaction }, passage)
             }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use card::{KeyVersion, VersionedKey};
-use model::{CardId, CardTransaction, TapDraft, TapEvent, TapSeq};
+use model::{CardId, CardTransaction, LoadOrder, TapDraft, TapEvent, TapSeq};
 
 use crate::{LateAnswer, Passage};
 
@@ -18,11 +18,22 @@ pub enum Presented {
         key: VersionedKey,
         /// Randomness of the authentication.
         rnd_a: [u8; 16],
+        /// The load order that waits for it, if one does.
+        order: Option<OpenedOrder>,
     },
     /// Something that cannot be a card of ours.
     Foreign,
     /// More than one.
     Several,
+}
+
+/// A load order whose seal was opened with the card's debit key (ADR-0015).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedOrder {
+    /// What it says.
+    pub order: LoadOrder,
+    /// The card's load key, which came with it.
+    pub key: VersionedKey,
 }
 
 /// What the shell is to do, in this order. The tap log keeps the order it is given.

@@ -20,6 +20,8 @@ pub struct Passage {
     pub steps: Vec<Step>,
     /// What else the rider should know.
     pub notes: Vec<Note>,
+    /// What a load order put on the card before this tap, whatever became of the tap (USR-2).
+    pub loaded: Option<Money>,
 }
 
 /// Whether the rider may pass.
@@ -97,13 +99,21 @@ impl Passage {
             balance: Some(balance),
             notes: notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect(),
             steps,
+            loaded: None,
         }
     }
 
     /// Granted on a ticket: paid for before, and nothing is charged here.
     pub(crate) fn ticket(zero: Money, finished: bool) -> Self {
         let notes = if finished { alloc::vec![Note::EarlierTapFinished] } else { Vec::new() };
-        Self { verdict: Verdict::Granted, charge: zero, balance: None, steps: Vec::new(), notes }
+        Self {
+            verdict: Verdict::Granted,
+            charge: zero,
+            balance: None,
+            steps: Vec::new(),
+            notes,
+            loaded: None,
+        }
     }
 
     /// The card has committed, and its own counter is now `ctr`. A record with another counter is
@@ -136,7 +146,7 @@ impl Passage {
             | Refusal::NoEntry
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };
-        Self { verdict, charge: zero, balance, steps: Vec::new(), notes: Vec::new() }
+        Self { verdict, charge: zero, balance, steps: Vec::new(), notes: Vec::new(), loaded: None }
     }
 
     /// Whether the gate opens.

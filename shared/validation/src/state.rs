@@ -2,24 +2,24 @@
 
 use alloc::boxed::Box;
 
-use card::{CardStep, DebitTransaction};
+use card::CardStep;
 use model::{
     CardCounters, CardId, CardRecord, CardTransaction, CounterUse, ProductsFound, Refusal,
     TapDraft, TapSeq,
 };
 
-use crate::{Doubt, Passage, decide::Decision};
+use crate::{Doubt, Passage, decide::Decision, work::Work};
 
 #[derive(Debug)]
 pub(crate) enum State {
     Idle,
     Finding {
         tap: Tap,
-        card: Box<DebitTransaction>,
+        card: Box<Work>,
     },
     Proving {
         tap: Tap,
-        card: Box<DebitTransaction>,
+        card: Box<Work>,
         doubt: Box<Doubt>,
     },
     Writing(Box<Writing>),
@@ -31,25 +31,29 @@ pub(crate) enum State {
     },
     Committing {
         tap: Tap,
-        card: Box<DebitTransaction>,
+        card: Box<Work>,
         decision: Box<Decided>,
         seq: TapSeq,
     },
     /// The outcome is being written; this is what the rider is told then.
     Closing(Box<Passage>),
+    /// The outcome of a load order is being written; the tap is still to be made.
+    ClosingOrder,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tap {
     pub(crate) card: CardId,
     pub(crate) draft: TapDraft,
+    /// A load order is still to be tried on the card.
+    pub(crate) order_waits: bool,
 }
 
 /// Two things happen side by side: the card is written, and the intent is made durable.
 #[derive(Debug)]
 pub(crate) struct Writing {
     pub(crate) tap: Tap,
-    pub(crate) card: DebitTransaction,
+    pub(crate) card: Work,
     pub(crate) decision: Decided,
     pub(crate) intent: Option<TapSeq>,
     pub(crate) card_is_ready: bool,
@@ -60,28 +64,44 @@ pub(crate) struct Decided {
     pub(crate) before: CardRecord,
     pub(crate) products: Option<ProductsFound>,
     pub(crate) counters: Option<CardCounters>,
-    pub(crate) decision: Decision,
+    pub(crate) writes: Writes,
+}
+
+/// What is written, and for what.
+#[derive(Debug, Clone)]
+pub(crate) enum Writes {
+    /// A tap.
+    Tap(Box<Decision>),
+    /// A load order's value.
+    Order(CardRecord),
 }
 
 impl State {
     /// The exchange under way; `None` when no answer is awaited.
-    pub(crate) const fn awaited(&self) -> Option<CardStep> {
+    pub(crate) fn awaited(&self) -> Option<CardStep> {
         match self {
             Self::Finding { card, .. }
             | Self::Proving { card, .. }
             | Self::Committing { card, .. } => Some(card.step()),
             Self::Writing(writing) if !writing.card_is_ready => Some(writing.card.step()),
-            Self::Writing(_) | Self::Idle | Self::Abandoned { .. } | Self::Closing(_) => None,
+            Self::Writing(_)
+            | Self::Idle
+            | Self::Abandoned { .. }
+            | Self::Closing(_)
+            | Self::ClosingOrder => None,
         }
     }
 }
 
 impl Decided {
     pub(crate) fn transaction(&self) -> CardTransaction {
-        let written = self.decision.counters;
+        let (after, written) = match &self.writes {
+            Writes::Tap(decision) => (decision.after, decision.counters),
+            Writes::Order(after) => (*after, None),
+        };
         CardTransaction {
             before: self.before,
-            after: self.decision.after,
+            after,
             products: self.products,
             counters: self.counters.map(|found| CounterUse { found, written }),
         }

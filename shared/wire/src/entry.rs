@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use model::{
     CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
-    CounterUse, Epoch, PlaceIx, ProductsFound, Refusal, RouteIx, Served, TapEvent, TapRecord,
-    TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    CounterUse, Epoch, OrderId, PlaceIx, ProductsFound, Refusal, RouteIx, Served, TapEvent,
+    TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,15 @@ struct EntryV1 {
     /// 20: the counters written, when they were changed.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     counters_written: Option<[u8; CardCounters::LEN]>,
+    /// 21: kept free for riders who travel on the holder's card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    companions: Option<()>,
+    /// 22: kept free for a purse in another currency than the tariff's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    purse: Option<()>,
+    /// 23: the load order that the transaction carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<u64>,
 }
 
 const COMMITTED: u8 = 0;
@@ -140,6 +149,9 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         served: served_code(&record.event),
         counters: counters.map(|used| used.found.to_bytes()),
         counters_written: counters.and_then(|used| used.written).map(|left| left.to_bytes()),
+        companions: None,
+        purse: None,
+        order: record.order.map(|order| order.0),
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -181,6 +193,7 @@ pub fn decode_entry(
         place: PlaceIx(place),
         route: e.route.map(RouteIx),
         tariff: TariffVersion(tariff),
+        order: e.order.map(OrderId),
         duration_ms: e.duration_ms,
         event,
     })

@@ -6,10 +6,10 @@ use core::fmt::Write;
 use expect_test::{ExpectFile, expect_file};
 use model::{
     CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
-    ClockQuality, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx, ProductKind,
-    ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind, Refusal, Registers,
-    RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
-    TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    ClockQuality, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, OrderId, PlaceIx,
+    ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind, Refusal,
+    Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord, TapRole, TapSeq,
+    TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -74,6 +74,7 @@ fn draft() -> TapDraft {
         place: PlaceIx(300),
         route: Some(RouteIx(17)),
         tariff: TariffVersion(9),
+        order: None,
     }
 }
 
@@ -186,6 +187,24 @@ fn served_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
     ]
 }
 
+/// A load order, put on its card: the field 23.
+fn order_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
+    let after = CardRecord {
+        kind: RecordKind::Load,
+        load_seq: LoadSeq(before().load_seq.0 + 1),
+        amount: 2_000,
+        balance: before().balance + 2_000,
+        place: PlaceIx::NONE,
+        tariff: before().tariff,
+        ..after()
+    };
+    let transaction = CardTransaction { before: before(), after, products: None, counters: None };
+    let event = TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
+    let order = Some(OrderId(77));
+    let file = expect_file!["../../../tests/vectors/wire/v1/entry-order.hex"];
+    [("order", TapRecord { order, ..record(1009, event) }, file)]
+}
+
 fn batch() -> Batch {
     let epoch = Epoch(1_795_000_000);
     let prev_hash = ChainHash::start(validator(), epoch);
@@ -237,7 +256,9 @@ fn host() -> HostState {
 #[test]
 fn golden_entries_are_written_and_read_for_ever() {
     let all = samples().into_iter().chain(product_samples());
-    for (name, record, file) in all.chain(served_samples()).chain(counter_samples()) {
+    for (name, record, file) in
+        all.chain(served_samples()).chain(counter_samples()).chain(order_samples())
+    {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
         let id = (record.validator, record.epoch, record.seq);
@@ -485,6 +506,7 @@ prop_compose! {
         route in option::of(any::<u16>()),
         tariff in any::<u16>(),
         duration_ms in any::<u16>(),
+        order in option::of(any::<u64>()),
     ) -> TapRecord {
         use ClockQuality::{Gnss, Ntp, Rtc, Saved, Unknown};
         let mut draft = TapDraft {
@@ -495,6 +517,7 @@ prop_compose! {
             place: PlaceIx(place),
             route: route.map(RouteIx),
             tariff: TariffVersion(tariff),
+            order: order.map(OrderId),
         };
         if let (true, TapEvent::InDoubt { transaction }) = (as_after, &event) {
             draft.place = transaction.after.place;

@@ -221,6 +221,7 @@ impl<'c> Rider<'c> {
             place: context.place,
             route: context.route,
             tariff: context.tariff,
+            order: None,
             duration_ms: 200,
             event: TapEvent::Committed { transaction, proof: CardProof([0; 8]) },
         };

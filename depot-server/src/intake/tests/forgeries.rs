@@ -295,6 +295,7 @@ fn entry(rig: &Rig, card: u32, transaction: CardTransaction, proof: CardProof) -
         place: transaction.after.place,
         route: Some(model::RouteIx(0)),
         tariff: transaction.after.tariff,
+        order: None,
         duration_ms: 180,
         event: TapEvent::Committed { transaction, proof },
     }

@@ -250,6 +250,7 @@ pub(super) fn entry_of(
         place: after.place,
         route,
         tariff: after.tariff,
+        order: None,
         duration_ms: 200,
         event,
     }

@@ -60,6 +60,7 @@ fn tap(ticket: &Ticket, word: Word) -> Option<TapRecord> {
         // Odd validators are buses, even ones metro gates.
         route: (validator % 2 == 1).then_some(RouteIx(0)),
         tariff: TariffVersion(1),
+        order: None,
     };
     let id = (ValidatorId::new(validator).unwrap(), Epoch(1), TapSeq(minute + 1));
     let token = TicketToken::new(&ticket.to_bytes().unwrap(), &[0; 64]);

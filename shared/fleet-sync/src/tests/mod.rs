@@ -51,6 +51,7 @@ fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
         place: PlaceIx(1300),
         route: Some(RouteIx(317)),
         tariff: TariffVersion(9),
+        order: None,
     };
     let proof = CardProof([salt; 8]);
     let event = TapEvent::Committed { transaction, proof };

@@ -57,6 +57,7 @@ fn draft(at_s: u32) -> TapDraft {
         place: PlaceIx(3),
         route: None,
         tariff: TariffVersion(9),
+        order: None,
     }
 }
 

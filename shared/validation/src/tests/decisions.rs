@@ -211,7 +211,7 @@ fn after_a_failed_write_no_card_is_touched_and_no_passage_granted() {
     let mut card = card(1, 900);
     // The intent is asked for; the log answers that it cannot.
     let key = card::CardKeys::debit_key(&keys(), &card.uid()).unwrap();
-    let presented = Presented::Card { card: card.uid(), key, rnd_a: [1; 16] };
+    let presented = Presented::Card { card: card.uid(), key, rnd_a: [1; 16], order: None };
     bench.machine.handle_presented(START, presented);
     while let Some(output) = bench.machine.poll() {
         match output {

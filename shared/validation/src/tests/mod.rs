@@ -3,15 +3,16 @@
 
 mod counters;
 mod decisions;
+mod orders;
 mod products;
 mod relay;
 mod tearing;
 mod tickets;
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
 use core::time::Duration;
 
-use card::{CardKeys, ExchangeError, Key, KeyRole, KeySet, Opening, VirtualCard};
+use card::{CardKeys, ExchangeError, Key, KeyRole, KeySet, Opening, SealedOrder, VirtualCard};
 use fare::{Tariff, TariffSet};
 use model::{
     CardId, CardTransaction, ClockQuality, ProductLoad, RiderClass, TapDraft, TapEvent, TapRole,
@@ -19,7 +20,8 @@ use model::{
 };
 
 use crate::{
-    Doubt, Hotlist, LateAnswer, Output, Passage, Presented, Rules, TapMachine, ValidatorContext,
+    Doubt, Hotlist, LateAnswer, OpenedOrder, Output, Passage, Presented, Rules, TapMachine,
+    ValidatorContext,
 };
 
 /// 2027-01-15T08:00:00Z.
@@ -149,6 +151,10 @@ pub(crate) struct Bench {
     /// How long the card takes at the exchanges of a tap, in turn; then no time at all.
     pub(crate) took: Vec<Duration>,
     pub(crate) late: Vec<LateAnswer>,
+    /// The list of load orders that the validator holds.
+    pub(crate) orders: BTreeMap<CardId, SealedOrder>,
+    /// Exchanges of the last tap, over all its presentations.
+    pub(crate) exchanges: usize,
 }
 
 impl Bench {
@@ -164,6 +170,8 @@ impl Bench {
             random: 0,
             took: vec![],
             late: vec![],
+            orders: BTreeMap::new(),
+            exchanges: 0,
         }
     }
 
@@ -191,16 +199,9 @@ impl Bench {
             .iter()
             .filter(|tap| !decided(tap.seq))
             .filter_map(|tap| match tap.event {
-                Some(TapEvent::InDoubt { transaction }) => Some((
-                    tap.draft.card?,
-                    Doubt {
-                        seq: tap.seq,
-                        tapped_at: tap.draft.tapped_at,
-                        clock: tap.draft.clock,
-                        transaction,
-                        settled: false,
-                    },
-                )),
+                Some(TapEvent::InDoubt { transaction }) => {
+                    Some((tap.draft.card?, Doubt::new(tap.seq, &tap.draft, transaction)))
+                }
                 _ => None,
             })
             .collect();
@@ -212,7 +213,12 @@ impl Bench {
         self.random += 1;
         let key = self.keys.debit_key(&card.uid()).unwrap();
         let rnd_a = [self.random; 16];
-        self.machine.handle_presented(self.now, Presented::Card { card: card.uid(), key, rnd_a });
+        let card = card.uid();
+        let order = self.orders.get(&card).map(|sealed| OpenedOrder {
+            order: sealed.order,
+            key: sealed.open(card, &key.key).expect("sealed for this card"),
+        });
+        self.machine.handle_presented(self.now, Presented::Card { card, key, rnd_a, order });
     }
 
     /// One presentation; `None` when the validator died in the middle.
@@ -223,6 +229,7 @@ impl Bench {
         let mut exchanges = 0;
         let mut waiting: Option<TapSeq> = None;
         self.served = 0;
+        self.exchanges = 0;
         loop {
             if self.pace == LogPace::Fast
                 && let Some(seq) = waiting.take()
@@ -243,16 +250,18 @@ impl Bench {
                 Output::Late(late) => self.late.push(late),
                 Output::Transmit(apdu) => {
                     let took = self.took.get(exchanges).copied().unwrap_or_default();
-                    let here = exchanges < cut.at;
-                    if here || (exchanges == cut.at && cut.heard) {
+                    // With an order a tap is more than one presentation of a card that lies there.
+                    let at = if self.orders.is_empty() { exchanges } else { self.exchanges };
+                    let here = at < cut.at;
+                    if here || (at == cut.at && cut.heard) {
                         let answer = card.handle_apdu(&apdu);
-                        let response =
-                            if here { Ok(answer.as_slice()) } else { Err(ExchangeError::Absent) };
-                        self.machine.handle_response(response, took);
+                        let heard = here.then_some(answer.as_slice()).ok_or(ExchangeError::Absent);
+                        self.machine.handle_response(heard, took);
                     } else {
                         self.machine.handle_response(Err(ExchangeError::Absent), took);
                     }
                     exchanges += 1;
+                    self.exchanges += 1;
                 }
                 Output::NeedKey { card, version } => {
                     self.random += 1;
@@ -260,8 +269,7 @@ impl Bench {
                     self.machine.handle_key(key, [self.random; 16]);
                 }
                 Output::LogIntent { draft, transaction } => {
-                    let seq = self.append(draft, None, Some(transaction));
-                    waiting = Some(seq);
+                    waiting = Some(self.append(draft, None, Some(transaction)));
                 }
                 Output::LogOutcome { seq: Some(seq), event, .. } => {
                     let index = usize::try_from(seq.0 - 1).unwrap();

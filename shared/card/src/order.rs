@@ -1,0 +1,222 @@
+//! A load order on its way to a card: sealed, so that it brings its right along (ADR-0015).
+//!
+//! No validator holds a load key (ADR-0001), yet any of them is to put a paid top-up on its card.
+//! So the order carries the load key of that one card, wrapped with AES key wrap (RFC 3394) under
+//! a key that is a CMAC with the card's debit key over everything that the order says. Who can tap
+//! the card can open it; who cannot, learns nothing; and an order that is changed in any bit does
+//! not open. A stolen validator holds the load keys of cards with open orders and of no others, and
+//! what it puts on them without an order the Transaction MAC and the card's chain show.
+//!
+//! | bytes | field, integers LSB first |
+//! |---|---|
+//! | 0 | format, 1 |
+//! | 1..9 | order |
+//! | 9..11 | `load_seq` |
+//! | 11..14 | amount, minor units |
+//! | 14..18 | not after, seconds since 1970 |
+//! | 18 | version of the debit key that it is sealed with |
+//! | 19 | version of the load key inside |
+//! | 20..44 | the load key, wrapped |
+
+use aes_kw::{KeyInit, KwAes128};
+use model::{CardId, CardRecord, LoadOrder, LoadSeq, OrderId};
+use zeroize::Zeroize;
+
+use crate::{
+    crypto::cmac,
+    keys::{Key, KeyVersion, VersionedKey},
+};
+
+const FORMAT: u8 = 1;
+/// What the wrapping key's CMAC begins with, so that it is a key for nothing else.
+const LABEL: &[u8] = b"tapline/order/1";
+const CLEAR: usize = 20;
+const WRAPPED: usize = 24;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedOrder {
+    /// What it says in the clear.
+    pub order: LoadOrder,
+    /// The version of the card's debit key that opens it.
+    pub opened_by: KeyVersion,
+    load_version: KeyVersion,
+    wrapped: [u8; WRAPPED],
+}
+
+/// Why an order cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Not the bytes of an order.
+    #[error("a load order has {expected} bytes, not {0}", expected = SealedOrder::LEN)]
+    Length(usize),
+    /// Written by a later release.
+    #[error("load order format {0} is not known here: update this software")]
+    Format(u8),
+    /// An amount that no record can hold, or none.
+    #[error("a load order is over 1 to {max} minor units, not {0}", max = CardRecord::AMOUNT_MAX)]
+    Amount(u32),
+    /// Changed, for another card, or sealed with another debit key.
+    #[error("the load order does not open with this card's debit key")]
+    NotAuthentic,
+}
+
+impl SealedOrder {
+    /// Bytes of an order.
+    pub const LEN: usize = CLEAR + WRAPPED;
+
+    /// Seals the card's load key into its order.
+    pub fn seal(
+        order: LoadOrder,
+        card: CardId,
+        debit: &VersionedKey,
+        load: &VersionedKey,
+    ) -> Result<Self, SealError> {
+        if !(1..=CardRecord::AMOUNT_MAX).contains(&order.amount) {
+            return Err(SealError::Amount(order.amount));
+        }
+        let mut sealed = Self {
+            order,
+            opened_by: debit.version,
+            load_version: load.version,
+            wrapped: [0; WRAPPED],
+        };
+        let kek = sealed.wrapping_key(card, &debit.key);
+        kek.wrap_key(&load.key.0, &mut sealed.wrapped).expect("16 bytes wrap into 24");
+        Ok(sealed)
+    }
+
+    /// The card's load key, when nothing of the order was changed.
+    pub fn open(&self, card: CardId, debit: &Key) -> Result<VersionedKey, SealError> {
+        let mut key = Key([0; 16]);
+        let opened = self.wrapping_key(card, debit).unwrap_key(&self.wrapped, &mut key.0);
+        opened.map_err(|_| SealError::NotAuthentic)?;
+        Ok(VersionedKey { version: self.load_version, key })
+    }
+
+    /// As it travels.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..CLEAR].copy_from_slice(&self.clear());
+        bytes[CLEAR..].copy_from_slice(&self.wrapped);
+        bytes
+    }
+
+    /// Reads an order. Whether it is authentic, [`Self::open`] tells.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
+        match bytes.first() {
+            Some(&FORMAT) | None => {}
+            Some(&format) => return Err(SealError::Format(format)),
+        }
+        let b: &[u8; Self::LEN] = bytes.try_into().map_err(|_| SealError::Length(bytes.len()))?;
+        let amount = u32::from_le_bytes([b[11], b[12], b[13], 0]);
+        if amount == 0 {
+            return Err(SealError::Amount(amount));
+        }
+        let id = u64::from_le_bytes([b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]]);
+        let mut wrapped = [0; WRAPPED];
+        wrapped.copy_from_slice(&b[CLEAR..]);
+        Ok(Self {
+            order: LoadOrder {
+                id: OrderId(id),
+                load_seq: LoadSeq(u16::from_le_bytes([b[9], b[10]])),
+                amount,
+                not_after_s: u32::from_le_bytes([b[14], b[15], b[16], b[17]]),
+            },
+            opened_by: KeyVersion(b[18]),
+            load_version: KeyVersion(b[19]),
+            wrapped,
+        })
+    }
+
+    fn clear(&self) -> [u8; CLEAR] {
+        let LoadOrder { id, load_seq, amount, not_after_s } = self.order;
+        let mut b = [0; CLEAR];
+        b[0] = FORMAT;
+        b[1..9].copy_from_slice(&id.0.to_le_bytes());
+        b[9..11].copy_from_slice(&load_seq.0.to_le_bytes());
+        b[11..14].copy_from_slice(&amount.to_le_bytes()[..3]);
+        b[14..18].copy_from_slice(&not_after_s.to_le_bytes());
+        b[18] = self.opened_by.0;
+        b[19] = self.load_version.0;
+        b
+    }
+
+    fn wrapping_key(&self, card: CardId, debit: &Key) -> KwAes128 {
+        let mut key = cmac(debit, &[LABEL, &card.0, &self.clear()]);
+        let kek = KwAes128::new(&key.into());
+        key.zeroize();
+        kek
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CardKeys, KeyRole, KeySet};
+
+    const CARD: CardId = CardId([4, 1, 2, 3, 4, 5, 6]);
+
+    fn keys() -> KeySet {
+        KeySet::from_root(&Key([7; 16]))
+    }
+
+    fn sealed() -> SealedOrder {
+        let order = LoadOrder {
+            id: OrderId(0x0102_0304_0506_0708),
+            load_seq: LoadSeq(3),
+            amount: 2_000,
+            not_after_s: 1_800_000_000,
+        };
+        let load = keys().current_key(KeyRole::Load, &CARD).unwrap();
+        SealedOrder::seal(order, CARD, &keys().debit_key(&CARD).unwrap(), &load).unwrap()
+    }
+
+    #[test]
+    fn golden_bytes_of_a_sealed_order_never_change() {
+        let hex = alloc::format!("{:02x?}", sealed().to_bytes());
+        expect_test::expect!["[0108070605040302010300d0070000d2496b010116e40151830077a7dc9fcb64be403590cd7f0e57cf9d680b]"].assert_eq(&hex.replace(", ", ""));
+        assert_eq!(SealedOrder::from_bytes(&sealed().to_bytes()), Ok(sealed()));
+    }
+
+    #[test]
+    fn sec_7_who_can_tap_the_card_opens_its_order_and_nobody_else() {
+        let debit = keys().debit_key(&CARD).unwrap().key;
+        let load = keys().current_key(KeyRole::Load, &CARD);
+        assert_eq!(sealed().open(CARD, &debit), Ok(load.unwrap()));
+        let other = CardId([4, 1, 2, 3, 4, 5, 7]);
+        let others_key = keys().debit_key(&other).unwrap().key;
+        for (card, key) in [(other, debit), (CARD, others_key.clone()), (other, others_key)] {
+            assert_eq!(sealed().open(card, &key), Err(SealError::NotAuthentic));
+        }
+    }
+
+    #[test]
+    fn an_order_that_is_changed_in_any_bit_does_not_open() {
+        let debit = keys().debit_key(&CARD).unwrap().key;
+        let bytes = sealed().to_bytes();
+        for bit in 0..SealedOrder::LEN * 8 {
+            let mut changed = bytes;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let opened = SealedOrder::from_bytes(&changed).and_then(|o| o.open(CARD, &debit));
+            let expected = match bit / 8 {
+                0 => SealError::Format(changed[0]),
+                _ => SealError::NotAuthentic,
+            };
+            assert_eq!(opened, Err(expected), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_order_are_refused_by_what_is_wrong() {
+        let mut nothing = sealed().to_bytes();
+        nothing[11..14].fill(0);
+        assert_eq!(SealedOrder::from_bytes(&nothing), Err(SealError::Amount(0)));
+        assert_eq!(SealedOrder::from_bytes(&[]), Err(SealError::Length(0)));
+        assert_eq!(SealedOrder::from_bytes(&nothing[..43]), Err(SealError::Length(43)));
+        let order = LoadOrder { amount: 1 << 24, ..sealed().order };
+        let debit = keys().debit_key(&CARD).unwrap();
+        let refused = SealedOrder::seal(order, CARD, &debit, &debit);
+        assert_eq!(refused, Err(SealError::Amount(1 << 24)));
+    }
+}

@@ -1,0 +1,73 @@
+//! A card whose newest record proves a tap of this validator that was in doubt: its proof is read
+//! back, and the rider gets the passage that was paid for.
+
+use alloc::boxed::Box;
+
+use card::{CardOutput, Settlement};
+use model::{CardProof, Ctr, Refusal, Served, TapDraft, TapEvent};
+
+use super::{State, TapMachine};
+use crate::{Doubt, Output, Passage, state::Tap, work::Work};
+
+impl TapMachine {
+    pub(super) fn prove(&mut self, tap: Tap, mut card: Box<Work>, doubt: Box<Doubt>) -> State {
+        match card.poll() {
+            Some(CardOutput::Transmit(apdu)) => {
+                self.outbox.push_back(Output::Transmit(apdu));
+                State::Proving { tap, card, doubt }
+            }
+            Some(CardOutput::Settled(Settlement::ProofRead { ctr, proof })) => {
+                self.proved(tap, &doubt, ctr, proof)
+            }
+            // Not believed, or gone again: the tap stays in doubt.
+            Some(CardOutput::Settled(Settlement::Refused(failure)))
+                if failure.refusal() == Refusal::TooSlow =>
+            {
+                self.refuse(tap.draft, None, Refusal::TooSlow, Some(doubt.transaction.after))
+            }
+            Some(
+                CardOutput::NeedKey { .. }
+                | CardOutput::Found(_)
+                | CardOutput::ReadyToCommit
+                | CardOutput::Settled(_),
+            )
+            | None => {
+                let seen = Some(doubt.transaction.after);
+                self.refuse(tap.draft, None, Refusal::Unreadable, seen)
+            }
+        }
+    }
+
+    fn proved(&mut self, tap: Tap, doubt: &Doubt, ctr: Ctr, proof: CardProof) -> State {
+        let after = doubt.transaction.after;
+        self.doubts.forget(tap.card);
+        if ctr != after.ctr {
+            // Counter and record of the card contradict each other.
+            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(after));
+        }
+        let draft = TapDraft { order: doubt.order, ..tap.draft };
+        let over = doubt.is_over(&draft, self.context.rules.retry_window);
+        let served = if over { Served::No } else { Served::Yes };
+        let Doubt { seq: of, transaction, .. } = *doubt;
+        let event = TapEvent::Confirmed { of, transaction, proof, served };
+        if over {
+            self.outbox.push_back(Output::LogResolution { draft, event });
+            self.outbox.push_back(Output::PresentAgain);
+            return State::Idle;
+        }
+        self.outbox.push_back(Output::LogOutcome { seq: None, draft, event });
+        State::Closing(Box::new(self.finished(doubt)))
+    }
+
+    /// The passage of an earlier tap whose rider did not get it.
+    pub(super) fn finished(&self, doubt: &Doubt) -> Passage {
+        let after = doubt.transaction.after;
+        Passage::granted(
+            self.money(i64::from(after.amount)),
+            self.money(i64::from(after.balance)),
+            doubt.steps(&self.context),
+            self.context.rules.low_balance,
+            true,
+        )
+    }
+}
