@@ -6,6 +6,7 @@
 
 mod card;
 mod commands;
+mod days;
 mod fares;
 mod inspect;
 mod keys;
@@ -42,7 +43,8 @@ Examples:
   depot-server user add ana                  print a one-time login link
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
   depot-server ticket issue --network --price 2.40 --qr terminal
-  depot-server verify                        book everything again and compare
+  depot-server close --day 2026-11-22        close a service day; again: the same document
+  depot-server verify --from-journal         book everything again and compare
 
 Exit codes: 0 done · 1 failed, or something was found · 2 usage · 69 a service or reader is \
 unavailable · 75 a card operation is in doubt · 78 configuration";
@@ -72,14 +74,19 @@ enum Command {
     CheckConfig(ConfigPath),
     /// Look at keys, tariffs, books, address and broker, and say what to do.
     Doctor(ConfigPath),
-    /// Book the whole journal again, compare with the books, say the first difference.
+    /// Recompute hash chain, roots, signatures and balances, and say the first difference.
     Verify {
         #[command(flatten)]
         config: ConfigPath,
+        /// Book everything again from the journal alone, and compare.
+        #[arg(long)]
+        from_journal: bool,
         /// Other books than the configuration's, such as a backup.
         #[arg(long)]
         db: Option<PathBuf>,
     },
+    /// Close a service day, and every open one before it; of a closed one, make it again.
+    Close(days::Close),
     /// Check, compile and price fares of feeds and tariffs.
     #[command(subcommand)]
     Fares(fares::Fares),
@@ -151,7 +158,10 @@ pub fn main() -> ExitCode {
         Command::Init(ConfigPath { config }) => commands::init(&config),
         Command::CheckConfig(ConfigPath { config }) => commands::check_config(&config),
         Command::Doctor(ConfigPath { config }) => commands::doctor(&config),
-        Command::Verify { config, db } => commands::verify(&config.config, db),
+        Command::Verify { config, from_journal, db } => {
+            commands::verify(&config.config, from_journal, db)
+        }
+        Command::Close(command) => days::close(&command),
         Command::Fares(command) => fares::run(command),
         Command::Validator(Validators::Enrol { config, id, public_key, name, replace }) => {
             commands::enrol(&config.config, id, &public_key, &name, replace)

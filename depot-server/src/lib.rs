@@ -8,6 +8,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod days;
 pub mod desk;
 pub mod events;
 pub mod http;

@@ -29,6 +29,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// How often the gauges that are counted from the books are counted.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 
+/// How often the server looks whether a service day is to be closed.
+const CLOSE_EVERY: Duration = Duration::from_secs(60);
+
 /// Why the server cannot start. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -139,6 +142,11 @@ impl Depot {
         &self.checker
     }
 
+    /// Signs what this depot says: acknowledgements and closed days.
+    pub const fn signing(&self) -> &SigningKey {
+        &self.signing
+    }
+
     /// The key by which validators know this depot's word.
     pub fn public_key(&self) -> fleet_sync::VerifyingKey {
         self.signing.verifying_key()
@@ -167,6 +175,12 @@ impl Depot {
         let pipeline = Pipeline::new(self.place.clone(), self.checker, signing, threads);
         let intake = tokio::spawn(crate::intake::run::run(pipeline, around, stopped.clone()));
         let gauges = tokio::spawn(count_gauges(self.app.clone(), stopped.clone()));
+        let closing = tokio::spawn(close_days(
+            self.place.clone(),
+            self.signing.clone(),
+            self.app.config.days.close_after_hours,
+            stopped.clone(),
+        ));
         tokio::spawn(async move {
             shutdown.await;
             // Nobody listens only when everything has stopped already.
@@ -185,7 +199,7 @@ impl Depot {
                 tokio::time::sleep(GOODBYE).await;
             } => Ok(()),
         };
-        for task in [intake, gauges] {
+        for task in [intake, gauges, closing] {
             if task.await.is_err() {
                 tracing::error!("a part of the server stopped by a fault of its own");
             }
@@ -260,13 +274,52 @@ pub fn load_rules(config: &Config, store: &Store, clock: &Clock) -> Result<Rules
         let version = add(path.display().to_string(), &text)?;
         store.keep_tariff(version, &text, clock.now())?;
     }
-    set.map(Rules::new).ok_or(OpenError::NoTariff)
+    let mut rules = set.map(Rules::new).ok_or(OpenError::NoTariff)?;
+    for (version, since) in store.tariffs_since()? {
+        let Some(tariff) = rules.tariffs().get(version) else { continue };
+        let own = tariff.terms().calendar.clock.clone();
+        if let Some(zone) = own.or_else(|| gtfs::zone_offsets(tariff.timezone())) {
+            rules.set_clock(version, since, &zone);
+        } else {
+            let zone = tariff.timezone();
+            tracing::warn!(zone, "this time zone is not known: service days begin by UTC");
+        }
+    }
+    Ok(rules)
 }
 
 fn verify_threads(wanted: u16) -> usize {
     match wanted {
         0 => thread::available_parallelism().map_or(1, usize::from),
         wanted => usize::from(wanted),
+    }
+}
+
+/// Closes service days once they have been over for long enough.
+async fn close_days(
+    place: Workplace,
+    signing: SigningKey,
+    after_hours: u32,
+    mut stop: watch::Receiver<bool>,
+) {
+    let delay = Duration::from_secs(u64::from(after_hours) * 3600);
+    let mut every = tokio::time::interval(CLOSE_EVERY);
+    loop {
+        tokio::select! {
+            () = told_to(&mut stop) => return,
+            _ = every.tick() => {}
+        }
+        if after_hours == 0 {
+            continue;
+        }
+        let (place, signing) = (place.clone(), signing.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            while crate::days::close_due(&place, &signing, delay)?.is_some() {}
+            Ok::<_, crate::days::CloseError>(())
+        });
+        if let Ok(Err(error)) = closed.await {
+            tracing::error!(error = %crate::intake::run::chain(&error), "a day is not closed");
+        }
     }
 }
 

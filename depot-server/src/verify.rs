@@ -4,13 +4,19 @@
 //! It reads in the order of booking and keeps the books in memory, so it needs memory for the
 //! cards and entries, not for the payloads. It writes nothing.
 
+mod closings;
+mod roots;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use clearing::{DeskEntry, Rules};
 use fleet_sync::VerifyingKey;
 use ledger::{AccountId, Balance, Books as _, Recorded, Touched, trial_balance};
-use model::{Timestamp, ValidatorId};
+use model::{ServiceDate, Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
+
+use closings::Closings;
+pub use roots::roots;
 
 use crate::{
     intake::{
@@ -37,6 +43,8 @@ pub struct Report {
     pub cards: u64,
     /// Transfers.
     pub transfers: u64,
+    /// Closed days.
+    pub days: u64,
     /// The first difference, in words; `None` when the books are what the journal says.
     pub first_difference: Option<String>,
 }
@@ -82,6 +90,9 @@ fn compare(
         keys.insert(validator, store.public_keys(validator)?);
     }
     let mut books = MemoryBooks::default();
+    books.open_day = store.first_day()?;
+    books.days_since = store.days_since()?;
+    let mut closings = Closings::open(store)?;
     let mut by_hand = ByHand { issues: store.issues()?.into(), desk: store.desk_journal()?.into() };
     by_hand.book_through(0, rules, &mut books);
     let mut seats = Seats::default();
@@ -93,13 +104,19 @@ fn compare(
         sales.book(after, &mut books);
         after = row.id;
         hash = chained(hash, &row)?;
-        checker.set_ticket_keys(store.ticket_keys(row.received_at)?);
-        replay(store, &checker, rules, &keys, &mut seats, &mut books, &row)?;
+        if row.validator == ValidatorId::DEPOT {
+            closings.book(store, &checker, rules, &mut books, &row)?;
+        } else {
+            checker.set_ticket_keys(store.ticket_keys(row.received_at)?);
+            replay(store, &checker, rules, &keys, &mut seats, &mut books, &row)?;
+        }
+        closings.passed(&row);
         by_hand.book_through(after, rules, &mut books);
         report.batches += 1;
     }
     by_hand.book_through(i64::MAX, rules, &mut books);
     sales.book(i64::MAX, &mut books);
+    report.days = closings.days;
     report.taps = books.taps.len() as u64;
     report.cards = books.cards.len() as u64;
     report.transfers = books.transfers.len() as u64;
@@ -144,7 +161,9 @@ impl ByHand {
         while let Some(first) = self.issues.front().filter(|issue| issue.after_batch <= batch) {
             let at = first.at;
             let many = self.issues.iter().take(ISSUES_AT_ONCE);
-            let many = many.take_while(|issue| issue.after_batch <= batch).count();
+            // Of one moment: into which service day an issue goes depends on when it was booked.
+            let many =
+                many.take_while(|issue| issue.after_batch <= batch && issue.at == at).count();
             let cards: Vec<_> =
                 self.issues.drain(..many).map(|issue| (issue.card, issue.record)).collect();
             let Ok(booking) = register(books, rules, &cards, at);
@@ -289,16 +308,17 @@ fn accounts(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
 /// The same transfers with the same content, in whatever order; replayed from the first, they make
 /// the accounts.
 fn transfers(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
-    let mut expected: BTreeMap<_, Recorded> = BTreeMap::new();
-    for recorded in &books.transfers {
+    let mut expected: BTreeMap<_, (Recorded, ServiceDate)> = BTreeMap::new();
+    for (recorded, day) in books.transfers.iter().zip(&books.transfer_days) {
         let pending = books.pending_state(&recorded.transfer.id);
-        expected.insert(recorded.transfer.id, Recorded { pending, ..*recorded });
+        expected.insert(recorded.transfer.id, (Recorded { pending, ..*recorded }, *day));
     }
     let mut replayed = Touched::default();
-    store.each_transfer(|row, recorded| {
+    store.each_transfer(|row, day, recorded| {
         let id = recorded.transfer.id;
-        let same = expected.remove(&id).is_some_and(|expected| {
-            expected.transfer.same_content(&recorded.transfer)
+        let same = expected.remove(&id).is_some_and(|(expected, expected_day)| {
+            expected_day == day
+                && expected.transfer.same_content(&recorded.transfer)
                 && expected.pending == recorded.pending
         });
         if !same {

@@ -89,8 +89,10 @@ const DESK_CASH: u16 = 9;
 const REPLACED: u16 = 10;
 
 fn verified(at: &Path) {
-    let verify =
-        Command::new(DEPOT).arg("verify").arg("--config").arg(at.join("depot.toml")).output();
+    let verify = Command::new(DEPOT)
+        .args(["verify", "--from-journal", "--config"])
+        .arg(at.join("depot.toml"))
+        .output();
     assert_eq!(said(&verify.unwrap()).trim(), "the books are what the journal says");
 }
 

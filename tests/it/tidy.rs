@@ -21,6 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-fleet-sync", &["tapline-model", "tapline-wire"]),
     ("tapline-ledger", &["tapline-model"]),
     ("tapline-clearing", &["tapline-model", "tapline-fare", "tapline-ledger"]),
+    (
+        "tapline-settlement",
+        &["tapline-model", "tapline-fare", "tapline-ledger", "tapline-clearing"],
+    ),
     ("tapline-reader", &["tapline-model", "tapline-card"]),
     ("tapline-custody", &["tapline-model", "tapline-card"]),
     (
@@ -53,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-fleet-sync",
             "tapline-ledger",
             "tapline-clearing",
+            "tapline-settlement",
             "tapline-ticket",
         ],
     ),
@@ -167,7 +172,7 @@ fn cores_are_no_std() {
             cores += 1;
         }
     }
-    assert_eq!(cores, 10);
+    assert_eq!(cores, 11);
 }
 
 #[test]

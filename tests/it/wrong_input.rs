@@ -230,7 +230,7 @@ async fn messages_that_cannot_be_believed_are_kept_and_cost_nobody_a_tap() {
     assert!(page.contains("quarantined"), "counted for whoever watches: {page}");
     block_in_place(|| {
         assert!(yard.depot.stop().success());
-        said(&yard.depot_server(&["verify"], &[]));
+        said(&yard.depot_server(&["verify", "--from-journal"], &[]));
     });
 }
 

@@ -45,6 +45,9 @@ pub struct Config {
     /// The desk: issuing, loading, retiring cards.
     #[serde(default)]
     pub desk: Desk,
+    /// When service days are closed.
+    #[serde(default)]
+    pub days: Days,
 }
 
 /// Web pages, API and metrics.
@@ -142,6 +145,15 @@ pub struct Desk {
     pub lost_hold_hours: u32,
 }
 
+/// When service days are closed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Days {
+    /// Hours after its end at which the running server closes a service day (1 to 240); 0 = only
+    /// `depot-server close` does. Taps that arrive later are booked into the next open day.
+    pub close_after_hours: u32,
+}
+
 /// Why a configuration cannot be used. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -215,6 +227,12 @@ impl Default for Desk {
     }
 }
 
+impl Default for Days {
+    fn default() -> Self {
+        Self { close_after_hours: 8 }
+    }
+}
+
 impl Default for Intake {
     fn default() -> Self {
         Self { group_max: 64, verify_threads: 0 }
@@ -253,6 +271,7 @@ impl Config {
             keys: KeyFiles::default(),
             intake: Intake::default(),
             desk: Desk::default(),
+            days: Days::default(),
         };
         config.resolve(folder);
         config
@@ -292,6 +311,9 @@ impl Config {
         }
         if self.desk.station == 0 {
             return value("desk.station", "use 1 to 65535: a desk's number");
+        }
+        if self.days.close_after_hours > 240 {
+            return value("days.close_after_hours", "use 1 to 240 hours, or 0 for never");
         }
         if self.desk.lost_hold_hours < 24 {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
@@ -352,6 +374,7 @@ mod tests {
             ("depot = \"a\"\n[intake]\ngroup_max = 0", "intake.group_max"),
             ("depot = \"a\"\n[http]\nsession_hours = 0", "http.session_hours"),
             ("depot = \"a\"\n[desk]\nstation = 0", "desk.station"),
+            ("depot = \"a\"\n[days]\nclose_after_hours = 241", "days.close_after_hours"),
             ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
         ] {
             assert!(parse(text).unwrap_err().starts_with(key), "{text}");

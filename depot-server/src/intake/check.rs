@@ -78,6 +78,11 @@ impl Checker {
         self.ticket_keys = keys;
     }
 
+    /// The depot whose messages it checks.
+    pub const fn depot(&self) -> &DepotName {
+        &self.depot
+    }
+
     /// Whose key this message needs, if its topic names a validator.
     pub fn sender(&self, message: &Message) -> Option<ValidatorId> {
         match Topic::parse(&self.depot, &message.topic) {

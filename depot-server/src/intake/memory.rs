@@ -11,7 +11,9 @@ use clearing::{
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
-use model::{CardId, Ctr, Epoch, TapEvent, TapRecord, TapSeq, Ticket, ValidatorId};
+use model::{
+    CardId, Ctr, Epoch, ServiceDate, TapEvent, TapRecord, TapSeq, Ticket, Timestamp, ValidatorId,
+};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
 use super::stored::{Attribution, BookedTap, Booking, Stored};
@@ -39,6 +41,16 @@ pub struct MemoryBooks {
     pub states: BTreeMap<ValidatorId, ValidatorState>,
     /// Messages set aside.
     pub set_aside: u64,
+    /// The oldest open day, once there is one.
+    pub open_day: Option<ServiceDate>,
+    /// The day of each transfer, in the order of `transfers`.
+    pub transfer_days: Vec<ServiceDate>,
+    /// The taps of each day, in the order of booking.
+    pub day_taps: BTreeMap<ServiceDate, Vec<TapRef>>,
+    /// The first transfer of each day, by its place in `transfers`.
+    pub day_starts: BTreeMap<ServiceDate, usize>,
+    /// Bookings before this moment belong to no day.
+    pub days_since: Timestamp,
     records: BTreeMap<(CardId, Ctr), KnownRecord>,
     transactions: BTreeSet<(CardId, Ctr, TapRef)>,
     pending: BTreeMap<TransferId, Recorded>,
@@ -48,6 +60,7 @@ pub struct MemoryBooks {
 impl MemoryBooks {
     /// Writes a booking.
     pub fn apply(&mut self, booking: Booking) {
+        self.days(&booking);
         for batch in booking.batches {
             self.keep_hashes(&batch.payload);
             for tap in batch.taps {
@@ -94,6 +107,26 @@ impl MemoryBooks {
     /// What has become of a transfer that was booked as pending.
     pub fn pending_state(&self, id: &TransferId) -> Option<PendingState> {
         self.pending.get(id).and_then(|recorded| recorded.pending)
+    }
+
+    fn days(&mut self, booking: &Booking) {
+        let kept = booking.at >= self.days_since;
+        let day = |event_at| if kept { booking.period.day(event_at) } else { ServiceDate(0) };
+        let transfers = booking.ledger.inserted.iter();
+        let days: Vec<_> = transfers.map(|new| day(new.transfer.event_at)).collect();
+        let taps = booking.batches.iter().flat_map(|batch| &batch.taps);
+        let taps: Vec<_> =
+            taps.map(|tap| (TapRef::of(&tap.record), tap.record.tapped_at)).collect();
+        if kept && !(days.is_empty() && taps.is_empty()) {
+            self.open_day.get_or_insert(booking.period.open());
+        }
+        for (at, day) in (self.transfer_days.len()..).zip(&days) {
+            self.day_starts.entry(*day).or_insert(at);
+        }
+        self.transfer_days.extend(days);
+        for (tap, at) in taps {
+            self.day_taps.entry(day(at)).or_default().push(tap);
+        }
     }
 
     fn tap(&mut self, tap: BookedTap) {
@@ -147,6 +180,10 @@ impl Known for MemoryBooks {
 }
 
 impl Stored for MemoryBooks {
+    fn open_day(&self) -> Option<ServiceDate> {
+        self.open_day
+    }
+
     fn marks(&self, validator: ValidatorId) -> Result<Vec<EpochMark>, Infallible> {
         let all = (validator, Epoch(0))..=(validator, Epoch(u32::MAX));
         Ok(self.marks.range(all).map(|(_, mark)| *mark).collect())

@@ -151,7 +151,11 @@ impl<'a, S: Stored> Desk<'a, S> {
             rules,
             touched: Touched::default(),
             decided: BTreeMap::new(),
-            booking: Booking { at: now, ..Booking::default() },
+            booking: Booking {
+                at: now,
+                period: rules.period(stored.open_day(), now),
+                ..Booking::default()
+            },
             tally: Tally::default(),
         }
     }

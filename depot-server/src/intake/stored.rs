@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{CardState, DeskEntry, ExceptionChange, Known, KnownRecord, TicketState};
+use clearing::{CardState, DeskEntry, ExceptionChange, Known, KnownRecord, Period, TicketState};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
-    CardId, CardProof, CardRecord, Epoch, OperatorId, TapRecord, TapSeq, Ticket, TicketToken,
-    Timestamp, ValidatorId,
+    CardId, CardProof, CardRecord, Epoch, OperatorId, ServiceDate, TapRecord, TapSeq, Ticket,
+    TicketToken, Timestamp, ValidatorId,
 };
 use wire::{ChainHash, ValidatorState};
 
@@ -18,6 +18,8 @@ use super::Reason;
 
 /// What the books hold, as far as a group of messages touches it.
 pub trait Stored: Known {
+    /// The oldest service day that is open; `None` in books without any.
+    fn open_day(&self) -> Option<ServiceDate>;
     /// How far each life of a validator's log is booked.
     fn marks(&self, validator: ValidatorId) -> Result<Vec<EpochMark>, Self::Error>;
     /// What a validator last reported about itself.
@@ -46,6 +48,8 @@ pub trait Stored: Known {
 pub struct Booking {
     /// The depot's clock.
     pub at: Timestamp,
+    /// Into which service day each transfer and tap is booked.
+    pub period: Period,
     /// New journal rows, in order.
     pub batches: Vec<BookedBatch>,
     /// Opening records of cards that we issued.

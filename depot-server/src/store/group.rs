@@ -13,8 +13,8 @@ use clearing::{Account, CardState, DeskEntry, Known, KnownRecord, TapRef, Ticket
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
-    CardId, CardTransaction, Ctr, Epoch, OperatorId, Registers, TapEvent, TapRecord, TapSeq,
-    Ticket, ValidatorId,
+    CardId, CardTransaction, Ctr, Epoch, OperatorId, Registers, ServiceDate, TapEvent, TapRecord,
+    TapSeq, Ticket, ValidatorId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
@@ -22,6 +22,7 @@ use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 use super::{
     Store, StoreError,
     codes::{balance_at, epoch, seq, sql_card, sql_seq, validator},
+    days::Begun,
 };
 use crate::intake::stored::Stored;
 
@@ -31,6 +32,10 @@ pub struct Group<'a> {
     pub(super) cards: RefCell<HashMap<CardId, CardRow>>,
     /// Operations of desks whose outcome is open, once somebody asked.
     pub(super) open_ops: RefCell<Option<Vec<DeskEntry>>>,
+    /// The oldest open day, as it stands while the writer is ours.
+    pub(super) open_day: Option<ServiceDate>,
+    /// Days that the rows written so far begin.
+    pub(super) begun: RefCell<Begun>,
     pub(super) done: bool,
 }
 
@@ -49,7 +54,16 @@ impl Store {
     pub fn begin(&self) -> Result<Group<'_>, StoreError> {
         let writer = self.writer();
         writer.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::write("a group"))?;
-        Ok(Group { writer, cards: RefCell::default(), open_ops: RefCell::default(), done: false })
+        let mut group = Group {
+            writer,
+            cards: RefCell::default(),
+            open_ops: RefCell::default(),
+            open_day: None,
+            begun: RefCell::default(),
+            done: false,
+        };
+        group.open_day = super::days::open_day(&group.writer)?;
+        Ok(group)
     }
 }
 
@@ -138,6 +152,10 @@ impl Known for Group<'_> {
 }
 
 impl Stored for Group<'_> {
+    fn open_day(&self) -> Option<ServiceDate> {
+        self.open_day
+    }
+
     fn marks(&self, validator: ValidatorId) -> Result<Vec<EpochMark>, StoreError> {
         marks(&self.writer, validator)
     }

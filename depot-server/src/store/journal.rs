@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clearing::{Account, CardState, ExceptionId};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded};
-use model::{CardId, CardRecord, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, CardRecord, ServiceDate, TapSeq, Timestamp, ValidatorId};
 use rusqlite::{OptionalExtension, params};
 
 use super::{
@@ -210,19 +210,19 @@ impl Store {
     /// Visits every transfer in the order of booking, with its row number.
     pub(crate) fn each_transfer(
         &self,
-        mut visit: impl FnMut(i64, Recorded) -> Result<(), StoreError>,
+        mut visit: impl FnMut(i64, ServiceDate, Recorded) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let failed = || StoreError::read("transfers");
         let reader = self.reader()?;
         let mut statement = reader
-            .prepare_cached("SELECT id, body, pending FROM transfers ORDER BY id")
+            .prepare_cached("SELECT id, body, pending, day FROM transfers ORDER BY id")
             .map_err(failed())?;
         let mut rows = statement.query([]).map_err(failed())?;
         while let Some(row) = rows.next().map_err(failed())? {
-            let read = || -> rusqlite::Result<(i64, Vec<u8>, Option<i64>)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            let read = || -> rusqlite::Result<(i64, Vec<u8>, Option<i64>, u32)> {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             };
-            let (id, body, pending) = read().map_err(failed())?;
+            let (id, body, pending, day) = read().map_err(failed())?;
             let pending = pending.map(|code| match code {
                 0 => PendingState::Held,
                 1 => PendingState::Posted,
@@ -230,7 +230,7 @@ impl Store {
             });
             let transfer = read_transfer(&body)
                 .map_err(|_| StoreError::damaged(format!("transfer {id} cannot be read")))?;
-            visit(id, Recorded { transfer, pending })?;
+            visit(id, ServiceDate(day), Recorded { transfer, pending })?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! Signatures hold plain model types, so that another database can stand behind the same names.
 
 mod codes;
+mod days;
 mod desk;
 mod error;
 mod evidence;
@@ -33,6 +34,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use days::{ClosedDay, DayAccount};
 pub use desk::{Begun, CardOp, Quota};
 pub use error::StoreError;
 pub use fleet::Enrolment;
@@ -41,6 +43,7 @@ pub use journal::JournalRow;
 pub(crate) use journal::Registered;
 pub use queries::ReadModel;
 pub use replay::CardHistory;
+pub(crate) use shown::facts;
 pub use tickets::KnownTicket;
 
 /// Readers kept open.

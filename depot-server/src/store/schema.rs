@@ -9,6 +9,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_desk.sql"),
     include_str!("migrations/0003_tickets.sql"),
     include_str!("migrations/0004_told.sql"),
+    include_str!("migrations/0005_days.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

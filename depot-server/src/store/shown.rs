@@ -1,6 +1,8 @@
 //! What the lists show of a log entry: its outcome, the amount that is certain, the balance.
 
-use model::{TapEvent, TapRecord};
+use clearing::TapRef;
+use model::{Currency, Money, TapEvent, TapRecord};
+use settlement::TapFacts;
 
 use super::codes::sql_seq;
 use crate::{http::views::Outcome, intake::stored::BookedTap};
@@ -45,6 +47,24 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
         TapEvent::Ticket { .. } => (Outcome::Ticket, None, (0, None, None)),
     };
     Shown { outcome, detail, amount, balance, ctr }
+}
+
+/// What a receipt says of an entry; `None` when it let nobody ride for certain.
+pub(crate) fn facts(tap: &BookedTap, currency: Currency) -> Option<TapFacts> {
+    let Shown { outcome, amount, balance, .. } = shown(tap);
+    let counts = matches!(outcome, Outcome::Committed | Outcome::Confirmed | Outcome::Ticket);
+    let TapRecord { tapped_at, role, place, route, tariff, card, .. } = tap.record;
+    (counts && tap.cleared).then(|| TapFacts {
+        tap: TapRef::of(&tap.record),
+        tapped_at,
+        role,
+        place,
+        route,
+        tariff,
+        paid: Money::new(amount, currency),
+        balance: balance.map(i64::from),
+        card,
+    })
 }
 
 /// The newest record that an entry shows of its card, for certain or not.

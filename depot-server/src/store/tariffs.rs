@@ -3,7 +3,10 @@
 use model::{TariffVersion, Timestamp};
 use rusqlite::params;
 
-use super::{Store, StoreError, codes::sql_time};
+use super::{
+    Store, StoreError,
+    codes::{sql_time, time},
+};
 
 impl Store {
     /// Every tariff ever used: version and text, oldest version first.
@@ -15,6 +18,19 @@ impl Store {
             .map_err(failed())?;
         let rows = statement
             .query_map([], |row| Ok((TariffVersion(row.get(0)?), row.get(1)?)))
+            .map_err(failed())?;
+        rows.collect::<Result<_, _>>().map_err(failed())
+    }
+
+    /// Since when the books hold each tariff.
+    pub fn tariffs_since(&self) -> Result<Vec<(TariffVersion, Timestamp)>, StoreError> {
+        let failed = || StoreError::read("tariffs");
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare_cached("SELECT version, loaded_at FROM tariffs ORDER BY version")
+            .map_err(failed())?;
+        let rows = statement
+            .query_map([], |row| Ok((TariffVersion(row.get(0)?), time(row.get(1)?))))
             .map_err(failed())?;
         rows.collect::<Result<_, _>>().map_err(failed())
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use clearing::{Account, ExceptionChange};
 use ledger::{AccountId, Balance, PendingState};
-use model::{CardId, ValidatorId};
+use model::{CardId, ServiceDate, ValidatorId};
 use rusqlite::{OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use super::{
     StoreError,
     codes::{clock_code, outcome_code, role_code, sql_card, sql_seq, sql_time},
+    days::day_of,
     evidence,
     group::{Group, account_balance},
     shown::{Shown, shown},
@@ -38,6 +39,7 @@ impl Group<'_> {
         self.progress(booking)?;
         self.states(booking)?;
         self.quarantine(booking)?;
+        self.periods()?;
         self.writer.execute_batch("COMMIT").map_err(StoreError::write("a group"))?;
         self.done = true;
         Ok(first_tap)
@@ -82,7 +84,8 @@ impl Group<'_> {
                 ])
                 .map_err(failed())?;
             for tap in &batch.taps {
-                let outcome = self.tap(next, id, at, tap)?;
+                let day = day_of(booking, tap.record.tapped_at);
+                let outcome = self.tap(next, id, at, tap, day)?;
                 match outcome {
                     Outcome::Committed | Outcome::InDoubt | Outcome::Ticket => minute.0 += 1,
                     Outcome::Refused => minute.1 += 1,
@@ -105,8 +108,16 @@ impl Group<'_> {
         Ok(first)
     }
 
-    fn tap(&self, id: i64, batch: i64, at: i64, tap: &BookedTap) -> Result<Outcome, StoreError> {
+    fn tap(
+        &self,
+        id: i64,
+        batch: i64,
+        at: i64,
+        tap: &BookedTap,
+        day: ServiceDate,
+    ) -> Result<Outcome, StoreError> {
         let record = &tap.record;
+        self.begun.borrow_mut().tap(day, id);
         let prev = match record.card {
             None => None,
             Some(card) => {
@@ -124,9 +135,9 @@ impl Group<'_> {
             .prepare_cached(
                 "INSERT INTO taps (id, batch, validator, epoch, seq, card, prev, tapped_at, clock,
                  received_at, role, place, route, tariff, outcome, detail, cleared, amount,
-                 balance, ctr, operator, duration_ms)
+                 balance, ctr, operator, duration_ms, day)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                 ?17, ?18, ?19, ?20, ?21, ?22)",
+                 ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -152,6 +163,7 @@ impl Group<'_> {
                     ctr,
                     operator,
                     record.duration_ms,
+                    day.0,
                 ])
             })
             .map_err(StoreError::write("a tap"))?;
@@ -307,14 +319,18 @@ impl Group<'_> {
         };
         let mut insert = self
             .writer
-            .prepare_cached("INSERT INTO transfers (body, pending_id, pending) VALUES (?1, ?2, ?3)")
+            .prepare_cached(
+                "INSERT INTO transfers (body, pending_id, pending, day) VALUES (?1, ?2, ?3, ?4)",
+            )
             .map_err(failed())?;
         for recorded in &booking.ledger.inserted {
             let body = recorded.transfer.to_bytes();
             let pending_id = recorded.pending.map(|_| recorded.transfer.id.0);
-            insert
-                .execute(params![body.as_slice(), pending_id, recorded.pending.map(code)])
+            let day = day_of(booking, recorded.transfer.event_at);
+            let id = insert
+                .insert(params![body.as_slice(), pending_id, recorded.pending.map(code), day.0])
                 .map_err(failed())?;
+            self.begun.borrow_mut().transfer(day, id);
         }
         for (id, state) in &booking.ledger.settled {
             self.writer

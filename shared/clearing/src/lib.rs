@@ -20,6 +20,7 @@ mod desk;
 mod due;
 mod exception;
 mod known;
+mod period;
 mod postings;
 mod reprice;
 mod state;
@@ -37,6 +38,7 @@ pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };
 pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
+pub use period::Period;
 pub use reprice::{Priced, Rules};
 pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};
 pub use state_bytes::StateError;

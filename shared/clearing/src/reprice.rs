@@ -2,17 +2,20 @@
 
 use alloc::{boxed::Box, collections::BTreeMap};
 
-use fare::{FareRefusal, FareTap, Journey, Quote, Tariff, TariffSet, price};
+use fare::{FareRefusal, FareTap, Journey, Quote, Tariff, TariffSet, price, rules::ZoneOffsets};
 use model::{
-    CardRecord, CardTransaction, Currency, OperatorId, RecordKind, RouteIx, TapRecord, TapRole,
-    TariffVersion,
+    CardRecord, CardTransaction, Currency, OperatorId, RecordKind, RouteIx, ServiceDate, TapRecord,
+    TapRole, TariffVersion, Timestamp,
 };
+
+use crate::period::{Calendars, Period};
 
 /// The tariffs by which taps are priced again, and what follows from them.
 #[derive(Debug, Clone)]
 pub struct Rules {
     tariffs: TariffSet,
     operators: BTreeMap<TariffVersion, Operators>,
+    calendars: Calendars,
 }
 
 /// The depot's price of a record.
@@ -42,7 +45,28 @@ impl Rules {
     pub fn new(tariffs: TariffSet) -> Self {
         let operators =
             tariffs.iter().map(|tariff| (tariff.version(), Operators::of(tariff))).collect();
-        Self { tariffs, operators }
+        let calendars = Calendars::of(&tariffs);
+        Self { tariffs, operators, calendars }
+    }
+
+    /// Days begin by this tariff from `since` on, in this zone.
+    pub fn set_clock(&mut self, version: TariffVersion, since: Timestamp, zone: &ZoneOffsets) {
+        self.calendars.set(version, since, zone);
+    }
+
+    /// The days that are open for a booking at `now`; `open` is the oldest, `None` in empty books.
+    pub fn period(&self, open: Option<ServiceDate>, now: Timestamp) -> Period {
+        self.calendars.period(open, now)
+    }
+
+    /// The service day of a moment, as it was reckoned at `now`.
+    pub fn service_day(&self, of: Timestamp, now: Timestamp) -> ServiceDate {
+        self.calendars.service_day(of, now)
+    }
+
+    /// When a service day is over, as it is reckoned at `now`.
+    pub fn end_of(&self, day: ServiceDate, now: Timestamp) -> Timestamp {
+        self.calendars.end_of(day, now)
     }
 
     /// The purse's currency.

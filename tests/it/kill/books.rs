@@ -26,7 +26,7 @@ type Line = (i64, i64);
 
 /// Everything that must hold when all is healed and drained; says what was compared.
 pub(super) async fn check(yard: &Yard, history: &History) -> String {
-    let verdict = said(&yard.depot_server(&["verify"], &[]));
+    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
     let path = yard.folder().join("depot.sqlite");
     let books = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
