@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ledger::{AccountCode, AccountId};
-use model::{CardId, Ctr, Currency, OperatorId, StationId, TicketKeyId};
+use model::{CardId, ChannelId, Ctr, Currency, OperatorId, StationId, TicketKeyId};
 
 /// What an account is for. Amounts are read as credits minus debits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,10 +36,16 @@ pub enum Account {
     TicketLiability(TicketKeyId, u32),
     /// Rides given on tickets of this key whose sale is not known.
     TicketUnissued(TicketKeyId),
+    /// Paid for and not on the card yet.
+    LoadOrders,
+    /// What this channel took for load orders and has to hand in.
+    LoadChannel(ChannelId),
+    /// A load order was given back and is on the card all the same: its holder owes it.
+    OrderOwed(CardId),
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 13] = [
+const CODES: [(u16, &str); 16] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -53,6 +59,9 @@ const CODES: [(u16, &str); 13] = [
     (11, "ticket-cash"),
     (12, "ticket-liability"),
     (13, "ticket-unissued"),
+    (30, "load-orders"),
+    (31, "load-channel"),
+    (32, "order-owed"),
 ];
 
 impl Account {
@@ -60,10 +69,15 @@ impl Account {
     pub fn id(self, currency: Currency) -> AccountId {
         let mut opaque = Vec::with_capacity(AccountId::OPAQUE_MAX);
         match self {
-            Self::Card(card) | Self::UnknownOrigin(card) | Self::Replaced(card) => {
+            Self::Card(card)
+            | Self::UnknownOrigin(card)
+            | Self::Replaced(card)
+            | Self::OrderOwed(card) => {
                 opaque.extend(card.0);
             }
-            Self::DeskCash(StationId(number)) => opaque.extend(number.to_be_bytes()),
+            Self::DeskCash(StationId(number)) | Self::LoadChannel(ChannelId(number)) => {
+                opaque.extend(number.to_be_bytes());
+            }
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 opaque.extend(card.0);
                 opaque.extend(ctr.0.to_be_bytes());
@@ -81,6 +95,7 @@ impl Account {
             | Self::IssuerCash
             | Self::LoadClearing
             | Self::RefundClearing
+            | Self::LoadOrders
             | Self::TicketCash => {}
         }
         AccountId::new(AccountCode(self.code()), currency, &opaque)
@@ -107,6 +122,9 @@ impl Account {
             11 => Self::TicketCash,
             12 => Self::TicketLiability(key(), u32::from_be_bytes([b[4], b[5], b[6], b[7]])),
             13 => Self::TicketUnissued(key()),
+            30 => Self::LoadOrders,
+            31 => Self::LoadChannel(ChannelId(u16::from_be_bytes([b[0], b[1]]))),
+            32 => Self::OrderOwed(card()),
             _ => return None,
         };
         (account.id(id.currency()) == *id).then_some(account)
@@ -132,6 +150,9 @@ impl Account {
             Self::TicketCash => 11,
             Self::TicketLiability(..) => 12,
             Self::TicketUnissued(_) => 13,
+            Self::LoadOrders => 30,
+            Self::LoadChannel(_) => 31,
+            Self::OrderOwed(_) => 32,
         }
     }
 }
@@ -140,10 +161,14 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = Self::word(AccountCode(self.code())).unwrap_or_default();
         match self {
-            Self::Card(card) | Self::UnknownOrigin(card) | Self::Replaced(card) => {
+            Self::Card(card)
+            | Self::UnknownOrigin(card)
+            | Self::Replaced(card)
+            | Self::OrderOwed(card) => {
                 write!(f, "{word}({card})")
             }
             Self::DeskCash(station) => write!(f, "{word}({station})"),
+            Self::LoadChannel(channel) => write!(f, "{word}({channel})"),
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 write!(f, "{word}({card}, {ctr})")
             }
@@ -153,9 +178,11 @@ impl fmt::Display for Account {
                 write!(f, "{word}({key}, {})", model::ServiceDate(*day))
             }
             Self::TicketUnissued(key) => write!(f, "{word}({key})"),
-            Self::IssuerCash | Self::LoadClearing | Self::RefundClearing | Self::TicketCash => {
-                f.write_str(word)
-            }
+            Self::IssuerCash
+            | Self::LoadClearing
+            | Self::RefundClearing
+            | Self::LoadOrders
+            | Self::TicketCash => f.write_str(word),
         }
     }
 }
@@ -180,11 +207,14 @@ pub enum CauseCode {
     TicketSale,
     /// A ticket was used for the first time. The reference is the ticket.
     TicketUse,
+    /// A load order was paid, is on its card, or was given back. The reference is the order and which
+    /// of the three.
+    Order,
 }
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Record,
         Self::Attribution,
         Self::Fork,
@@ -193,6 +223,7 @@ impl CauseCode {
         Self::Desk,
         Self::TicketSale,
         Self::TicketUse,
+        Self::Order,
     ];
 
     /// Its number in the ledger.
@@ -206,6 +237,7 @@ impl CauseCode {
             Self::Desk => 6,
             Self::TicketSale => 11,
             Self::TicketUse => 12,
+            Self::Order => 30,
         }
     }
 
@@ -220,6 +252,7 @@ impl CauseCode {
             Self::Desk => "desk",
             Self::TicketSale => "ticket-sale",
             Self::TicketUse => "ticket-use",
+            Self::Order => "order",
         }
     }
 

@@ -11,6 +11,8 @@
 //! a worked example is `docs/reconciliation.md`.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod account;
 mod chain;
@@ -20,6 +22,7 @@ mod desk;
 mod due;
 mod exception;
 mod known;
+mod order;
 mod period;
 mod postings;
 mod reprice;
@@ -38,6 +41,9 @@ pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };
 pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
+pub use order::{
+    BookedOrder, CardSeen, ClearedOrder, ListTold, ListVersion, Offer, OrderPhase, OrderRefused,
+};
 pub use period::Period;
 pub use reprice::{Priced, Rules};
 pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};

@@ -145,6 +145,11 @@ number!(
     StationId(u16)
 );
 number!(
+    /// Who takes money for load orders: an agent, a kiosk, a payment provider, an employer's file;
+    /// by its number in the depot's configuration.
+    ChannelId(u16)
+);
+number!(
     /// A service operator, by its index in the tariff's table.
     OperatorId(u16)
 );

@@ -21,8 +21,8 @@ mod time;
 pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
 pub use counters::{CardCounters, Counter, CounterError, CounterUse};
 pub use ids::{
-    CardId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx, StationId,
-    TapSeq, TariffVersion, ValidatorId,
+    CardId, ChannelId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx,
+    StationId, TapSeq, TariffVersion, ValidatorId,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use note::Note;

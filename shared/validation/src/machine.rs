@@ -1,9 +1,9 @@
 //! The tap machine: drives one card transaction at a time, between reader, tap log and screen.
 //!
 //! `Finding → Writing → Committing → Closing`; a card whose tap is in doubt goes
-//! `Finding → Proving → Closing` instead, and a load order runs `Finding → Writing → Committing →
-//! ClosingOrder` before the tap is made (`order_load`). The intent is made durable while the card takes the
-//! debit and the record; the commit waits for both.
+//! `Finding → Proving → Closing` instead (`proving`), and a load order runs
+//! `Finding → Writing → Committing → ClosingOrder` before the tap is made (`order_load`). The
+//! intent is made durable while the card takes the debit and the record; the commit waits for both.
 
 mod order_load;
 mod proving;

@@ -3,6 +3,7 @@
 mod bytes;
 mod counted;
 mod due;
+mod orders;
 mod products;
 mod properties;
 mod tables;

@@ -1,0 +1,369 @@
+//! Load orders in the books: paid, offered to readers, on the card, or given back (REC-5, ADR-0015).
+//!
+//! Invariants: an order's money stands on `load-orders` until the card shows it or it is given
+//! back, never both; it is given back only when no reader can apply it any more; should a reader
+//! apply it all the same, the holder owes it and no second credit is made (REC-5 (d)).
+//!
+//! One order of a card is out at a time, because an order fits one load number.
+
+use alloc::vec::Vec;
+
+use ledger::{Cause, Kind, Transfer};
+use model::{
+    CardId, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, OrderId, RecordKind,
+    TapSeq, Timestamp,
+};
+
+use crate::{Account, account::CauseCode};
+
+/// The number of a list of orders, as it was signed; counts up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ListVersion(pub u64);
+
+/// One paid order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BookedOrder {
+    /// Which.
+    pub id: OrderId,
+    /// For which card.
+    pub card: CardId,
+    /// How much, minor units.
+    pub amount: u32,
+    /// Who took the money.
+    pub channel: ChannelId,
+    /// When, by the clock of whoever did.
+    pub paid_at: Timestamp,
+    /// Where it stands.
+    pub phase: OrderPhase,
+}
+
+/// What readers were told of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Offer {
+    /// The load number that it fits.
+    pub load_seq: LoadSeq,
+    /// Its end, seconds since 1970.
+    pub not_after_s: u32,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OrderPhase {
+    /// Paid, and no reader has it.
+    Waiting,
+    /// On the list.
+    Out(Offer),
+    /// Off the list; this is the first list without it. A reader that is behind may still have it.
+    Withdrawn(Offer, ListVersion),
+    /// On the card.
+    Loaded,
+    /// Given back to who paid; what readers had been told last, if anything.
+    Refunded(Option<Offer>),
+    /// Given back, and on the card all the same: the holder owes it.
+    Owed,
+}
+
+impl OrderPhase {
+    /// The word in lists, metrics and the store.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Out(_) => "out",
+            Self::Withdrawn(..) => "withdrawn",
+            Self::Loaded => "loaded",
+            Self::Refunded(_) => "refunded",
+            Self::Owed => "owed",
+        }
+    }
+
+    /// What readers were told last and may still act on.
+    pub const fn offer(self) -> Option<Offer> {
+        match self {
+            Self::Out(offer) | Self::Withdrawn(offer, _) | Self::Refunded(Some(offer)) => {
+                Some(offer)
+            }
+            Self::Waiting | Self::Loaded | Self::Refunded(None) | Self::Owed => None,
+        }
+    }
+}
+
+/// Why an order is not offered, withdrawn or given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OrderRefused {
+    /// It is on the list, or the books do not know it as waiting.
+    #[error("the order is not waiting")]
+    NotWaiting,
+    /// Only an order that readers have can be taken from them.
+    #[error("the order is not out")]
+    NotOut,
+    /// All 65,535 loads of the card are used.
+    #[error("the card can be loaded no more: replace it")]
+    CardUsedUp,
+    /// It is on the card.
+    #[error("the order is on the card")]
+    OnCard,
+    /// It was given back before.
+    #[error("the order was given back already")]
+    GivenBack,
+    /// Readers still have it.
+    #[error("the order is out: withdraw it first")]
+    StillOut,
+    /// A reader may still apply it, until then.
+    #[error("a validator may still carry it out, until {0} seconds since 1970")]
+    NotOver(u64),
+    /// The card was loaded as the order says, and by whom is not known yet.
+    #[error("the card shows a load under its number whose record is missing")]
+    LoadUnknown,
+    /// A validator that may have applied it has not told its log.
+    #[error("not every validator has told what it did before it heard that the order is over")]
+    NotHeard,
+}
+
+/// What the books know of the order's card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardSeen {
+    /// Its newest known record; `None` when no record of it is known.
+    pub newest: Option<CardRecord>,
+    /// The load record under the order's number is known, and is another load's.
+    pub other_load: bool,
+    /// A validator wrote a load of it and heard no answer, and no record has decided it yet.
+    pub load_in_doubt: bool,
+}
+
+/// What changes; the shell writes both in one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClearedOrder {
+    /// The order from here on.
+    pub order: BookedOrder,
+    /// To apply to the ledger in this order. None may be refused.
+    pub transfers: Vec<Transfer>,
+}
+
+/// Steps of an order that move money: part of the transfers' ids.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Paid = 1,
+    Loaded = 2,
+    Refunded = 3,
+}
+
+impl BookedOrder {
+    /// As readers get it; `None` when it is not out.
+    pub const fn to_readers(&self) -> Option<LoadOrder> {
+        match self.phase {
+            OrderPhase::Out(Offer { load_seq, not_after_s }) => {
+                Some(LoadOrder { id: self.id, load_seq, amount: self.amount, not_after_s })
+            }
+            OrderPhase::Waiting
+            | OrderPhase::Withdrawn(..)
+            | OrderPhase::Loaded
+            | OrderPhase::Refunded(_)
+            | OrderPhase::Owed => None,
+        }
+    }
+
+    /// Books the payment.
+    pub fn paid(
+        id: OrderId,
+        (card, amount): (CardId, u32),
+        channel: ChannelId,
+        (paid_at, now): (Timestamp, Timestamp),
+        currency: Currency,
+    ) -> ClearedOrder {
+        let order = Self { id, card, amount, channel, paid_at, phase: OrderPhase::Waiting };
+        let (to, from) = (Account::LoadOrders, Account::LoadChannel(channel));
+        order.moved(Step::Paid, to, from, (paid_at, now), currency)
+    }
+
+    /// Puts a waiting order on the list, for the load after the card's newest known one.
+    pub fn offered(self, newest_load: LoadSeq, not_after_s: u32) -> Result<Self, OrderRefused> {
+        if self.phase != OrderPhase::Waiting {
+            return Err(OrderRefused::NotWaiting);
+        }
+        let next = newest_load.0.checked_add(1).ok_or(OrderRefused::CardUsedUp)?;
+        let offer = Offer { load_seq: LoadSeq(next), not_after_s };
+        Ok(Self { phase: OrderPhase::Out(offer), ..self })
+    }
+
+    /// Takes it off the list; `without` is the first list that does not have it.
+    pub fn withdrawn(self, without: ListVersion) -> Result<Self, OrderRefused> {
+        match self.phase {
+            OrderPhase::Out(offer) => {
+                Ok(Self { phase: OrderPhase::Withdrawn(offer, without), ..self })
+            }
+            OrderPhase::Waiting
+            | OrderPhase::Withdrawn(..)
+            | OrderPhase::Loaded
+            | OrderPhase::Refunded(_)
+            | OrderPhase::Owed => Err(OrderRefused::NotOut),
+        }
+    }
+
+    /// Another load took the number that it was offered for: no reader can apply that offer any
+    /// more, so it waits for another. `None` when nothing changes.
+    pub fn passed_over(self, load: &CardRecord) -> Option<Self> {
+        let (OrderPhase::Out(offer) | OrderPhase::Withdrawn(offer, _)) = self.phase else {
+            return None;
+        };
+        let waits = Self { phase: OrderPhase::Waiting, ..self };
+        (is_load(load) && load.load_seq >= offer.load_seq).then_some(waits)
+    }
+
+    /// Which of a card's orders this record of it carries out. Orders of one load number and amount
+    /// are alike: the one that readers have or had goes before one that was given back, whatever
+    /// the reader's entry says, so that no holder owes one order while another waits.
+    pub fn carried_out_by(orders: &[Self], record: &CardRecord) -> Option<usize> {
+        let fits = |order: &Self| {
+            let offer = order.phase.offer()?;
+            let same = record.load_seq == offer.load_seq && record.amount == order.amount;
+            same.then_some(matches!(order.phase, OrderPhase::Refunded(_)))
+        };
+        let places = orders.iter().enumerate();
+        let fitting = places.filter_map(|(at, order)| fits(order).map(|back| (back, at)));
+        fitting.min().filter(|_| is_load(record)).map(|(_, at)| at)
+    }
+
+    /// The card shows it: from the orders to what the record took it from. One that was given back
+    /// is owed by the holder.
+    pub fn carried_out(
+        self,
+        record: &CardRecord,
+        now: Timestamp,
+        currency: Currency,
+    ) -> Option<ClearedOrder> {
+        let (phase, payer) = match self.phase {
+            OrderPhase::Out(_) | OrderPhase::Withdrawn(..) => {
+                (OrderPhase::Loaded, Account::LoadOrders)
+            }
+            OrderPhase::Refunded(Some(_)) => (OrderPhase::Owed, Account::OrderOwed(self.card)),
+            OrderPhase::Waiting
+            | OrderPhase::Loaded
+            | OrderPhase::Refunded(None)
+            | OrderPhase::Owed => return None,
+        };
+        let order = Self { phase, ..self };
+        let times = (record.at(), now);
+        Some(order.moved(Step::Loaded, Account::LoadClearing, payer, times, currency))
+    }
+
+    /// Gives it back to who paid, when no reader can apply it any more (REC-5 (c)).
+    ///
+    /// `bound_s` is how far clocks that somebody set may be off; `fleet` is the oldest list among
+    /// all validators of which everything logged before it is booked ([`ListTold::settled`]).
+    pub fn refunded(
+        self,
+        now: Timestamp,
+        bound_s: u32,
+        fleet: ListVersion,
+        card: CardSeen,
+        currency: Currency,
+    ) -> Result<ClearedOrder, OrderRefused> {
+        let offer = match self.phase {
+            OrderPhase::Waiting => None,
+            OrderPhase::Withdrawn(offer, without) => {
+                is_over(offer, without, (now, bound_s), fleet, card)?;
+                Some(offer)
+            }
+            OrderPhase::Out(_) => return Err(OrderRefused::StillOut),
+            OrderPhase::Loaded | OrderPhase::Owed => return Err(OrderRefused::OnCard),
+            OrderPhase::Refunded(_) => return Err(OrderRefused::GivenBack),
+        };
+        let order = Self { phase: OrderPhase::Refunded(offer), ..self };
+        let (to, from) = (Account::LoadChannel(self.channel), Account::LoadOrders);
+        Ok(order.moved(Step::Refunded, to, from, (now, now), currency))
+    }
+
+    fn moved(
+        self,
+        step: Step,
+        to: Account,
+        from: Account,
+        (event_at, booked_at): (Timestamp, Timestamp),
+        currency: Currency,
+    ) -> ClearedOrder {
+        let cause =
+            Cause::new(CauseCode::Order.number(), &[&self.id.0.to_be_bytes(), &[step as u8]]);
+        let transfer = Transfer {
+            id: cause.transfer_id(0),
+            debit: from.id(currency),
+            credit: to.id(currency),
+            amount: self.amount.into(),
+            currency,
+            kind: Kind::Direct,
+            event_at,
+            booked_at,
+            cause,
+        };
+        ClearedOrder { order: self, transfers: alloc::vec![transfer] }
+    }
+}
+
+/// Whether no reader can carry out the offer any more.
+fn is_over(
+    offer: Offer,
+    without: ListVersion,
+    (now, bound_s): (Timestamp, u32),
+    fleet: ListVersion,
+    card: CardSeen,
+) -> Result<(), OrderRefused> {
+    if card.load_in_doubt {
+        return Err(OrderRefused::LoadUnknown);
+    }
+    if card.newest.is_some_and(|newest| newest.load_seq >= offer.load_seq) {
+        // The number is used: by another load, or by one that nobody has told of yet.
+        return if card.other_load { Ok(()) } else { Err(OrderRefused::LoadUnknown) };
+    }
+    let over_s = u64::from(offer.not_after_s) + u64::from(bound_s);
+    if now.secs() < over_s {
+        return Err(OrderRefused::NotOver(over_s));
+    }
+    // The card has seen the end: a reader that follows either knows it too, or its clock is
+    // behind the card's and it applies nothing ([`LoadOrder::fits`]).
+    let over = |newest: CardRecord| newest.at_s >= offer.not_after_s;
+    let seen_unloaded = card.newest.is_some_and(over);
+    if fleet >= without || seen_unloaded { Ok(()) } else { Err(OrderRefused::NotHeard) }
+}
+
+const fn is_load(record: &CardRecord) -> bool {
+    matches!(record.kind, RecordKind::Load | RecordKind::LoadInJourney)
+}
+
+/// What one validator has told of the list that it works by.
+///
+/// That it has a list says nothing of what it did before: only once everything that its log held
+/// then is booked, the list is settled there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ListTold {
+    /// Of this list, everything before it is known.
+    settled: ListVersion,
+    /// Told, and not yet booked up to the log's head then.
+    told: Option<(ListVersion, Epoch, TapSeq)>,
+}
+
+impl ListTold {
+    /// The validator says that it works by `list` and that its log ends with `head`. Earlier lives
+    /// of its log must be drained, or it is not heard.
+    pub fn tells(&mut self, list: ListVersion, epoch: Epoch, head: TapSeq, drained_before: bool) {
+        // Of one list the earliest head counts: later taps were made under it.
+        let known = self.told.is_some_and(|(told, of, _)| told >= list && of == epoch);
+        if drained_before && list > self.settled && !known {
+            self.told = Some((list, epoch, head));
+        }
+    }
+
+    /// Everything of that life of its log up to there is booked.
+    pub fn booked(&mut self, epoch: Epoch, through: TapSeq) {
+        if let Some((list, of, head)) = self.told
+            && of == epoch
+            && head <= through
+        {
+            self.settled = self.settled.max(list);
+            self.told = None;
+        }
+    }
+
+    /// The newest list before which nothing of this validator is unknown.
+    pub const fn settled(&self) -> ListVersion {
+        self.settled
+    }
+}
