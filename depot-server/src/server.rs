@@ -106,6 +106,7 @@ impl Depot {
         let keys = Keys::load(&config.keys)?;
         let store = Arc::new(Store::open(&config.database)?);
         let rules = Arc::new(load_rules(&config, &store, &clock)?);
+        store.note_due_tariffs(rules.tariffs().iter().map(Tariff::version))?;
         if config.keys.tickets.exists() {
             let key = crate::ticketing::load_key(&config.keys.tickets)?;
             store.add_ticket_key(&key.verifying_key(), clock.now())?;

@@ -73,6 +73,9 @@ pub enum DeskError {
         /// What may still be.
         left: Money,
     },
+    /// Somebody was first, or late taps changed it.
+    #[error("what card {0} is owed has just changed: nothing was done; run the command again")]
+    OwedChanged(CardId),
     /// More than a card may hold.
     #[error("the card would hold {0}, but desk.balance_max allows {1}: load less")]
     AboveMax(Money, Money),

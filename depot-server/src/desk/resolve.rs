@@ -167,7 +167,7 @@ impl Station {
             DeskDeed::Issued { record, .. } => {
                 issue_proof_holds(key, &entry.card, record, None, proof)
             }
-            DeskDeed::Loaded { before, after } | DeskDeed::Retired { before, after, .. } => {
+            DeskDeed::Loaded { before, after, .. } | DeskDeed::Retired { before, after, .. } => {
                 let transaction =
                     CardTransaction { before: *before, after: *after, products, counters: None };
                 proof_holds(key, &entry.card, &transaction, proof)

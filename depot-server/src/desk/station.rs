@@ -143,7 +143,7 @@ impl Station {
     pub async fn load(&self, hand: &mut Hand, amount: u32) -> Result<Done, DeskError> {
         let card = hand.card(HOLD, None).await?;
         let same = |entry: &DeskEntry| match &entry.deed {
-            DeskDeed::Loaded { after, .. } => after.amount == amount,
+            DeskDeed::Loaded { after, adjusted, .. } => after.amount - adjusted == amount,
             DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => false,
         };
         if let Some(done) = self.settle_first(hand, card, same).await? {
@@ -165,7 +165,8 @@ impl Station {
                 return Err(error);
             }
         };
-        self.commit(hand, machine, found, after, DeskDeed::Loaded { before, after }).await
+        let deed = DeskDeed::Loaded { before, after, adjusted: 0 };
+        self.commit(hand, machine, found, after, deed).await
     }
 
     /// Takes the card on the reader out of use, with the value that is left on it.
@@ -300,6 +301,7 @@ impl Station {
         let entry = DeskEntry { op: 0, station: self.id, card, deed };
         match self.store.begin_op(&entry, self.clock.now())? {
             Begun::Yes(op) => Ok(DeskEntry { op, ..entry }),
+            Begun::NotOwed => Err(DeskError::OwedChanged(card)),
             Begun::OverQuota(quota) => Err(DeskError::OverQuota {
                 station: self.id,
                 wanted: self.money(i64::from(entry.written().amount)),

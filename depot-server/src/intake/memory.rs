@@ -6,8 +6,8 @@ use std::{
 };
 
 use clearing::{
-    CardState, DeskEntry, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, Source,
-    TapRef, TicketState,
+    CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, Exception, ExceptionChange,
+    ExceptionId, Known, KnownRecord, Source, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
@@ -39,6 +39,8 @@ pub struct MemoryBooks {
     pub marks: BTreeMap<(ValidatorId, Epoch), EpochMark>,
     /// What validators last reported.
     pub states: BTreeMap<ValidatorId, ValidatorState>,
+    /// What cards are owed, by service day.
+    pub due: BTreeMap<CardId, BTreeMap<ServiceDate, DayBooked>>,
     /// Messages set aside.
     pub set_aside: u64,
     /// The oldest open day, once there is one.
@@ -102,6 +104,7 @@ impl MemoryBooks {
         let states = booking.states.into_iter();
         self.states.extend(states.map(|(validator, report)| (validator, report.state)));
         self.set_aside += booking.quarantine.len() as u64;
+        booking.due.iter().for_each(|row| self.due_row(row));
     }
 
     /// What has become of a transfer that was booked as pending.
@@ -127,6 +130,11 @@ impl MemoryBooks {
         for (tap, at) in taps {
             self.day_taps.entry(day(at)).or_default().push(tap);
         }
+    }
+
+    fn due_row(&mut self, row: &DueRow) {
+        let day = self.due.entry(row.card).or_default().entry(row.day).or_default();
+        *day = day.then(row.change);
     }
 
     fn tap(&mut self, tap: BookedTap) {
@@ -221,5 +229,31 @@ impl Stored for MemoryBooks {
 
     fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, Infallible> {
         Ok(self.pending.get(id).copied())
+    }
+
+    fn history(&self, card: CardId) -> Result<CardHistory, Infallible> {
+        let mut history = CardHistory::default();
+        let lowest = TapRef { validator: ValidatorId::DEPOT, epoch: Epoch(0), seq: TapSeq(0) };
+        let from_here = self.transactions.range((card, Ctr(0), lowest)..);
+        for (.., entry) in from_here.take_while(|(of, ..)| *of == card) {
+            if let Some(tap) = self.taps.get(entry) {
+                history.add_tap(&tap.record);
+            }
+        }
+        let records = self.records.range((card, Ctr(0))..=(card, Ctr(u32::MAX)));
+        records.for_each(|(_, known)| history.add_record(known));
+        for charge in self.cards.get(&card).iter().flat_map(|state| state.unserved()) {
+            history.add_unserved(charge.doubt.after.ctr, charge.amount);
+        }
+        Ok(history)
+    }
+
+    fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, Infallible> {
+        Ok(self.due.get(&card).cloned().unwrap_or_default())
+    }
+
+    /// Payments are in the journal that is booked again; nothing is set apart.
+    fn due_held(&self, _: DueOrder) -> Result<Vec<(ServiceDate, i64)>, Infallible> {
+        Ok(Vec::new())
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use clearing::{ExceptionChange, Rules};
+use clearing::{ExceptionChange, Rules, may_owe};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
 use model::{CardId, CardRecord, TicketToken, ValidatorId};
 
@@ -156,7 +156,9 @@ impl Pipeline {
     /// Books a group in one durable commit.
     pub fn submit(&mut self, messages: Vec<Message>) -> Result<Output, IntakeError> {
         let checked = self.front.check(messages)?;
-        self.back.book(checked)
+        let output = self.back.book(checked)?;
+        self.back.settle_due();
+        Ok(output)
     }
 }
 
@@ -199,6 +201,15 @@ impl Back {
             self.seats.roll_back();
         }
         booked
+    }
+
+    /// Works out what cards are owed of which something is new, a round of them. Answers whether
+    /// there may be more. What fails stays queued.
+    pub fn settle_due(&mut self) -> bool {
+        settle_due(&self.place).unwrap_or_else(|error| {
+            tracing::error!(error = %run::chain(&error), "dues are not worked out; trying again");
+            false
+        })
     }
 
     fn try_book(&mut self, checked: Vec<Checked>) -> Result<Output, IntakeError> {
@@ -283,6 +294,33 @@ impl Back {
             events.send(Live::Exceptions);
         }
     }
+}
+
+/// Cards whose due is worked out in one commit: the intake waits for it.
+const DUE_AT_ONCE: usize = 200;
+
+/// Works out what queued cards are owed, a round of them, in a commit of its own. Answers whether
+/// there may be more.
+pub fn settle_due(place: &Workplace) -> Result<bool, IntakeError> {
+    let Workplace { store, rules, clock, .. } = place;
+    settle_due_of(store, rules, clock)
+}
+
+/// The same without an intake around it, for a desk.
+pub(crate) fn settle_due_of(
+    store: &Store,
+    rules: &Rules,
+    clock: &Clock,
+) -> Result<bool, IntakeError> {
+    if !may_owe(rules.tariffs()) || store.due_queue(1)?.is_empty() {
+        return Ok(false);
+    }
+    let group = store.begin()?;
+    // Asked again: nobody else can book a card's news between the question and the commit.
+    let cards = store.due_queue(DUE_AT_ONCE)?;
+    let booking = step::settle_due(&group, rules, &cards, clock.now())?;
+    group.commit(&booking)?;
+    Ok(cards.len() == DUE_AT_ONCE)
 }
 
 /// Books cards that we issued, so that their value has an origin.

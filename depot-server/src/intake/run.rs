@@ -5,7 +5,10 @@ use std::thread;
 
 use fleet_sync::{DepotName, SigningKey, Topic, sign_host};
 use model::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{
+    mpsc::{self, error::TryRecvError},
+    watch,
+};
 use wire::HostState;
 
 use super::{Back, Checked, Front, IntakeError, Message, Output, Pipeline};
@@ -226,10 +229,23 @@ fn book_loop(
     mut groups: mpsc::Receiver<Group<Vec<Checked>>>,
     next: &mpsc::Sender<Group<Result<Output, IntakeError>>>,
 ) {
-    while let Some(Group { work, receipts }) = groups.blocking_recv() {
-        let group = Group { work: back.book(work), receipts };
-        if next.blocking_send(group).is_err() {
+    // What a crash left undone is the first thing to do.
+    let mut has_more = true;
+    loop {
+        let group = if has_more { groups.try_recv() } else { Err(TryRecvError::Empty) };
+        let group = match group {
+            Err(TryRecvError::Empty) if has_more => {
+                has_more = back.settle_due();
+                continue;
+            }
+            Err(TryRecvError::Empty) => groups.blocking_recv(),
+            group => group.ok(),
+        };
+        let Some(Group { work, receipts }) = group else { return };
+        if next.blocking_send(Group { work: back.book(work), receipts }).is_err() {
             return;
         }
+        // After the answer: validators do not wait for it.
+        has_more = true;
     }
 }

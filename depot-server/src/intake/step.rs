@@ -5,6 +5,7 @@
 //! what they mean, `ledger` what they move. A fault of one entry costs that entry, never the group.
 
 mod by_hand;
+mod due;
 mod ticket;
 mod transfers;
 
@@ -20,6 +21,7 @@ use model::{CardId, Epoch, Money, TapEvent, TapRecord, TapSeq, Timestamp, Valida
 use wire::ValidatorState;
 
 pub use by_hand::{book_desk, register};
+pub use due::settle_due;
 
 use super::{
     Reason,
@@ -368,6 +370,9 @@ impl<'a, S: Stored> Desk<'a, S> {
         cleared: Cleared,
     ) -> Result<(), StepError<S::Error>> {
         let own = tap.and_then(|tap| own_record(tap, &cleared));
+        if !due::is_plain(self.rules, tap, own.is_some(), &cleared) {
+            self.booking.unusual.insert(card);
+        }
         self.decide_ops(card, &cleared.records)?;
         self.known.absorb(card, tap, &cleared.records);
         self.post(Some(card), tap, &cleared.transfers)?;

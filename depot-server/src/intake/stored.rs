@@ -3,9 +3,12 @@
 //! Two things stand behind [`Stored`]: the database within one open transaction, and memory (for
 //! `verify` and the simulator). The step itself cannot tell which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use clearing::{CardState, DeskEntry, ExceptionChange, Known, KnownRecord, Period, TicketState};
+use clearing::{
+    CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, ExceptionChange, Known,
+    KnownRecord, Period, TicketState,
+};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
@@ -41,6 +44,12 @@ pub trait Stored: Known {
     fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, Self::Error>;
     /// Operations of desks on this card whose outcome nobody knows yet.
     fn open_ops(&self, card: CardId) -> Result<Vec<DeskEntry>, Self::Error>;
+    /// Everything known of a card's transactions, for pricing all of them again.
+    fn history(&self, card: CardId) -> Result<CardHistory, Self::Error>;
+    /// What the due journal says of a card, by service day.
+    fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, Self::Error>;
+    /// What of a card's due is set apart for this order, by service day.
+    fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, Self::Error>;
 }
 
 /// Everything that one group changes: written in one commit, or not at all.
@@ -76,6 +85,12 @@ pub struct Booking {
     pub states: BTreeMap<ValidatorId, StateReport>,
     /// Messages that cannot be believed.
     pub quarantine: Vec<SetAside>,
+    /// New rows of the due journal, in order.
+    pub due: Vec<DueRow>,
+    /// Cards of which something came to be known that validators cannot have priced (ADR-0014).
+    pub unusual: BTreeSet<CardId>,
+    /// Cards whose due was worked out from all that is known.
+    pub due_done: Vec<CardId>,
 }
 
 /// A ticket that we sold.

@@ -1,5 +1,6 @@
 //! The pipeline over a real database: honest taps, replays, crashes, lies and rubbish.
 
+mod due;
 mod forgeries;
 mod tickets;
 mod unserved;
@@ -43,18 +44,27 @@ fn pipeline(place: &Workplace) -> Pipeline {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(rules(), |_| false)
+    }
+
+    /// The depot prices with these rules; the cards that are said so are of layout 2.
+    fn with(rules: clearing::Rules, has_counters: fn(usize) -> bool) -> Self {
         let (folder, store) = Store::for_test();
         let place = Workplace {
             depot: depot(),
             store: Arc::new(store),
-            rules: Arc::new(rules()),
+            rules: Arc::new(rules),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(Timestamp::from_secs(u64::from(NOON) + 60)),
         };
         let cards = Cards::new(3, NOON - 1000);
-        register_cards(&place, &cards.issues()).unwrap();
-        let buses: Vec<_> = (1..=2).map(|number| Bus::new(number, &depot())).collect();
+        let mut issues = cards.issues();
+        for (card, (_, record)) in issues.iter_mut().enumerate() {
+            record.counters = has_counters(card);
+        }
+        register_cards(&place, &issues).unwrap();
+        let buses: Vec<_> = (1..=4).map(|number| Bus::new(number, &depot())).collect();
         for bus in &buses {
             let key = bus.signing.verifying_key();
             place.store.enrol(bus.id, &key, "bus", false, Timestamp(0)).unwrap();

@@ -5,7 +5,7 @@
 //! the very transaction that keeps the intent; one whose outcome is not known counts as used; an
 //! outcome is written once, by whoever learns of it first, and told by one command of a desk.
 
-use clearing::{DeskDeed, DeskEntry, Taken};
+use clearing::{DeskDeed, DeskEntry, DueOrder, Taken};
 use model::{CardId, CardRecord, StationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Store, StoreError,
     codes::{card_of, sql_card, sql_time, time, unsigned},
+    due::{hold_due, release_due},
     group::Group,
 };
 use crate::intake::stored::{BookedDesk, Booking};
@@ -21,7 +22,7 @@ const ISSUE: i64 = 1;
 const LOAD: i64 = 2;
 const RETIRE: i64 = 3;
 /// Columns that make an entry, in the order of `entry_of`.
-const ENTRY: &str = "station, kind, card, before, after, other, taken";
+const ENTRY: &str = "station, kind, card, before, after, other, taken, adjusted";
 
 /// An operation whose outcome may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum Begun {
     Yes(u64),
     /// The station's quota does not cover it. Nothing was written.
     OverQuota(Quota),
+    /// The card is not owed so much any more. Nothing was written.
+    NotOwed,
 }
 
 impl Store {
@@ -82,7 +85,7 @@ impl Store {
             .execute(
                 &format!(
                     "INSERT INTO card_ops ({ENTRY}, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
-                     ?8)"
+                     ?8, ?9)"
                 ),
                 params![
                     row.station,
@@ -92,11 +95,16 @@ impl Store {
                     row.after,
                     row.other,
                     row.taken,
+                    row.adjusted,
                     sql_time(now)
                 ],
             )
             .map_err(failed())?;
         let op = unsigned(transaction.last_insert_rowid());
+        let adjusted = i64::from(row.adjusted);
+        if adjusted > 0 && !hold_due(&transaction, entry.card, DueOrder::Desk(op), adjusted)? {
+            return Ok(Begun::NotOwed);
+        }
         transaction.commit().map_err(failed())?;
         Ok(Begun::Yes(op))
     }
@@ -211,7 +219,7 @@ impl Store {
         while let Some(row) = rows.next().map_err(failed())? {
             let columns = Columns::read(row).map_err(failed())?;
             let read = || -> rusqlite::Result<(i64, i64, i64, [u8; 32])> {
-                Ok((row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?))
+                Ok((row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?))
             };
             let (op, at, after_batch, stored) = read().map_err(failed())?;
             hash = columns.chained(hash, op, at);
@@ -278,7 +286,7 @@ impl Group<'_> {
                 .execute(
                     &format!(
                         "INSERT INTO desk_journal ({ENTRY}, op, at, after_batch, hash)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
                     ),
                     params![
                         row.station,
@@ -288,6 +296,7 @@ impl Group<'_> {
                         row.after,
                         row.other,
                         row.taken,
+                        row.adjusted,
                         op,
                         at,
                         after_batch,
@@ -300,26 +309,26 @@ impl Group<'_> {
     }
 }
 
-/// New value that an operation makes. What stands in place of another card is bounded by what the
-/// books owe for that one.
+/// New value that an operation makes. What stands in place of another card, and what a load gives
+/// back of fares, is bounded by what the books owe.
 fn new_value(entry: &DeskEntry) -> i64 {
     match &entry.deed {
         DeskDeed::Issued { record, in_place_of: None } => i64::from(record.amount),
-        DeskDeed::Loaded { after, .. } => i64::from(after.amount),
+        DeskDeed::Loaded { after, adjusted, .. } => i64::from(after.amount) - i64::from(*adjusted),
         DeskDeed::Issued { in_place_of: Some(_), .. } | DeskDeed::Retired { .. } => 0,
     }
 }
 
 fn void(connection: &Connection, op: u64, how: &str, now: Timestamp) -> Result<(), StoreError> {
-    let op = i64::try_from(op).unwrap_or(i64::MAX);
+    let sql_op = i64::try_from(op).unwrap_or(i64::MAX);
     connection
         .execute(
             "UPDATE card_ops SET outcome = 2, closed_at = ?2, how = ?3
              WHERE id = ?1 AND outcome IS NULL",
-            params![op, sql_time(now), how],
+            params![sql_op, sql_time(now), how],
         )
-        .map(|_| ())
-        .map_err(StoreError::write("the outcome of a card operation"))
+        .map_err(StoreError::write("the outcome of a card operation"))?;
+    release_due(connection, DueOrder::Desk(op))
 }
 
 fn quota(connection: &Connection, station: StationId) -> Result<Quota, StoreError> {
@@ -334,16 +343,16 @@ fn quota(connection: &Connection, station: StationId) -> Result<Quota, StoreErro
     let mut quota = Quota { granted, ..Quota::default() };
     let mut statement = connection
         .prepare_cached(
-            "SELECT after, outcome FROM card_ops
+            "SELECT after, outcome, adjusted FROM card_ops
              WHERE station = ?1 AND (kind = 2 OR kind = 1 AND other IS NULL)
              AND outcome IS NOT 2",
         )
         .map_err(failed())?;
     let mut rows = statement.query([station.0]).map_err(failed())?;
     while let Some(row) = rows.next().map_err(failed())? {
-        let (bytes, outcome): ([u8; 32], Option<i64>) =
-            row.get(0).and_then(|bytes| Ok((bytes, row.get(1)?))).map_err(failed())?;
-        let amount = i64::from(record(&bytes)?.amount);
+        let (bytes, outcome, adjusted): ([u8; 32], Option<i64>, i64) =
+            row.get(0).and_then(|bytes| Ok((bytes, row.get(1)?, row.get(2)?))).map_err(failed())?;
+        let amount = i64::from(record(&bytes)?.amount) - adjusted;
         match outcome {
             None => quota.in_doubt += amount,
             Some(_) => quota.used += amount,
@@ -361,7 +370,7 @@ fn ops(connection: &Connection, of: &str, key: i64) -> Result<Vec<CardOp>, Store
     while let Some(row) = rows.next().map_err(failed())? {
         let columns = Columns::read(row).map_err(failed())?;
         let read = || -> rusqlite::Result<(i64, i64, Option<i64>)> {
-            Ok((row.get(7)?, row.get(8)?, row.get(9)?))
+            Ok((row.get(8)?, row.get(9)?, row.get(10)?))
         };
         let (id, begun_at, outcome) = read().map_err(failed())?;
         found.push(CardOp {
@@ -382,6 +391,7 @@ struct Columns {
     after: [u8; 32],
     other: Option<i64>,
     taken: Option<i64>,
+    adjusted: u32,
 }
 
 impl Columns {
@@ -393,15 +403,18 @@ impl Columns {
         };
         let plain = |kind, after| {
             let (station, card) = (entry.station.0, sql_card(entry.card));
-            Self { station, kind, card, before: None, after, other: None, taken: None }
+            let (before, other, taken) = (None, None, None);
+            Self { station, kind, card, before, after, other, taken, adjusted: 0 }
         };
         Ok(match &entry.deed {
             DeskDeed::Issued { record, in_place_of } => {
                 Self { other: in_place_of.map(sql_card), ..plain(ISSUE, bytes(record)?) }
             }
-            DeskDeed::Loaded { before, after } => {
-                Self { before: Some(bytes(before)?), ..plain(LOAD, bytes(after)?) }
-            }
+            DeskDeed::Loaded { before, after, adjusted } => Self {
+                before: Some(bytes(before)?),
+                adjusted: *adjusted,
+                ..plain(LOAD, bytes(after)?)
+            },
             DeskDeed::Retired { before, after, value } => Self {
                 before: Some(bytes(before)?),
                 taken: Some(match value {
@@ -423,6 +436,7 @@ impl Columns {
             after: row.get(4)?,
             other: row.get(5)?,
             taken: row.get(6)?,
+            adjusted: row.get(7)?,
         })
     }
 
@@ -433,7 +447,7 @@ impl Columns {
             (ISSUE, None) => {
                 DeskDeed::Issued { record: after, in_place_of: self.other.map(card_of) }
             }
-            (LOAD, Some(before)) => DeskDeed::Loaded { before, after },
+            (LOAD, Some(before)) => DeskDeed::Loaded { before, after, adjusted: self.adjusted },
             (RETIRE, Some(before)) => {
                 let value = match self.taken {
                     Some(1) => Taken::PaidOut,
@@ -449,6 +463,9 @@ impl Columns {
     }
 
     fn chained(&self, before: [u8; 32], op: i64, at: i64) -> [u8; 32] {
+        // Rows that are older than adjustments keep the hash that they have.
+        let adjusted = self.adjusted.to_be_bytes();
+        let adjusted: &[u8] = if self.adjusted == 0 { &[] } else { &adjusted };
         Sha256::new()
             .chain_update(before)
             .chain_update(self.station.to_be_bytes())
@@ -460,6 +477,7 @@ impl Columns {
             .chain_update(self.taken.unwrap_or(-1).to_be_bytes())
             .chain_update(op.to_be_bytes())
             .chain_update(at.to_be_bytes())
+            .chain_update(adjusted)
             .finalize()
             .into()
     }

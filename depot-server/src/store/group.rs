@@ -9,7 +9,10 @@ use std::{
     sync::MutexGuard,
 };
 
-use clearing::{Account, CardState, DeskEntry, Known, KnownRecord, TapRef, TicketState};
+use clearing::{
+    Account, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, Known, KnownRecord, TapRef,
+    TicketState,
+};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
@@ -23,6 +26,7 @@ use super::{
     Store, StoreError,
     codes::{balance_at, epoch, seq, sql_card, sql_seq, validator},
     days::Begun,
+    due,
 };
 use crate::intake::stored::Stored;
 
@@ -218,6 +222,18 @@ impl Stored for Group<'_> {
 
     fn open_ops(&self, card: CardId) -> Result<Vec<DeskEntry>, StoreError> {
         self.open_entries(card)
+    }
+
+    fn history(&self, card: CardId) -> Result<CardHistory, StoreError> {
+        due::history(&self.writer, card)
+    }
+
+    fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, StoreError> {
+        due::due_days(&self.writer, card)
+    }
+
+    fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, StoreError> {
+        due::due_held(&self.writer, order)
     }
 
     fn pending(&self, id: &TransferId) -> Result<Option<Recorded>, StoreError> {

@@ -9,6 +9,7 @@
 mod codes;
 mod days;
 mod desk;
+mod due;
 mod error;
 mod evidence;
 mod fleet;
@@ -36,6 +37,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use days::{ClosedDay, DayAccount};
 pub use desk::{Begun, CardOp, Quota};
+pub use due::OwedDay;
 pub use error::StoreError;
 pub use fleet::Enrolment;
 pub use group::Group;

@@ -10,6 +10,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_tickets.sql"),
     include_str!("migrations/0004_told.sql"),
     include_str!("migrations/0005_days.sql"),
+    include_str!("migrations/0006_due.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -39,6 +39,7 @@ impl Group<'_> {
         self.progress(booking)?;
         self.states(booking)?;
         self.quarantine(booking)?;
+        self.due(booking)?;
         self.periods()?;
         self.writer.execute_batch("COMMIT").map_err(StoreError::write("a group"))?;
         self.done = true;

@@ -36,6 +36,11 @@ pub enum Account {
     TicketLiability(TicketKeyId, u32),
     /// Rides given on tickets of this key whose sale is not known.
     TicketUnissued(TicketKeyId),
+    /// What the holder of a card is owed above what is on it, because its taps were charged too
+    /// much (ADR-0014). Never below zero.
+    RiderDue(CardId),
+    /// Minus what fares were lowered by afterwards.
+    FareReduction,
     /// Paid for and not on the card yet.
     LoadOrders,
     /// What this channel took for load orders and has to hand in.
@@ -45,7 +50,7 @@ pub enum Account {
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 16] = [
+const CODES: [(u16, &str); 18] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -59,6 +64,8 @@ const CODES: [(u16, &str); 16] = [
     (11, "ticket-cash"),
     (12, "ticket-liability"),
     (13, "ticket-unissued"),
+    (14, "rider-due"),
+    (15, "fare-reduction"),
     (30, "load-orders"),
     (31, "load-channel"),
     (32, "order-owed"),
@@ -72,7 +79,8 @@ impl Account {
             Self::Card(card)
             | Self::UnknownOrigin(card)
             | Self::Replaced(card)
-            | Self::OrderOwed(card) => {
+            | Self::OrderOwed(card)
+            | Self::RiderDue(card) => {
                 opaque.extend(card.0);
             }
             Self::DeskCash(StationId(number)) | Self::LoadChannel(ChannelId(number)) => {
@@ -96,7 +104,8 @@ impl Account {
             | Self::LoadClearing
             | Self::RefundClearing
             | Self::LoadOrders
-            | Self::TicketCash => {}
+            | Self::TicketCash
+            | Self::FareReduction => {}
         }
         AccountId::new(AccountCode(self.code()), currency, &opaque)
     }
@@ -122,6 +131,8 @@ impl Account {
             11 => Self::TicketCash,
             12 => Self::TicketLiability(key(), u32::from_be_bytes([b[4], b[5], b[6], b[7]])),
             13 => Self::TicketUnissued(key()),
+            14 => Self::RiderDue(card()),
+            15 => Self::FareReduction,
             30 => Self::LoadOrders,
             31 => Self::LoadChannel(ChannelId(u16::from_be_bytes([b[0], b[1]]))),
             32 => Self::OrderOwed(card()),
@@ -150,6 +161,8 @@ impl Account {
             Self::TicketCash => 11,
             Self::TicketLiability(..) => 12,
             Self::TicketUnissued(_) => 13,
+            Self::RiderDue(_) => 14,
+            Self::FareReduction => 15,
             Self::LoadOrders => 30,
             Self::LoadChannel(_) => 31,
             Self::OrderOwed(_) => 32,
@@ -164,7 +177,8 @@ impl fmt::Display for Account {
             Self::Card(card)
             | Self::UnknownOrigin(card)
             | Self::Replaced(card)
-            | Self::OrderOwed(card) => {
+            | Self::OrderOwed(card)
+            | Self::RiderDue(card) => {
                 write!(f, "{word}({card})")
             }
             Self::DeskCash(station) => write!(f, "{word}({station})"),
@@ -182,7 +196,8 @@ impl fmt::Display for Account {
             | Self::LoadClearing
             | Self::RefundClearing
             | Self::LoadOrders
-            | Self::TicketCash => f.write_str(word),
+            | Self::TicketCash
+            | Self::FareReduction => f.write_str(word),
         }
     }
 }
@@ -207,6 +222,10 @@ pub enum CauseCode {
     TicketSale,
     /// A ticket was used for the first time. The reference is the ticket.
     TicketUse,
+    /// What is owed for a card's service day changed. The reference is card, day and revision.
+    Due,
+    /// More was paid for a service day than is owed for it by now: the rider keeps it.
+    Forgiven,
     /// A load order was paid, is on its card, or was given back. The reference is the order and which
     /// of the three.
     Order,
@@ -214,7 +233,7 @@ pub enum CauseCode {
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Record,
         Self::Attribution,
         Self::Fork,
@@ -223,6 +242,8 @@ impl CauseCode {
         Self::Desk,
         Self::TicketSale,
         Self::TicketUse,
+        Self::Due,
+        Self::Forgiven,
         Self::Order,
     ];
 
@@ -237,6 +258,8 @@ impl CauseCode {
             Self::Desk => 6,
             Self::TicketSale => 11,
             Self::TicketUse => 12,
+            Self::Due => 14,
+            Self::Forgiven => 15,
             Self::Order => 30,
         }
     }
@@ -252,6 +275,8 @@ impl CauseCode {
             Self::Desk => "desk",
             Self::TicketSale => "ticket-sale",
             Self::TicketUse => "ticket-use",
+            Self::Due => "due",
+            Self::Forgiven => "forgiven",
             Self::Order => "order",
         }
     }

@@ -48,12 +48,14 @@ pub enum DeskDeed {
         /// The card whose value the opening value is; without one it was paid in cash.
         in_place_of: Option<CardId>,
     },
-    /// Loaded it for cash.
+    /// Loaded it for cash, with what its holder was owed, or with that alone.
     Loaded {
         /// The record found.
         before: CardRecord,
         /// The record written.
         after: CardRecord,
+        /// So much of its amount was owed to the holder; the rest is cash (ADR-0014).
+        adjusted: u32,
     },
     /// Took it out of use with the value that was left.
     Retired {
@@ -94,7 +96,7 @@ pub fn clear_desk<K: Known>(
             step.state.registered = true;
             (None, record)
         }
-        DeskDeed::Loaded { before, after } | DeskDeed::Retired { before, after, .. } => {
+        DeskDeed::Loaded { before, after, .. } | DeskDeed::Retired { before, after, .. } => {
             (Some(before), after)
         }
     };
@@ -104,9 +106,15 @@ pub fn clear_desk<K: Known>(
     let claim = Claim { record: *after, source: Source::Issued, operator: None, priced_from: None };
     let outcome: Outcome = step.learn(claim)?.into();
     let mut event = Event::new(CauseCode::Desk, &[&entry.op.to_be_bytes()], after.at());
+    let adjusted = match entry.deed {
+        DeskDeed::Loaded { adjusted, .. } => i64::from(adjusted),
+        DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => 0,
+    };
     if let Some((to, from)) = cash_legs(entry) {
-        step.postings.shift(&mut event, to, from, i64::from(after.amount));
+        step.postings.shift(&mut event, to, from, i64::from(after.amount) - adjusted);
     }
+    let due = Account::RiderDue(entry.card);
+    step.postings.shift(&mut event, Account::LoadClearing, due, adjusted);
     step.weigh(None)?;
     Ok(step.finish(state, outcome, None))
 }

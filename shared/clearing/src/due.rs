@@ -6,17 +6,15 @@
 //! owes the difference, service day by service day. It never claims one.
 //!
 //! Invariants: the outcome depends on the set of entries alone, whatever their order, delay or
-//! repetition (REC-1, REC-17); what is owed for a day is never below zero; what an unserved charge
-//! pays back by its own work item (ADR-0012) is not paid back here.
+//! repetition (REC-1, REC-17); what is owed for a day is never below zero; what a work item pays
+//! back (a charge without passage, ADR-0012; a fare mismatch) is not paid back here. `booked.rs`
+//! is what becomes of it in the ledger (ADR-0014).
 
+mod booked;
 mod pattern;
 mod replay;
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::fmt;
 
 use fare::{Step, TariffSet};
@@ -26,6 +24,8 @@ use model::{
 };
 
 use crate::{KnownRecord, Source, TapRef, known::transaction};
+
+pub use booked::{DayBooked, DueChange, DueOrder, DueRow};
 
 /// When a missed tap-out is taken to have been where the rider usually taps out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub struct CardHistory {
     /// Entries in doubt with the records that they found: believed only where the card's own record
     /// says the same.
     doubts: BTreeMap<TapRef, (Past, CardRecord)>,
-    /// Charges whose riders were not let through and are repaid by a work item of their own.
-    unserved: BTreeSet<Ctr>,
+    /// Charges whose riders were not let through, and what the work items of these repay.
+    unserved: BTreeMap<Ctr, i64>,
 }
 
 /// One transaction, as well as it is known.
@@ -64,6 +64,8 @@ struct Past {
     record: CardRecord,
     /// From an entry of its own, so that what was found on the card is known, and the route.
     told: bool,
+    /// The record that its transaction found.
+    found: Option<CardRecord>,
     route: Option<RouteIx>,
     products: Option<ProductsFound>,
     counters: Option<CardCounters>,
@@ -79,7 +81,7 @@ pub struct Due {
 /// One service day of one card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DayDue {
-    /// What the card's taps of that day committed, minor units.
+    /// What the card's taps of that day committed, less what work items repay of it, minor units.
     pub charged: i64,
     /// What they should have.
     pub fare: i64,
@@ -92,7 +94,7 @@ pub struct DayDue {
 pub struct Repriced {
     /// The card's counter after it.
     pub ctr: Ctr,
-    /// What the card committed, minor units.
+    /// What the card committed, less what a work item repays of it, minor units.
     pub charged: i64,
     /// What it should have cost.
     pub fare: i64,
@@ -151,6 +153,7 @@ impl CardHistory {
         let past = Past {
             record: transaction.after,
             told: true,
+            found: Some(transaction.before),
             route: tap.route,
             products: transaction.products,
             counters: transaction.counters.map(|used| used.found),
@@ -176,9 +179,13 @@ impl CardHistory {
         self.add(Past { counters: known.counters.map(|used| used.found), ..past });
     }
 
-    /// The charge under this counter is repaid by a work item of its own.
-    pub fn add_unserved(&mut self, ctr: Ctr) {
-        self.unserved.insert(ctr);
+    /// The charge under this counter let nobody through, and a work item repays `amount` of it and
+    /// of the tap that followed (ADR-0012). Nothing, when it repays nothing: then the charge is one
+    /// like any other.
+    pub fn add_unserved(&mut self, ctr: Ctr, amount: i64) {
+        if amount > 0 {
+            self.unserved.insert(ctr, amount);
+        }
     }
 
     /// Prices all of it again.
@@ -212,7 +219,7 @@ impl CardHistory {
 
 impl Past {
     const fn alone(record: CardRecord, told: bool) -> Self {
-        Self { record, told, route: None, products: None, counters: None }
+        Self { record, told, found: None, route: None, products: None, counters: None }
     }
 
     /// The least is kept: an issue, then the earlier of two claims, as in the books; of one claim
@@ -222,7 +229,8 @@ impl Past {
         let claim = (r.kind != RecordKind::Issue, r.at_s, r.to_bytes().unwrap_or([u8::MAX; 32]));
         let told = (!self.told, self.route.is_none(), self.counters.is_none());
         let counters = self.counters.map(|counters| counters.to_bytes());
-        (claim, told, self.products.is_none(), self.route, counters)
+        let found = self.found.map(|found| found.to_bytes().unwrap_or([u8::MAX; 32]));
+        (claim, told, self.products.is_none(), self.route, counters, found)
     }
 }
 

@@ -36,7 +36,10 @@ mod unserved;
 pub use account::{Account, CauseCode};
 pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
-pub use due::{CardHistory, DayDue, Due, RepairRule, Repaired, Repriced, may_owe};
+pub use due::{
+    CardHistory, DayBooked, DayDue, Due, DueChange, DueOrder, DueRow, RepairRule, Repaired,
+    Repriced, may_owe,
+};
 pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };

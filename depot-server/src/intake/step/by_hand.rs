@@ -1,6 +1,6 @@
 //! What was done by hand: cards registered, and operations of desks, whoever decides them.
 
-use clearing::{ClearError, KnownRecord, Outcome, Rules, clear_desk, register_issue};
+use clearing::{ClearError, DueOrder, KnownRecord, Outcome, Rules, clear_desk, register_issue};
 use model::{CardId, CardRecord, Timestamp};
 
 use super::{Desk, StepError};
@@ -85,7 +85,8 @@ impl<S: Stored> Desk<'_, S> {
         match clear_desk(&state, &booked.entry, self.booking.at, self.rules, &self.known) {
             Ok(cleared) => {
                 self.booking.desk.push(booked);
-                self.absorb(card, None, cleared)
+                self.absorb(card, None, cleared)?;
+                self.pay_due(card, DueOrder::Desk(booked.entry.op))
             }
             Err(ClearError::Known(source)) => Err(StepError::Stored(source)),
             Err(error) => {

@@ -1,9 +1,6 @@
 //! The rides of one card priced again, each from the state that the one before leaves.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use alloc::{collections::BTreeMap, sync::Arc};
 
 use fare::{FareTap, Journey, LastTap, Quote, TariffSet, price};
 use model::{
@@ -16,7 +13,7 @@ pub(super) fn replay(
     set: &TariffSet,
     rule: &RepairRule,
     rides: &BTreeMap<Ctr, Past>,
-    unserved: &BTreeSet<Ctr>,
+    unserved: &BTreeMap<Ctr, i64>,
 ) -> Due {
     let mut replay = Replay {
         set,
@@ -25,11 +22,12 @@ pub(super) fn replay(
         last: None,
         counters: CardCounters::EMPTY,
         is_sure: false,
+        carried: 0,
         pattern: Pattern::default(),
         due: Due::default(),
     };
     for past in rides.values() {
-        replay.step(past, unserved.contains(&past.record.ctr));
+        replay.step(past, unserved.get(&past.record.ctr).copied());
     }
     replay.due
 }
@@ -45,6 +43,9 @@ struct Replay<'a> {
     counters: CardCounters,
     /// Whether `counters` stand for all rides so far.
     is_sure: bool,
+    /// What is left of charges that let nobody through once their work items have repaid them: a
+    /// part of what the next ride cost.
+    carried: i64,
     pattern: Pattern,
     due: Due,
 }
@@ -57,12 +58,13 @@ struct Priced {
 }
 
 impl Replay<'_> {
-    fn step(&mut self, past: &Past, is_unserved: bool) {
+    fn step(&mut self, past: &Past, repaid: Option<i64>) {
         let record = &past.record;
         if self.before.is_none_or(|before| before.ctr.0 + 1 != record.ctr.0) {
             self.before = None;
             self.last = None;
             self.is_sure = false;
+            self.carried = 0;
         }
         if !self.is_sure
             && let Some(found) = past.counters
@@ -81,25 +83,32 @@ impl Replay<'_> {
                 self.load(record);
             }
             RecordKind::Board | RecordKind::Entry | RecordKind::Exit => {
-                self.ride(past, is_unserved);
+                match repaid {
+                    // As if it had not been: the rider did not ride.
+                    Some(repaid) => self.carried += i64::from(record.amount) - repaid,
+                    None => self.ride(past),
+                }
             }
         }
         self.before = Some(*record);
     }
 
-    fn ride(&mut self, past: &Past, is_unserved: bool) {
+    fn ride(&mut self, past: &Past) {
         let record = &past.record;
-        let charged = i64::from(record.amount);
+        let committed = i64::from(record.amount) + core::mem::take(&mut self.carried);
         let day = self.day(record.tariff, record.at());
         let open = self.before.and(self.last).filter(|l| l.kind == RecordKind::Entry);
-        let priced = if is_unserved { None } else { self.priced(past, open.as_ref()) };
-        let Some(Priced { quote, repaired, fare }) = priced else {
+        let priced = self.priced(past, open.as_ref());
+        let repaid_by_item = self.mismatch(past);
+        let (Some(Priced { quote, repaired, fare }), Some(repaid)) = (priced, repaid_by_item)
+        else {
             // Nobody can say better than the validator could.
-            self.is_sure &= is_unserved;
-            self.add(day, charged, charged, None);
+            self.is_sure = false;
+            self.add(day, committed, committed, None);
             self.go_on(record);
             return;
         };
+        let charged = committed - repaid;
         if let (Some(entry), RecordKind::Exit) = (&open, record.kind) {
             let began = self.day(entry.tariff, entry.at);
             self.pattern.ended(self.set, began, entry, past);
@@ -120,6 +129,17 @@ impl Replay<'_> {
         self.counters = quote.counters_after.unwrap_or(self.counters);
     }
 
+    /// What was charged above the price that the validator itself should have found, from what was
+    /// on the card. A fare mismatch says so and is settled as a work item. `None` when its tariff
+    /// gives no price.
+    fn mismatch(&self, past: &Past) -> Option<i64> {
+        let Some(found) = past.found.filter(|_| past.told) else { return Some(0) };
+        let tap = fare_tap(past)?;
+        let journey = Journey::from_record(&found).holding(past.products).counting(past.counters);
+        let expected = price(self.set, &journey, &tap).ok()?.charge.minor();
+        Some((i64::from(past.record.amount) - expected).max(0))
+    }
+
     /// The right price of a ride; `None` when too little is known for one.
     fn priced(&self, past: &Past, open: Option<&LastTap>) -> Option<Priced> {
         let record = &past.record;
@@ -127,23 +147,7 @@ impl Replay<'_> {
         if !past.told && (record.products.is_some() || record.kind == RecordKind::Board) {
             return None;
         }
-        let tap = FareTap {
-            at: record.at(),
-            role: match record.kind {
-                RecordKind::Entry => TapRole::Entry,
-                RecordKind::Exit => TapRole::Exit,
-                RecordKind::Board => TapRole::Board,
-                RecordKind::Issue
-                | RecordKind::Load
-                | RecordKind::LoadInJourney
-                | RecordKind::Retire => return None,
-            },
-            place: record.place,
-            route: past.route,
-            class: record.class,
-            validator: record.validator,
-            tariff: record.tariff,
-        };
+        let tap = fare_tap(past)?;
         let counters = Some(self.counters);
         let journey = Journey { last: self.last, held: past.products, counters };
         let plain = price(self.set, &journey, &tap).ok()?;
@@ -233,4 +237,26 @@ impl Replay<'_> {
         let tariff = self.set.get(version).unwrap_or_else(|| self.set.newest());
         tariff.terms().calendar.service_day(at)
     }
+}
+
+/// The tap that wrote a record; `None` when it is no ride.
+fn fare_tap(past: &Past) -> Option<FareTap> {
+    let record = &past.record;
+    Some(FareTap {
+        at: record.at(),
+        role: match record.kind {
+            RecordKind::Entry => TapRole::Entry,
+            RecordKind::Exit => TapRole::Exit,
+            RecordKind::Board => TapRole::Board,
+            RecordKind::Issue
+            | RecordKind::Load
+            | RecordKind::LoadInJourney
+            | RecordKind::Retire => return None,
+        },
+        place: record.place,
+        route: past.route,
+        class: record.class,
+        validator: record.validator,
+        tariff: record.tariff,
+    })
 }

@@ -236,9 +236,24 @@ fn an_unserved_charge_is_left_to_its_own_work_item() {
     (0..4).for_each(|n| assert_eq!(card.bus(0, 600 + 10 * n), Some(150)));
     assert_eq!(card.due().amount(), 200);
     let mut history = card.history();
-    history.add_unserved(Ctr(3));
+    history.add_unserved(Ctr(3), 150);
     let due = history.due(&card.set, &RepairRule::default());
     assert_eq!(due.amount(), 50, "1.50 by the item and 0.50 here: three rides under the cap");
+}
+
+#[test]
+fn a_tap_in_that_let_nobody_through_is_repaid_once_although_its_tap_out_could_be_repaired() {
+    let mut card = Card::new(true);
+    for day in 0..3 {
+        card.metro(day, 0, Some(1));
+    }
+    card.metro(4, 0, None);
+    assert_eq!(card.bus(5, 600), Some(300 + 150));
+    assert_eq!(card.due().amount(), 100);
+    let mut history = card.history();
+    history.add_unserved(Ctr(8), 300);
+    let due = history.due(&card.set, &RepairRule::default());
+    assert_eq!(due.amount(), 0, "the item repays the whole maximum fare: {due:?}");
 }
 
 #[test]

@@ -1,0 +1,381 @@
+//! What cards are owed, over a real database: worked out after the commit, in whatever order the
+//! entries come, and found again after a crash.
+
+use card::{
+    CardKeys, KeySet, Tmi,
+    apdu::{cmd, span},
+    layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_VALUE, RECORD_LEN},
+    transaction_proof,
+};
+use clearing::{Account, Priced, Rules};
+use fare::{Tariff, TariffSet, rules::ZoneOffsets};
+use model::{
+    CardCounters, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Epoch, PlaceIx,
+    RecordKind, RouteIx, ServiceDate, TapRecord, TapRole, TariffVersion,
+};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use super::*;
+use crate::store::OwedDay;
+
+/// Gates with a maximum fare, a bus, and a day cap of 4.00.
+const TOWN: &str = r#"
+format = 1
+version = 1
+network = "Town"
+timezone = "Etc/UTC"
+currency = "EUR"
+groups = ["bus", "metro"]
+day_starts = "04:00"
+operator = [{ id = "b", name = "Buses" }, { id = "m", name = "Metro" }]
+product = [
+  { id = "bus", name = "Bus", price = "1.50" },
+  { id = "near", name = "Near", price = "2.00" },
+  { id = "far", name = "Far", price = "3.00" },
+]
+place = [
+  { id = "A", name = "Alpha", lat = 1, lon = 2, kind = "station" },
+  { id = "B", name = "Beta", lat = 1, lon = 2, kind = "station" },
+  { id = "s", name = "Stop", lat = 0, lon = 0, kind = "stop" },
+]
+route = [
+  { id = "7", name = "Bus 7", mode = "bus", operator = "b", group = "bus", product = "bus" },
+  { id = "M", name = "Metro", mode = "subway", operator = "m", group = "metro" },
+]
+cap = [{ number = 1, id = "day", name = "Day cap", period = "day", levels = [{ price = "4.00" }] }]
+
+[gate]
+group = "metro"
+journey_limit_s = 7200
+
+[matrix]
+to = ["A", "B"]
+[matrix.from]
+A = ["near", "near"]
+B = ["far", "near"]
+"#;
+
+const STOP: PlaceIx = PlaceIx(2);
+
+fn town() -> Rules {
+    let utc = |_: &str| Some(ZoneOffsets::fixed(0));
+    let tariff = Tariff::parse_in(TOWN, None, &utc).unwrap_or_else(|found| panic!("{found:#?}"));
+    Rules::new(TariffSet::new(tariff))
+}
+
+/// How an entry reaches the depot.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    Committed,
+    /// In doubt; the card did commit.
+    Doubted,
+    /// Its log is lost.
+    Lost,
+}
+
+/// A card, as honest validators charge it.
+struct Rider {
+    keys: KeySet,
+    card: u32,
+    newest: CardRecord,
+    counters: Option<CardCounters>,
+    /// What its next tap charges beyond the tariff.
+    surcharge: u32,
+}
+
+impl Rider {
+    /// Card `card` of the rig; it has counters when it is odd.
+    fn new(rig: &Rig, card: u32) -> Self {
+        let counters = (card % 2 == 1).then_some(CardCounters::EMPTY);
+        let newest = CardRecord { counters: counters.is_some(), ..*rig.cards.newest(card) };
+        Self { keys: card_keys(), card, newest, counters, surcharge: 0 }
+    }
+
+    fn proof(&self, transaction: &CardTransaction) -> CardProof {
+        let uid = Cards::id(self.card);
+        let CardTransaction { before, after, counters, .. } = transaction;
+        let mut tmi = Tmi::new();
+        tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before.to_bytes().unwrap());
+        let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
+        if let Some(used) = counters {
+            tmi.step(cmd::READ_DATA, &header, &used.found.to_bytes());
+        }
+        if after.amount > 0 {
+            let [a, b, c, d] = after.amount.to_le_bytes();
+            tmi.step(cmd::DEBIT, &[FILE_VALUE, a, b, c, d], &[]);
+        }
+        if let Some(written) = counters.and_then(|used| used.written) {
+            tmi.step(cmd::WRITE_DATA, &header, &written.to_bytes());
+        }
+        tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &after.to_bytes().unwrap());
+        transaction_proof(&self.keys.tmac_key(&uid).unwrap(), &uid, after.ctr.0, &tmi)
+    }
+
+    /// One tap at validator `bus`, `at_s` after noon; one that is refused leaves nothing. Answers
+    /// what was charged.
+    fn tap(
+        &mut self,
+        rig: &mut Rig,
+        bus: usize,
+        at_s: u32,
+        (role, place): (TapRole, PlaceIx),
+        told: Told,
+    ) -> Option<u32> {
+        let before = self.newest;
+        let route = (role == TapRole::Board).then_some(RouteIx(0));
+        let found = self.counters.map(|found| CounterUse { found, written: None });
+        let kind = match role {
+            TapRole::Board => RecordKind::Board,
+            TapRole::Entry => RecordKind::Entry,
+            TapRole::Exit => RecordKind::Exit,
+        };
+        let (ctr, at_s) = (Ctr(before.ctr.0 + 1), NOON + at_s);
+        let validator = rig.buses[bus].id;
+        let run = None;
+        let after = CardRecord { kind, ctr, amount: 0, at_s, validator, place, run, ..before };
+        let mut done = CardTransaction { before, after, products: None, counters: found };
+        let Priced::Quote(quote) = town().price(&done, route) else { return None };
+        let charge = u32::try_from(quote.charge.minor()).unwrap();
+        done.after.amount = charge + std::mem::take(&mut self.surcharge);
+        done.after.balance -= i32::try_from(done.after.amount).unwrap();
+        done.after.run = quote.run_after;
+        if let (Some(used), Some(found)) = (&mut done.counters, self.counters) {
+            used.written = quote.counters_after.filter(|written| *written != found);
+            self.counters = used.written.or(self.counters);
+        }
+        self.newest = done.after;
+        let event = match told {
+            Told::Committed => TapEvent::Committed { transaction: done, proof: self.proof(&done) },
+            Told::Doubted => TapEvent::InDoubt { transaction: done },
+            Told::Lost => return Some(done.after.amount),
+        };
+        rig.buses[bus].log_entry(TapRecord {
+            validator,
+            epoch: Epoch(1),
+            seq: TapSeq(0),
+            card: Some(Cards::id(self.card)),
+            tapped_at: Timestamp::from_secs(u64::from(at_s)),
+            clock: ClockQuality::Ntp,
+            role,
+            place,
+            route,
+            tariff: TariffVersion(1),
+            duration_ms: 180,
+            order: None,
+            event,
+        });
+        Some(done.after.amount)
+    }
+
+    fn board(&mut self, rig: &mut Rig, bus: usize, at_s: u32) -> Option<u32> {
+        self.tap(rig, bus, at_s, (TapRole::Board, STOP), Told::Committed)
+    }
+}
+
+impl Rig {
+    /// Odd cards have counters.
+    fn town() -> Self {
+        Self::with(town(), |card| card % 2 == 1)
+    }
+
+    fn owed(&self, card: u32) -> Vec<(ServiceDate, i64)> {
+        let days = self.place.store.owed(Cards::id(card)).unwrap();
+        days.iter().map(|day| (day.day, day.booked.owed)).filter(|(_, owed)| *owed != 0).collect()
+    }
+
+    fn open(&self, card: u32) -> i64 {
+        self.place.store.owed(Cards::id(card)).unwrap().iter().map(OwedDay::open).sum()
+    }
+
+    fn on(&self, account: Account) -> i64 {
+        let id = account.id(self.place.rules.currency());
+        self.place.store.account(&id).unwrap().posted()
+    }
+
+    fn due_rows(&self) -> usize {
+        self.place.store.due_journal().unwrap().len()
+    }
+
+    /// Books as before a crash between the commit of a group and the due step.
+    fn book_only(&mut self, messages: &[Message]) {
+        let checked = self.pipeline.front.check(messages.to_vec()).unwrap();
+        self.pipeline.back.book(checked).unwrap();
+    }
+}
+
+/// Four boardings in one day on a card without counters: 6.00 charged where 4.00 is the cap.
+fn capped(rig: &mut Rig) -> Message {
+    let mut rider = Rider::new(rig, 0);
+    for n in 0..4 {
+        assert_eq!(rider.board(rig, 0, n * 900), Some(150), "no validator knows of the cap");
+    }
+    rig.buses[0].batch()
+}
+
+#[test]
+fn what_was_charged_above_a_cap_is_booked_as_owed_and_verifies() {
+    let mut rig = Rig::town();
+    let batch = capped(&mut rig);
+    rig.submit(std::slice::from_ref(&batch));
+    let [(_, owed)] = rig.owed(0)[..] else { panic!("one day: {:?}", rig.owed(0)) };
+    assert_eq!((owed, rig.open(0)), (200, 200));
+    let due = Account::RiderDue(Cards::id(0));
+    assert_eq!((rig.on(due), rig.on(Account::FareReduction)), (200, -200));
+    rig.assert_sound();
+    let rows = rig.due_rows();
+    rig.submit(&[batch]);
+    rig.pipeline.back.settle_due();
+    assert_eq!(rig.due_rows(), rows, "a replay says nothing new");
+}
+
+#[test]
+fn a_crash_between_the_commit_and_the_due_step_is_made_up_for_at_the_next_start() {
+    let mut rig = Rig::town();
+    let batch = capped(&mut rig);
+    rig.book_only(&[batch]);
+    assert_eq!((rig.owed(0), rig.place.store.due_queue(9).unwrap()), (vec![], vec![Cards::id(0)]));
+    // The books are sound meanwhile; they say that a card waits.
+    rig.assert_sound();
+    rig.restart();
+    while rig.pipeline.back.settle_due() {}
+    assert_eq!((rig.open(0), rig.place.store.due_queue(9).unwrap()), (200, vec![]));
+    rig.assert_sound();
+    let rows = rig.due_rows();
+    rig.restart();
+    rig.pipeline.back.settle_due();
+    assert_eq!(rig.due_rows(), rows, "the second start finds nothing to do");
+}
+
+#[test]
+fn a_card_whose_validators_knew_all_is_never_priced_again() {
+    let mut rig = Rig::town();
+    let mut rider = Rider::new(&rig, 1);
+    let paid: Vec<_> = (0..4).map(|n| rider.board(&mut rig, 0, n * 900).unwrap()).collect();
+    assert_eq!(paid, [150, 150, 100, 0]);
+    let batch = rig.buses[0].batch();
+    rig.book_only(&[batch]);
+    assert_eq!(rig.place.store.due_queue(9).unwrap(), []);
+    assert_eq!(rig.owed(1), []);
+    rig.assert_sound();
+}
+
+#[test]
+fn what_a_work_item_repays_is_not_owed_a_second_time() {
+    // A reader that let nobody through: 1.50 by the item, and three rides under the cap here.
+    let mut rig = Rig::town();
+    let mut rider = Rider::new(&rig, 0);
+    rider.tap(&mut rig, 0, 0, (TapRole::Board, STOP), Told::Doubted);
+    for n in 1..4 {
+        rider.board(&mut rig, 1, n * 900);
+    }
+    let (doubted, others) = (rig.buses[0].batch(), rig.buses[1].batch());
+    rig.submit(&[others]);
+    assert_eq!(rig.open(0), 50, "the boarding's route is not known yet");
+    rig.submit(&[doubted]);
+    assert_eq!((rig.open_kinds(), rig.open(0)), (vec!["charged-without-passage"], 50));
+    rig.assert_sound();
+    // A validator that charged more than its tariff says: 0.50 by the item, the cap here.
+    let mut rig = Rig::town();
+    let mut rider = Rider::new(&rig, 0);
+    rider.surcharge = 50;
+    let paid: Vec<_> = (0..4).map(|n| rider.board(&mut rig, 0, n * 900).unwrap()).collect();
+    assert_eq!(paid, [200, 150, 150, 150]);
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch]);
+    assert_eq!((rig.open_kinds(), rig.open(0)), (vec!["fare-mismatch"], 200));
+    rig.assert_sound();
+}
+
+#[test]
+fn a_change_to_what_is_owed_or_a_lie_about_it_is_named_by_verify() {
+    let verify = |rig: &Rig| {
+        let checker = Checker::new(depot(), card_keys());
+        let report = crate::verify::verify(&rig.place.store, &checker, &rig.place.rules).unwrap();
+        report.first_difference.unwrap()
+    };
+    let mut rig = Rig::town();
+    let batch = capped(&mut rig);
+    rig.submit(&[batch]);
+    rig.place.store.alter("UPDATE due_journal SET amount = amount + 1");
+    let difference = verify(&rig);
+    assert!(difference.contains("row 1 of the due journal was altered"), "{difference}");
+    rig.place.store.alter("UPDATE due_journal SET amount = amount - 1");
+    rig.assert_sound();
+    // A whole row is gone: the journal itself is well, but the transfers and the taps say more.
+    rig.place.store.alter("DELETE FROM due_journal");
+    assert!(verify(&rig).contains("rows of transfers"), "{}", verify(&rig));
+}
+
+/// Minutes waited, role, place, how it is told, at which validator, and whether a batch ends there.
+type Step = (u32, (TapRole, PlaceIx), Told, usize, bool);
+
+fn steps() -> impl Strategy<Value = Vec<(u32, Step)>> {
+    let role = prop_oneof![
+        2 => Just((TapRole::Board, STOP)),
+        3 => (0..2_u16).prop_map(|place| (TapRole::Entry, PlaceIx(place))),
+        3 => (0..2_u16).prop_map(|place| (TapRole::Exit, PlaceIx(place))),
+    ];
+    let told = prop_oneof![
+        6 => Just(Told::Committed), 1 => Just(Told::Doubted), 1 => Just(Told::Lost),
+    ];
+    vec((0..3_u32, (2..400_u32, role, told, 0..4_usize, any::<bool>())), 1..50)
+}
+
+/// The batches of each validator, in its own order.
+fn ride(rig: &mut Rig, steps: &[(u32, Step)]) -> Vec<Vec<Message>> {
+    let mut riders: Vec<_> = (0..3).map(|card| Rider::new(rig, card)).collect();
+    let mut queues = vec![Vec::new(); rig.buses.len()];
+    let mut logged = vec![false; rig.buses.len()];
+    let mut at_s = 0;
+    for (card, (wait, where_, told, bus, ends)) in steps {
+        at_s += wait * 60;
+        let charged = riders[*card as usize].tap(rig, *bus, at_s, *where_, *told);
+        logged[*bus] |= charged.is_some() && !matches!(told, Told::Lost);
+        if *ends && std::mem::take(&mut logged[*bus]) {
+            queues[*bus].push(rig.buses[*bus].batch());
+        }
+    }
+    for (bus, queue) in queues.iter_mut().enumerate().filter(|(bus, _)| logged[*bus]) {
+        queue.push(rig.buses[bus].batch());
+    }
+    queues
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// REC-1: whatever the order in which validators are heard, and however their batches fall into
+    /// groups, each day's newest amount is the same, and what all taps make (which `verify` says).
+    #[test]
+    fn what_is_owed_at_last_depends_on_the_set_of_entries_alone(
+        steps in steps(),
+        picks in vec((any::<Index>(), 1..4_usize), 60),
+    ) {
+        let mut rig = Rig::town();
+        let queues = ride(&mut rig, &steps);
+        for batch in queues.iter().flatten() {
+            rig.submit(std::slice::from_ref(batch));
+        }
+        rig.assert_sound();
+        let mut other = Rig::town();
+        let mut queues: Vec<_> = queues.into_iter().map(std::collections::VecDeque::from).collect();
+        let mut picks = picks.iter().cycle();
+        while queues.iter().any(|queue| !queue.is_empty()) {
+            let (pick, many) = picks.next().unwrap();
+            let mut group = Vec::new();
+            for n in 0..*many {
+                let at = (pick.index(queues.len()) + n) % queues.len();
+                group.extend(queues[at].pop_front());
+            }
+            group.extend(group.first().cloned());
+            other.submit(&group);
+        }
+        other.assert_sound();
+        for card in 0..3 {
+            prop_assert_eq!(rig.owed(card), other.owed(card), "card {}", card);
+            let due = Account::RiderDue(Cards::id(card));
+            prop_assert_eq!(rig.on(due), rig.open(card));
+            prop_assert_eq!(other.on(due), rig.open(card));
+        }
+    }
+}
