@@ -63,6 +63,25 @@ product-used-up = No ride is left of product { $product }
 product-unknown = The product in place { $slot } is not known here
     .label = Unknown product
 
+## How far a card has come towards a fare cap; .past of a day that has gone
+
+cap-day = { $name }: { $counted } of { $limit } today
+    .past = { $name }: { $counted } of { $limit } that day
+cap-week = { $name }: { $counted } of { $limit } this week
+    .past = { $name }: { $counted } of { $limit } that week
+cap-month = { $name }: { $counted } of { $limit } this month
+    .past = { $name }: { $counted } of { $limit } that month
+cap-rolling =
+    { $days ->
+        [one] { $name }: { $counted } of { $limit } in one day
+       *[other] { $name }: { $counted } of { $limit } in { $days } days
+    }
+    .past =
+    { $days ->
+        [one] { $name }: { $counted } of { $limit } in one day
+       *[other] { $name }: { $counted } of { $limit } in { $days } days
+    }
+
 ## Why a tap is refused, and what to do
 
 refusal-several-cards = More than one card: hold one card only

@@ -59,6 +59,17 @@ product-used-up = 상품 { $product }: 남은 횟수 없음
 product-unknown = 카드 { $slot }번 자리의 상품을 확인할 수 없음
     .label = 확인할 수 없는 상품
 
+## How far a card has come towards a fare cap; .past of a day that has gone
+
+cap-day = { $name }: 오늘 { $limit } 중 { $counted }
+    .past = { $name }: 그날 { $limit } 중 { $counted }
+cap-week = { $name }: 이번 주 { $limit } 중 { $counted }
+    .past = { $name }: 그 주 { $limit } 중 { $counted }
+cap-month = { $name }: 이번 달 { $limit } 중 { $counted }
+    .past = { $name }: 그달 { $limit } 중 { $counted }
+cap-rolling = { $name }: { $days }일간 { $limit } 중 { $counted }
+    .past = { $name }: { $days }일간 { $limit } 중 { $counted }
+
 ## Why a tap is refused, and what to do
 
 refusal-several-cards = 카드가 여러 장입니다: 한 장만 대 주세요

@@ -32,8 +32,8 @@ const FORGOTTEN: u32 = 20;
 const REPEATED: u32 = 10;
 /// Per mille of taps from which the card is pulled away, when things go wrong.
 const TORN: u32 = 30;
-/// The commit is the last of a tap's seven exchanges.
-const EXCHANGES: u64 = 7;
+/// The commit is the last of a tap's exchanges; two of the nine are for counters.
+const EXCHANGES: u64 = 9;
 /// A rider whose tap nobody answers tries again so often.
 const TRIES: u8 = 3;
 const DAY_S: u64 = 86_400;
@@ -218,7 +218,7 @@ impl Day {
         let today_s = now_s / DAY_S * DAY_S;
         for rider in 0..self.riders.len() {
             let ways = self.riders[rider].day(now_s % DAY_S, &mut self.dice);
-            for (homeward, begins_s) in [false, true].into_iter().zip(ways) {
+            for (homeward, begins_s) in ways {
                 let begins = Timestamp::from_secs(self.midnight.secs() + today_s + begins_s);
                 let jitter = Duration::from_millis(self.dice.below(60_000));
                 let step = Step { rider, homeward, leg: 0, tries: 0 };
@@ -325,7 +325,7 @@ impl Day {
         let (Purpose::Begin(step) | Purpose::End(step) | Purpose::Again(step)) = purpose else {
             return;
         };
-        let ride = self.ride(step, purpose, done.tap.post);
+        let ride = self.ride(step, done);
         self.audit.judge(ride, passage);
         let granted = match passage.map(|passage| passage.verdict) {
             Some(Verdict::Granted) => true,
@@ -357,15 +357,15 @@ impl Day {
         self.tell.send_replace(*tally);
     }
 
-    fn ride(&self, step: Step, purpose: Purpose, post: usize) -> Ride {
-        let stands = self.lines.posts[post];
+    fn ride(&self, step: Step, done: &Done<Purpose>) -> Ride {
+        let (purpose, stands) = (done.tap.purpose, self.lines.posts[done.tap.post]);
         let place = match self.leg(step) {
             Some(Leg::Rail { from, .. }) if !matches!(purpose, Purpose::End(_)) => from,
             Some(Leg::Rail { to, .. }) => to,
             Some(Leg::Bus { line, from, .. }) => self.lines.lines[line].places[from],
             None => stands.place,
         };
-        Ride { rider: step.rider, role: stands.role, place, route: stands.route }
+        Ride { rider: step.rider, role: stands.role, place, route: stands.route, at: done.at }
     }
 
     fn try_later(&mut self, step: Step, purpose: Purpose) {

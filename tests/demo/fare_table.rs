@@ -113,7 +113,7 @@ fn fields(line: &str) -> Vec<&str> {
 }
 
 /// `12`, `2.5` or `2.5000` in minor units.
-fn minor(text: &str, exponent: u8) -> i64 {
+pub(super) fn minor(text: &str, exponent: u8) -> i64 {
     let digits = usize::from(exponent);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     format!("{whole}{fraction:0<digits$.digits$}").parse().unwrap_or_default()

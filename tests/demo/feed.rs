@@ -10,7 +10,7 @@ use fare::Tariff;
 use gtfs::{Feed, Import, ImportOptions, Network, Severity, import};
 use model::TariffVersion;
 
-use super::{DemoError, Options};
+use super::{DemoError, Options, fare_terms::FareTerms};
 
 /// Findings shown one by one.
 const SHOWN_MAX: usize = 8;
@@ -23,6 +23,8 @@ pub struct City {
     pub tariff: Tariff,
     /// The files that the fare check reads by itself.
     pub texts: BTreeMap<String, String>,
+    /// The tariff text over them, as the fare check reads it by itself.
+    pub terms: FareTerms,
     /// What the importer found worth saying.
     pub warnings: Vec<String>,
 }
@@ -37,11 +39,12 @@ pub fn load(options: &Options) -> Result<City, DemoError> {
     let path = options.gtfs.clone().unwrap_or_else(shipped);
     let wrong = |problem: String| DemoError::Feed { path: path.clone(), problem };
     let feed = Feed::open(&path).map_err(|e| wrong(validator::chain(&e)))?;
+    let terms = overlay(options, &path)?;
     let Import { network, tariff, diagnostics } = import(
         &feed,
         &ImportOptions {
             version: TariffVersion(1),
-            overlay: overlay(options, &path)?,
+            overlay: terms.clone(),
             zone_aliases: options.zone_alias.clone(),
             transfer_limit_s: Some(3600),
             ..ImportOptions::default()
@@ -55,7 +58,9 @@ pub fn load(options: &Options) -> Result<City, DemoError> {
     };
     let texts = read_texts(&path).map_err(|e| wrong(e.to_string()))?;
     let warnings = short(diagnostics.iter().map(ToString::to_string));
-    Ok(City { network, tariff, texts, warnings })
+    let (zone, exponent) = (tariff.timezone(), tariff.currency().exponent());
+    let terms = FareTerms::read(&terms.unwrap_or_default(), zone, exponent);
+    Ok(City { network, texts, terms: terms.map_err(DemoError::Terms)?, tariff, warnings })
 }
 
 fn overlay(options: &Options, feed: &Path) -> Result<Option<String>, DemoError> {

@@ -10,6 +10,7 @@ pub mod city_time;
 pub mod day;
 pub mod depot;
 pub mod fare_table;
+pub mod fare_terms;
 pub mod faults;
 pub mod feed;
 pub mod lines;
@@ -36,6 +37,9 @@ pub enum DemoError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// The fare check reads the tariff text by itself.
+    #[error("the fare check cannot follow the tariff text: {0}")]
+    Terms(String),
     /// Nothing to ride.
     #[error(
         "no ride can be paid with these fares and {0} validators: raise --validators, \

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fare::TariffSet;
-use model::{CardId, ClockQuality, PlaceIx, ValidatorId};
+use model::{CardId, ClockQuality, PlaceIx, Timestamp, ValidatorId};
 use reader::{Cut, Reader, ReaderConfig, VirtualField};
 use tokio::{
     sync::mpsc,
@@ -85,6 +85,8 @@ pub struct Done<T> {
     pub tap: Tap<T>,
     /// What the rider saw last.
     pub passage: Option<Passage>,
+    /// When the card was held there first, and when the answer came.
+    pub at: [Timestamp; 2],
 }
 
 /// How a post ended.
@@ -206,9 +208,11 @@ impl Post {
         while let Some(job) = jobs.recv().await {
             match job {
                 Job::Tap(tap) => {
+                    let began = self.fleet.clock.now();
                     let passage = self.take(&tap.card, tap.cut).await;
+                    let at = [began, self.fleet.clock.now()];
                     // Who asked may have gone home.
-                    let _ = done.send(Done { tap, passage });
+                    let _ = done.send(Done { tap, passage, at });
                 }
                 Job::Move(place) => self.stand_at(place),
                 Job::Crash { wipe, dark } => self.crash(wipe, dark).await,

@@ -115,6 +115,7 @@ impl Voice {
             let fares = outcome.fares.as_ref().map(|fares| {
                 json!({
                     "compared": fares.compared, "mismatched": fares.mismatched,
+                    "adjusted": fares.adjusted, "capped": fares.capped,
                     "skipped": fares.skipped, "differences": fares.differences,
                 })
             });
@@ -138,9 +139,10 @@ impl Voice {
             say(&format!("  {count} × {kind}"));
         }
         if let Some(fares) = &outcome.fares {
-            let Audit { compared, mismatched, skipped, differences, .. } = fares;
+            let Audit { compared, adjusted, capped, mismatched, skipped, differences, .. } = fares;
             say(&format!(
-                "fares: {compared} compared with the feed's table, {mismatched} differ, {skipped} \
+                "fares: {compared} compared with the feed's table and the tariff text, of which \
+                 {adjusted} with a discount and {capped} capped; {mismatched} differ, {skipped} \
                  not comparable"
             ));
             for difference in differences {

@@ -42,12 +42,21 @@ enum Habit {
     Early,
     Commuter,
     Errands,
+    /// To and fro all day: the ones whom the caps are for.
+    Courier,
 }
+
+/// A courier begins a ride so often: just longer than a transfer lasts.
+const ROUND_S: (u64, u64) = (3_700, 4_000);
+/// Nobody begins a ride after this, seconds since midnight.
+const EVENING_S: u64 = 75_600;
 
 /// Somebody with a card.
 pub struct Rider {
     /// The card.
     pub card: SharedCard,
+    /// Its category.
+    pub class: RiderClass,
     /// There.
     pub out: Vec<Leg>,
     /// And back.
@@ -84,7 +93,9 @@ pub fn issue(
         let low_value = dice.below(dearest.unsigned_abs());
         let value = dearest.unsigned_abs() * dice.between(20, 60);
         let classes = tariff.classes().len().max(1);
-        let class = if dice.chance(700) { 0 } else { dice.index(classes) };
+        let dealt = if dice.chance(700) { 0 } else { dice.index(classes) };
+        // The card whose charge is shown at once has a discount, where the tariff gives one.
+        let class = if n == 1 { classes.min(3) - 1 } else { dealt };
         let opening = Opening {
             currency: letters,
             class: RiderClass(u8::try_from(class).unwrap_or(0)),
@@ -93,6 +104,7 @@ pub fn issue(
             at_s: u32::try_from(at.secs()).unwrap_or(u32::MAX),
             tariff: tariff.version(),
             products: products(n, at),
+            counters: true,
             ..Opening::default()
         };
         let (card, paper) = VirtualCard::issue(uid, dice.bytes16(), keys, &opening)?;
@@ -117,20 +129,28 @@ fn products(n: u32, at: Timestamp) -> Option<ProductLoad> {
 
 impl Rider {
     /// Gives a card a life. `None` when nothing is served.
-    pub fn new(card: SharedCard, lines: &Lines, dice: &mut Dice) -> Option<Self> {
+    pub fn new(
+        card: SharedCard,
+        class: RiderClass,
+        lines: &Lines,
+        dice: &mut Dice,
+    ) -> Option<Self> {
         let out = (0..20).find_map(|_| journey(lines, dice))?;
         let back = way_back(lines, &out).unwrap_or_default();
+        // A ride through gates is over before the next one begins, whatever the timetable.
+        let rail = matches!((&*out, &*back), ([Leg::Rail { .. }], [Leg::Rail { .. }]));
         let habit = match dice.below(10) {
             0 => Habit::Early,
+            1 if rail => Habit::Courier,
             1..=7 => Habit::Commuter,
             _ => Habit::Errands,
         };
-        Some(Self { card, out, back, habit })
+        Some(Self { card, class, out, back, habit })
     }
 
-    /// When a day's ways begin, seconds since midnight: there, and back. `now_s` is when planning
-    /// happens; nothing is planned before it.
-    pub fn day(&self, now_s: u64, dice: &mut Dice) -> [u64; 2] {
+    /// When a day's ways begin, seconds since midnight, and which of them lead back. `now_s` is
+    /// when planning happens; nothing is planned before it.
+    pub fn day(&self, now_s: u64, dice: &mut Dice) -> Vec<(bool, u64)> {
         let mut hump = |from: u64, width: u64| from + dice.below(width / 2) + dice.below(width / 2);
         let (out, back) = match self.habit {
             Habit::Early => (hump(23_400, 2_400), hump(52_000, 7_000)),
@@ -139,9 +159,20 @@ impl Rider {
                 let out = hump(30_000, 24_000);
                 (out, hump(out + 3_600, 14_000))
             }
+            Habit::Courier => return courier_day(now_s, dice),
         };
-        [out.max(now_s + dice.below(60)), back.max(now_s + 3_600)]
+        vec![(false, out.max(now_s + dice.below(60))), (true, back.max(now_s + 3_600))]
     }
+}
+
+fn courier_day(now_s: u64, dice: &mut Dice) -> Vec<(bool, u64)> {
+    let mut ways = Vec::new();
+    let mut at = now_s.max(23_400) + dice.below(300);
+    while at < EVENING_S {
+        ways.push((ways.len() % 2 == 1, at));
+        at += dice.between(ROUND_S.0, ROUND_S.1);
+    }
+    ways
 }
 
 fn journey(lines: &Lines, dice: &mut Dice) -> Option<Vec<Leg>> {

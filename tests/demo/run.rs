@@ -270,13 +270,17 @@ async fn live(
         };
         tokio::spawn(victim.suffer())
     });
-    let riders: Vec<Rider> = cards.cards[showcase::CARDS..]
+    let riders: Vec<Rider> = cards
+        .cards
         .iter()
-        .filter_map(|card| Rider::new(card.clone(), &lines, &mut dice))
+        .zip(&cards.records)
+        .skip(showcase::CARDS)
+        .filter_map(|(card, (_, record))| Rider::new(card.clone(), record.class, &lines, &mut dice))
         .collect();
     let exponent = city.tariff.currency().exponent();
     let table = FareTable::read(&city.texts, exponent, &options.zone_alias);
-    let audit = Audit::new(table, Arc::new(city.tariff), riders.len());
+    let classes = riders.iter().map(|rider| rider.class);
+    let audit = Audit::new((table, city.terms), Arc::new(city.tariff), classes);
     let (day, told) = Day::new(Cast {
         clock,
         speed: options.speed,

@@ -30,7 +30,7 @@ impl Drop for Process {
 /// Starts the demo and returns it with the login address that it prints.
 fn demo() -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-    command.args(["--seed", "5", "--speed", "120", "--cards", "400", "--for", "240", "--faults"]);
+    command.args(["--seed", "5", "--speed", "240", "--cards", "400", "--for", "240", "--faults"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("runs");
     let out = child.stdout.take().expect("is piped");
     let (tell, heard) = mpsc::channel();
@@ -151,6 +151,42 @@ async fn charges_explain_themselves(client: &Client) {
     }
 }
 
+/// The page of a card that has ridden so much that a cap made a charge less. The first of them is
+/// there after some two hours of the city's day.
+async fn capped_card(client: &Client, base: &str) -> String {
+    let linked = "return [...new Set([...document.querySelectorAll(\"#taps a[href^='/cards/']\")]\
+        .map(a => a.getAttribute('href')))]";
+    let read = "const done = arguments[1]; fetch(arguments[0]).then(r => r.text())\
+        .then(t => done(t.includes(' is reached')))";
+    let deadline = now() + Duration::from_secs(120);
+    loop {
+        client.goto(&format!("{base}/taps")).await.expect("pages open");
+        wait_for(client, "#taps tbody tr[data-no]").await;
+        let links = client.execute(linked, vec![]).await.expect("scripts run");
+        for link in links.as_array().expect("a list").clone() {
+            let capped = client.execute_async(read, vec![link.clone()]).await.expect("is read");
+            if capped == json!(true) {
+                return link.as_str().expect("an address").to_owned();
+            }
+        }
+        assert!(now() < deadline, "no card has reached a cap");
+        pause(Duration::from_secs(1));
+    }
+}
+
+/// A cap that made a charge less is a step of it, and how far the caps have come is said.
+async fn caps_are_told(client: &Client, base: &str) {
+    let card = capped_card(client, base).await;
+    client.goto(&format!("{base}{card}")).await.expect("pages open");
+    wait_for(client, "ol.journeys li details").await;
+    charges_explain_themselves(client).await;
+    let body = text_of(client, "main").await;
+    assert!(body.contains("Day cap of ") && body.contains(" that day"), "{body}");
+    for theme in ["light", "dark"] {
+        picture(client, "capped", theme).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
     let (_demo, login) = demo();
@@ -201,6 +237,8 @@ async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
     for theme in ["light", "dark"] {
         picture(&client, "card", theme).await;
     }
+
+    caps_are_told(&client, &base).await;
 
     // An exception opens with its evidence.
     client.goto(&format!("{base}/exceptions")).await.expect("pages open");

@@ -122,9 +122,10 @@ fn live_through(state: &Path, more: &[&str]) -> Value {
 }
 
 #[test]
-fn the_invented_city_lives_and_every_charge_is_the_tables() {
+fn the_invented_city_lives_and_every_charge_is_the_tables_and_the_tariff_texts() {
     let state = tempfile::tempdir().unwrap();
-    live_through(state.path(), &[]);
+    let summary = live_through(state.path(), &[]);
+    assert!(summary["fares"]["adjusted"].as_u64() > Some(20), "{summary}");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::{io::Write, time::Duration};
 
-use texts::{Language, Phrase, amount_text, note_text, phrase_text, refusal_text, step_text};
+use texts::{
+    Language, Phrase, amount_text, cap_text, note_text, phrase_text, refusal_text, step_text,
+};
 use validation::Passage;
 
 /// Whatever shows the rider the answer. It must not wait: the next card may be there.
@@ -55,7 +57,7 @@ impl<W: Write + Send> RiderScreen for LineScreen<W> {
     }
 }
 
-/// Class, amount, balance, then why and what to do; never a card number.
+/// Class, amount, balance, then why, how far the caps have come, and what to do; never a card number.
 pub fn line(language: Language, passage: &Passage) -> String {
     use std::fmt::Write;
     let phrase = |phrase| phrase_text(language, &phrase);
@@ -76,6 +78,9 @@ pub fn line(language: Language, passage: &Passage) -> String {
         let _ =
             write!(line, "; {} {}", step_text(language, step), amount_text(language, step.amount));
     }
+    for cap in &passage.caps {
+        let _ = write!(line, "; {}", cap_text(language, cap));
+    }
     if let Some(advice) = advice(language, passage) {
         let _ = write!(line, "; {advice}");
     }
@@ -95,7 +100,7 @@ pub fn advice(language: Language, passage: &Passage) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use fare::{Step, StepKind};
+    use fare::{CapPeriod, CapProgress, Step, StepKind};
     use model::{Currency, Money, Note, Refusal};
     use validation::Verdict;
 
@@ -109,8 +114,30 @@ mod tests {
             Verdict::Granted => vec![Step { kind, rule, amount: won(-1_250) }],
             Verdict::TryAgain(_) | Verdict::Refused(_) | Verdict::OutOfService => Vec::new(),
         };
-        let (charge, balance) = (won(150), Some(won(12_350)));
-        Passage { verdict, charge, balance, steps, notes, loaded: None }
+        let (charge, balance, caps) = (won(150), Some(won(12_350)), Vec::new());
+        Passage { verdict, charge, balance, steps, caps, notes, loaded: None }
+    }
+
+    #[test]
+    fn a_rider_sees_how_far_the_caps_have_come() {
+        let mut shown = passage(Verdict::Granted, Vec::new());
+        shown.steps.clear();
+        let euro = |minor| Money::new(minor, Currency::parse("EUR").unwrap());
+        let cap = |name: &str, period, counted, limit| CapProgress {
+            name: name.into(),
+            period,
+            counted: euro(counted),
+            limit: euro(limit),
+        };
+        shown.caps = vec![
+            cap("Day cap", CapPeriod::Day, 340, 600),
+            cap("Week cap", CapPeriod::Week(0), 1_840, 2_400),
+        ];
+        assert_eq!(
+            line(Language::English, &shown),
+            "A accepted, charge \u{20a9}150, balance \u{20a9}12,350; \
+             Day cap: 3.40 EUR of 6.00 EUR today; Week cap: 18.40 EUR of 24.00 EUR this week"
+        );
     }
 
     #[test]

@@ -100,6 +100,8 @@ struct Journey {
     /// `why` is the explained charge, in the reader's language.
     explained: bool,
     bars: Vec<Bar>,
+    /// How far the caps have come with it, in the reader's language.
+    caps: Vec<String>,
     /// Do the steps sum to the charge?
     sums: bool,
     taps: Vec<taps::Line>,
@@ -292,6 +294,7 @@ fn journey(
         sums: total == charged,
         charged: charged.map(Cash),
         bars,
+        caps: last.caps.iter().map(|cap| texts::past_cap_text(*language, cap)).collect(),
         ctr: counter(last).map(|ctr| ctr.to_string()).unwrap_or_default(),
         gap: gap.map(missing),
         open: false,

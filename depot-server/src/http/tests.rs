@@ -363,7 +363,7 @@ async fn every_look_at_a_card_is_written_down_with_who_and_how() {
 }
 
 #[tokio::test]
-async fn the_steps_of_every_explained_charge_sum_to_it() {
+async fn the_steps_of_every_explained_charge_sum_to_it_and_caps_are_told() {
     let desk = Desk::open();
     let page = desk.page(&format!("/cards/{HANDLE}")).await;
     let charges: Vec<_> = page.split("<table class=\"waterfall\">").skip(1).collect();
@@ -376,6 +376,8 @@ async fn the_steps_of_every_explained_charge_sum_to_it() {
         assert_eq!(sum, amount(total), "{total}");
         assert!(total.contains("steps sum to the charge"));
     }
+    let caps = "<dt>Caps after</dt><dd lang=\"en\">Day cap: 4.80 EUR of 6.00 EUR that day</dd>";
+    assert_eq!((page.matches(caps).count(), page.matches("<dt>Caps").count()), (1, 1));
 }
 
 #[tokio::test]

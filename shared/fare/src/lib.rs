@@ -16,6 +16,7 @@ mod journey;
 mod parse;
 mod price;
 mod products;
+mod progress;
 pub mod rules;
 mod step;
 mod tariff;
@@ -28,6 +29,7 @@ pub use document::micro as parse_degrees;
 pub use journey::{FareTap, Journey, LastTap};
 pub use price::{FareRefusal, Quote, price};
 pub use products::ProductStep;
+pub use progress::CapProgress;
 pub use step::{Param, Step, StepKind};
 pub use tariff::{
     Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,

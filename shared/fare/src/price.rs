@@ -48,6 +48,8 @@ pub struct Quote {
     pub min_balance: Money,
     /// The version whose tables priced this ride: that of the tap-in for an exit.
     pub priced_under: TariffVersion,
+    /// The ride's first tap, whose service day caps count in.
+    pub began: Timestamp,
     /// The journey as the card's new record will tell it.
     pub journey_after: Journey,
 }
@@ -141,6 +143,7 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         run_after: ride.run,
         counters_after: counters,
         priced_under: ride.priced_under,
+        began: ride.began,
         journey_after: Journey { last: Some(last), held: wallet.left(), counters },
     })
 }
@@ -151,6 +154,7 @@ struct Ride {
     /// Value that must stay on the card beyond the charge.
     reserve: Money,
     priced_under: TariffVersion,
+    began: Timestamp,
 }
 
 fn board(
@@ -199,7 +203,7 @@ fn board(
         }
         (None, None) => return Err(FareRefusal::UnknownRoute),
     };
-    Ok(Ride { run, reserve: bill.money(0), priced_under: tariff.version() })
+    Ok(Ride { run, reserve: bill.money(0), priced_under: tariff.version(), began: tap.at })
 }
 
 fn entry(
@@ -239,7 +243,7 @@ fn entry(
     let by_rules = tariff.row(tap.place).is_none();
     if goes_on || by_rules || bill.wallet.has_pass(&ride) {
         let run = carried.map(|run| run.aged(0));
-        return Ok(Ride { run, reserve, priced_under: tariff.version() });
+        return Ok(Ride { run, reserve, priced_under: tariff.version(), began: tap.at });
     }
     // The clock of a transfer is read at the tap-in; the exit reads the verdict from the card.
     let run = match right(tariff, carried, gate.group) {
@@ -255,7 +259,7 @@ fn entry(
         }
         Right::None => None,
     };
-    Ok(Ride { run, reserve, priced_under: tariff.version() })
+    Ok(Ride { run, reserve, priced_under: tariff.version(), began: tap.at })
 }
 
 fn exit(
@@ -274,8 +278,12 @@ fn exit(
     let inside_s = seconds(open.at, tap.at);
     let to = place_in(current, tap.place, under);
     let ride = gate_ride(under, gate.group, tap.class, [Some(open.place), to], open.at);
-    let done =
-        |run| Ride { run, reserve: Money::zero(under.currency()), priced_under: under.version() };
+    let done = |run| Ride {
+        run,
+        reserve: Money::zero(under.currency()),
+        priced_under: under.version(),
+        began: open.at,
+    };
     if let Some(limit_s) = gate.journey_limit_s
         && inside_s > u64::from(limit_s)
     {

@@ -12,7 +12,7 @@ mod language;
 #[cfg(test)]
 mod tests;
 
-use fare::{Param, Step};
+use fare::{CapPeriod, CapProgress, Param, Step};
 use fluent_bundle::{FluentArgs, FluentValue};
 use model::{Money, Note, Refusal};
 
@@ -27,6 +27,34 @@ pub fn step_text(language: Language, step: &Step) -> String {
 /// What kind of step it is, in a word or two, for a table.
 pub fn step_label(language: Language, step: &Step) -> String {
     bundle::text(language, step.key(), Some("label"), None)
+}
+
+/// How far a card has come towards a cap, as its rider reads it at once (USR-1).
+pub fn cap_text(language: Language, progress: &CapProgress) -> String {
+    cap(language, progress, None)
+}
+
+/// The same in a history, where the day may have gone.
+pub fn past_cap_text(language: Language, progress: &CapProgress) -> String {
+    cap(language, progress, Some("past"))
+}
+
+fn cap(language: Language, progress: &CapProgress, form: Option<&str>) -> String {
+    let CapProgress { name, period, counted, limit } = progress;
+    let mut facts = FluentArgs::new();
+    facts.set("name", name.to_string());
+    facts.set("counted", amount_text(language, *counted));
+    facts.set("limit", amount_text(language, *limit));
+    let key = match period {
+        CapPeriod::Day => "cap-day",
+        CapPeriod::Week(_) => "cap-week",
+        CapPeriod::Month => "cap-month",
+        CapPeriod::Rolling(days) => {
+            facts.set("days", *days);
+            "cap-rolling"
+        }
+    };
+    bundle::text(language, key, form, Some(&facts))
 }
 
 /// One sentence for the rider: what is wrong and what to do (USR-9).

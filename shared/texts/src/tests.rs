@@ -6,14 +6,14 @@ use std::{
 };
 
 use expect_test::expect_file;
-use fare::{ProductStep, Step, StepKind};
+use fare::{CapPeriod, CapProgress, ProductStep, Step, StepKind};
 use fluent_syntax::ast::{Entry, Expression, InlineExpression, Pattern, PatternElement};
 use model::{Currency, Money, Note, ProductSlot, Refusal};
 use proptest::prelude::*;
 
 use crate::{
-    Language, Phrase, amount_text, bundle, note_text, phrase_text, refusal_text, step_label,
-    step_text,
+    Language, Phrase, amount_text, bundle, cap_text, note_text, past_cap_text, phrase_text,
+    refusal_text, step_label, step_text,
 };
 
 fn won(minor: i64) -> Money {
@@ -190,6 +190,14 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
     ] {
         asked.insert(key.to_owned(), facts.iter().map(|fact| (*fact).to_owned()).collect());
     }
+    for (period, more) in
+        [("day", None), ("week", None), ("month", None), ("rolling", Some("days"))]
+    {
+        let facts = ["name", "counted", "limit"].into_iter().chain(more);
+        let facts: BTreeSet<String> = facts.map(str::to_owned).collect();
+        asked.insert(format!("cap-{period}.past"), facts.clone());
+        asked.insert(format!("cap-{period}"), facts);
+    }
     for unit in ["seconds", "minutes", "hours", "days"] {
         // Korean names the number outside of any plural form, English inside each.
         asked.insert(format!("span-{unit}"), BTreeSet::from(["count".to_owned()]));
@@ -226,6 +234,13 @@ fn all_texts(language: Language) -> String {
         Phrase::InService,
     ] {
         writeln!(all, "{}", phrase_text(language, &phrase)).unwrap();
+    }
+    let periods = [CapPeriod::Day, CapPeriod::Week(0), CapPeriod::Month];
+    for period in periods.into_iter().chain([1, 30].map(CapPeriod::Rolling)) {
+        let name = "K-패스".into();
+        let cap = CapProgress { name, period, counted: won(3_400), limit: won(6_000) };
+        let (now, past) = (cap_text(language, &cap), past_cap_text(language, &cap));
+        writeln!(all, "{now} | {past}").unwrap();
     }
     all
 }

@@ -1,7 +1,7 @@
 //! Taps of this validator whose commit got no answer, or whose rider may have got none, until
 //! their card is seen again (ADR-0003).
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use fare::{FareTap, Journey, price};
@@ -10,7 +10,7 @@ use model::{
     TapRole, TapSeq, Timestamp,
 };
 
-use crate::ValidatorContext;
+use crate::{ValidatorContext, passage::Explained};
 
 /// More cards in doubt at once than one validator can meet; the oldest go first. Whatever is
 /// forgotten here, the depot still decides from the card's next record.
@@ -104,7 +104,7 @@ impl Doubt {
     }
 
     /// The explanation of the tap, priced again; empty when its tariff is gone.
-    pub(crate) fn steps(&self, context: &ValidatorContext) -> Vec<fare::Step> {
+    pub(crate) fn explained(&self, context: &ValidatorContext) -> Explained {
         let CardTransaction { before, after, products, counters } = &self.transaction;
         let role = match after.kind {
             RecordKind::Board => TapRole::Board,
@@ -113,7 +113,7 @@ impl Doubt {
             RecordKind::Issue
             | RecordKind::Load
             | RecordKind::LoadInJourney
-            | RecordKind::Retire => return Vec::new(),
+            | RecordKind::Retire => return Explained::default(),
         };
         let tap = FareTap {
             at: after.at(),
@@ -126,7 +126,9 @@ impl Doubt {
         };
         let found = counters.map(|used| used.found);
         let journey = Journey::from_record(before).holding(*products).counting(found);
-        price(&context.tariffs, &journey, &tap).map_or_else(|_| Vec::new(), |quote| quote.steps)
+        price(&context.tariffs, &journey, &tap)
+            .map(|quote| Explained::of(context, quote, after.class))
+            .unwrap_or_default()
     }
 }
 

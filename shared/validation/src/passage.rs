@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use fare::{ProductStep, Step, StepKind};
-use model::{Ctr, Money, Note, Refusal};
+use fare::{CapProgress, ProductStep, Quote, Step, StepKind};
+use model::{Ctr, Money, Note, Refusal, RiderClass};
 
 use crate::{ValidatorContext, decide::Decision};
 
@@ -18,10 +18,26 @@ pub struct Passage {
     pub balance: Option<Money>,
     /// Why it cost that.
     pub steps: Vec<Step>,
+    /// How far the card has come towards each cap that counts.
+    pub caps: Vec<CapProgress>,
     /// What else the rider should know.
     pub notes: Vec<Note>,
     /// What a load order put on the card before this tap, whatever became of the tap (USR-2).
     pub loaded: Option<Money>,
+}
+
+/// Why a tap cost what it did, and what that means for caps. Empty when it cannot be said.
+#[derive(Debug, Default)]
+pub(crate) struct Explained {
+    steps: Vec<Step>,
+    caps: Vec<CapProgress>,
+}
+
+impl Explained {
+    pub(crate) fn of(context: &ValidatorContext, quote: Quote, class: RiderClass) -> Self {
+        let caps = quote.cap_progress(&context.tariffs, class);
+        Self { steps: quote.steps, caps }
+    }
 }
 
 /// Whether the rider may pass.
@@ -70,7 +86,7 @@ impl Passage {
     pub(crate) fn granted(
         charge: Money,
         balance: Money,
-        steps: Vec<Step>,
+        Explained { steps, caps }: Explained,
         low_balance: i64,
         finished: bool,
     ) -> Self {
@@ -99,6 +115,7 @@ impl Passage {
             balance: Some(balance),
             notes: notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect(),
             steps,
+            caps,
             loaded: None,
         }
     }
@@ -111,6 +128,7 @@ impl Passage {
             charge: zero,
             balance: None,
             steps: Vec::new(),
+            caps: Vec::new(),
             notes,
             loaded: None,
         }
@@ -125,7 +143,14 @@ impl Passage {
             return Self::refused(Refusal::CardDataInvalid, Money::zero(currency), None);
         }
         let balance = Money::new(i64::from(after.balance), currency);
-        Self::granted(quote.charge, balance, quote.steps, context.rules.low_balance, false)
+        let (charge, low_balance) = (quote.charge, context.rules.low_balance);
+        Self::granted(
+            charge,
+            balance,
+            Explained::of(context, quote, after.class),
+            low_balance,
+            false,
+        )
     }
 
     /// Not granted: nothing was charged, as far as is known.
@@ -146,7 +171,8 @@ impl Passage {
             | Refusal::NoEntry
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };
-        Self { verdict, charge: zero, balance, steps: Vec::new(), notes: Vec::new(), loaded: None }
+        let (steps, caps, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { verdict, charge: zero, balance, steps, caps, notes, loaded: None }
     }
 
     /// Whether the gate opens.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use fare::Step;
+use fare::{CapProgress, Step};
 use model::{CardRecord, Ctr, Money, RiderClass, Timestamp, ValidUntil};
 
 use super::{ExceptionRow, TapRow};
@@ -95,6 +95,8 @@ pub struct CardEntry {
     pub after: Option<CardRecord>,
     /// Why that amount: the steps sum to `tap.charged`. Empty when nothing was priced.
     pub steps: Vec<Step>,
+    /// How far it brought the card towards each cap that counts.
+    pub caps: Vec<CapProgress>,
     /// Records missing between this one and the one before it.
     pub gap: Option<Gap>,
 }

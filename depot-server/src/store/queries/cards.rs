@@ -1,7 +1,7 @@
 //! One card: its balances and standing, and its history with every charge explained.
 
 use clearing::{Gap as CardGap, Priced};
-use fare::Step;
+use fare::{CapProgress, Step};
 use model::{CardId, CardRecord, CardTransaction, TapRecord};
 use rusqlite::ToSql;
 
@@ -122,22 +122,30 @@ impl ReadModel {
         let before = record.evidence().copied();
         let after = written(record).copied();
         let certain = matches!(tap.outcome, Outcome::Committed | Outcome::Confirmed);
-        let steps = match record.settled() {
+        let (steps, caps) = match record.settled() {
             Some((transaction, _)) if certain => self.explain(record, transaction),
-            _ => Vec::new(),
+            _ => Default::default(),
         };
         let gap = after.and_then(|after| {
             let gap = gaps.iter().find(|gap| gap.last.0 + 1 == after.ctr.0)?;
             Some(Gap { from: gap.first, through: gap.last, net: self.money(-gap.net()) })
         });
-        CardEntry { tap, before, after, steps, gap }
+        CardEntry { tap, before, after, steps, caps, gap }
     }
 
-    /// The charge, worked out again by the function that priced it.
-    fn explain(&self, tap: &TapRecord, transaction: &CardTransaction) -> Vec<Step> {
+    /// The charge and the caps, worked out again by the function that priced it.
+    fn explain(
+        &self,
+        tap: &TapRecord,
+        transaction: &CardTransaction,
+    ) -> (Vec<Step>, Vec<CapProgress>) {
         match self.rules.price(transaction, tap.route) {
-            Priced::Quote(quote) => quote.steps,
-            Priced::Refused(_) | Priced::NotAFare => Vec::new(),
+            Priced::Quote(quote) => {
+                let class = transaction.after.class;
+                let caps = quote.cap_progress(self.rules.tariffs(), class);
+                (quote.steps, caps)
+            }
+            Priced::Refused(_) | Priced::NotAFare => Default::default(),
         }
     }
 }

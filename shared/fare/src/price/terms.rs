@@ -183,7 +183,7 @@ impl Cap {
         u8::try_from(level).ok()
     }
 
-    fn price_at(&self, level: u8) -> i64 {
+    pub(crate) fn price_at(&self, level: u8) -> i64 {
         // A level beyond the last was written by a tariff with more of them.
         let level = self.levels.get(usize::from(level)).or(self.levels.last());
         level.map_or(i64::MAX, |level| level.price.minor())

@@ -165,6 +165,42 @@ fn a_wider_ride_lifts_the_cap_for_the_rest_of_the_day_and_refunds_nothing() {
 }
 
 #[test]
+fn a_quote_says_how_far_each_cap_of_the_rider_has_come_in_the_period_of_the_ride() {
+    let caps = r#"
+        transfer = []
+        cap = [
+          { number = 1, id = "day", period = "day",
+            levels = [{ groups = ["bus"], price = "4.00" }, { price = "7.00" }] },
+          { number = 2, id = "week", period = "week", levels = [{ price = "20.00" }] },
+          { number = 3, id = "young", period = "month", classes = ["child"],
+            levels = [{ price = "9.00" }] },
+        ]
+    "#;
+    let mut card = Card::new(caps, 0);
+    let mut come = |line: &str| -> Vec<String> {
+        let quote = card.tap(line).unwrap();
+        let caps = quote.cap_progress(&card.set, card.class);
+        let said = |cap: &crate::CapProgress| {
+            format!("{} {} of {}", cap.name, cap.counted.decimal(), cap.limit.decimal())
+        };
+        caps.iter().map(said).collect()
+    };
+    assert_eq!(come("0 06:00 entry A"), [""; 0], "nothing counts before it is charged");
+    assert_eq!(come("0 06:20 exit B"), ["day 2.00 of 7.00", "week 2.00 of 20.00"]);
+    assert_eq!(come("1 07:00 board s1 7"), ["day 1.50 of 4.00", "week 3.50 of 20.00"]);
+    assert_eq!(come("1 08:00 entry A"), ["day 1.50 of 4.00", "week 3.50 of 20.00"]);
+    assert_eq!(come("1 08:20 exit C"), ["day 4.50 of 7.00", "week 6.50 of 20.00"], "wider");
+    // Tapped in before the day began anew: the ride counts where it began, and is shown there.
+    assert_eq!(come("2 03:50 entry A"), ["day 4.50 of 7.00", "week 6.50 of 20.00"]);
+    assert_eq!(come("2 04:10 exit B"), ["day 6.50 of 7.00", "week 8.50 of 20.00"]);
+    assert_eq!(come("2 05:00 entry A"), ["week 8.50 of 20.00"], "another day");
+    let mut plain = Card::new(caps, 0);
+    plain.journey.counters = None;
+    let quote = plain.tap("0 07:00 board s1 7").unwrap();
+    assert_eq!(quote.cap_progress(&plain.set, plain.class), [], "a card that cannot count");
+}
+
+#[test]
 fn a_maximum_fare_counts_to_no_cap_and_no_cap_lowers_it() {
     let mut card = Card::new(DAY_CAP, 0);
     assert_eq!(card.charges(&["0 08:00 entry A", "0 09:00 board s1 7"]), [0, 300 + 150]);

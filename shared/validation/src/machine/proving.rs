@@ -65,7 +65,7 @@ impl TapMachine {
         Passage::granted(
             self.money(i64::from(after.amount)),
             self.money(i64::from(after.balance)),
-            doubt.steps(&self.context),
+            doubt.explained(&self.context),
             self.context.rules.low_balance,
             true,
         )

@@ -59,6 +59,9 @@ fn a_day_is_counted_on_the_card_until_its_cap_is_reached() {
         left = used.left();
         assert_eq!(card.contents().unwrap().counters, Some(left));
         seen.push((passage.charge.minor(), counted(&card), used.written.is_some()));
+        let shown: Vec<_> =
+            passage.caps.iter().map(|cap| (cap.counted.minor(), cap.limit.minor())).collect();
+        assert_eq!(shown, [(i64::from(counted(&card)), 400)], "the rider sees what is counted");
         bench.now = bench.now.plus(Duration::from_secs(3 * 3600));
     }
     assert_eq!(
@@ -95,6 +98,7 @@ fn a_card_that_is_pulled_away_anywhere_is_counted_once_and_its_log_entry_proves_
             bench.now = bench.now.plus(Duration::from_secs(2));
             let again = bench.tap(&mut card, NEVER).unwrap();
             assert!(again.is_granted(), "{why}: {again:?}");
+            assert_eq!(again.caps.len(), 1, "{why}: {again:?}");
             let contents = card.contents().unwrap();
             assert_eq!((contents.balance, contents.records.len()), (1850, 2), "{why}");
             assert_eq!((counted(&card), in_doubt(&bench)), (150, 0), "{why}");
