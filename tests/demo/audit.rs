@@ -332,12 +332,17 @@ mod tests {
 
     fn shown(audit: &Audit, steps: &[(StepKind, i64)], charge: i64, caps: [i64; 2]) -> Passage {
         let money = |minor| Money::new(minor, audit.tariff.currency());
+        let rule = |kind: &StepKind| {
+            let term = if let StepKind::Adjusted { name } | StepKind::Capped { name, .. } = kind {
+                Some(Arc::clone(name))
+            } else {
+                None
+            };
+            term.unwrap_or_else(|| "rule".into())
+        };
         let step = |(kind, amount): &(StepKind, i64)| Step {
             kind: kind.clone(),
-            rule: match kind {
-                StepKind::Adjusted { name } | StepKind::Capped { name, .. } => Arc::clone(name),
-                _ => "rule".into(),
-            },
+            rule: rule(kind),
             amount: money(*amount),
         };
         let limits = if audit.riders[0].class.0 == 0 { [3_500, 15_000] } else { [2_000, 9_000] };

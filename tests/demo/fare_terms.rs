@@ -349,7 +349,8 @@ mod tests {
           { id = "night", routes = ["N"], amount = "300" },
         ]
         cap = [
-          { number = 1, id = "day", name = "Day cap", period = "day", levels = [{ price = "3500" }] },
+          { number = 1, id = "day", name = "Day cap", period = "day",
+            levels = [{ price = "3500" }] },
           { number = 2, id = "week", period = "week", levels = [{ price = "5000" }] },
         ]
     "#;

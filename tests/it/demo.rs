@@ -63,7 +63,7 @@ fn load() -> u64 {
 }
 
 /// A page over one connection of its own: status line, headers and body.
-fn get(url: &str, cookie: &str) -> String {
+pub(crate) fn get(url: &str, cookie: &str) -> String {
     let address = url.strip_prefix("http://").expect("the demo speaks plain HTTP");
     let (host, path) = address.split_once('/').expect("a page has a path");
     let mut stream = TcpStream::connect(host).expect("the dashboard listens");
@@ -76,7 +76,7 @@ fn get(url: &str, cookie: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn log_in(url: &str) -> String {
+pub(crate) fn log_in(url: &str) -> String {
     let answer = get(url, "");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));

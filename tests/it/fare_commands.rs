@@ -83,6 +83,55 @@ fn a_wrong_line_is_answered_in_its_place_with_what_to_do_and_the_rest_goes_on() 
 }
 
 #[test]
+fn a_misspelt_key_is_said_once_and_refused_when_asked_and_notes_ride_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("city.toml");
+    fs::write(&path, CITY).unwrap();
+    let tap = json!({"kind": "board", "place": "s1", "route": "7", "at": "2026-11-26T07:05:00"});
+    let noted = json!({"id": 1, "card": {"balance": "5.00"}, "taps": [tap],
+                       "expected": "1.50", "comment": "by hand", "_rider": "none"});
+    let misspelt = [
+        json!({"id": 2, "ryder": "child", "card": {"balance": "5.00"}, "taps": [tap]}),
+        json!({"id": 3, "card": {"balence": "5.00", "balance": "5.00"}, "taps": [tap]}),
+        json!({"id": 4, "card": {"balance": "5.00", "products": [
+            {"kind": "pass", "untill": "2026-11-01T00:00:00"}]}, "taps": [tap]}),
+    ];
+    let input = json_lines(&[&[noted.clone(), noted][..], &misspelt].concat());
+    let price = |more: &[&str]| {
+        let tariff = ["price", "--tariff", path.to_str().unwrap()];
+        let output = run(&[&tariff[..], more].concat(), &input);
+        let answers = String::from_utf8(output.stdout).unwrap();
+        let answers: Vec<Value> =
+            answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (answers, String::from_utf8(output.stderr).unwrap())
+    };
+    let (answers, said) = price(&[]);
+    assert!(answers.iter().all(|answer| answer.get("error").is_none()), "{answers:?}");
+    for line in [
+        "key \"expected\" of a line is not read\n",
+        "key \"comment\" of a line is not read\n",
+        "key \"ryder\" of a line is not read: did you mean \"rider\"?\n",
+        "key \"balence\" of the card is not read\n",
+        "key \"untill\" of a product is not read: did you mean \"until\"?\n",
+    ] {
+        assert_eq!(said.matches(line).count(), 1, "{line}: {said}");
+    }
+    assert!(!said.contains("_rider"), "{said}");
+    let (answers, _) = price(&["--strict"]);
+    let errors: Vec<_> = answers.iter().map(|answer| answer["error"].as_str()).collect();
+    assert_eq!(
+        errors,
+        [
+            None,
+            None,
+            Some("key \"ryder\" of a line is not read: write \"rider\""),
+            None,
+            Some("card.products[0]: key \"untill\" of a product is not read: write \"until\""),
+        ]
+    );
+}
+
+#[test]
 fn findings_of_a_feed_are_a_json_array_with_file_row_and_field() {
     let folder = tempfile::tempdir().unwrap();
     let feed = write_feed(folder.path(), &boston::made_feed());

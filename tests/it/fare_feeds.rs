@@ -6,6 +6,7 @@
 
 pub(crate) mod boston;
 mod samples;
+mod taps;
 
 use std::{
     collections::BTreeMap,

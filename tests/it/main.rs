@@ -4,6 +4,7 @@
 mod attacks;
 mod broker;
 mod browser;
+mod caps;
 mod custody;
 mod demo;
 mod deploy;

@@ -140,6 +140,11 @@ impl Yard {
     /// Everything made, enrolled, issued and started. Call within a tokio runtime.
     /// `guests` get certificates and nothing else.
     pub(crate) fn open(posts: &[Post], cards: u8, guests: &[&str]) -> Self {
+        Self::open_under(CITY, posts, cards, guests)
+    }
+
+    /// The same under another tariff. Cards get a counters file where it has caps.
+    pub(crate) fn open_under(tariff: &str, posts: &[Post], cards: u8, guests: &[&str]) -> Self {
         let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
         let names: Vec<&str> = names.chain(guests.iter().copied()).collect();
         let broker = Mosquitto::start(&names);
@@ -147,7 +152,7 @@ impl Yard {
         let at = folder.path();
         let pages = free_port();
         let keys = KeySet::from_root(&Key([7; 16]));
-        write(&at.join("city.toml"), CITY);
+        write(&at.join("city.toml"), tariff);
         write(&at.join("depot.toml"), &depot_config(&broker, pages));
         fs::create_dir(at.join("keys")).unwrap();
         let master = |role| hex(&keys.master(role, KeyVersion::FIRST).unwrap().0);
@@ -157,7 +162,8 @@ impl Yard {
         let public = said(&depot_server(at, &["init"], &[]));
         write(&at.join("depot.pub"), &public);
         let gates = posts.iter().map(|post| Gate::install(at, &broker, *post)).collect();
-        let cards = (1..=cards).map(|n| issue(at, &keys, n)).collect();
+        let counters = tariff.contains("[[cap]]");
+        let cards = (1..=cards).map(|n| issue(at, &keys, n, counters)).collect();
         let config = at.join("depot.toml");
         let arguments = ["serve", "--config", config.to_str().unwrap()];
         let depot = Process::new("depot", DEPOT, &arguments, at, None);
@@ -400,13 +406,14 @@ pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     Some(page)
 }
 
-fn issue(at: &Path, keys: &KeySet, n: u8) -> SharedCard {
+fn issue(at: &Path, keys: &KeySet, n: u8, counters: bool) -> SharedCard {
     let uid = CardId([4, 0x51, 0x52, 0x53, 0x54, 0x55, n]);
     let now = validator::clock::Clock::system().now();
     let opening = Opening {
         balance: 50_000,
         at_s: u32::try_from(now.secs()).unwrap(),
         tariff: TariffVersion(1),
+        counters,
         ..Opening::default()
     };
     let (card, issued) = VirtualCard::issue(uid, [n; 16], keys, &opening).unwrap();

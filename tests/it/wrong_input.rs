@@ -22,6 +22,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     broker::{connect, now, until},
+    fare_feeds::{boston, write_feed},
     processes::{CITY, DEPOT, NAME, PATIENCE, POSTS, VALIDATOR, Yard, get, said},
     readers::bench::Classic,
 };
@@ -125,16 +126,41 @@ fn programs_that_cannot_start_say_which_file_to_correct() {
     run(VALIDATOR, &["run", "--config"], &config, 78, &says);
 }
 
-#[test]
-fn a_validator_with_a_wrong_tariff_does_not_start_and_says_the_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = folder.path();
+/// Keys and this tariff in a folder, and the trial's configuration.
+fn trial(at: &Path, tariff: &str) -> std::path::PathBuf {
     let keygen = ["keygen", "--signing", "signing.key", "--trial-card-key", "card.key"];
     let output = Command::new(VALIDATOR).args(keygen).current_dir(at).output().unwrap();
     fs::write(at.join("depot.pub"), said(&output)).unwrap();
-    fs::write(at.join("tariff.toml"), CITY.replace("1.50", "1.5O")).unwrap();
+    fs::write(at.join("tariff.toml"), tariff).unwrap();
     let config = at.join("validator.toml");
     fs::write(&config, trial_configuration(at.to_str().unwrap())).unwrap();
+    config
+}
+
+#[test]
+fn a_validator_that_prices_by_the_route_and_has_none_says_so_and_names_some() {
+    let feed = tempfile::tempdir().unwrap();
+    write_feed(feed.path(), &boston::made_feed());
+    let compile = ["fares", "compile", "--accept", "foreign_key_violation", "--gtfs"];
+    let compiled = Command::new(DEPOT).args(compile).arg(feed.path()).output().unwrap();
+    let rules = said(&compiled);
+    for (tariff, role, place) in [(rules.as_str(), "exit", "zone-1a"), (CITY, "board", "s1")] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = trial(folder.path(), tariff);
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("role = \"entry\"", &format!("role = \"{role}\""));
+        fs::write(&config, text.replace("\"S101\"", &format!("\"{place}\""))).unwrap();
+        let what = format!("role \"{role}\" at \"{place}\" prices by the route");
+        let known = if role == "exit" { "set it to one of subway, blue" } else { "one of 7, M" };
+        let says = ["validator.route is missing", &what, known];
+        run(VALIDATOR, &["run", "--config"], &config, 78, &says);
+    }
+}
+
+#[test]
+fn a_validator_with_a_wrong_tariff_does_not_start_and_says_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = trial(folder.path(), &CITY.replace("1.50", "1.5O"));
     let says = ["tariff.toml cannot be used", "line 10, product[1].price"];
     run(VALIDATOR, &["run", "--config"], &config, 78, &says);
 }

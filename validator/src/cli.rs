@@ -122,6 +122,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
                 | StartError::Tariff { .. }
                 | StartError::Hotlist { .. }
                 | StartError::Unknown { .. }
+                | StartError::RouteMissing { .. }
         )
     );
     start || error.is::<ConfigError>() || error.is::<CustodyError>()

@@ -12,7 +12,7 @@ use std::{
 
 use fare::{Tariff, TariffSet};
 use fleet_sync::Topic;
-use model::{CardId, ClockQuality};
+use model::{CardId, ClockQuality, TapRole};
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
     sync::{mpsc, watch},
@@ -102,6 +102,21 @@ pub enum StartError {
         /// Some that it has.
         known: String,
     },
+    /// A tap here is priced by the route, and none is configured.
+    #[error(
+        "validator.route is missing: a validator with role \"{role}\" at {place:?} prices by the \
+         route under tariff version {version}; set it to one of {known}"
+    )]
+    RouteMissing {
+        /// What it does.
+        role: TapRole,
+        /// Where it stands.
+        place: String,
+        /// The tariff's version.
+        version: String,
+        /// Some routes of the tariff.
+        known: String,
+    },
     /// The metrics page.
     #[error("cannot serve metrics at {address}: choose another metrics.listen")]
     Metrics {
@@ -174,29 +189,37 @@ pub fn context(
     clock: ClockQuality,
 ) -> Result<ValidatorContext, StartError> {
     let tariff = tariffs.newest();
-    let unknown = |key, name: &str, known: Vec<&str>| StartError::Unknown {
+    let version = || tariff.version().to_string();
+    let some = |known: Vec<&str>| match known.len() {
+        0..=8 => known.join(", "),
+        more => format!("{} and {} more", known[..8].join(", "), more - 8),
+    };
+    let unknown = |key, name: &str, known| StartError::Unknown {
         key,
         name: name.to_string(),
-        version: tariff.version().to_string(),
-        known: if known.len() > 8 {
-            format!("{} and {} more", known[..8].join(", "), known.len() - 8)
-        } else {
-            known.join(", ")
-        },
+        version: version(),
+        known: some(known),
     };
+    let routes = || tariff.routes().iter().map(|route| &*route.id).collect();
     let name = &config.validator.place;
     let place = tariff.place_ix(name).ok_or_else(|| {
         unknown("validator.place", name, tariff.places().iter().map(|p| &*p.id).collect())
     })?;
+    let role = config.validator.role;
     let route = match &config.validator.route {
+        None if tariff.prices_by_route(role, place) => {
+            let (place, known) = (name.clone(), some(routes()));
+            return Err(StartError::RouteMissing { role, place, version: version(), known });
+        }
         None => None,
-        Some(name) => Some(tariff.route_ix(name).ok_or_else(|| {
-            unknown("validator.route", name, tariff.routes().iter().map(|r| &*r.id).collect())
-        })?),
+        Some(name) => {
+            let route = tariff.route_ix(name);
+            Some(route.ok_or_else(|| unknown("validator.route", name, routes()))?)
+        }
     };
     Ok(ValidatorContext {
         id: config.validator.id,
-        role: config.validator.role,
+        role,
         place,
         route,
         tariff: tariff.version(),

@@ -6,8 +6,8 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use model::{
-    Currency, Money, OperatorId, PlaceIx, ProductScope, RiderClass, RouteIx, TariffVersion,
-    Timestamp,
+    Currency, Money, OperatorId, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole,
+    TariffVersion, Timestamp,
 };
 
 use crate::{
@@ -390,6 +390,16 @@ impl Tariff {
 
     pub(crate) fn group_name(&self, group: GroupIx) -> &str {
         self.parts.groups.get(usize::from(group.0)).map_or("", String::as_str)
+    }
+
+    /// Whether a tap of this kind here has no price without a route: a boarding never has one, and
+    /// a tap-out not where leg rules price the ride and no table of station pairs does.
+    pub fn prices_by_route(&self, role: TapRole, place: PlaceIx) -> bool {
+        match role {
+            TapRole::Board => true,
+            TapRole::Entry => false,
+            TapRole::Exit => self.table.is_some() && self.row(place).is_none(),
+        }
     }
 
     /// The rules of tap-in and tap-out, when the network has gates.

@@ -38,6 +38,12 @@ const NAMES: &[(&str, &str)] = &[
     ("app", "mticket"),
 ];
 
+/// The id in the feed of Boston.
+pub(super) fn real_name(plain: &str) -> String {
+    let known = NAMES.iter().find(|(name, _)| *name == plain);
+    known.map_or(plain, |(_, id)| id).to_owned()
+}
+
 /// The made feed. Its rows follow the shape of Boston's, not its numbers of rows.
 pub(crate) fn made_feed() -> BTreeMap<String, String> {
     let stops = [
@@ -274,10 +280,6 @@ fn journeys_of_boston_derived_by_hand_from_its_rows_cost_that() {
     let folder = tempfile::tempdir().unwrap();
     let made = write_feed(folder.path(), &made_feed());
     let real = feeds_folder().join("mbta-boston");
-    let real_name = |plain: &str| {
-        let known = NAMES.iter().find(|(name, _)| *name == plain);
-        known.map_or(plain, |(_, id)| id).to_owned()
-    };
     let plain_name = |plain: &str| plain.to_owned();
     let mut feeds = vec![(made, &plain_name as &dyn Fn(&str) -> String)];
     if real.is_dir() {

@@ -17,7 +17,7 @@ use model::{CardCounters, CardProducts, Currency, Money, PlaceIx, RecordKind, Ro
 use serde::Serialize;
 use texts::Language;
 
-use super::{Answer, PriceSources, line::Object, source::FareSource};
+use super::{Answer, PriceSources, keys::Spelling, line::Object, source::FareSource};
 use crate::{
     cli::{say, warn},
     config::Config,
@@ -91,13 +91,14 @@ impl Difference {
     fn lines(&self) -> anyhow::Result<Report> {
         let (from, to) = (FareSource::of(&self.from), FareSource::of(&self.to));
         let mut sources = [PriceSources::open(&from, false)?, PriceSources::open(&to, false)?];
+        let spelling = Spelling::default();
         let mut tally: Option<Tally> = None;
         for line in io::stdin().lock().lines() {
             let line = line.context("cannot read stdin")?;
             if line.trim().is_empty() {
                 continue;
             }
-            let object = Object::parse(line.trim()).map_err(anyhow::Error::msg)?;
+            let object = Object::parse(line.trim(), &spelling).map_err(anyhow::Error::msg)?;
             let [from, to] = sources.each_mut().map(|source| source.answer(&object));
             let [from, to] = [from, to].map(|answer| answer.ok().and_then(|a| total(&a)));
             let currency = [from, to].into_iter().flatten().next().map(Money::currency);

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{journeys::Priced, line::Object, source::FareSource};
+use super::{journeys::Priced, keys::Spelling, line::Object, source::FareSource};
 use crate::cli::say;
 
 #[derive(Debug, Args)]
@@ -49,7 +49,8 @@ impl OneJourney {
     ) -> anyhow::Result<()> {
         let mut ask = |rider: Option<&str>, medium: Option<&str>| {
             let line = self.line(rider, medium)?;
-            let object = Object::parse(&line).map_err(anyhow::Error::msg)?;
+            let spelling = Spelling::default();
+            let object = Object::parse(&line, &spelling).map_err(anyhow::Error::msg)?;
             price(&object).map_err(anyhow::Error::msg)
         };
         let (rider, medium) = (self.rider.as_deref(), self.medium.as_deref());

@@ -7,21 +7,38 @@ use model::ServiceDate;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A JSON object whose values are not read yet. Keys that nobody asks for are left alone: a file
-/// of journeys may carry notes or expected prices beside them.
-pub(super) struct Object<'a>(BTreeMap<String, &'a RawValue>);
+use super::keys::{Keys, LINE, Spelling};
+
+/// A JSON object whose values are not read yet. Keys that nobody asks for are left alone, because a
+/// file of journeys may carry notes or expected prices beside them, but they are said.
+pub(super) struct Object<'a> {
+    values: BTreeMap<String, &'a RawValue>,
+    spelling: &'a Spelling,
+}
 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Object<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, String> {
-        serde_json::from_str(text).map(Self).map_err(|why| format!("not a JSON object: {why}"))
+    pub(super) fn parse(text: &'a str, spelling: &'a Spelling) -> Result<Self, String> {
+        let values = serde_json::from_str(text);
+        let values = values.map_err(|why| format!("not a JSON object: {why}"))?;
+        Ok(Self { values, spelling })
+    }
+
+    /// Says which keys of a whole line are not read.
+    pub(super) fn check_line(&self) -> Result<(), String> {
+        self.check(&LINE)
+    }
+
+    fn check(&self, keys: &Keys) -> Result<(), String> {
+        let has = |name: &str| self.values.contains_key(name);
+        self.spelling.check(keys, self.values.keys().map(String::as_str), &has)
     }
 
     /// A value as it stands; `null` counts as absent.
     pub(super) fn raw(&self, key: &str) -> Option<&'a RawValue> {
-        self.0.get(key).copied().filter(|raw| raw.get() != "null")
+        self.values.get(key).copied().filter(|raw| raw.get() != "null")
     }
 
     pub(super) fn text(&self, key: &str) -> Result<Option<Cow<'a, str>>, String> {
@@ -52,7 +69,11 @@ impl<'a> Object<'a> {
 
     pub(super) fn object(&self, key: &str) -> Result<Option<Self>, String> {
         let Some(raw) = self.raw(key) else { return Ok(None) };
-        Self::parse(raw.get()).map(Some).map_err(|why| format!("{key}: {why}"))
+        let object = Self::parse(raw.get(), self.spelling).and_then(|object| {
+            Keys::under(key).map_or(Ok(()), |keys| object.check(keys))?;
+            Ok(object)
+        });
+        object.map(Some).map_err(|why| format!("{key}: {why}"))
     }
 
     /// The objects of a list.
@@ -60,7 +81,15 @@ impl<'a> Object<'a> {
         let Some(raw) = self.raw(key) else { return Ok(Vec::new()) };
         let list: Result<Vec<BTreeMap<String, &'a RawValue>>, _> = serde_json::from_str(raw.get());
         let list = list.map_err(|_| format!("{key} must be a list of JSON objects"))?;
-        Ok(list.into_iter().map(Self).collect())
+        let mut objects = Vec::with_capacity(list.len());
+        for (i, values) in list.into_iter().enumerate() {
+            let object = Self { values, spelling: self.spelling };
+            if let Some(keys) = Keys::under(key) {
+                object.check(keys).map_err(|why| format!("{key}[{i}]: {why}"))?;
+            }
+            objects.push(object);
+        }
+        Ok(objects)
     }
 }
 

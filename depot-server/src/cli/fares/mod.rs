@@ -4,6 +4,7 @@ mod diff;
 mod explain;
 mod findings;
 mod journeys;
+mod keys;
 mod line;
 mod publish;
 mod rides;
@@ -29,6 +30,7 @@ use self::{
     explain::OneJourney,
     findings::{Finding, count, warn_in_short},
     journeys::{Priced, price_journey},
+    keys::Spelling,
     line::Object,
     publish::Publication,
     source::{FareSource, FeedTable, open_feed},
@@ -56,7 +58,8 @@ One JSON object a line on stdin, one a line on stdout, in the same order. Ids ar
 feed, times are GTFS clock times of the service day `date` and may pass 24:00:00. rider null is \
 the default category, medium null is any. unknown_legs counts from 0: legs without a known fare, \
 which is not the same as free; total is the sum of what is known. A line that is wrong is \
-answered by {\"id\", \"error\"} in its place. docs/fares.md has all of it.
+answered by {\"id\", \"error\"} in its place. Keys that are not read are said once on stderr. \
+docs/fares.md has all of it.
 
 Examples:
   echo '{\"id\":1,\"date\":\"20261126\",\"rider\":null,\"medium\":null,\"legs\":[{\"route\":\"Red\",
@@ -117,7 +120,8 @@ pub(super) enum Fares {
     Price {
         #[command(flatten)]
         source: FareSource,
-        /// Price nothing when the check has errors or a column that changes a price.
+        /// Price nothing when the check has errors or a column that changes a price, and no line
+        /// with a misspelt key.
         #[arg(long)]
         strict: bool,
     },
@@ -208,7 +212,8 @@ fn price(source: &FareSource, strict: bool) -> Done {
         warn("reading journeys from the terminal, one JSON object a line; Ctrl-D ends");
     }
     let answer = |line: &Object<'_>| sources.answer(line);
-    let answered = answer_lines(io::stdin().lock(), io::stdout().lock(), answer)
+    let spelling = Spelling::new(strict);
+    let answered = answer_lines(io::stdin().lock(), io::stdout().lock(), &spelling, answer)
         .context("cannot read stdin or write stdout")?;
     if answered.wrong > 0 {
         warn(&format!(
@@ -275,6 +280,7 @@ impl<'a> PriceSources<'a> {
     }
 
     fn answer(&mut self, line: &Object<'_>) -> Result<Answer, String> {
+        line.check_line()?;
         let legs = line.raw("legs").is_some();
         if legs == line.raw("taps").is_some() {
             let message = "give legs, the rides of a journey, or taps, the taps of a card";

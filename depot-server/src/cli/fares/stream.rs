@@ -12,7 +12,7 @@ use std::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::line::Object;
+use super::{keys::Spelling, line::Object};
 
 /// A line longer than this is no journey.
 const LINE_MAX_BYTES: u64 = 1 << 20;
@@ -42,9 +42,10 @@ pub(super) struct Answered {
 pub(super) fn answer_lines<T: Serialize>(
     input: impl Read,
     output: impl Write,
+    spelling: &Spelling,
     mut answer: impl FnMut(&Object<'_>) -> Result<T, String>,
 ) -> io::Result<Answered> {
-    match answer_all(input, output, &mut answer) {
+    match answer_all(input, output, spelling, &mut answer) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Answered::default()),
         done => done,
     }
@@ -53,6 +54,7 @@ pub(super) fn answer_lines<T: Serialize>(
 fn answer_all<T: Serialize>(
     input: impl Read,
     output: impl Write,
+    spelling: &Spelling,
     answer: &mut impl FnMut(&Object<'_>) -> Result<T, String>,
 ) -> io::Result<Answered> {
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
@@ -83,7 +85,7 @@ fn answer_all<T: Serialize>(
         let parsed = match &text {
             _ if too_long => Err(format!("the line is longer than {LINE_MAX_BYTES} bytes")),
             Cow::Owned(_) => Err("the line is not UTF-8".to_owned()),
-            Cow::Borrowed(text) => Object::parse(text),
+            Cow::Borrowed(text) => Object::parse(text, spelling),
         };
         let id = parsed.as_ref().ok().and_then(|object| object.raw("id"));
         match parsed.as_ref().map_err(Clone::clone).and_then(&mut *answer) {
@@ -113,7 +115,7 @@ mod tests {
 
     fn answers(input: &[u8]) -> (String, Answered) {
         let mut output = Vec::new();
-        let done = answer_lines(input, &mut output, |line| {
+        let done = answer_lines(input, &mut output, &Spelling::default(), |line| {
             Ok(Echo { x: line.required("x", "a word")?.into_owned() })
         });
         (String::from_utf8(output).unwrap(), done.unwrap())
@@ -178,7 +180,9 @@ mod tests {
         }
         let heard = std::cell::RefCell::default();
         let talk = Talk { asked: 0, heard: &heard };
-        let done = answer_lines(talk, Ear(&heard), |_| Ok(Echo { x: "a".into() })).unwrap();
+        let done =
+            answer_lines(talk, Ear(&heard), &Spelling::default(), |_| Ok(Echo { x: "a".into() }))
+                .unwrap();
         assert_eq!(done.good, 3);
     }
 }

@@ -171,7 +171,7 @@ impl TapPricer {
         let Some(given) = line.object("card")? else { return Ok(card) };
         card.balance =
             self.money(&given, "balance").map_err(|why| format!("card.{why}"))?.unwrap_or(zero);
-        let held = self.products(&given).map_err(|why| format!("card.products{why}"))?;
+        let held = self.products(&given).map_err(|why| format!("card.{why}"))?;
         card.journey = card.journey.holding(held);
         Ok(card)
     }
@@ -181,17 +181,18 @@ impl TapPricer {
         let mut rides = None;
         let list = card.list("products")?;
         if list.len() > slots.len() {
-            return Err(": a card holds at most two".to_owned());
+            return Err("products: a card holds at most two".to_owned());
         }
         for (i, given) in list.iter().enumerate() {
-            let (product, own) = self.product(given).map_err(|why| format!("[{i}]: {why}"))?;
+            let (product, own) =
+                self.product(given).map_err(|why| format!("products[{i}]: {why}"))?;
             slots[i] = Some(product);
             rides = rides.or(own);
         }
         if list.is_empty() {
             return Ok(None);
         }
-        let file = CardProducts::new(slots).map_err(|why| format!(": {why}"))?;
+        let file = CardProducts::new(slots).map_err(|why| format!("products: {why}"))?;
         Ok(Some(ProductsFound { file, rides }))
     }
 
