@@ -84,7 +84,8 @@ impl Store {
         transaction.commit().map_err(failed())
     }
 
-    /// The due journal from the first row on, with each row's place and time. A row that is not what was booked is named.
+    /// The due journal from the first row on, with each row's place and time. A row that is not
+    /// what was booked is named.
     pub(crate) fn due_journal(&self) -> Result<Vec<(i64, Timestamp, DueRow)>, StoreError> {
         let failed = || StoreError::read("the due journal");
         let reader = self.reader()?;

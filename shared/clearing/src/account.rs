@@ -226,8 +226,8 @@ pub enum CauseCode {
     Due,
     /// More was paid for a service day than is owed for it by now: the rider keeps it.
     Forgiven,
-    /// A load order was paid, is on its card, or was given back. The reference is the order and which
-    /// of the three.
+    /// A load order was paid, is on its card, or was given back. The reference is the order and
+    /// which of the three.
     Order,
 }
 

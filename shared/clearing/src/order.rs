@@ -1,4 +1,5 @@
-//! Load orders in the books: paid, offered to readers, on the card, or given back (REC-5, ADR-0015).
+//! Load orders in the books: paid, offered to readers, on the card, or given back (REC-5,
+//! ADR-0015).
 //!
 //! Invariants: an order's money stands on `load-orders` until the card shows it or it is given
 //! back, never both; it is given back only when no reader can apply it any more; should a reader

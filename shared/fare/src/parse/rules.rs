@@ -34,9 +34,7 @@ pub(crate) const KINDS: [(TransferKind, &str); 3] = [
 
 /// The names that rules refer to.
 struct Known<'n> {
-    groups: &'n Names,
-    classes: &'n Names,
-    places: &'n Names,
+    names: &'n terms::Known<'n>,
     media: Names,
     areas: Names,
     networks: Names,
@@ -57,9 +55,7 @@ pub(super) fn rules(
     }
     let declared = |what| Names::declared(top, what);
     let known = Known {
-        groups: names.groups,
-        classes: names.classes,
-        places: names.places,
+        names,
         media: declared("medium"),
         areas: declared("area"),
         networks: declared("route_network"),
@@ -155,7 +151,7 @@ const LEG_KEYS: [&str; 11] = [
 fn leg(at: &Section<'_>, found: &mut Findings, known: &Known<'_>) -> Option<LegRule> {
     at.text(found, "fare")?;
     Some(LegRule {
-        group: named(at, found, "group", known.groups)?,
+        group: named(at, found, "group", known.names.groups)?,
         network: named(at, found, "network", &known.networks)?.map(NetworkIx),
         from: named(at, found, "from", &known.areas)?.map(AreaIx),
         to: named(at, found, "to", &known.areas)?.map(AreaIx),
@@ -170,7 +166,7 @@ fn leg(at: &Section<'_>, found: &mut Findings, known: &Known<'_>) -> Option<LegR
 }
 
 fn join(at: &Section<'_>, found: &mut Findings, known: &Known<'_>) -> Option<JoinRule> {
-    let places = indexes(at, found, "at", known.places)?;
+    let places = indexes(at, found, "at", known.names.places)?;
     let stops = match places[..] {
         [from, to] => Some((StopIx(from.into()), StopIx(to.into()))),
         [] => None,
@@ -245,7 +241,7 @@ fn fare(
     for row in at.list(found, "prices") {
         row.check_keys(&["class", "medium", "price"], found);
         variants.push(Variant {
-            rider: named(&row, found, "class", known.classes)?,
+            rider: named(&row, found, "class", known.names.classes)?,
             medium: named(&row, found, "medium", &known.media)?,
             amount: row.money(found, "price", currency)?,
         });
@@ -285,8 +281,8 @@ fn transfer(at: &Section<'_>, found: &mut Findings, known: &Known<'_>) -> Option
     let limit_s = at.opt_uint(found, "limit_s", 65_534);
     let span = word(at, found, "span", "departure-departure", &SPANS)?;
     Some(TransferRule {
-        from: named(at, found, "from", known.groups)?,
-        to: named(at, found, "to", known.groups)?,
+        from: named(at, found, "from", known.names.groups)?,
+        to: named(at, found, "to", known.names.groups)?,
         count: at.opt_uint(found, "count", 1000),
         limit: limit_s.map(|limit_s| (limit_s, span)),
         kind: word(at, found, "kind", "instead-of-next", &KINDS)?,

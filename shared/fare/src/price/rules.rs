@@ -11,7 +11,7 @@ use model::{CardRecord, PlaceIx, RouteIx, Timestamp, TransferRun};
 use crate::{
     FareRefusal, GroupIx, StepKind, Tariff,
     compile::CompiledRules,
-    rules::{Candidate, DurationSpan, Ride, StopIx, TransferKind, TransferRule},
+    rules::{Candidate, DurationSpan, Ride, StopIx, TransferRule},
 };
 
 use super::{
@@ -80,12 +80,8 @@ impl CompiledRules {
             let way = match moved {
                 Some((rule, ab)) => {
                     let paid = carried.map_or(0, |run| i64::from(run.paid));
-                    let alone = carried.is_some_and(|run| run.legs == 1);
-                    let cost = match rule.kind {
-                        TransferKind::BesidesNext => ab + offer.amount,
-                        TransferKind::InsteadOfBoth if alone => ab - paid,
-                        TransferKind::InsteadOfNext | TransferKind::InsteadOfBoth => ab,
-                    };
+                    let alone = carried.is_some_and(|run| run.legs == 1).then_some(paid);
+                    let cost = rule.kind.cost(alone, ab, offer.amount);
                     Way { offer: *offer, moved: Some((rule, ab)), cost }
                 }
                 None if offer.transfer_only => continue,

@@ -197,6 +197,19 @@ pub enum TransferKind {
     InsteadOfBoth,
 }
 
+impl TransferKind {
+    /// What the leg after adds to what was paid before. `ab` is the price of the transfer's
+    /// product, `b` that of the leg; `a` what the run cost while it is one leg only: a first leg is
+    /// replaced, a run is not, because A of the specification holds all that came before.
+    pub(crate) fn cost(self, a: Option<i64>, ab: i64, b: i64) -> i64 {
+        match self {
+            Self::InsteadOfNext => ab,
+            Self::BesidesNext => ab + b,
+            Self::InsteadOfBoth => ab - a.unwrap_or(0),
+        }
+    }
+}
+
 /// One row of `fare_transfer_rules.txt`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransferRule {

@@ -60,8 +60,17 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 enum Paid {
     Unknown,
-    Fresh { offer: Candidate, missed: Option<Missed> },
-    Moved { offer: Candidate, rule: u32, ab: i64, replaced: i64 },
+    Fresh {
+        offer: Candidate,
+        missed: Option<Missed>,
+    },
+    /// `alone` as in the run before it.
+    Moved {
+        offer: Candidate,
+        rule: u32,
+        ab: i64,
+        alone: Option<i64>,
+    },
 }
 
 /// A transfer that came too late: the alternative considered.
@@ -204,20 +213,12 @@ impl<S: Source> Walk<'_, S> {
     fn transferred(&self, state: &State, offer: Candidate, way: Move) -> (State, Paid) {
         let run = state.run.expect("a transfer starts from a run");
         let kind = self.source.set().transfer_rules[way.rule as usize].kind;
-        // S of the specification holds what came before; a first leg is replaced, a run is not.
-        let replaced = match kind {
-            TransferKind::InsteadOfBoth => run.alone.unwrap_or(0),
-            TransferKind::InsteadOfNext | TransferKind::BesidesNext => 0,
-        };
-        let own = match kind {
-            TransferKind::BesidesNext => offer.amount,
-            TransferKind::InsteadOfNext | TransferKind::InsteadOfBoth => 0,
-        };
+        let alone = run.alone;
         let run =
             Run { group: offer.group, product: offer.product, same: way.same, alone: None, ..run };
-        let total = state.total - replaced + way.ab + own;
+        let total = state.total + kind.cost(alone, way.ab, offer.amount);
         let after = State { total, run: Some(run), ..*state };
-        (after, Paid::Moved { offer, rule: way.rule, ab: way.ab, replaced })
+        (after, Paid::Moved { offer, rule: way.rule, ab: way.ab, alone })
     }
 
     fn explain(&self, end: State) -> JourneyPrice {
@@ -262,26 +263,23 @@ impl JourneyPrice {
                     self.push(kind, &set.transfer_rules[missed.rule as usize].id(), set.money(0));
                 }
             }
-            Paid::Moved { offer, rule, ab, replaced } => {
+            Paid::Moved { offer, rule, ab, alone } => {
                 let product = &set.products[usize::from(offer.product)];
                 let kind = StepKind::Leg { from, to, product: Arc::clone(&product.name) };
                 self.push(kind, &product.id, set.money(offer.amount));
                 let moved = &set.transfer_rules[rule as usize];
-                if moved.kind == TransferKind::InsteadOfBoth && replaced != 0 {
-                    self.products.pop();
-                }
-                let own = match moved.kind {
-                    TransferKind::BesidesNext => {
-                        self.products.push(Arc::clone(&product.id));
-                        0
+                match moved.kind {
+                    TransferKind::BesidesNext => self.products.push(Arc::clone(&product.id)),
+                    TransferKind::InsteadOfBoth if alone.is_some_and(|paid| paid != 0) => {
+                        self.products.pop();
                     }
-                    TransferKind::InsteadOfNext | TransferKind::InsteadOfBoth => offer.amount,
-                };
+                    TransferKind::InsteadOfNext | TransferKind::InsteadOfBoth => {}
+                }
                 if let Some(ab) = moved.product {
                     self.products.push(Arc::clone(&set.products[usize::from(ab)].id));
                 }
-                let amount = set.money(ab - own - replaced);
-                self.push(StepKind::LegTransfer, &moved.id(), amount);
+                let amount = moved.kind.cost(alone, ab, offer.amount) - offer.amount;
+                self.push(StepKind::LegTransfer, &moved.id(), set.money(amount));
             }
         }
     }
