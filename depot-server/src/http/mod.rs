@@ -14,6 +14,7 @@ mod fleet_filter;
 mod frame;
 mod language;
 mod live;
+mod money;
 mod names;
 mod needs;
 mod overview;
@@ -98,6 +99,7 @@ pub fn router(site: Shared) -> Router {
         .route("/cards/{handle}", get(cards::page))
         .route("/exceptions", get(exceptions::page))
         .route("/exceptions/{id}", get(exceptions::detail))
+        .route("/money", get(money::page))
         .route("/events", get(live::events))
         .route("/language", post(language::choose))
         .route("/logout", post(session::logout))

@@ -9,6 +9,7 @@
 
 mod card;
 mod exception;
+mod money;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use card::{
 pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,
 };
+pub use money::{DayFacts, MoneyFacts};
 
 /// The books could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,8 @@ pub trait Books: Send + Sync + 'static {
     fn exception(&self, id: u64) -> Result<Option<ExceptionFacts>, BooksError>;
     /// Every ledger account; per currency they sum to zero (I8).
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError>;
+    /// What is held for riders, and the newest `days` closed days.
+    fn money(&self, days: u32) -> Result<MoneyFacts, BooksError>;
     /// Committed and refused entries received in each of `minutes` minutes from `from` on.
     fn taps_by_minute(&self, from: Timestamp, minutes: u32) -> Result<Vec<Minute>, BooksError>;
 }

@@ -6,9 +6,10 @@
 mod cards;
 mod exceptions;
 mod fleet;
+mod money;
 mod taps;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clearing::Rules;
 use model::{CardId, Currency, Money, Timestamp, ValidatorId};
@@ -20,10 +21,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config::Float,
     http::views::{
         AccountRow, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
-        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, Page,
-        TapFilter, TapRow, TapSums, ValidatorFacts,
+        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, MoneyFacts,
+        Page, TapFilter, TapRow, TapSums, ValidatorFacts,
     },
 };
 
@@ -33,12 +35,20 @@ pub struct ReadModel {
     store: Arc<Store>,
     rules: Arc<Rules>,
     clock: Clock,
+    float: Float,
+    kept_float: Arc<Mutex<Option<money::KeptFloat>>>,
 }
 
 impl ReadModel {
     /// Reads `store`, explains with `rules`.
-    pub const fn new(store: Arc<Store>, rules: Arc<Rules>, clock: Clock) -> Self {
-        Self { store, rules, clock }
+    pub fn new(store: Arc<Store>, rules: Arc<Rules>, clock: Clock) -> Self {
+        Self { store, rules, clock, float: Float::default(), kept_float: Arc::default() }
+    }
+
+    /// The same, with another policy of what is dormant.
+    #[must_use]
+    pub fn with_float(self, float: Float) -> Self {
+        Self { float, ..self }
     }
 
     fn money(&self, minor: i64) -> Money {
@@ -117,6 +127,10 @@ impl Books for ReadModel {
 
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError> {
         asked("the trial balance", self.list_accounts())
+    }
+
+    fn money(&self, days: u32) -> Result<MoneyFacts, BooksError> {
+        asked("money", self.money_facts(days))
     }
 
     fn taps_by_minute(&self, from: Timestamp, minutes: u32) -> Result<Vec<Minute>, BooksError> {
