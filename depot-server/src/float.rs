@@ -16,12 +16,13 @@ use crate::{
 };
 
 /// Accounts other than cards' that hold what belongs to holders, or wait for what may.
-const WAITING: [Account; 5] = [
-    Account::GapSuspense(model::CardId([0; 7]), model::Ctr(0)),
-    Account::Difference(model::CardId([0; 7]), model::Ctr(0)),
-    Account::UnknownOrigin(model::CardId([0; 7])),
-    Account::RefundClearing,
-    Account::Replaced(model::CardId([0; 7])),
+const WAITING: [AccountCode; 6] = [
+    AccountCode(3),  // gap-suspense
+    AccountCode(4),  // difference
+    AccountCode(5),  // unknown-origin
+    AccountCode(8),  // refund-clearing
+    AccountCode(10), // replaced
+    AccountCode(14), // rider-due
 ];
 
 /// The float at one moment.
@@ -69,11 +70,9 @@ impl FloatReport {
         })?;
         unclaimed.sort_by_key(|(handle, used_at, _)| (*used_at, handle.clone()));
         let groups = store.account_groups()?;
-        let waiting = WAITING.iter().filter_map(|account| {
-            let AccountCode(code) = account.id(currency).code();
-            let word = Account::word(AccountCode(code))?;
-            let (accounts, balance) = groups.get(&(code, currency.numeric()))?;
-            Some((word, *accounts, balance.posted()))
+        let waiting = WAITING.iter().filter_map(|code| {
+            let (accounts, balance) = groups.get(&(code.0, currency.numeric()))?;
+            Some((Account::word(*code)?, *accounts, balance.posted()))
         });
         let waiting = waiting.collect();
         Ok(Self { at: now, currency, dormancy, begins: buckets, pending, waiting, unclaimed })
