@@ -1,5 +1,5 @@
-//! `verify-receipt`: checks a rider's receipt with the depot's public key and a day's root. It needs
-//! no books, no configuration and no network.
+//! `verify-receipt`: checks a rider's receipt with the depot's public key and a day's root. It
+//! needs no books, no configuration and no network.
 
 use std::{
     fs,
