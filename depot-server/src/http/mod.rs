@@ -4,6 +4,7 @@
 //! here decides anything about money. Every answer carries a policy that forbids inline script and
 //! style, and only `/login`, `/healthz`, `/metrics` and `/static` are open without a session.
 
+mod adjustments;
 mod assets;
 mod cards;
 mod exceptions;

@@ -19,7 +19,8 @@ use model::{
 };
 
 pub use card::{
-    CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding, Gap, NotAHandle,
+    AdjustedTap, Adjustment, CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding,
+    Gap, NotAHandle,
 };
 pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,
@@ -55,6 +56,8 @@ pub trait Books: Send + Sync + 'static {
     fn card(&self, handle: CardHandle) -> Result<Option<CardFacts>, BooksError>;
     /// The card's transactions, highest counter first, each with its explained charge.
     fn card_history(&self, handle: CardHandle, page: Page) -> Result<Vec<CardEntry>, BooksError>;
+    /// What the card is owed beside what is on it, by service day, the newest first.
+    fn adjustments(&self, handle: CardHandle) -> Result<Vec<Adjustment>, BooksError>;
     /// Writes down who looked at which card, before anything about it is shown (PRV-2).
     fn record_access(&self, access: &CardAccess) -> Result<(), BooksError>;
     /// Work items, newest first.

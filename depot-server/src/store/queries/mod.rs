@@ -4,6 +4,7 @@
 //! cannot differ. Nothing here writes, but for sessions and the record of who looked at a card.
 
 mod cards;
+mod due;
 mod exceptions;
 mod fleet;
 mod money;
@@ -23,7 +24,7 @@ use crate::{
     clock::Clock,
     config::Float,
     http::views::{
-        AccountRow, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
+        AccountRow, Adjustment, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
         ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, MoneyFacts,
         Page, TapFilter, TapRow, TapSums, ValidatorFacts,
     },
@@ -103,6 +104,10 @@ impl Books for ReadModel {
 
     fn card_history(&self, handle: CardHandle, page: Page) -> Result<Vec<CardEntry>, BooksError> {
         asked("the history of a card", self.list_card_entries(handle, page))
+    }
+
+    fn adjustments(&self, handle: CardHandle) -> Result<Vec<Adjustment>, BooksError> {
+        asked("what a card is owed", self.list_adjustments(handle))
     }
 
     fn record_access(&self, access: &CardAccess) -> Result<(), BooksError> {
