@@ -31,6 +31,8 @@ transfer-rides-used =
     .label = Transfer rides used
 adjusted = { $name }
     .label = Discount or surcharge
+companions = { $riders } × { $class }, { $each } each
+    .label = Companions
 capped = { $name } of { $limit } is reached
     .label = Cap
 interchange = The journey from { $from } goes on
@@ -115,20 +117,15 @@ note-low-balance = Your balance is low: top up soon
 ## The validator's screen
 
 screen-accepted = accepted, charge { $charge }
+screen-accepted-riders = accepted, charge { $charge } for { $riders } riders
+screen-companions = the next card also pays for
+screen-no-companions = the next card pays for its holder alone
+screen-missing = { $amount } missing
 screen-code = code { $code }
 screen-balance = balance { $balance }
 screen-loaded = topped up { $amount }
 screen-out-of-service = out of service: { $reason }
 screen-in-service = in service: hold your card here
-
-## What a card is owed
-
-due-priced = Charged { $charged }; the fare is { $fare } now that all taps are known
-due-repaired = No tap-out after the tap-in at { $from }: { $ended } of { $of } journeys from there in { $days } days ended at { $to }, so this one is priced as if it had too
-due-open = { $amount } goes onto the card with its next top-up
-due-held = { $amount } is on its way onto the card
-due-paid = { $amount } was put on the card
-due-forgiven = { $amount } more than owed was put on the card: nobody asks for it back
 
 ## Durations
 

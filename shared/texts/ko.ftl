@@ -27,6 +27,8 @@ transfer-rides-used = 환승 불가: 승차 { $legs }회를 모두 사용
     .label = 환승 횟수 초과
 adjusted = { $name }
     .label = 할인·할증
+companions = 동반 { $class } { $riders }명, 1인당 { $each }
+    .label = 동반 승객
 capped = { $name }: 상한 { $limit } 도달
     .label = 상한
 interchange = { $from }에서 시작한 여정 계속
@@ -103,20 +105,15 @@ note-low-balance = 잔액이 얼마 남지 않았습니다: 곧 충전해 주세
 ## The validator's screen
 
 screen-accepted = 승인, 요금 { $charge }
+screen-accepted-riders = 승인, { $riders }명 요금 { $charge }
+screen-companions = 다음 카드로 함께 결제
+screen-no-companions = 다음 카드는 본인 요금만 결제
+screen-missing = 부족 금액 { $amount }
 screen-code = 코드 { $code }
 screen-balance = 잔액 { $balance }
 screen-loaded = 충전 { $amount }
 screen-out-of-service = 사용 중지: { $reason }
 screen-in-service = 사용 가능: 카드를 대 주세요
-
-## What a card is owed
-
-due-priced = { $charged } 부과됨: 모든 태그를 확인한 요금은 { $fare }입니다
-due-repaired = { $from } 승차 후 하차 태그 없음: { $days }일 동안 이 역에서 시작한 여정 { $of }회 중 { $ended }회가 { $to }에서 끝나, 이번에도 그곳에서 내린 것으로 계산했습니다
-due-open = { $amount } 환급 예정: 다음 충전 때 카드에 들어갑니다
-due-held = { $amount } 카드에 넣는 중입니다
-due-paid = { $amount } 카드에 환급되었습니다
-due-forgiven = { $amount } 더 환급되었으며 돌려받지 않습니다
 
 ## Durations
 

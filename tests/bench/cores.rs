@@ -8,8 +8,9 @@ use depot_server::workload::{Cards, rules};
 use fare::{FareTap, Journey, LastTap, TariffSet, price};
 use ledger::{AccountCode, AccountId, Balance, BatchRoot, Cause, Kind, Touched, Transfer, apply};
 use model::{
-    CardCounters, CardId, CardProof, ClockQuality, Ctr, Currency, Epoch, PlaceIx, RiderClass,
-    RouteIx, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidatorId,
+    CardCounters, CardId, CardProof, ClockQuality, Companions, Ctr, Currency, Epoch, PlaceIx,
+    RiderClass, RouteIx, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp,
+    ValidatorId,
 };
 use tapline_tests::sim::{self, Faults, Scenario};
 
@@ -36,6 +37,7 @@ fn pricing(count: u32) {
         place: set.newest().place_ix(place).expect("the city has this place"),
         route,
         class: RiderClass(0),
+        companions: Companions::NONE,
         validator: ValidatorId::new(1).expect("24 bits"),
         tariff: TariffVersion(1),
     };

@@ -139,6 +139,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
         scanner: None,
         tickets: config::Tickets::default(),
+        console: config::Console::default(),
         keys: config::Keys {
             signing: nowhere.clone(),
             card: nowhere.clone().into(),

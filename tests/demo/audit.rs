@@ -286,6 +286,7 @@ impl Audit {
             StepKind::Capped { .. }
             | StepKind::SameStation { .. }
             | StepKind::UnknownFare { .. }
+            | StepKind::Companions { .. }
             | StepKind::Interchange { .. }
             | StepKind::PaidBefore
             | StepKind::NoRefund
@@ -362,6 +363,7 @@ mod tests {
             caps: caps.filter(|cap| cap.counted.minor() > 0).collect(),
             notes: Vec::new(),
             loaded: None,
+            missing: None,
         }
     }
 

@@ -155,6 +155,7 @@ impl Post {
             tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()], hotlist: None },
             scanner: None,
             tickets: config::Tickets::default(),
+            console: config::Console::default(),
             keys: config::Keys {
                 signing: nowhere.clone(),
                 card: nowhere.clone().into(),

@@ -254,6 +254,59 @@ fn the_taps_of_a_card_are_charged_one_by_one_and_a_refused_one_changes_nothing()
 }
 
 #[test]
+fn a_boarding_with_companions_is_charged_for_all_or_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("city.toml");
+    fs::write(&path, format!("companions = {{ riders_max = 2 }}\n{CITY}")).unwrap();
+    let bus = |with: Value, at: &str| {
+        let route = "7";
+        json!({"kind": "board", "place": "s1", "route": route, "companions": with, "at": at})
+    };
+    let gate = |with: Value| {
+        let at = "2026-11-26T09:00:00";
+        json!({"kind": "in", "place": "A", "companions": with, "at": at})
+    };
+    let of = |taps: Value| json!({"card": {"balance": "5.00"}, "taps": taps});
+    let lines = [
+        of(json!([
+            bus(json!({"adult": 2}), "2026-11-26T07:05:00"),
+            bus(json!({"adult": 1}), "2026-11-26T09:05:00"),
+            bus(json!({"adult": 3}), "2026-11-26T09:05:00"),
+            gate(json!({"adult": 1})),
+        ])),
+        of(json!([bus(json!({"cat": 1}), "2026-11-26T07:05:00")])),
+        of(json!([bus(json!({"adult": "two"}), "2026-11-26T07:05:00")])),
+        of(json!([bus(json!({"adult": 16}), "2026-11-26T07:05:00")])),
+    ];
+    let output = run(&["price", "--tariff", path.to_str().unwrap()], &json_lines(&lines));
+    let answers = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> =
+        answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let not_here = Some(("not-valid-here", 18));
+    assert_taps(
+        &answers[0]["taps"],
+        &[
+            ("4.50", "0.50", None),
+            ("0.00", "0.50", Some(("insufficient-value", 24))),
+            ("0.00", "0.50", not_here),
+            ("0.00", "0.50", not_here),
+        ],
+    );
+    let step = &answers[0]["taps"][0]["steps"][1];
+    assert_eq!((&step["key"], &step["amount"]), (&json!("companions"), &json!("3.00")));
+    let message = answers[0]["taps"][1]["message"].as_str().unwrap();
+    assert!(message.ends_with("2.50 EUR are missing"), "{message}");
+    for (answer, wrong) in [
+        (&answers[1], "taps[0]: companions: \"cat\": the tariff has adult"),
+        (&answers[2], "taps[0]: companions.adult: \"two\" must be a whole number"),
+        (&answers[3], "taps[0]: companions: more than 15 companions"),
+    ] {
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(error.starts_with(wrong), "{answer}");
+    }
+}
+
+#[test]
 fn one_journey_is_explained_step_by_step_with_what_it_would_cost_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     let feed = write_feed(folder.path(), &boston::made_feed());

@@ -14,7 +14,9 @@ use std::{
 
 use fare::{FareTap, Journey, Tariff, TariffSet, price};
 use gtfs::{Feed, Import, ImportOptions, import};
-use model::{Money, PlaceIx, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId};
+use model::{
+    Companions, Money, PlaceIx, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId,
+};
 
 /// What one station pair costs by real taps; `None` when a tap is refused.
 fn ride(set: &TariffSet, from: PlaceIx, to: PlaceIx) -> Option<Money> {
@@ -24,6 +26,7 @@ fn ride(set: &TariffSet, from: PlaceIx, to: PlaceIx) -> Option<Money> {
         place,
         route: None,
         class: RiderClass(0),
+        companions: Companions::NONE,
         validator: ValidatorId::DEPOT,
         tariff: set.newest().version(),
     };

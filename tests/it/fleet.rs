@@ -8,6 +8,7 @@ fn a_thousand_seeds_lose_no_tap_and_charge_nobody_twice() {
     assert!(report.granted > 20_000, "riders got through: {report:?}");
     assert!(report.disturbed > 2_000, "the faults happened: {report:?}");
     assert!(report.capped > 500, "caps were reached: {report:?}");
+    assert!(report.groups > 500, "several riders on one card: {report:?}");
     assert!(report.resolved > 100, "exceptions opened and resolved by themselves: {report:?}");
 }
 

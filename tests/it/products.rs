@@ -7,9 +7,9 @@ use card::{CardKeys, KeySet, Opening, VirtualCard, proof_holds};
 use clearing::{CardState, Known, KnownRecord, Outcome, Priced, Rules, TapRef, clear};
 use fare::{Tariff, TariffSet};
 use model::{
-    CardId, CardProduct, CardProducts, CardRecord, CardTransaction, ClockQuality, Ctr, ProductKind,
-    ProductLoad, ProductScope, ProductUse, ProductsFound, Refusal, TapEvent, TapRecord, TapRole,
-    TapSeq, Timestamp, ValidatorId,
+    CardId, CardProduct, CardProducts, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
+    ProductKind, ProductLoad, ProductScope, ProductUse, ProductsFound, Refusal, TapEvent,
+    TapRecord, TapRole, TapSeq, Timestamp, ValidatorId,
 };
 use proptest::prelude::*;
 use reader::Cut;
@@ -211,6 +211,7 @@ fn tap(
             other @ (Output::NeedKey { .. }
             | Output::LogResolution { .. }
             | Output::PresentAgain
+            | Output::Companions(_)
             | Output::Late(_)) => panic!("{other:?}"),
         }
     }
@@ -299,8 +300,7 @@ proptest! {
 /// write, and the depot's own price of that tap differs.
 #[test]
 fn a_ride_given_away_without_a_product_is_a_work_item() {
-    let rules = rules();
-    let keys = keys();
+    let (rules, keys) = (rules(), keys());
     let uid = CardId([4, 9, 8, 7, 6, 5, 5]);
     let over = CardProduct { until_s: 1, ..product(ProductKind::Pass) };
     let opening =
@@ -328,9 +328,10 @@ fn a_ride_given_away_without_a_product_is_a_work_item() {
                     ..found.record
                 };
                 machine.write(&after).unwrap();
-                let products: Option<ProductsFound> = found.products;
+                let (before, products, counters) = (found.record, found.products, None);
+                let companions = Companions::NONE;
                 transaction =
-                    Some(CardTransaction { before: found.record, after, products, counters: None });
+                    Some(CardTransaction { before, after, products, counters, companions });
             }
             card::CardOutput::ReadyToCommit => machine.commit(),
             card::CardOutput::Settled(card::Settlement::Committed { proof, .. }) => break proof,
@@ -356,8 +357,8 @@ fn a_ride_given_away_without_a_product_is_a_work_item() {
         event: TapEvent::Committed { transaction, proof },
     };
     assert_eq!(proven(&tap), transaction, "the card did it");
-    let now = Timestamp::from_secs(START_S);
-    let cleared = clear(&CardState::default(), &tap, now, &rules, &Nothing).unwrap();
+    let (card, now) = (CardState::default(), Timestamp::from_secs(START_S));
+    let cleared = clear(&card, &tap, now, &rules, &Nothing).unwrap();
     let told = cleared.exceptions.iter().find_map(|change| {
         let clearing::ExceptionChange::Opened(item) = change else { return None };
         (item.kind == clearing::ExceptionKind::FareMismatch).then(|| item.finding.clone())

@@ -1,6 +1,7 @@
 //! The validator daemon as it runs: real sled, cards in memory, a broker in this process, and a
 //! depot of a few lines.
 
+mod console;
 pub(crate) mod rig;
 
 use std::fs::File;

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use card::{VersionedKey, VirtualCard};
+use fare::{Step, StepKind};
 use model::{CardId, CardRecord, Ctr, RecordKind};
+
+use validation::Passage;
 
 use super::{city, depot::SimDepot, dice::Dice, scenario::Scenario, world::newest_record};
 
@@ -39,6 +42,8 @@ pub struct Truth {
     cards: BTreeMap<CardId, BTreeMap<Ctr, CardRecord>>,
     /// Rides that were sold with each card.
     sold: BTreeMap<CardId, u32>,
+    /// What was charged for companions.
+    others: BTreeMap<(CardId, Ctr), i64>,
 }
 
 impl Truth {
@@ -46,6 +51,21 @@ impl Truth {
     pub fn begin(&mut self, card: CardId, issue: CardRecord, rides: u32) {
         self.sold.insert(card, rides);
         self.cards.entry(card).or_default().insert(issue.ctr, issue);
+    }
+
+    /// The card's newest transaction let these riders pass: what the companions paid.
+    pub fn let_through(&mut self, card: CardId, passage: &Passage) {
+        let with = |step: &&Step| matches!(step.kind, StepKind::Companions { .. });
+        let paid: i64 = passage.steps.iter().filter(with).map(|step| step.amount.minor()).sum();
+        let newest = self.cards.get(&card).and_then(|known| known.last_key_value());
+        if let (Some((ctr, _)), true) = (newest, paid > 0) {
+            self.others.insert((card, *ctr), paid);
+        }
+    }
+
+    /// Taps of several riders.
+    pub fn groups(&self) -> u64 {
+        self.others.len() as u64
     }
 
     /// Looks at a card after a presentation.
@@ -131,7 +151,8 @@ pub fn caps(truth: &Truth) -> Result<u64, String> {
         let (mut days, mut weeks) = (BTreeMap::new(), BTreeMap::new());
         let pairs = records.values().zip(records.values().skip(1));
         for (before, record) in pairs.filter(|(_, record)| record.counters) {
-            let Some((began_s, paid)) = counted(before, record) else { continue };
+            let others = truth.others.get(&(*card, record.ctr)).copied().unwrap_or(0);
+            let Some((began_s, paid)) = counted(before, record, others) else { continue };
             let day = (u64::from(began_s) - city::DAY_STARTS_S) / 86_400;
             // 1 January 1970 was a Thursday, weeks begin on Monday.
             let week: &mut i64 = weeks.entry((day + 3) / 7).or_default();
@@ -154,8 +175,9 @@ pub fn caps(truth: &Truth) -> Result<u64, String> {
 }
 
 /// When a record's ride began and what of its amount counts; `None` when it ends no ride.
-fn counted(before: &CardRecord, record: &CardRecord) -> Option<(u32, i64)> {
-    let paid = i64::from(record.amount);
+fn counted(before: &CardRecord, record: &CardRecord, others: i64) -> Option<(u32, i64)> {
+    // What companions paid is in no cap of the holder.
+    let paid = i64::from(record.amount) - others;
     match record.kind {
         RecordKind::Board if before.kind == RecordKind::Entry => {
             let maximum = city::MAXIMUM[usize::from(before.place.0)];

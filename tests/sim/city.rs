@@ -70,6 +70,9 @@ percent = -33
 rounding = "down"
 unit = "0.10"
 
+[companions]
+riders_max = 3
+
 [[cap]]
 number = 1
 id = "day"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use card::{ExchangeError, VersionedKey, VirtualCard};
 use fleet_sync::{Lane, Link, Output as Send, SigningKey, Uplink, UplinkConfig, VerifyingKey};
-use model::{CardId, Epoch, Refusal, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, Companions, Epoch, Refusal, TapSeq, Timestamp, ValidatorId};
 use tap_log::{InDoubtTap, TapLog, Tree, entry_key, entry_range};
 use validation::{Doubt, Output, Passage, Presented, TapMachine, ValidatorContext};
 
@@ -211,6 +211,13 @@ impl SimValidator {
         }
     }
 
+    /// These riders are to ride on the next card, where the validator has power.
+    pub fn choose(&mut self, now: Timestamp, riders: Companions) {
+        if let Some(running) = &mut self.running {
+            running.machine.arm(now, riders).expect("a bus of the city takes them");
+        }
+    }
+
     /// One presentation of a card, with whatever goes wrong in it.
     pub fn tap(
         &mut self,
@@ -257,6 +264,7 @@ impl SimValidator {
                     self.on().machine.handle_presented(now, again);
                 }
                 Output::Done => break,
+                Output::Companions(_) => {}
                 Output::LogIntent { draft, transaction } if plan.slow_disk => {
                     let log = &mut self.on().log;
                     let (seq, ops) = log.intent(draft, transaction).expect("one tap at a time");
@@ -320,7 +328,7 @@ impl SimValidator {
                 disk.apply(ops);
                 running.uplink.handle_appended(running.log.epoch(), seq);
             }
-            Output::Show(_) | Output::PresentAgain | Output::Done => {}
+            Output::Companions(_) | Output::Show(_) | Output::PresentAgain | Output::Done => {}
         }
         if let Some(guard) = running.log.lease_due() {
             disk.write_guard(guard);

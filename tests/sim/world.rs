@@ -10,8 +10,8 @@ use card::{CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCard};
 use clearing::Rules;
 use fleet_sync::SigningKey;
 use model::{
-    CardId, CardProduct, CardProducts, CardRecord, ProductKind, ProductLoad, ProductScope,
-    RiderClass, TapRole, TariffVersion, Timestamp,
+    CardId, CardProduct, CardProducts, CardRecord, Companions, ProductKind, ProductLoad,
+    ProductScope, RiderClass, TapRole, TariffVersion, Timestamp,
 };
 
 use super::{
@@ -47,6 +47,8 @@ pub struct Report {
     pub resolved: u64,
     /// Days and weeks of a card that reached their cap.
     pub capped: u64,
+    /// Taps of several riders on one card.
+    pub groups: u64,
 }
 
 impl Report {
@@ -59,6 +61,7 @@ impl Report {
         self.booked += other.booked;
         self.resolved += other.resolved;
         self.capped += other.capped;
+        self.groups += other.groups;
     }
 }
 
@@ -188,6 +191,7 @@ impl World {
         self.report.booked = self.depot.books.taps.len() as u64;
         self.report.resolved = self.depot.books.resolved;
         self.report.capped = checkers::caps(&self.truth)?;
+        self.report.groups = self.truth.groups();
         checkers::books(&self.depot, &self.truth)
     }
 
@@ -277,6 +281,9 @@ impl World {
             let after = self.dice.between(10, 3600);
             self.at(Duration::from_secs(after), Event::LinkUp { validator });
         }
+        if role == TapRole::Board && self.report.presentations.is_multiple_of(5) {
+            self.choose_companions(validator);
+        }
         let committed_before = self.truth.count(self.cards[card].card.uid());
         let mut granted = false;
         for _ in 0..TRIES_MAX {
@@ -297,6 +304,15 @@ impl World {
             (true, n) => Err(format!("a double charge: one passage, {n} commits on the card")),
             (false, n) => Err(format!("charged without passage: {n} commits on the card")),
         }
+    }
+
+    /// Somebody chooses who rides on the next card. Not by the dice: seeds go on as they were.
+    fn choose_companions(&mut self, validator: usize) {
+        let n = self.report.presentations / 5;
+        let class = |n: u64| RiderClass(u8::try_from(n % 3).expect("below 3"));
+        let riders = [(class(n), 1), (class(n / 3), u8::try_from(n % 2).expect("below 2"))];
+        let riders = Companions::new(riders).expect("two at most");
+        self.validators[validator].choose(self.now, riders);
     }
 
     fn present(&mut self, card: usize, validator: usize) -> Result<TapEnd, String> {
@@ -322,6 +338,11 @@ impl World {
         self.truth.look(card, key, &mut self.dice)?;
         if let TapEnd::Shown(passage) = &end {
             self.report.granted += u64::from(passage.is_granted());
+        }
+        if let TapEnd::Shown(passage) | TapEnd::Dark(Some(passage)) = &end
+            && passage.is_granted()
+        {
+            self.truth.let_through(card.uid(), passage);
         }
         if let Some(seq) = on.unsafe_greens.first() {
             return Err(format!("green before its entry {seq} was durable"));

@@ -1,6 +1,7 @@
 //! The command line: what can be asked of the program, and how it answers.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{IsTerminal, Write, stderr, stdout},
     path::{Path, PathBuf},
@@ -12,6 +13,7 @@ use crate::{
     card_show,
     clock::Clock,
     config::{Config, ConfigError},
+    console,
     daemon::{Daemon, Parts, StartError, load_hotlist, load_tariffs},
     doctor::{Finding, examine},
     keys::{self, DeviceKeys},
@@ -71,6 +73,22 @@ enum Command {
         #[arg(long)]
         trial_card_key: Option<PathBuf>,
     },
+    /// Choose who rides on the next card besides its holder, or ask who is chosen.
+    #[command(after_help = "Examples:\n  validator companions child=2 adult=1\n  \
+                            validator companions --clear")]
+    Companions {
+        /// So many riders of each category of the tariff, such as child=2; without any, ask.
+        riders: Vec<String>,
+        /// Take the choice back.
+        #[arg(long, conflicts_with = "riders")]
+        clear: bool,
+        /// The configuration file that names the socket.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// The socket, for those who may not read the configuration.
+        #[arg(long)]
+        socket: Option<PathBuf>,
+    },
     /// What a card says of itself, for the rider who holds it.
     #[command(subcommand)]
     Card(Cards),
@@ -102,6 +120,9 @@ pub fn main() -> ExitCode {
         Command::Doctor { config } => doctor(&config),
         Command::Keygen { signing, trial_card_key } => keygen(&signing, trial_card_key.as_deref()),
         Command::Card(Cards::Show { config, wait, number }) => card_show(&config, wait, number),
+        Command::Companions { riders, clear, config, socket } => {
+            companions(&riders, clear, socket, &config)
+        }
         Command::Version => say(&format!("validator {}", env!("CARGO_PKG_VERSION"))),
     };
     match done {
@@ -207,6 +228,37 @@ fn card_show(path: &Path, wait: u64, number: bool) -> anyhow::Result<ExitCode> {
         card_show::statement(card, &report, number)
     })?;
     say(text.trim_end())
+}
+
+fn companions(
+    riders: &[String],
+    clear: bool,
+    socket: Option<PathBuf>,
+    config: &Path,
+) -> anyhow::Result<ExitCode> {
+    let socket = match socket {
+        Some(socket) => socket,
+        None => Config::load(config)?
+            .console
+            .socket
+            .context("the configuration has no console.socket: add it and restart")?,
+    };
+    let mut chosen = BTreeMap::new();
+    for rider in riders {
+        let pair = rider.split_once('=').and_then(|(id, n)| Some((id, n.parse::<u8>().ok()?)));
+        let (id, n) =
+            pair.with_context(|| format!("{rider:?}: write a category such as child=2"))?;
+        let again = chosen.insert(id.to_owned(), n).is_some();
+        anyhow::ensure!(!again, "{id} stands twice: write each category once");
+    }
+    let companions = (clear || !riders.is_empty()).then_some(chosen);
+    let answer = console::request(&socket, &console::Line { companions }).with_context(|| {
+        format!("no validator answers at {}: is it running, and may you?", socket.display())
+    })?;
+    match answer {
+        console::Answer::Error { error } => anyhow::bail!(error),
+        console::Answer::Chosen(chosen) => say(&serde_json::to_string(&chosen)?),
+    }
 }
 
 fn keygen(signing: &Path, card: Option<&Path>) -> anyhow::Result<ExitCode> {

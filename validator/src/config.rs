@@ -4,6 +4,7 @@
 //! been checked, so the daemon never meets an empty host or a role that does not exist. Secrets
 //! are named by the path of their file, never written here.
 
+mod console;
 mod tickets;
 
 use std::{
@@ -24,6 +25,7 @@ use texts::Language;
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
+pub use console::Console;
 pub use tickets::Tickets;
 
 /// Everything that a validator is told by its file.
@@ -51,6 +53,9 @@ pub struct Config {
     /// Windows in which a card presented again is answered differently.
     #[serde(default)]
     pub rules: Rules,
+    /// Where companions are chosen.
+    #[serde(default)]
+    pub console: Console,
     /// The local metrics page.
     #[serde(default)]
     pub metrics: Metrics,
@@ -348,6 +353,9 @@ impl Config {
         if let Some((key, problem)) = self.tickets.problem(self) {
             return wrong(key, &problem);
         }
+        if let Some(problem) = self.console.problem() {
+            return wrong("console.socket", problem);
+        }
         if self.metrics.listen.is_some_and(|a| !a.ip().is_loopback()) {
             return wrong("metrics.listen", "must be a loopback address, such as 127.0.0.1:9464");
         }
@@ -479,8 +487,17 @@ port = 1883
         let merged = config.annotated(sample);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
-        let optional =
-            ["route", "hotlist", "baud", "rf_kbps", "connstring", "helper", "idle_ms", "listen"];
+        let optional = [
+            "route",
+            "hotlist",
+            "baud",
+            "rf_kbps",
+            "connstring",
+            "helper",
+            "idle_ms",
+            "socket",
+            "listen",
+        ];
         for optional in optional {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
         }
@@ -498,6 +515,8 @@ port = 1883
             host = "127.0.0.1"
             keep_alive_s = 20  # default
             port = 1883
+
+            [console]
 
             [keys]
             card = "/etc/tapline/card.key"
@@ -559,6 +578,7 @@ port = 1883
             ("port = 1883", "port = 1883\nkeep_alive_s = 1", "broker.keep_alive_s"),
             ("[reader]", "[rules]\nretry_window_s = 9999\n[reader]", "rules.retry_window_s"),
             ("[reader]", "[rules]\nrelay_slack_ms = 5\n[reader]", "rules.relay_slack_ms"),
+            ("[reader]", "[console]\nsocket = \"console.sock\"\n[reader]", "console.socket"),
             ("[reader]", "[metrics]\nlisten = \"0.0.0.0:1\"\n[reader]", "metrics.listen"),
         ] {
             let message = error(&GOOD.replace(from, to));

@@ -15,6 +15,7 @@ use fleet_sync::Topic;
 use model::{CardId, ClockQuality, TapRole};
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
+    net::UnixListener,
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -24,6 +25,7 @@ use wire::StateWord;
 use crate::{
     clock::Clock,
     config::Config,
+    console,
     keys::DeviceKeys,
     link::{self, LinkSettings, TlsFiles},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
@@ -117,6 +119,15 @@ pub enum StartError {
         /// Some routes of the tariff.
         known: String,
     },
+    /// The console's socket.
+    #[error("cannot make the socket {path}: choose another console.socket")]
+    Console {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The metrics page.
     #[error("cannot serve metrics at {address}: choose another metrics.listen")]
     Metrics {
@@ -142,6 +153,7 @@ pub struct Daemon {
     sync: JoinHandle<()>,
     follow: JoinHandle<()>,
     scanner: JoinHandle<()>,
+    console: JoinHandle<()>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
@@ -251,6 +263,7 @@ impl Daemon {
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
         let tickets = tickets(&config, &recovery);
         let (service_tell, service) = watch::channel(Service::In);
+        let console = console_socket(&config)?;
         let page = metrics_page(&config, &metrics, &service).await?;
         let identity = Identity {
             validator: config.validator.id,
@@ -264,11 +277,10 @@ impl Daemon {
         let log = keeper.status();
         let (stop, stopped) = watch::channel(false);
         let link = start_link(&config, &identity, &keeper, first_connection);
-        let (log_followed, service_followed) = (log.clone(), service.clone());
         let sync = SyncLoop::new(
             identity,
             keeper.clone(),
-            service_followed,
+            service.clone(),
             link,
             stopped,
             metrics.clone(),
@@ -283,6 +295,7 @@ impl Daemon {
             clock,
             metrics: metrics.clone(),
             screen,
+            language: config.validator.language,
             reader: ask,
             tell: events.clone(),
             service: service_tell,
@@ -291,12 +304,13 @@ impl Daemon {
             outage: Outage::default(),
         };
         Ok(Self {
-            follow: tokio::spawn(follow_lives(log_followed, events.clone())),
+            follow: tokio::spawn(follow_lives(log.clone(), events.clone())),
             scanner: tokio::spawn(scanner_task::run(
                 config.scanner,
                 events.clone(),
                 metrics.clone(),
             )),
+            console: tokio::spawn(console::run(console, events.clone())),
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
             sync: tokio::spawn(sync.run()),
@@ -361,13 +375,16 @@ impl Daemon {
     /// Ends at once, as a power cut would end it: nothing is said, nothing more is written.
     /// Returns when the store may be opened again.
     pub async fn kill(mut self) {
-        for task in [&self.taps, &self.reader, &self.sync, &self.follow, &self.scanner] {
+        let tasks =
+            [&self.taps, &self.reader, &self.sync, &self.follow, &self.scanner, &self.console];
+        for task in tasks {
             task.abort();
         }
         if let Some((_, page)) = &self.page {
             page.abort();
         }
-        for task in [self.taps, self.reader, self.sync, self.follow, self.scanner] {
+        let tasks = [self.taps, self.reader, self.sync, self.follow, self.scanner, self.console];
+        for task in tasks {
             // One that has ended was waited for before, perhaps, and cannot be again.
             if !task.is_finished() {
                 let _ = task.await;
@@ -434,6 +451,12 @@ fn start_link(
     let (log, signer) = (keeper.status(), identity.clone());
     let will = move |connection| signer.state(StateWord::Lost, connection, &log.borrow());
     link::start(settings, will, crate::random_u32)
+}
+
+fn console_socket(config: &Config) -> Result<Option<UnixListener>, StartError> {
+    let Some(path) = &config.console.socket else { return Ok(None) };
+    let listener = console::listen(path);
+    listener.map(Some).map_err(|source| StartError::Console { path: path.clone(), source })
 }
 
 /// Serves the metrics, where that is wanted.

@@ -8,6 +8,7 @@ pub mod card_show;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod doctor;
 mod guard;

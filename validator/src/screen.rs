@@ -2,6 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
+use fare::Step;
 use texts::{
     Language, Phrase, amount_text, cap_text, note_text, phrase_text, refusal_text, step_text,
 };
@@ -14,6 +15,9 @@ pub trait RiderScreen: Send {
 
     /// How long the answer shown last took.
     fn timing(&mut self, _timing: TapTiming) {}
+
+    /// Who will ride on the next card and what that costs; nobody besides the holder when empty.
+    fn companions(&mut self, _steps: &[Step]) {}
 
     /// The validator takes no taps, and why. Staff reads this, not riders.
     fn out_of_service(&mut self, reason: &str);
@@ -46,6 +50,10 @@ impl<W: Write + Send> RiderScreen for LineScreen<W> {
         let _ = writeln!(self.out, "{}", line(self.language, passage));
     }
 
+    fn companions(&mut self, steps: &[Step]) {
+        let _ = writeln!(self.out, "{}", chosen_line(self.language, steps));
+    }
+
     fn out_of_service(&mut self, reason: &str) {
         let text = phrase_text(self.language, &Phrase::OutOfService(reason));
         let _ = writeln!(self.out, "E {text}");
@@ -64,7 +72,11 @@ pub fn line(language: Language, passage: &Passage) -> String {
     let phrase = |phrase| phrase_text(language, &phrase);
     let mut line = passage.class().word().to_string();
     if passage.is_granted() {
-        let _ = write!(line, " {}", phrase(Phrase::Accepted(passage.charge)));
+        let accepted = match passage.riders() {
+            1 => Phrase::Accepted(passage.charge),
+            riders => Phrase::AcceptedRiders(passage.charge, riders),
+        };
+        let _ = write!(line, " {}", phrase(accepted));
     }
     if let Some(code) = passage.assist_code() {
         let _ = write!(line, " {}", phrase(Phrase::Code(code)));
@@ -75,10 +87,10 @@ pub fn line(language: Language, passage: &Passage) -> String {
     if let Some(balance) = passage.balance {
         let _ = write!(line, ", {}", phrase(Phrase::Balance(balance)));
     }
-    for step in &passage.steps {
-        let _ =
-            write!(line, "; {} {}", step_text(language, step), amount_text(language, step.amount));
+    if let Some(missing) = passage.missing {
+        let _ = write!(line, ", {}", phrase(Phrase::Missing(missing)));
     }
+    write_steps(&mut line, language, &passage.steps);
     for cap in &passage.caps {
         let _ = write!(line, "; {}", cap_text(language, cap));
     }
@@ -86,6 +98,22 @@ pub fn line(language: Language, passage: &Passage) -> String {
         let _ = write!(line, "; {advice}");
     }
     line
+}
+
+/// Who rides on the next card, and for how much.
+pub fn chosen_line(language: Language, steps: &[Step]) -> String {
+    let phrase = if steps.is_empty() { Phrase::NoCompanions } else { Phrase::Companions };
+    let mut line = format!("+ {}", phrase_text(language, &phrase));
+    write_steps(&mut line, language, steps);
+    line
+}
+
+fn write_steps(line: &mut String, language: Language, steps: &[Step]) {
+    use std::fmt::Write;
+    for step in steps {
+        let (text, amount) = (step_text(language, step), amount_text(language, step.amount));
+        let _ = write!(line, "; {text} {amount}");
+    }
 }
 
 /// One sentence: what is wrong and what to do, or what else to know; `None` when there is nothing
@@ -101,7 +129,7 @@ pub fn advice(language: Language, passage: &Passage) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use fare::{CapPeriod, CapProgress, Step, StepKind};
+    use fare::{CapPeriod, CapProgress, StepKind};
     use model::{Currency, Money, Note, Refusal};
     use validation::Verdict;
 
@@ -116,7 +144,8 @@ mod tests {
             Verdict::TryAgain(_) | Verdict::Refused(_) | Verdict::OutOfService => Vec::new(),
         };
         let (charge, balance, caps) = (won(150), Some(won(12_350)), Vec::new());
-        Passage { verdict, charge, balance, steps, caps, notes, loaded: None }
+        let (loaded, missing) = (None, None);
+        Passage { verdict, charge, balance, steps, caps, notes, loaded, missing }
     }
 
     #[test]

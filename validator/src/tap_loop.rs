@@ -8,6 +8,7 @@ use std::time::Duration;
 use card::{CardStep, ExchangeError, Key, KeyError, KeyRole, KeyVersion, VersionedKey};
 use custody::SharedKeys;
 use model::{CardId, Refusal, TapEvent, TapSeq};
+use texts::Language;
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
     watch,
@@ -16,6 +17,7 @@ use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorCo
 
 use crate::{
     clock::Clock,
+    console::Asked,
     log_keeper::{KeeperError, LogKeeper, Reply, Request},
     metrics::Metrics,
     reader_task::Ask,
@@ -54,6 +56,10 @@ pub(crate) enum Event {
     KeysAgain,
     /// The scanner read a code, or failed.
     Scanned(Result<String, ReaderError>),
+    /// A console chooses or asks for companions.
+    Console(Asked),
+    /// Time to look whether chosen companions are over.
+    ChoiceOver,
     /// New tariffs, lists or place.
     Context(Box<ValidatorContext>),
     /// The log began a new life.
@@ -78,6 +84,7 @@ pub(crate) struct TapLoop {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) screen: Box<dyn RiderScreen>,
+    pub(crate) language: Language,
     pub(crate) reader: UnboundedSender<Ask>,
     pub(crate) tell: UnboundedSender<Event>,
     pub(crate) service: watch::Sender<Service>,
@@ -168,6 +175,10 @@ impl TapLoop {
             Event::Intent(Err(e))
             | Event::Outcome(Err(e))
             | Event::Resolution(Err(e @ KeeperError::Broken(_))) => self.leave_service(&e),
+            Event::Console(asked) => {
+                asked.carry_out(&mut self.machine, self.clock, self.language);
+            }
+            Event::ChoiceOver => self.machine.handle_timeout(self.clock.now()),
             Event::Context(context) => self.tap.context = Some(context),
             Event::NewLife => self.machine.forget_doubts(),
             Event::KeysAgain => self.look_for_keys(),
@@ -326,13 +337,17 @@ impl TapLoop {
                     self.keeper.ask(Request::Record { draft, duration_ms, event, reply });
                 }
                 Output::Late(late) => self.late(late),
+                Output::Companions(steps) => self.companions(&steps),
                 Output::Show(passage) => self.show(&passage),
                 Output::PresentAgain => {
                     if let Some(card) = self.tap.card {
                         self.present(card);
                     }
                 }
-                Output::Done => self.next_tap(),
+                Output::Done => {
+                    self.machine.handle_timeout(self.clock.now());
+                    self.next_tap();
+                }
             }
         }
     }

@@ -10,7 +10,6 @@
 mod error;
 mod hand;
 mod machine;
-mod owed;
 mod rekey;
 mod resolve;
 mod station;

@@ -5,12 +5,12 @@ use card::{
     proof_holds, proving_version,
 };
 use clearing::{DeskDeed, DeskEntry};
-use model::{CardId, CardProof, CardTransaction, ProductsFound};
+use model::{CardId, CardProof, CardTransaction, Companions, ProductsFound};
 
 use super::{DeskError, Done, Hand, Station, hand::random, station::word};
 use crate::{
     intake::{
-        IntakeError, settle_due_of,
+        IntakeError,
         step::book_desk,
         stored::{BookedDesk, Stored},
     },
@@ -168,8 +168,13 @@ impl Station {
                 issue_proof_holds(key, &entry.card, record, None, proof)
             }
             DeskDeed::Loaded { before, after, .. } | DeskDeed::Retired { before, after, .. } => {
-                let transaction =
-                    CardTransaction { before: *before, after: *after, products, counters: None };
+                let transaction = CardTransaction {
+                    before: *before,
+                    after: *after,
+                    products,
+                    counters: None,
+                    companions: Companions::NONE,
+                };
                 proof_holds(key, &entry.card, &transaction, proof)
             }
         })?;
@@ -192,11 +197,6 @@ impl Station {
         let booking = book_desk(&group, &self.rules, &[booked], self.clock.now())
             .map_err(IntakeError::from)?;
         group.commit(&booking)?;
-        // What the card's own records tell may change what it is owed. The card stays queued, and
-        // the intake does it, should this fail.
-        if let Err(error) = settle_due_of(&self.store, &self.rules, &self.clock) {
-            tracing::warn!(%error, "what the card is owed is worked out later");
-        }
         Ok(())
     }
 }

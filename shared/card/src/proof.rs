@@ -84,7 +84,7 @@ pub fn load_proof_holds(
     load: Option<&ProductLoad>,
     proof: CardProof,
 ) -> bool {
-    let CardTransaction { before, after, products, counters } = transaction;
+    let CardTransaction { before, after, products, counters, .. } = transaction;
     let Ok(before) = before.to_bytes() else { return false };
     let mut tmi = Tmi::new();
     tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);

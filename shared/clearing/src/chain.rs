@@ -301,6 +301,7 @@ impl<K: Known> Step<'_, K> {
             after: transaction.after,
             products: transaction.products,
             counters: transaction.counters,
+            companions: transaction.companions,
             route: tap.route,
             operator: self.rules.operator(&transaction.after, tap.route),
             tapped_at: tap.tapped_at,
@@ -386,7 +387,7 @@ impl<K: Known> Step<'_, K> {
 
     /// What the tap should have read of the card and did not, or the reverse.
     fn misread(&self, transaction: &CardTransaction) -> Option<&'static str> {
-        let CardTransaction { before, after, products, counters } = transaction;
+        let CardTransaction { before, after, products, counters, .. } = transaction;
         if before.products.is_some() != products.is_some() {
             return Some("the card carries products, and they were not read");
         }

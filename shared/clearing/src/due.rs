@@ -19,8 +19,8 @@ use core::fmt;
 
 use fare::{Step, TariffSet};
 use model::{
-    CardCounters, CardRecord, Ctr, ProductsFound, RecordKind, RouteIx, ServiceDate, TapEvent,
-    TapRecord,
+    CardCounters, CardRecord, Companions, Ctr, ProductsFound, RecordKind, RouteIx, ServiceDate,
+    TapEvent, TapRecord,
 };
 
 use crate::{KnownRecord, Source, TapRef, known::transaction};
@@ -69,6 +69,7 @@ struct Past {
     route: Option<RouteIx>,
     products: Option<ProductsFound>,
     counters: Option<CardCounters>,
+    companions: Companions,
 }
 
 /// What is owed to the holder of one card.
@@ -157,6 +158,7 @@ impl CardHistory {
             route: tap.route,
             products: transaction.products,
             counters: transaction.counters.map(|used| used.found),
+            companions: transaction.companions,
         };
         match tap.event {
             TapEvent::InDoubt { .. } => {
@@ -219,7 +221,8 @@ impl CardHistory {
 
 impl Past {
     const fn alone(record: CardRecord, told: bool) -> Self {
-        Self { record, told, found: None, route: None, products: None, counters: None }
+        let companions = Companions::NONE;
+        Self { record, told, found: None, route: None, products: None, counters: None, companions }
     }
 
     /// The least is kept: an issue, then the earlier of two claims, as in the books; of one claim
@@ -230,7 +233,8 @@ impl Past {
         let told = (!self.told, self.route.is_none(), self.counters.is_none());
         let counters = self.counters.map(|counters| counters.to_bytes());
         let found = self.found.map(|found| found.to_bytes().unwrap_or([u8::MAX; 32]));
-        (claim, told, self.products.is_none(), self.route, counters, found)
+        let companions = core::cmp::Reverse(self.companions);
+        (claim, told, self.products.is_none(), self.route, counters, found, companions)
     }
 }
 

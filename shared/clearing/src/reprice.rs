@@ -81,7 +81,7 @@ impl Rules {
 
     /// What a transaction should have cost, and used of the products that it found.
     pub fn price(&self, transaction: &CardTransaction, route: Option<RouteIx>) -> Priced {
-        let CardTransaction { before, after, products, counters } = transaction;
+        let CardTransaction { before, after, products, counters, companions } = transaction;
         let role = match after.kind {
             RecordKind::Issue
             | RecordKind::Load
@@ -97,6 +97,7 @@ impl Rules {
             place: after.place,
             route,
             class: after.class,
+            companions: *companions,
             validator: after.validator,
             tariff: after.tariff,
         };

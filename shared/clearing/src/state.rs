@@ -8,7 +8,8 @@
 use alloc::vec::Vec;
 
 use model::{
-    CardRecord, CardTransaction, CounterUse, Ctr, OperatorId, ProductsFound, RouteIx, Timestamp,
+    CardRecord, CardTransaction, Companions, CounterUse, Ctr, OperatorId, ProductsFound, RouteIx,
+    Timestamp,
 };
 
 use crate::known::{KnownRecord, Source, TapRef};
@@ -89,6 +90,8 @@ pub struct Doubt {
     pub products: Option<ProductsFound>,
     /// The counters that it found and may have written.
     pub counters: Option<CounterUse>,
+    /// Who rode on the card besides its holder.
+    pub companions: Companions,
     /// The route it was on.
     pub route: Option<RouteIx>,
     /// Whose revenue it would be.
@@ -120,6 +123,7 @@ impl Doubt {
             after: self.after,
             products: self.products,
             counters: self.counters,
+            companions: self.companions,
         }
     }
 }

@@ -7,14 +7,15 @@
 //! then the number (2) and the items of gaps, differences, forks, doubts and voided entries and,
 //! with bit 2, of charges without passage and, with bit 3, of miscounts (4). A doubt ends with its
 //! flags: bit 0 voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit
-//! 3 the counters found follow (32), bit 4 the counters written follow (32). A charge is a doubt,
+//! 3 the counters found follow (32), bit 4 the counters written follow (32), bit 5 the companions
+//! follow (8). A charge is a doubt,
 //! the amount due 8, the rides due 1, and whether the next tap's record follows (32) 1.
 
 use alloc::vec::Vec;
 
 use model::{
-    CardCounters, CardProducts, CardRecord, CounterUse, Ctr, Epoch, OperatorId, ProductsFound,
-    RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
+    CardCounters, CardProducts, CardRecord, Companions, CounterUse, Ctr, Epoch, OperatorId,
+    ProductsFound, RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
 };
 
 use crate::{
@@ -122,6 +123,7 @@ impl Doubt {
             voided: false,
             products: None,
             counters: None,
+            companions: Companions::NONE,
         };
         r.files(doubt)
     }
@@ -209,16 +211,20 @@ fn write_tap(out: &mut Vec<u8>, tap: &TapRef) {
 
 /// Whether it was voided, and what it found and wrote beside its record.
 fn write_files(out: &mut Vec<u8>, doubt: &Doubt) {
-    let Doubt { voided, products, counters, .. } = doubt;
+    let Doubt { voided, products, counters, companions, .. } = doubt;
     let rides = products.and_then(|found| found.rides);
     let written = counters.and_then(|used| used.written);
-    let flags =
-        [*voided, products.is_some(), rides.is_some(), counters.is_some(), written.is_some()];
+    let files = [products.is_some(), rides.is_some(), counters.is_some(), written.is_some()];
+    let with_others = !companions.is_empty();
+    let flags = [[*voided].as_slice(), &files, &[with_others]].concat();
     out.push(bits(&flags));
     out.extend(products.iter().flat_map(|found| found.file.to_bytes()));
     out.extend(rides.iter().flat_map(|rides| rides.to_le_bytes()));
     out.extend(counters.iter().flat_map(|used| used.found.to_bytes()));
     out.extend(written.iter().flat_map(CardCounters::to_bytes));
+    if with_others {
+        out.extend(companions.number().to_le_bytes());
+    }
 }
 
 /// What is left to read.
@@ -253,7 +259,7 @@ impl Reader<'_> {
         let [flags] = self.take()?;
         let rides_alone = flags & 0b0_0110 == 0b0_0100;
         let written_alone = flags & 0b1_1000 == 0b1_0000;
-        if flags > 0b1_1111 || rides_alone || written_alone {
+        if flags > 0b11_1111 || rides_alone || written_alone {
             return Err(StateError::Damaged);
         }
         let mut doubt = Doubt { voided: flags & 1 == 1, ..doubt };
@@ -266,6 +272,10 @@ impl Reader<'_> {
             let found = self.counters()?;
             let written = if flags & 0b1_0000 == 0 { None } else { Some(self.counters()?) };
             doubt.counters = Some(CounterUse { found, written });
+        }
+        if flags & 0b10_0000 != 0 {
+            let companions = Companions::from_number(u64::from_le_bytes(self.take()?));
+            doubt.companions = companions.map_err(|_| StateError::Damaged)?;
         }
         Ok(doubt)
     }

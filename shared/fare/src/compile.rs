@@ -11,7 +11,9 @@ use alloc::{
     vec::Vec,
 };
 
-use model::{Money, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId};
+use model::{
+    Companions, Money, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId,
+};
 
 use crate::{
     Diagnostic, ExampleRide, FareTap, Gate, GroupIx, Journey, Layer, ProductIx, Severity, Tariff,
@@ -55,8 +57,8 @@ impl Flaw {
     pub(crate) fn path(&self) -> String {
         match (self.section, self.key) {
             ("", key) => key.into(),
-            (section @ ("gate" | "matrix"), "") => section.into(),
-            (section @ ("gate" | "matrix"), key) => format!("{section}.{key}"),
+            (section @ ("companions" | "gate" | "matrix"), "") => section.into(),
+            (section @ ("companions" | "gate" | "matrix"), key) => format!("{section}.{key}"),
             (section, key) => format!("{section}[{}].{key}", self.index + 1),
         }
     }
@@ -346,6 +348,7 @@ fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal>
         place,
         route,
         class: RiderClass(0),
+        companions: Companions::NONE,
         validator: ValidatorId::DEPOT,
         tariff: tariff.version(),
     };
@@ -361,7 +364,8 @@ fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal>
             // Another vehicle, so that a pass-back window does not stand in the way.
             let validator = ValidatorId::new(1).expect("one fits");
             let second = tap(start_s, TapRole::Board, PlaceIx(0), Some(route));
-            price(set, &journey, &FareTap { validator, ..second }).map(|quote| quote.charge)
+            let second = FareTap { validator, companions: example.companions, ..second };
+            price(set, &journey, &second).map(|quote| quote.charge)
         }
         ExampleRide::Gate { from, to } => {
             let entry = tap(start_s, TapRole::Entry, from, None);

@@ -125,7 +125,7 @@ impl<'a> Section<'a> {
     fn push(&self, found: &mut Findings, line: u32, key: &str, message: String, advice: String) {
         let key = match self.name {
             "" => key.to_owned(),
-            section @ ("gate" | "gate.same_station" | "matrix" | "matrix.from") => {
+            section @ ("companions" | "gate" | "gate.same_station" | "matrix" | "matrix.from") => {
                 format!("{section}.{key}")
             }
             section => format!("{section}[{}].{key}", self.index + 1),

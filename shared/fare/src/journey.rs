@@ -1,8 +1,8 @@
 //! What pricing needs to know about a card, and about the tap.
 
 use model::{
-    CardCounters, CardRecord, PlaceIx, ProductsFound, RecordKind, RiderClass, RouteIx, TapRole,
-    TariffVersion, Timestamp, TransferRun, ValidatorId,
+    CardCounters, CardRecord, Companions, PlaceIx, ProductsFound, RecordKind, RiderClass, RouteIx,
+    TapRole, TariffVersion, Timestamp, TransferRun, ValidatorId,
 };
 
 /// The card's newest transaction, as far as pricing needs it.
@@ -46,6 +46,8 @@ pub struct FareTap {
     pub route: Option<RouteIx>,
     /// The rider's category; every category pays the default price.
     pub class: RiderClass,
+    /// Who rides on the same card besides the holder, by the categories of `tariff`.
+    pub companions: Companions,
     /// Who takes the tap.
     pub validator: ValidatorId,
     /// The version in force at the validator; the card's new record names it.

@@ -27,7 +27,7 @@ mod write;
 pub use diagnostic::{Diagnostic, Layer, Severity};
 pub use document::micro as parse_degrees;
 pub use journey::{FareTap, Journey, LastTap};
-pub use price::{FareRefusal, Quote, price};
+pub use price::{FareRefusal, Quote, companions, price};
 pub use products::ProductStep;
 pub use progress::CapProgress;
 pub use step::{Param, Step, StepKind};
@@ -38,8 +38,8 @@ pub use tariff::{
 };
 pub use tariff_set::{TariffSet, TariffSetError};
 pub use terms::{
-    Adjustment, Calendar, Cap, CapLevel, CapPeriod, Change, Days, HOLIDAY, Interchange, PassTerms,
-    ROUNDINGS, Rounding, Scope, Terms, TimeBand, TimeIx,
+    Adjustment, Calendar, Cap, CapLevel, CapPeriod, Change, CompanionTerms, Days, HOLIDAY,
+    Interchange, PassTerms, ROUNDINGS, Rounding, Scope, Terms, TimeBand, TimeIx,
 };
 
 #[cfg(test)]

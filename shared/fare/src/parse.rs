@@ -8,7 +8,7 @@ pub(crate) mod terms;
 
 use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec, vec::Vec};
 
-use model::{Currency, Money, OperatorId, PlaceIx, RiderClass, RouteIx, TariffVersion};
+use model::{Companions, Currency, Money, OperatorId, PlaceIx, RiderClass, RouteIx, TariffVersion};
 
 use crate::{
     Class, Diagnostic, Example, ExampleRide, GroupIx, Layer, MODES, Mode, Operator, Place,
@@ -23,7 +23,7 @@ use crate::{
 /// The version of the tariff file's own format.
 pub(crate) const FORMAT: u32 = 1;
 
-const TOP_KEYS: [&str; 37] = [
+const TOP_KEYS: [&str; 38] = [
     "format",
     "version",
     "network",
@@ -49,6 +49,7 @@ const TOP_KEYS: [&str; 37] = [
     "cap",
     "interchange",
     "pass",
+    "companions",
     "leg_groups",
     "leg_priority",
     "card_medium",
@@ -209,9 +210,9 @@ fn read(top: &Top<'_>, found: &mut Findings, zone: &Zones<'_>) -> Option<TariffP
         transfer(at, found, &group_names, currency)
     });
     let gate = gate::gate(top, found, currency, (&group_names, &product_names, &place_names));
-    let keys = ["from", "to", "route", "after", "after_s", "price"];
+    let keys = ["from", "to", "route", "after", "after_s", "companions", "price"];
     let examples = list(top, found, "example", &keys, |at, found| {
-        example(at, found, &route_names, &place_names, currency)
+        example(at, found, (&route_names, &place_names, &class_names), currency)
     });
     let text = |found: &mut Findings, key| top.with(key).text(found, key).map(ToOwned::to_owned);
     let (network, timezone) = (text(found, "network"), text(found, "timezone"));
@@ -403,8 +404,7 @@ fn transfer(
 fn example(
     at: &Section<'_>,
     found: &mut Findings,
-    routes: &Names,
-    places: &Names,
+    (routes, places, classes): (&Names, &Names, &Names),
     currency: Currency,
 ) -> Option<Example> {
     let price = at.money(found, "price", currency);
@@ -431,5 +431,29 @@ fn example(
         Some(route) => Some((route, at.uint(found, "after_s", u32::MAX)?)),
         None => None,
     };
-    Some(Example { ride, after, price: price? })
+    let companions = companions(at, found, classes)?;
+    if !companions.is_empty() && !matches!(ride, ExampleRide::Flat(_)) {
+        let advice = "at gates each rider passes alone: leave companions out";
+        at.note(found, "companions", "the example rides through gates", advice);
+        return None;
+    }
+    Some(Example { ride, after, companions, price: price? })
+}
+
+/// Who comes along, by the ids of their categories.
+fn companions(at: &Section<'_>, found: &mut Findings, classes: &Names) -> Option<Companions> {
+    let Some(own) = at.sub(found, "companions", "companions") else {
+        return (!at.has("companions")).then_some(Companions::NONE);
+    };
+    let mut riders = Vec::new();
+    for id in own.keys() {
+        let class = classes.find(found, &own, id, id).and_then(|ix| u8::try_from(ix).ok());
+        let count = own.uint(found, id, Companions::RIDERS_MAX.into());
+        riders.push((RiderClass(class?), u8::try_from(count?).ok()?));
+    }
+    let companions = Companions::new(riders);
+    if let Err(why) = companions {
+        at.note(found, "companions", format!("{why}"), "name fewer");
+    }
+    companions.ok()
 }

@@ -1,12 +1,14 @@
 //! The one pricing function of validator and depot.
 //!
 //! Order of work: unfinished journey, fare of this ride, transfer right; of each, what the products
-//! on the card pay; then discounts and surcharges, then caps. Limits are inclusive.
+//! on the card pay; then discounts and surcharges, then caps; then the companions of a boarding.
+//! Limits are inclusive.
 //! The record written after a tap names the version
 //! in force at the validator (`FareTap::tariff`), and the quote's run is numbered by it, although
 //! a journey's fare comes from the version of its tap-in.
 
 mod bill;
+mod companions;
 mod right;
 mod rules;
 mod terms;
@@ -30,6 +32,7 @@ use right::{Carried, Right, renumbered, right};
 use rules::Ages;
 
 pub(crate) use bill::RideFacts;
+pub use companions::companions;
 
 /// What a tap costs and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub enum FareRefusal {
     /// A boarding without a route, or on a route that is paid at gates.
     #[error("no flat fare is known for this route")]
     UnknownRoute,
+    /// The tariff takes no companions with this tap, not so many, or none of a category.
+    #[error("not so many companions, or none of a category, may ride here on one card")]
+    Companions,
     /// The table has no fare for this pair.
     #[error("no fare is known from place {from} to place {to}")]
     UnknownPair {
@@ -89,6 +95,7 @@ impl FareRefusal {
             Self::UnknownTariff(_)
             | Self::UnknownPlace(_)
             | Self::UnknownRoute
+            | Self::Companions
             | Self::UnknownPair { .. } => Refusal::NotValidHere,
             Self::PassBack => Refusal::DoubleEntry,
             Self::NoEntry => Refusal::NoEntry,
@@ -115,11 +122,14 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         wallet: Wallet::new(journey.held),
         counters: journey.counters,
     };
+    let shared = companions::priced(set, tariff, tap)?;
     let ride = match tap.role {
         TapRole::Board => board(&mut bill, set, journey, tap)?,
         TapRole::Entry => entry(&mut bill, set, journey, tap)?,
         TapRole::Exit => exit(&mut bill, set, journey, tap)?,
     };
+    let own = bill.charge;
+    bill.add_companions(shared)?;
     let Bill { charge, steps, wallet, counters } = bill;
     let sum = steps.iter().map(|step| step.amount.minor()).sum::<i64>();
     assert!(sum == charge.minor() && sum >= 0, "the steps sum to the charge, never negative");
@@ -136,7 +146,7 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         run: ride.run,
     };
     Ok(Quote {
-        min_balance: add(tariff.after_dip(charge), ride.reserve),
+        min_balance: add(add(tariff.after_dip(own), less(charge, own)), ride.reserve),
         charge,
         steps,
         used: wallet.used,
@@ -393,6 +403,10 @@ fn same_place(set: &TariffSet, last: &LastTap, tap: &FareTap) -> bool {
 
 fn name(tariff: &Tariff, place: PlaceIx) -> Arc<str> {
     tariff.place(place).map_or_else(|| Arc::from("?"), |place| Arc::clone(&place.name))
+}
+
+fn less(a: Money, b: Money) -> Money {
+    a.checked_sub(b).expect("one currency in a set, and amounts fit the card's record")
 }
 
 fn add(a: Money, b: Money) -> Money {

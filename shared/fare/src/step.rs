@@ -87,6 +87,15 @@ pub enum StepKind {
         /// Its name.
         name: Arc<str>,
     },
+    /// Riders of one category on the holder's card.
+    Companions {
+        /// The category, for people.
+        class: Arc<str>,
+        /// How many.
+        riders: u8,
+        /// What each of them pays.
+        each: Money,
+    },
     /// A cap is reached.
     Capped {
         /// Its name.
@@ -164,6 +173,7 @@ impl Step {
             StepKind::TransferRidesUsed { .. } => "transfer-rides-used",
             StepKind::Product(step) => step.key(),
             StepKind::Adjusted { .. } => "adjusted",
+            StepKind::Companions { .. } => "companions",
             StepKind::Capped { .. } => "capped",
             StepKind::Interchange { .. } => "interchange",
             StepKind::PaidBefore => "paid-before",
@@ -213,6 +223,11 @@ impl Step {
                 alloc::vec![("from", text(from)), ("to", text(to)), ("product", text(product)),]
             }
             StepKind::Adjusted { name } => alloc::vec![("name", text(name))],
+            StepKind::Companions { class, riders, each } => alloc::vec![
+                ("class", text(class)),
+                ("riders", Param::Count(u64::from(*riders))),
+                ("each", Param::Amount(*each)),
+            ],
             StepKind::Capped { name, limit } => {
                 alloc::vec![("name", text(name)), ("limit", Param::Amount(*limit))]
             }
@@ -254,6 +269,9 @@ impl Step {
             StepKind::Product(step) => step.text(),
             StepKind::Leg { from, to, product } => format!("{from} to {to}: {product}"),
             StepKind::Adjusted { name } => String::from(&**name),
+            StepKind::Companions { class, riders, each } => {
+                format!("{riders} × {class}, {each} each")
+            }
             StepKind::Capped { name, limit } => format!("{name} of {limit} is reached"),
             StepKind::Interchange { from } => format!("The journey from {from} goes on"),
             StepKind::PaidBefore => "Paid before the change".into(),

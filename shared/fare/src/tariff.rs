@@ -6,7 +6,7 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use model::{
-    Currency, Money, OperatorId, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole,
+    Companions, Currency, Money, OperatorId, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole,
     TariffVersion, Timestamp,
 };
 
@@ -229,7 +229,9 @@ pub struct Example {
     pub ride: ExampleRide,
     /// A flat route boarded before, and the seconds from that boarding to this ride's first tap.
     pub after: Option<(RouteIx, u32)>,
-    /// What this ride must cost.
+    /// Who rides on the same card besides the holder; only on a flat route.
+    pub companions: Companions,
+    /// What this ride must cost, companions included.
     pub price: Money,
 }
 

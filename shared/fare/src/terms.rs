@@ -3,7 +3,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use model::{Money, PlaceIx, RiderClass, RouteIx, ServiceDate, Timestamp};
+use model::{Companions, Money, PlaceIx, RiderClass, RouteIx, ServiceDate, Timestamp};
 
 use crate::{GroupIx, rules::ZoneOffsets};
 
@@ -178,6 +178,15 @@ pub struct PassTerms {
     pub time: Option<TimeIx>,
 }
 
+/// Who may ride on the holder's card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompanionTerms {
+    /// So many at most, the holder not counted.
+    pub riders_max: u8,
+    /// Of these rider categories; empty = all.
+    pub classes: Vec<RiderClass>,
+}
+
 /// The tables of all of these.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Terms {
@@ -195,6 +204,8 @@ pub struct Terms {
     pub passes: Vec<PassTerms>,
     /// How far below zero one charge may take the stored value.
     pub dip: Option<Money>,
+    /// Who may ride on the holder's card; `None` = nobody.
+    pub companions: Option<CompanionTerms>,
 }
 
 /// The number of the counter slot in which a journey through an interchange is kept.
@@ -220,6 +231,14 @@ impl Calendar {
         band.days & day != 0
             && (band.from_s..band.to_s).contains(&local.secs)
             && band.dates.is_none_or(|(first, last)| (first..=last).contains(&date))
+    }
+}
+
+impl CompanionTerms {
+    /// Whether these may ride on the holder's card.
+    pub fn allow(&self, companions: Companions) -> bool {
+        let known = |class| self.classes.is_empty() || self.classes.contains(&class);
+        companions.riders() <= self.riders_max && companions.iter().all(|(class, _)| known(class))
     }
 }
 

@@ -151,7 +151,8 @@ fn write_gate(tariff: &Tariff, out: &mut String) -> fmt::Result {
 }
 
 fn write_examples(tariff: &Tariff, out: &mut String) -> fmt::Result {
-    for example in &tariff.parts.examples {
+    let parts = &tariff.parts;
+    for example in &parts.examples {
         writeln!(out, "\n[[example]]")?;
         let place = |ix: model::PlaceIx| Text(&tariff.parts.places[usize::from(ix.0)].id);
         let route = |ix: model::RouteIx| Text(&tariff.parts.routes[usize::from(ix.0)].id);
@@ -160,6 +161,14 @@ fn write_examples(tariff: &Tariff, out: &mut String) -> fmt::Result {
                 writeln!(out, "from = {}\nto = {}", place(from), place(to))?;
             }
             ExampleRide::Flat(ix) => writeln!(out, "route = {}", route(ix))?,
+        }
+        let riders = example.companions.iter().map(|(class, count)| {
+            let id = &parts.classes[usize::from(class.0)].id;
+            format!("{} = {count}", Text(id))
+        });
+        let riders: Vec<String> = riders.collect();
+        if !riders.is_empty() {
+            writeln!(out, "companions = {{ {} }}", riders.join(", "))?;
         }
         if let Some((ix, after_s)) = example.after {
             writeln!(out, "after = {}\nafter_s = {after_s}", route(ix))?;

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod card_record;
+mod companions;
 mod counters;
 mod ids;
 mod money;
@@ -19,6 +20,7 @@ mod ticket;
 mod time;
 
 pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
+pub use companions::{Companions, CompanionsError};
 pub use counters::{CardCounters, Counter, CounterError, CounterUse};
 pub use ids::{
     CardId, ChannelId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx,

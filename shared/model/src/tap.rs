@@ -3,8 +3,8 @@
 use core::{fmt, str::FromStr};
 
 use crate::{
-    CardId, CardRecord, ClockQuality, CounterUse, Epoch, OrderId, PlaceIx, ProductsFound, Refusal,
-    RouteIx, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    CardId, CardRecord, ClockQuality, Companions, CounterUse, Epoch, OrderId, PlaceIx,
+    ProductsFound, Refusal, RouteIx, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 
 /// What a validator is for.
@@ -67,6 +67,8 @@ pub struct CardTransaction {
     pub products: Option<ProductsFound>,
     /// The counters found and written, when they were read.
     pub counters: Option<CounterUse>,
+    /// The riders besides the holder whose rides it pays.
+    pub companions: Companions,
 }
 
 /// Whether the presentation that confirmed an in-doubt tap ended in passage.

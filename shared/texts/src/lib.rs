@@ -72,6 +72,14 @@ pub fn note_text(language: Language, note: Note) -> String {
 pub enum Phrase<'a> {
     /// The tap is accepted, at this charge.
     Accepted(Money),
+    /// The same for several riders on one card.
+    AcceptedRiders(Money, u32),
+    /// The next card pays for others too.
+    Companions,
+    /// The next card pays for its holder alone.
+    NoCompanions,
+    /// So much more stored value would do.
+    Missing(Money),
     /// The two digits that a rider can read to staff.
     Code(u8),
     /// What is on the card now.
@@ -92,6 +100,17 @@ pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
             facts.set("charge", amount_text(language, *charge));
             "screen-accepted"
         }
+        Phrase::AcceptedRiders(charge, riders) => {
+            facts.set("charge", amount_text(language, *charge));
+            facts.set("riders", *riders);
+            "screen-accepted-riders"
+        }
+        Phrase::Companions => "screen-companions",
+        Phrase::NoCompanions => "screen-no-companions",
+        Phrase::Missing(amount) => {
+            facts.set("amount", amount_text(language, *amount));
+            "screen-missing"
+        }
         Phrase::Code(code) => {
             facts.set("code", format!("{code:02}"));
             "screen-code"
@@ -110,68 +129,6 @@ pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
         }
         Phrase::InService => "screen-in-service",
     };
-    bundle::text(language, key, None, Some(&facts))
-}
-
-/// A sentence about what a card is owed for fares that were charged too high.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DueText<'a> {
-    /// What was charged, and what is right.
-    Priced {
-        /// By the card's taps.
-        charged: Money,
-        /// By everything known.
-        fare: Money,
-    },
-    /// A missed tap-out was taken to have been where the rider's journeys end.
-    Repaired {
-        /// Where the journey began.
-        from: &'a str,
-        /// Where it is taken to have ended.
-        to: &'a str,
-        /// So many of the rider's journeys from there ended so.
-        ended: u32,
-        /// Of so many.
-        of: u32,
-        /// In so many days.
-        days: u32,
-    },
-    /// Owed and not on the card.
-    Open(Money),
-    /// Set apart for a load whose outcome is not known.
-    Held(Money),
-    /// On the card.
-    Paid(Money),
-    /// On the card beyond what is owed by now.
-    Forgiven(Money),
-}
-
-/// What a card is owed, in words.
-pub fn due_text(language: Language, due: &DueText<'_>) -> String {
-    let mut facts = FluentArgs::new();
-    let amount = |amount: Money| amount_text(language, amount);
-    let (key, of) = match due {
-        DueText::Priced { charged, fare } => {
-            facts.set("charged", amount(*charged));
-            facts.set("fare", amount(*fare));
-            ("due-priced", None)
-        }
-        DueText::Repaired { from, to, ended, of, days } => {
-            facts.set("from", *from);
-            facts.set("to", *to);
-            facts.set("ended", *ended);
-            facts.set("of", *of);
-            facts.set("days", *days);
-            ("due-repaired", None)
-        }
-        DueText::Open(amount) => ("due-open", Some(amount)),
-        DueText::Held(amount) => ("due-held", Some(amount)),
-        DueText::Paid(amount) => ("due-paid", Some(amount)),
-        DueText::Forgiven(amount) => ("due-forgiven", Some(amount)),
-    };
-    if let Some(of) = of {
-        facts.set("amount", amount(*of));
-    }
     bundle::text(language, key, None, Some(&facts))
 }
 

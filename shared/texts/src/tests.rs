@@ -12,8 +12,8 @@ use model::{Currency, Money, Note, ProductSlot, Refusal};
 use proptest::prelude::*;
 
 use crate::{
-    DueText, Language, Phrase, amount_text, bundle, cap_text, due_text, note_text, past_cap_text,
-    phrase_text, refusal_text, step_label, step_text,
+    Language, Phrase, amount_text, bundle, cap_text, note_text, past_cap_text, phrase_text,
+    refusal_text, step_label, step_text,
 };
 
 fn won(minor: i64) -> Money {
@@ -38,6 +38,7 @@ fn kinds(amount: fn(i64) -> Money) -> Vec<StepKind> {
         StepKind::TransferRidesUsed { legs_max: 1 },
         StepKind::TransferRidesUsed { legs_max: 5 },
         StepKind::Adjusted { name: "조조할인".into() },
+        StepKind::Companions { class: "어린이".into(), riders: 2, each: amount(550) },
         StepKind::Capped { name: "K-패스 월 정액".into(), limit: amount(62_000) },
         StepKind::Interchange { from: from.into() },
         StepKind::PaidBefore,
@@ -95,13 +96,14 @@ fn seen(kind: &StepKind) -> usize {
         StepKind::Product(ProductStep::UsedUp(_)) => 23,
         StepKind::Product(ProductStep::Unknown(_)) => 24,
         StepKind::NoRefund => 25,
+        StepKind::Companions { .. } => 26,
     }
 }
 
 fn samples() -> Vec<Step> {
     let kinds = kinds(won);
     let found: BTreeSet<_> = kinds.iter().map(seen).collect();
-    assert_eq!(found, (0..26).collect(), "every kind has a sample");
+    assert_eq!(found, (0..27).collect(), "every kind has a sample");
     let step = |kind| Step { kind, rule: "rule".into(), amount: won(0) };
     kinds.into_iter().map(step).collect()
 }
@@ -179,17 +181,15 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
     asked.extend(Note::ALL.map(|note| plain(format!("note-{}", note.word()))));
     for (key, facts) in [
         ("screen-accepted", &["charge"][..]),
+        ("screen-accepted-riders", &["charge", "riders"]),
+        ("screen-companions", &[]),
+        ("screen-no-companions", &[]),
+        ("screen-missing", &["amount"]),
         ("screen-code", &["code"]),
         ("screen-balance", &["balance"]),
         ("screen-loaded", &["amount"]),
         ("screen-out-of-service", &["reason"]),
         ("screen-in-service", &[]),
-        ("due-priced", &["charged", "fare"]),
-        ("due-repaired", &["from", "to", "ended", "of", "days"]),
-        ("due-open", &["amount"]),
-        ("due-held", &["amount"]),
-        ("due-paid", &["amount"]),
-        ("due-forgiven", &["amount"]),
         ("duration-seconds", &["seconds"]),
         ("duration-minutes", &["minutes"]),
         ("duration-minutes-seconds", &["minutes", "seconds"]),
@@ -233,6 +233,10 @@ fn all_texts(language: Language) -> String {
     }
     for phrase in [
         Phrase::Accepted(won(1_400)),
+        Phrase::AcceptedRiders(won(2_500), 3),
+        Phrase::Companions,
+        Phrase::NoCompanions,
+        Phrase::Missing(won(700)),
         Phrase::Balance(won(12_350)),
         Phrase::Code(7),
         Phrase::Loaded(won(10_000)),
@@ -247,18 +251,6 @@ fn all_texts(language: Language) -> String {
         let cap = CapProgress { name, period, counted: won(3_400), limit: won(6_000) };
         let (now, past) = (cap_text(language, &cap), past_cap_text(language, &cap));
         writeln!(all, "{now} | {past}").unwrap();
-    }
-    let amount = won(1_850);
-    let (from, to) = ("서울역", "시청");
-    for due in [
-        DueText::Priced { charged: won(4_250), fare: won(2_400) },
-        DueText::Repaired { from, to, ended: 3, of: 4, days: 30 },
-        DueText::Open(amount),
-        DueText::Held(amount),
-        DueText::Paid(amount),
-        DueText::Forgiven(amount),
-    ] {
-        writeln!(all, "{}", due_text(language, &due)).unwrap();
     }
     all
 }

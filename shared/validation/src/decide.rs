@@ -4,7 +4,8 @@
 use card::CardFound;
 use fare::{FareTap, Journey, Quote, price};
 use model::{
-    CardCounters, CardId, CardRecord, ClockQuality, Ctr, RecordKind, Refusal, TapRole, Timestamp,
+    CardCounters, CardId, CardRecord, ClockQuality, Companions, Ctr, Money, RecordKind, Refusal,
+    RiderClass, TapRole, Timestamp,
 };
 
 use crate::ValidatorContext;
@@ -18,6 +19,23 @@ pub struct Decision {
     pub after: CardRecord,
     /// The counters to write, when they differ from those found.
     pub counters: Option<CardCounters>,
+    /// Who rides on the card besides its holder.
+    pub companions: Companions,
+}
+
+/// A tap that may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied {
+    /// Why not.
+    pub reason: Refusal,
+    /// How much more stored value would do.
+    pub missing: Option<Money>,
+}
+
+impl<R: Into<Refusal>> From<R> for Denied {
+    fn from(reason: R) -> Self {
+        Self { reason: reason.into(), missing: None }
+    }
 }
 
 /// From the card's newest record, its products and its counters. What could be found out without
@@ -26,28 +44,33 @@ pub fn decide(
     context: &ValidatorContext,
     card: CardId,
     found: &CardFound,
+    companions: Companions,
     now: Timestamp,
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Denied> {
     let before = &found.record;
     if context.hotlist.contains(card) {
-        return Err(Refusal::Hotlisted);
+        return Err(Refusal::Hotlisted.into());
     }
     if !before.valid_until.allows(now) {
-        return Err(Refusal::CardExpired);
+        return Err(Refusal::CardExpired.into());
     }
     if before.ctr.0 >= before.ctr_max() {
-        return Err(Refusal::CardDataInvalid);
+        return Err(Refusal::CardDataInvalid.into());
     }
     // Not valid here, double entry, no entry: `fare` keeps the same order among them.
     let journey = Journey::from_record(before).holding(found.products).counting(found.counters);
-    let quote = price(&context.tariffs, &journey, &tap(context, before, now))?;
-    if i64::from(before.balance) < quote.min_balance.minor() {
-        return Err(Refusal::InsufficientValue);
+    let tap = FareTap { companions, ..tap(context, before, now) };
+    let quote = price(&context.tariffs, &journey, &tap)?;
+    let has = Money::new(i64::from(before.balance), quote.charge.currency());
+    if has.minor() < quote.min_balance.minor() {
+        // With companions too: nobody is asked at the reader which of them stays behind.
+        let missing = quote.min_balance.checked_sub(has).ok();
+        return Err(Denied { reason: Refusal::InsufficientValue, missing });
     }
     let after = successor(context, before, now, &quote).ok_or(Refusal::CardDataInvalid)?;
     let changed = quote.counters_after != found.counters;
     let counters = quote.counters_after.filter(|_| changed);
-    Ok(Decision { quote, after, counters })
+    Ok(Decision { quote, after, counters, companions })
 }
 
 /// The tap as pricing sees it. Whole seconds, because that is what the card's record keeps and
@@ -59,6 +82,25 @@ pub(crate) fn tap(context: &ValidatorContext, before: &CardRecord, now: Timestam
         place: context.place,
         route: context.route,
         class: before.class,
+        companions: Companions::NONE,
+        validator: context.id,
+        tariff: context.tariff,
+    }
+}
+
+/// The next card's tap, as far as its companions' prices need it.
+pub(crate) fn chosen_at(
+    context: &ValidatorContext,
+    companions: Companions,
+    now: Timestamp,
+) -> FareTap {
+    FareTap {
+        at: Timestamp::from_secs(now.secs()),
+        role: context.role,
+        place: context.place,
+        route: context.route,
+        class: RiderClass(0),
+        companions,
         validator: context.id,
         tariff: context.tariff,
     }

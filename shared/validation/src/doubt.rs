@@ -105,7 +105,7 @@ impl Doubt {
 
     /// The explanation of the tap, priced again; empty when its tariff is gone.
     pub(crate) fn explained(&self, context: &ValidatorContext) -> Explained {
-        let CardTransaction { before, after, products, counters } = &self.transaction;
+        let CardTransaction { before, after, products, counters, companions } = &self.transaction;
         let role = match after.kind {
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,
@@ -121,6 +121,7 @@ impl Doubt {
             place: after.place,
             route: context.route,
             class: after.class,
+            companions: *companions,
             validator: after.validator,
             tariff: after.tariff,
         };

@@ -9,6 +9,8 @@
 //!   that could not be remembered is not taken (ADR-0010);
 //! - a load order is put on its card at most once, before the tap and as an entry of its own, and
 //!   never by a clock that nobody set (REC-5, ADR-0015);
+//! - companions are of one tap of one card: they are chosen before it, belong to its intent, and
+//!   are gone with its answer or after a while (ADR-0017);
 //! - of several reasons to refuse, the first in the order of `model::Refusal` is reported.
 //!
 //! Nothing here does I/O, asks a clock or makes randomness. Numbers are given by the tap log,
@@ -16,6 +18,7 @@
 #![no_std]
 extern crate alloc;
 
+mod companions;
 mod context;
 mod decide;
 mod doubt;
@@ -31,8 +34,9 @@ mod tests;
 mod tickets;
 mod work;
 
+pub use companions::{ArmError, Armed};
 pub use context::{Rules, ValidatorContext};
-pub use decide::{Decision, decide};
+pub use decide::{Decision, Denied, decide};
 pub use doubt::Doubt;
 pub use hotlist::Hotlist;
 pub use machine::TapMachine;

@@ -5,6 +5,7 @@
 //! `Finding → Writing → Committing → ClosingOrder` before the tap is made (`order_load`). The
 //! intent is made durable while the card takes the debit and the record; the commit waits for both.
 
+mod companions;
 mod order_load;
 mod proving;
 mod ticket_tap;
@@ -19,7 +20,8 @@ use model::{
 
 use crate::{
     Doubt, Output, Passage, Presented, Tickets, ValidatorContext,
-    decide::decide,
+    companions::Arming,
+    decide::{Denied, decide},
     doubt::{Doubts, Proof},
     orders::Tried,
     relay::Pace,
@@ -33,6 +35,7 @@ pub struct TapMachine {
     context: ValidatorContext,
     doubts: Doubts,
     tickets: Tickets,
+    arming: Arming,
     tried: Tried,
     /// Loaded onto the card whose tap is still to be made.
     loaded: Option<(CardId, Money)>,
@@ -57,6 +60,7 @@ impl TapMachine {
             context,
             doubts,
             tickets: Tickets::default(),
+            arming: Arming::default(),
             tried: Tried::default(),
             loaded: None,
             in_service: true,
@@ -101,6 +105,7 @@ impl TapMachine {
     /// In the middle of a tap, which must not see two contexts.
     pub fn replace_context(&mut self, context: ValidatorContext) {
         assert!(self.is_idle(), "a tap sees one context");
+        self.disarm_for(&context);
         self.context = context;
     }
 
@@ -129,6 +134,7 @@ impl TapMachine {
     /// In the middle of a tap: one reader serves one card.
     pub fn handle_presented(&mut self, now: Timestamp, presented: Presented) {
         assert!(self.is_idle(), "one card at a time");
+        self.arming.release();
         let draft = |card| self.context.draft(card, now);
         let refused = match presented {
             Presented::Several => (draft(None), Refusal::SeveralCards),
@@ -140,13 +146,14 @@ impl TapMachine {
             Presented::Card { card, key, rnd_a, order } => {
                 self.pace = Pace::new(self.context.rules.relay);
                 let draft = draft(Some(card));
+                let companions = self.companions_of(card, now);
                 self.state = match order.filter(|order| self.is_to_try(card, order)) {
                     // What is in doubt of this card is decided first, with the debit key.
                     Some(order) if self.doubts.find(card).is_none() => {
-                        self.begin_order(card, draft, order, rnd_a)
+                        self.begin_order((card, companions), draft, order, rnd_a)
                     }
                     waits => {
-                        let tap = Tap { card, draft, order_waits: waits.is_some() };
+                        let tap = Tap { card, draft, companions, order_waits: waits.is_some() };
                         let transaction = DebitTransaction::new(card, key, rnd_a)
                             .wanting_counters(self.context.needs_counters());
                         self.find(tap, Box::new(Work::Tap(transaction)))
@@ -280,6 +287,7 @@ impl TapMachine {
     /// The end of a tap. What was loaded before it is told with it, whatever became of it.
     fn show(&mut self, passage: Passage) {
         let loaded = self.loaded.take().map(|(_, amount)| amount);
+        self.arming.answered(passage.verdict);
         self.outbox.push_back(Output::Show(Passage { loaded, ..passage }));
         self.outbox.push_back(Output::Done);
     }
@@ -356,11 +364,12 @@ impl TapMachine {
             self.outbox.push_back(Output::PresentAgain);
             return State::Idle;
         }
-        let decision = match decide(&self.context, tap.card, &found, tap.draft.tapped_at) {
+        let (now, companions) = (tap.draft.tapped_at, tap.companions);
+        let decision = match decide(&self.context, tap.card, &found, companions, now) {
             Ok(decision) => decision,
-            Err(reason) => {
+            Err(denied) => {
                 card.release();
-                return self.refuse(tap.draft, None, reason, Some(before));
+                return self.deny(tap.draft, None, denied, Some(before));
             }
         };
         if card.write_counting(&decision.after, decision.counters).is_err() {
@@ -461,10 +470,21 @@ impl TapMachine {
         reason: Refusal,
         seen: Option<CardRecord>,
     ) -> State {
+        self.deny(draft, seq, reason.into(), seen)
+    }
+
+    fn deny(
+        &mut self,
+        draft: TapDraft,
+        seq: Option<TapSeq>,
+        Denied { reason, missing }: Denied,
+        seen: Option<CardRecord>,
+    ) -> State {
         let event = TapEvent::Refused { reason, seen };
         self.outbox.push_back(Output::LogOutcome { seq, draft, event });
         let balance = seen.map(|record| self.money(i64::from(record.balance)));
-        State::Closing(Box::new(Passage::refused(reason, self.money(0), balance)))
+        let passage = Passage::refused(reason, self.money(0), balance);
+        State::Closing(Box::new(Passage { missing, ..passage }))
     }
 
     fn money(&self, minor: i64) -> Money {

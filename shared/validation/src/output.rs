@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use card::{KeyVersion, VersionedKey};
+use fare::Step;
 use model::{CardId, CardTransaction, LoadOrder, TapDraft, TapEvent, TapSeq};
 
 use crate::{LateAnswer, Passage};
@@ -74,6 +75,9 @@ pub enum Output {
     },
     /// Count it and log it: an exchange took longer than an honest card's (SEC-5).
     Late(LateAnswer),
+    /// Show who will ride on the next card: these steps; nobody when there is none, because the
+    /// choice was taken back or is over.
+    Companions(Vec<Step>),
     /// Tell the rider and the gate.
     Show(Passage),
     /// Present the same card again with fresh randomness: an earlier tap is settled, this one is

@@ -24,6 +24,8 @@ pub struct Passage {
     pub notes: Vec<Note>,
     /// What a load order put on the card before this tap, whatever became of the tap (USR-2).
     pub loaded: Option<Money>,
+    /// How much more stored value this tap needs, when that is why it is refused.
+    pub missing: Option<Money>,
 }
 
 /// Why a tap cost what it did, and what that means for caps. Empty when it cannot be said.
@@ -117,6 +119,7 @@ impl Passage {
             steps,
             caps,
             loaded: None,
+            missing: None,
         }
     }
 
@@ -131,6 +134,7 @@ impl Passage {
             caps: Vec::new(),
             notes,
             loaded: None,
+            missing: None,
         }
     }
 
@@ -172,12 +176,21 @@ impl Passage {
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };
         let (steps, caps, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { verdict, charge: zero, balance, steps, caps, notes, loaded: None }
+        let (loaded, missing) = (None, None);
+        Self { verdict, charge: zero, balance, steps, caps, notes, loaded, missing }
     }
 
     /// Whether the gate opens.
     pub fn is_granted(&self) -> bool {
         self.verdict == Verdict::Granted
+    }
+
+    /// How many it lets through: the holder, and the companions that the steps name.
+    pub fn riders(&self) -> u32 {
+        let with = |step: &Step| {
+            if let StepKind::Companions { riders, .. } = step.kind { riders.into() } else { 0 }
+        };
+        1 + self.steps.iter().map(with).sum::<u32>()
     }
 
     /// Why not, if not.

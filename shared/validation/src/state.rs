@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 
 use card::CardStep;
 use model::{
-    CardCounters, CardId, CardRecord, CardTransaction, CounterUse, ProductsFound, Refusal,
-    TapDraft, TapSeq,
+    CardCounters, CardId, CardRecord, CardTransaction, Companions, CounterUse, ProductsFound,
+    Refusal, TapDraft, TapSeq,
 };
 
 use crate::{Doubt, Passage, decide::Decision, work::Work};
@@ -45,6 +45,8 @@ pub(crate) enum State {
 pub(crate) struct Tap {
     pub(crate) card: CardId,
     pub(crate) draft: TapDraft,
+    /// Who was chosen to ride on it besides its holder.
+    pub(crate) companions: Companions,
     /// A load order is still to be tried on the card.
     pub(crate) order_waits: bool,
 }
@@ -95,15 +97,16 @@ impl State {
 
 impl Decided {
     pub(crate) fn transaction(&self) -> CardTransaction {
-        let (after, written) = match &self.writes {
-            Writes::Tap(decision) => (decision.after, decision.counters),
-            Writes::Order(after) => (*after, None),
+        let (after, written, companions) = match &self.writes {
+            Writes::Tap(decision) => (decision.after, decision.counters, decision.companions),
+            Writes::Order(after) => (*after, None, Companions::NONE),
         };
         CardTransaction {
             before: self.before,
             after,
             products: self.products,
             counters: self.counters.map(|found| CounterUse { found, written }),
+            companions,
         }
     }
 }

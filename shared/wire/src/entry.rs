@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use model::{
     CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
-    CounterUse, Epoch, OrderId, PlaceIx, ProductsFound, Refusal, RouteIx, Served, TapEvent,
-    TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    Companions, CounterUse, Epoch, OrderId, PlaceIx, ProductsFound, Refusal, RouteIx, Served,
+    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,9 +78,10 @@ struct EntryV1 {
     /// 20: the counters written, when they were changed.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     counters_written: Option<[u8; CardCounters::LEN]>,
-    /// 21: kept free for riders who travel on the holder's card.
+    /// 21: the riders whose rides the transaction pays besides the holder's: four bits a category,
+    /// the first in the lowest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    companions: Option<()>,
+    companions: Option<u64>,
     /// 22: kept free for a purse in another currency than the tariff's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     purse: Option<()>,
@@ -124,6 +125,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
     let after = transaction.map(|t| &t.after);
     let products = transaction.and_then(|t| t.products);
     let counters = transaction.and_then(|t| t.counters);
+    let companions = transaction.map(|t| t.companions).filter(|c| !c.is_empty());
     let as_after =
         |same: fn(&CardRecord, &TapRecord) -> bool| after.is_some_and(|a| same(a, record));
     let at_s = record.tapped_at.secs();
@@ -149,7 +151,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         served: served_code(&record.event),
         counters: counters.map(|used| used.found.to_bytes()),
         counters_written: counters.and_then(|used| used.written).map(|left| left.to_bytes()),
-        companions: None,
+        companions: companions.map(Companions::number),
         purse: None,
         order: record.order.map(|order| order.0),
     };
@@ -210,6 +212,7 @@ fn event(
             after: after.ok_or(WireError::Missing("record after"))?,
             products: products(e)?,
             counters: counters(e)?,
+            companions: companions(e)?,
         })
     };
     let proof = || e.proof.map(CardProof).ok_or(WireError::Missing("card proof"));
@@ -248,6 +251,11 @@ fn products(e: &EntryV1) -> Result<Option<ProductsFound>, WireError> {
             Ok(Some(ProductsFound { file: CardProducts::from_bytes(bytes), rides }))
         }
     }
+}
+
+fn companions(e: &EntryV1) -> Result<Companions, WireError> {
+    let Some(number) = e.companions else { return Ok(Companions::NONE) };
+    Companions::from_number(number).map_err(|_| WireError::OutOfRange("number of companions"))
 }
 
 fn counters(e: &EntryV1) -> Result<Option<CounterUse>, WireError> {

@@ -6,10 +6,10 @@ use core::fmt::Write;
 use expect_test::{ExpectFile, expect_file};
 use model::{
     CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
-    ClockQuality, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, OrderId, PlaceIx,
-    ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind, Refusal,
-    Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord, TapRole, TapSeq,
-    TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, OrderId,
+    PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind,
+    Refusal, Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord, TapRole,
+    TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -88,8 +88,13 @@ fn token() -> TicketToken {
 }
 
 fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
-    let transaction =
-        CardTransaction { before: before(), after: after(), products: None, counters: None };
+    let transaction = CardTransaction {
+        before: before(),
+        after: after(),
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
     let of = TapSeq(1002);
     // As validators wrote it before they said so.
@@ -135,6 +140,7 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         after: used(CardRecord { amount: 0, balance: 2350, ..after() }, by),
         products: Some(ProductsFound { file: CardProducts::new(slots).unwrap(), rides }),
         counters: None,
+        companions: Companions::NONE,
     };
     let by_pass = ProductUse { pass: Some(ProductSlot::First), rides: 0 };
     let by_ride = ProductUse { pass: None, rides: 1 };
@@ -161,7 +167,13 @@ fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
     let tap = |written| {
         let used = CounterUse { found, written };
         let (before, after) = (layout_2(before()), layout_2(after()));
-        let transaction = CardTransaction { before, after, products: None, counters: Some(used) };
+        let transaction = CardTransaction {
+            before,
+            after,
+            products: None,
+            counters: Some(used),
+            companions: Companions::NONE,
+        };
         record(1008, TapEvent::Committed { transaction, proof: CardProof([9; 8]) })
     };
     let [counting, capped] = [
@@ -173,8 +185,13 @@ fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
 
 /// Confirmed taps that say whether the rider was let through: the field 18. Younger than the batch.
 fn served_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
-    let transaction =
-        CardTransaction { before: before(), after: after(), products: None, counters: None };
+    let transaction = CardTransaction {
+        before: before(),
+        after: after(),
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     let (of, proof) = (TapSeq(1002), CardProof([1, 2, 3, 4, 5, 6, 7, 8]));
     let confirmed = |served| TapEvent::Confirmed { of, transaction, proof, served };
     let [yes, no] = [
@@ -185,6 +202,21 @@ fn served_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         ("served", record(1004, confirmed(Served::Yes)), yes),
         ("unserved", record(1004, confirmed(Served::No)), no),
     ]
+}
+
+/// Two children and an adult ride on the card: the field 21.
+fn group_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
+    let riders = [(RiderClass(1), 2), (RiderClass(0), 1)];
+    let transaction = CardTransaction {
+        before: before(),
+        after: after(),
+        products: None,
+        counters: None,
+        companions: Companions::new(riders).unwrap(),
+    };
+    let event = TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
+    let file = expect_file!["../../../tests/vectors/wire/v1/entry-group.hex"];
+    [("group", record(1010, event), file)]
 }
 
 /// A load order, put on its card: the field 23.
@@ -198,7 +230,13 @@ fn order_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
         tariff: before().tariff,
         ..after()
     };
-    let transaction = CardTransaction { before: before(), after, products: None, counters: None };
+    let transaction = CardTransaction {
+        before: before(),
+        after,
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     let event = TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
     let order = Some(OrderId(77));
     let file = expect_file!["../../../tests/vectors/wire/v1/entry-order.hex"];
@@ -256,8 +294,11 @@ fn host() -> HostState {
 #[test]
 fn golden_entries_are_written_and_read_for_ever() {
     let all = samples().into_iter().chain(product_samples());
-    for (name, record, file) in
-        all.chain(served_samples()).chain(counter_samples()).chain(order_samples())
+    for (name, record, file) in all
+        .chain(served_samples())
+        .chain(counter_samples())
+        .chain(order_samples())
+        .chain(group_samples())
     {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
@@ -403,8 +444,13 @@ fn counters_read_cost_35_bytes_and_counters_written_35_more() {
 
 #[test]
 fn an_entry_leaves_out_only_what_its_own_record_says() {
-    let transaction =
-        CardTransaction { before: before(), after: after(), products: None, counters: None };
+    let transaction = CardTransaction {
+        before: before(),
+        after: after(),
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     let same = record(1, TapEvent::InDoubt { transaction });
     let length = encode_entry(&same).unwrap().len();
     for (differs, longer) in [
@@ -478,9 +524,18 @@ fn event() -> impl Strategy<Value = TapEvent> {
     let reason = (0..Refusal::ALL.len()).prop_map(|i| Refusal::ALL[i]);
     let served = prop::sample::select(&[Served::Yes, Served::No, Served::Unsaid][..]);
     let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason, served);
-    (0..6, card_record(), card_record(), (products_found(), counters_used()), rest).prop_map(
-        |(kind, before, after, (products, counters), (of, proof, seen, reason, served))| {
-            let transaction = CardTransaction { before, after, products, counters };
+    let riders = prop::collection::vec((0..16_u8).prop_map(RiderClass), 0..16)
+        .prop_map(|classes| Companions::new(classes.into_iter().map(|class| (class, 1))).unwrap());
+    let found = (products_found(), counters_used(), riders);
+    (0..6, card_record(), card_record(), found, rest).prop_map(
+        |(
+            kind,
+            before,
+            after,
+            (products, counters, companions),
+            (of, proof, seen, reason, served),
+        )| {
+            let transaction = CardTransaction { before, after, products, counters, companions };
             let (of, proof) = (TapSeq(of), CardProof(proof));
             match kind {
                 0 => TapEvent::Committed { transaction, proof },

@@ -10,7 +10,7 @@ use jiff::{ToSpan as _, civil::DateTime, tz::TimeZone};
 use model::{CardRecord, RecordKind, TapRole, Timestamp};
 use validation::ValidatorContext;
 
-use super::city::{BUS, Cap, DAY_STARTS, FERRY, METRO, Period, Sketch};
+use super::city::{BUS, CLASSES, Cap, DAY_STARTS, FERRY, METRO, Period, Sketch};
 
 /// One card's sums.
 pub(crate) struct Bounds<'c> {
@@ -149,11 +149,32 @@ impl<'c> Bounds<'c> {
                 most = most.max(amount);
             }
         }
-        let charge = quote.charge.minor();
+        let others = self.companions(context, quote)?;
+        let charge = quote.charge.minor() - others;
         if !(0..=most).contains(&charge) {
             return Err(format!("charged {charge}, and the ride costs {most} at most"));
         }
         Ok(())
+    }
+
+    /// What the companions pay, each the fare of the own category; without discounts and surcharges
+    /// that is what the tariff's text says.
+    fn companions(&self, context: &ValidatorContext, quote: &Quote) -> Result<i64, String> {
+        let flat = usize::from(context.route.is_some_and(|route| route.0 == 2));
+        let mut others = 0;
+        for step in &quote.steps {
+            let StepKind::Companions { class, riders, each } = &step.kind else { continue };
+            let class = CLASSES.iter().position(|id| **id == **class).ok_or("no such category")?;
+            let fare = self.sketch.flat[flat][class];
+            if !self.sketch.adjusts && each.minor() != fare {
+                return Err(format!("a companion pays {each} and not {fare}"));
+            }
+            if step.amount.minor() != each.minor() * i64::from(*riders) {
+                return Err(format!("{riders} times {each} is not {}", step.amount));
+            }
+            others += step.amount.minor();
+        }
+        Ok(others)
     }
 
     /// What of a charge counts towards caps: neither a penalty that no product paid, nor a
@@ -176,6 +197,8 @@ impl<'c> Bounds<'c> {
                     penal = false;
                 }
                 StepKind::Adjusted { .. } if uncounted => {}
+                // Others' rides count towards no cap of the holder.
+                StepKind::Companions { .. } => {}
                 StepKind::Flat { .. }
                 | StepKind::OriginDestination { .. }
                 | StepKind::SameStation { .. } => {

@@ -40,6 +40,8 @@ pub(crate) struct Sketch {
     /// Adjustments whose surcharge does not count towards caps.
     pub(crate) uncounted: Vec<String>,
     pub(crate) caps: Vec<Cap>,
+    /// Whether discounts or surcharges change a fare.
+    pub(crate) adjusts: bool,
 }
 
 /// A cap.
@@ -157,7 +159,13 @@ impl Sketch {
             let time = if dice.chance(500) { "time = \"peak\"\n" } else { "" };
             writeln!(text, "[[pass]]\nnumber = 12\nname = \"School\"\n{routes}{time}").unwrap();
         }
+        if dice.chance(700) {
+            let classes = some(dice, 300, &CLASSES);
+            let most = dice.between(1, 15);
+            writeln!(text, "[companions]\nriders_max = {most}\nclasses = {classes:?}").unwrap();
+        }
         text.push_str(CLOCK);
+        sketch.adjusts = text.contains("[[adjust]]");
         (text, sketch)
     }
 

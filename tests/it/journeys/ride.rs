@@ -7,9 +7,9 @@ use clearing::{CardState, Known, KnownRecord, Priced, Rules, TapRef, clear, regi
 use fare::{ProductStep, Quote, Step, StepKind};
 use model::{
     CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
-    ClockQuality, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx, ProductKind, ProductScope, ProductUse,
-    ProductsFound, RecordKind, RiderClass, RouteIx, TapEvent, TapRecord, TapRole, TapSeq,
-    TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    ClockQuality, Companions, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx, ProductKind, ProductScope,
+    ProductUse, ProductsFound, RecordKind, RiderClass, RouteIx, TapEvent, TapRecord, TapRole,
+    TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 use tapline_tests::sim::dice::Dice;
 use validation::{Decision, Hotlist, ValidatorContext, decide};
@@ -43,6 +43,8 @@ pub(crate) struct Seen {
     bounded: u64,
     clock_change_nights: [u64; 2],
     after_midnight: u64,
+    groups: u64,
+    groups_refused: u64,
 }
 
 /// What is on the card, as its files hold it.
@@ -146,16 +148,22 @@ impl<'c> Rider<'c> {
             self.travel(dice);
             let now = Timestamp::from_secs(self.now);
             let found = self.card.read(&self.context);
-            let Ok(decision) = decide(&self.context, CARD, &found, now) else {
+            let companions = self.companions(dice);
+            let Ok(decision) = decide(&self.context, CARD, &found, companions, now) else {
                 seen.refused += 1;
+                seen.groups_refused += u64::from(!companions.is_empty());
                 continue;
             };
             seen.count(&self.context, &found.record, &decision);
             let tap = self.tap(&found, &decision, TapSeq(seq));
+            let alone = decide(&self.context, CARD, &found, Companions::NONE, now);
             let told = |why: String| {
                 let told = format!("{why}\ntap {seq}: {tap:#?}\ndecided: {decision:#?}");
                 Err(told)
             };
+            if !rides_as_if_alone(&decision.quote, alone.as_ref().map(|alone| &alone.quote).ok()) {
+                return told(format!("companions change the holder's own ride: {alone:#?}"));
+            }
             if let Err(why) = self.depot.agrees(&tap, &decision) {
                 return told(why);
             }
@@ -169,6 +177,16 @@ impl<'c> Rider<'c> {
             self.card.write(&found, &decision);
         }
         Ok(())
+    }
+
+    /// Sometimes others ride along, most often as many as the tariff takes.
+    fn companions(&self, dice: &mut Dice) -> Companions {
+        if self.context.role != TapRole::Board && !dice.chance(20) || !dice.chance(300) {
+            return Companions::NONE;
+        }
+        let class = |dice: &mut Dice| RiderClass(u8::try_from(dice.below(3)).unwrap());
+        let riders: Vec<_> = (0..dice.between(1, 4)).map(|_| (class(dice), 1)).collect();
+        Companions::new(riders).unwrap()
     }
 
     /// Some time passes, and the rider stands at some validator.
@@ -208,6 +226,7 @@ impl<'c> Rider<'c> {
             after: decision.after,
             products: found.products,
             counters,
+            companions: decision.companions,
         };
         let context = &self.context;
         let tap = TapRecord {
@@ -276,6 +295,18 @@ impl Depot {
     }
 }
 
+/// Whether price and card are those of riding alone, but for what the companions pay.
+fn rides_as_if_alone(quote: &Quote, alone: Option<&Quote>) -> bool {
+    let Some(alone) = alone else { return false };
+    let own = |step: &&Step| !matches!(step.kind, StepKind::Companions { .. });
+    let own: Vec<Step> = quote.steps.iter().filter(own).cloned().collect();
+    let others = quote.charge.minor() - alone.charge.minor();
+    own == alone.steps
+        && quote.min_balance.minor() == alone.min_balance.minor() + others
+        && (quote.run_after, quote.used, quote.counters_after, quote.journey_after)
+            == (alone.run_after, alone.used, alone.counters_after, alone.journey_after)
+}
+
 /// No product, or a pass, or some rides, or both.
 fn products(now: u64, dice: &mut Dice) -> Option<ProductsFound> {
     if dice.chance(600) {
@@ -323,6 +354,7 @@ impl Seen {
         };
         self.passes += count(&|step| product(step, |p| matches!(p, ProductStep::PassPays(_))));
         self.rides += count(&|step| product(step, |p| matches!(p, ProductStep::RidePays { .. })));
+        self.groups += count(&|step| matches!(step.kind, StepKind::Companions { .. }));
         self.dips += u64::from(decision.after.balance < 0);
         self.other_version += u64::from(before.tariff != context.tariff);
         for (nights, anchor) in self.clock_change_nights.iter_mut().zip(ANCHORS) {
@@ -354,6 +386,8 @@ impl Seen {
             ("autumn's night", autumn),
             ("spring's night", spring),
             ("after midnight", self.after_midnight),
+            ("groups", self.groups),
+            ("groups refused", self.groups_refused),
         ] {
             assert!(count >= 100, "{what} only {count} times: {self:?}");
         }

@@ -55,7 +55,9 @@ currency = "EUR"
 pass_back_s = 60
 groups = ["bus"]
 operator = [{ id = "op", name = "Operator" }]
-product = [{ id = "bus", name = "Bus single", price = "1.50" }]
+class = [{ id = "adult", name = "Adult" }, { id = "child", name = "Child" }]
+product = [{ id = "bus", name = "Bus single", price = "1.50", prices = { child = "0.80" } }]
+companions = { riders_max = 4 }
 place = [
   { id = "s1", name = "Stop 1", lat = 0, lon = 0, kind = "stop" },
   { id = "s2", name = "Stop 2", lat = 0, lon = 0, kind = "stop" },
@@ -143,6 +145,7 @@ impl Rig {
             tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
             scanner: None,
             tickets: config::Tickets::default(),
+            console: config::Console::default(),
             keys: config::Keys {
                 signing: nowhere.clone(),
                 card: nowhere.clone().into(),

@@ -197,6 +197,7 @@ fn replay(set: &TariffSet, known: &[Tariff], history: &CardHistory) -> Option<Mo
                 Some(ix) => Some(same_route(of, *ix, tariff)?),
             },
             class: after.class,
+            companions: transaction.companions,
             validator: after.validator,
             tariff: tariff.version(),
         };
@@ -288,8 +289,8 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use model::{
-        CardRecord, CardTransaction, Ctr, LoadSeq, RiderClass, TariffVersion, ValidUntil,
-        ValidatorId,
+        CardRecord, CardTransaction, Companions, Ctr, LoadSeq, RiderClass, TariffVersion,
+        ValidUntil, ValidatorId,
     };
 
     use super::*;
@@ -316,7 +317,13 @@ mod tests {
         let entry = |ctr: u32| {
             let (before, after) =
                 (record(ctr - 1, RecordKind::Issue), record(ctr, RecordKind::Board));
-            let transaction = CardTransaction { before, after, products: None, counters: None };
+            let transaction = CardTransaction {
+                before,
+                after,
+                products: None,
+                counters: None,
+                companions: Companions::NONE,
+            };
             (Ctr(ctr), (transaction, Some(RouteIx(0))))
         };
         (1..=boardings).map(entry).collect()

@@ -28,8 +28,11 @@ pub(super) const LINE: Keys = Keys {
 };
 const LEG: Keys =
     Keys { of: "a leg", required: &["route", "from", "to", "dep", "arr"], optional: &[] };
-const TAP: Keys =
-    Keys { of: "a tap", required: &["kind", "place", "at"], optional: &["route", "amount"] };
+const TAP: Keys = Keys {
+    of: "a tap",
+    required: &["kind", "place", "at"],
+    optional: &["route", "amount", "companions"],
+};
 const CARD: Keys = Keys { of: "the card", required: &[], optional: &["balance", "products"] };
 const PRODUCT: Keys = Keys {
     of: "a product",

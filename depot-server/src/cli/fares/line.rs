@@ -41,6 +41,10 @@ impl<'a> Object<'a> {
         self.values.get(key).copied().filter(|raw| raw.get() != "null")
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     pub(super) fn text(&self, key: &str) -> Result<Option<Cow<'a, str>>, String> {
         let Some(raw) = self.raw(key) else { return Ok(None) };
         let text: Result<Text<'a>, _> = serde_json::from_str(raw.get());

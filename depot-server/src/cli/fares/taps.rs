@@ -12,8 +12,8 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 use model::{
-    CardCounters, CardProduct, CardProducts, Currency, Money, PlaceIx, ProductKind, ProductScope,
-    ProductsFound, Refusal, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId,
+    CardCounters, CardProduct, CardProducts, Companions, Currency, Money, PlaceIx, ProductKind,
+    ProductScope, ProductsFound, Refusal, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId,
 };
 use serde::Serialize;
 use texts::Language;
@@ -150,10 +150,14 @@ impl TapPricer {
 
     pub(super) fn class(&self, line: &Object<'_>) -> Result<RiderClass, String> {
         let Some(id) = line.text("rider")? else { return Ok(RiderClass(0)) };
-        self.tariff().class(&id).ok_or_else(|| {
-            let known: Vec<&str> = self.tariff().classes().iter().map(|class| &*class.id).collect();
-            format!("rider {id:?}: the tariff has {}; null is the first", known.join(", "))
-        })
+        self.tariff()
+            .class(&id)
+            .ok_or_else(|| format!("rider {}; null is the first", self.unknown_class(&id)))
+    }
+
+    fn unknown_class(&self, id: &str) -> String {
+        let known: Vec<&str> = self.tariff().classes().iter().map(|class| &*class.id).collect();
+        format!("{id:?}: the tariff has {}", known.join(", "))
     }
 
     fn money(&self, of: &Object<'_>, key: &str) -> Result<Option<Money>, String> {
@@ -254,7 +258,27 @@ impl TapPricer {
         };
         let at = tap.required("at", "a moment such as 2026-11-26T07:05:00")?;
         let at = self.moment(&at).map_err(|why| format!("at {why}"))?;
-        Ok(Action::Tap(FareTap { route, ..depot_tap(self.tariff(), role, place, at, class) }))
+        let companions = self.companions(tap)?;
+        Ok(Action::Tap(FareTap {
+            route,
+            companions,
+            ..depot_tap(self.tariff(), role, place, at, class)
+        }))
+    }
+
+    fn companions(&self, tap: &Object<'_>) -> Result<Companions, String> {
+        let Some(given) = tap.object("companions")? else { return Ok(Companions::NONE) };
+        let riders = given.keys().map(|id| {
+            let class = self
+                .tariff()
+                .class(id)
+                .ok_or_else(|| format!("companions: {}", self.unknown_class(id)))?;
+            let count = given.number(id).map_err(|why| format!("companions.{why}"))?;
+            let count = count.and_then(|count| u8::try_from(count).ok());
+            Ok((class, count.ok_or_else(|| format!("companions.{id}: write a number of riders"))?))
+        });
+        let riders: Result<Vec<_>, String> = riders.collect();
+        Companions::new(riders?).map_err(|why| format!("companions: {why}"))
     }
 
     /// RFC 3339, or the wall clock of the tariff's time zone. A wall clock time that occurs twice
@@ -311,7 +335,8 @@ pub(super) fn depot_tap(
     class: RiderClass,
 ) -> FareTap {
     let (validator, tariff) = (ValidatorId::DEPOT, tariff.version());
-    FareTap { at, role, place, route: None, class, validator, tariff }
+    let companions = Companions::NONE;
+    FareTap { at, role, place, route: None, class, companions, validator, tariff }
 }
 
 impl TapLine {

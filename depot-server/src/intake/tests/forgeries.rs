@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use card::{Tmi, transaction_proof};
 use model::{
-    CardTransaction, ClockQuality, Ctr, Epoch, PlaceIx, Served, TapRecord, TapRole, ValidatorId,
+    CardTransaction, ClockQuality, Companions, Ctr, Epoch, PlaceIx, Served, TapRecord, TapRole,
+    ValidatorId,
 };
 
 use super::*;
@@ -420,6 +421,7 @@ fn a_tap_replayed_in_another_life_of_the_log_is_found() {
         after: *rig.cards.newest(0),
         products: None,
         counters: None,
+        companions: Companions::NONE,
     };
     let proof = rig.cards.commit(0, &transaction);
     rig.buses[0].new_life(Epoch(2));

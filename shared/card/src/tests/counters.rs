@@ -5,8 +5,8 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write as _;
 
 use model::{
-    CardCounters, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, Counter,
-    CounterError, CounterUse, ProductKind, ProductLoad, ProductScope, ProductUse,
+    CardCounters, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, Companions,
+    Counter, CounterError, CounterUse, ProductKind, ProductLoad, ProductScope, ProductUse,
 };
 
 use super::virtual_card::Terminal;
@@ -110,7 +110,13 @@ fn tap_over(
                 let after = deed.after(&before);
                 machine.write_counting(&after, deed.written).unwrap();
                 let counters = counters.map(|found| CounterUse { found, written: deed.written });
-                done = Some(CardTransaction { before, after, products, counters });
+                done = Some(CardTransaction {
+                    before,
+                    after,
+                    products,
+                    counters,
+                    companions: Companions::NONE,
+                });
             }
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => return (settlement, done),
@@ -291,7 +297,13 @@ fn loads_and_the_end_of_a_card_leave_its_counters_and_prove_without_them() {
             transact(&mut start_load(&card), &|_| after, &mut |a| Ok(card.handle_apdu(a)))
         };
         let Settlement::Committed { proof, .. } = settlement else { panic!("{settlement:?}") };
-        let transaction = CardTransaction { before, after, products: None, counters: None };
+        let transaction = CardTransaction {
+            before,
+            after,
+            products: None,
+            counters: None,
+            companions: Companions::NONE,
+        };
         assert!(proof_holds(&tmac, &UID, &transaction, proof));
         assert!(after.counters);
         assert_eq!(card.contents().unwrap().counters, Some(counted(FARE)));

@@ -5,7 +5,8 @@ use alloc::{vec, vec::Vec};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use model::{
-    CardProof, CardTransaction, Ctr, PlaceIx, RecordError, RecordKind, Refusal, TransferRun,
+    CardProof, CardTransaction, Companions, Ctr, PlaceIx, RecordError, RecordKind, Refusal,
+    TransferRun,
 };
 
 use super::{UID, charge, debit, hex, issued_card, issued_with, keys, newest, run, start};
@@ -285,8 +286,13 @@ fn committed() -> (VirtualCard, CardTransaction, CardProof) {
     let before = newest(&mut card);
     let settlement = debit(&mut start(&card), 275, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let Settlement::Committed { ctr, proof } = settlement else { panic!("{settlement:?}") };
-    let transaction =
-        CardTransaction { before, after: charge(&before, 275), products: None, counters: None };
+    let transaction = CardTransaction {
+        before,
+        after: charge(&before, 275),
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     assert_eq!(ctr, transaction.after.ctr);
     (card, transaction, proof)
 }
@@ -325,8 +331,13 @@ fn a_tap_that_debits_nothing_is_proven_too() {
     let before = newest(&mut card);
     let settlement = debit(&mut start(&card), 0, &mut |apdu| Ok(card.handle_apdu(apdu)));
     let Settlement::Committed { proof, .. } = settlement else { panic!("{settlement:?}") };
-    let transaction =
-        CardTransaction { before, after: charge(&before, 0), products: None, counters: None };
+    let transaction = CardTransaction {
+        before,
+        after: charge(&before, 0),
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     assert!(proof_holds(&keys().tmac_key(&UID).unwrap(), &UID, &transaction, proof));
 }
 

@@ -2,7 +2,7 @@
 //! boundary and at every byte of every answer: value moves once or not at all, and the next
 //! presentation tells which.
 
-use model::{CardRecord, CardTransaction, LoadSeq, RecordKind};
+use model::{CardRecord, CardTransaction, Companions, LoadSeq, RecordKind};
 
 use super::virtual_card::Terminal;
 use super::{
@@ -33,7 +33,13 @@ fn proven(before: CardRecord, after: CardRecord, settlement: &Settlement) -> boo
     proof_holds(
         &tmac,
         &UID,
-        &CardTransaction { before, after, products: None, counters: None },
+        &CardTransaction {
+            before,
+            after,
+            products: None,
+            counters: None,
+            companions: Companions::NONE,
+        },
         *proof,
     )
 }

@@ -4,8 +4,8 @@ use alloc::{format, string::String};
 use core::fmt::Write as _;
 
 use model::{
-    CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, ProductKind, ProductLoad,
-    ProductScope, ProductSlot, ProductUse, ProductsFound,
+    CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, Companions, ProductKind,
+    ProductLoad, ProductScope, ProductSlot, ProductUse, ProductsFound,
 };
 
 use super::virtual_card::Terminal;
@@ -101,7 +101,13 @@ fn tap_over(
                 let after = using(&record, amount, used);
                 machine.write(&after).unwrap();
                 assert_eq!(counters, None, "a card of layout 1");
-                done = Some(CardTransaction { before: record, after, products, counters: None });
+                done = Some(CardTransaction {
+                    before: record,
+                    after,
+                    products,
+                    counters: None,
+                    companions: Companions::NONE,
+                });
             }
             CardOutput::ReadyToCommit => machine.commit(),
             CardOutput::Settled(settlement) => return (settlement, done),
@@ -345,8 +351,13 @@ fn torn_everywhere(amount: u32, used: ProductUse, exchanges: usize) {
                     panic!("{output:?}");
                 };
                 let products = Some(ProductsFound { file: load(10).file(), rides: Some(10) });
-                let transaction =
-                    CardTransaction { before, after: intent, products, counters: None };
+                let transaction = CardTransaction {
+                    before,
+                    after: intent,
+                    products,
+                    counters: None,
+                    companions: Companions::NONE,
+                };
                 let tmac = keys().tmac_key(&UID).unwrap();
                 assert!(proof_holds(&tmac, &UID, &transaction, proof));
             } else {

@@ -1,7 +1,7 @@
 //! A card pulled away at every boundary of a debit, then presented again: never charged twice,
 //! never a ride for nothing, and every case resolved by the next presentation.
 
-use model::CardRecord;
+use model::{CardRecord, Companions};
 
 use super::{charge, debit, issued_card, newest, run, start};
 use crate::{CardKeys, CardOutput, ExchangeError, Settlement, VirtualCard, proof_holds};
@@ -57,8 +57,13 @@ fn present_again(card: &mut VirtualCard, first: &Settlement, intent: &CardRecord
             panic!("{output:?}");
         };
         let before = card.contents().unwrap().records[0];
-        let transaction =
-            model::CardTransaction { before, after: *intent, products: None, counters: None };
+        let transaction = model::CardTransaction {
+            before,
+            after: *intent,
+            products: None,
+            counters: None,
+            companions: Companions::NONE,
+        };
         let tmac = super::keys().tmac_key(&card.uid()).unwrap();
         assert_eq!(ctr, intent.ctr);
         assert!(proof_holds(&tmac, &card.uid(), &transaction, proof));

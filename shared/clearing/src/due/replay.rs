@@ -4,7 +4,8 @@ use alloc::{collections::BTreeMap, sync::Arc};
 
 use fare::{FareTap, Journey, LastTap, Quote, TariffSet, price};
 use model::{
-    CardCounters, CardRecord, Ctr, Money, RecordKind, ServiceDate, TapRole, Timestamp, ValidatorId,
+    CardCounters, CardRecord, Companions, Ctr, Money, RecordKind, ServiceDate, TapRole, Timestamp,
+    ValidatorId,
 };
 
 use super::{Due, Past, RepairRule, Repaired, Repriced, pattern::Pattern};
@@ -184,6 +185,7 @@ impl Replay<'_> {
             place: usual.place,
             route: usual.route,
             class: tap.class,
+            companions: Companions::NONE,
             // No reader took it, so nothing can be a pass-back to it.
             validator: ValidatorId::DEPOT,
             tariff: entry.tariff,
@@ -256,6 +258,7 @@ fn fare_tap(past: &Past) -> Option<FareTap> {
         place: record.place,
         route: past.route,
         class: record.class,
+        companions: past.companions,
         validator: record.validator,
         tariff: record.tariff,
     })

@@ -4,8 +4,8 @@ use alloc::{format, string::ToString, vec::Vec};
 
 use fare::{FareTap, Journey, Tariff, TariffSet, price, rules::ZoneOffsets};
 use model::{
-    CardCounters, CardRecord, CardTransaction, CounterUse, Ctr, PlaceIx, RecordKind, RouteIx,
-    ServiceDate, TapRecord, TapRole, ValidatorId,
+    CardCounters, CardRecord, CardTransaction, Companions, CounterUse, Ctr, PlaceIx, RecordKind,
+    RouteIx, ServiceDate, TapRecord, TapRole, ValidatorId,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -21,6 +21,7 @@ fn tariffs() -> TariffSet {
     let overlay = r#"
         day_starts = "04:00"
         transfer = []
+        companions = { riders_max = 4 }
         cap = [{ number = 1, id = "day", name = "Day cap", period = "day",
                  levels = [{ price = "4.00" }] }]"#;
     let tariff = Tariff::parse_in(CITY, Some(overlay), &utc);
@@ -37,6 +38,8 @@ struct Card {
     newest: CardRecord,
     counters: CardCounters,
     taps: Vec<TapRecord>,
+    /// Who rides along on buses.
+    others: Companions,
 }
 
 impl Card {
@@ -44,12 +47,14 @@ impl Card {
         let issue = *History::issued(100_000).newest();
         let newest = CardRecord { counters: has_counters, at_s: (MONDAY - 1) * 86_400, ..issue };
         let (counters, taps) = (CardCounters::EMPTY, Vec::new());
-        Self { set: tariffs(), has_counters, newest, counters, taps }
+        let others = Companions::NONE;
+        Self { set: tariffs(), has_counters, newest, counters, taps, others }
     }
 
     /// One tap; an exit without a tap-in is refused and leaves nothing.
     fn tap(&mut self, (day, minute, role, place, route): Tap) -> Option<u32> {
         let route = route.map(RouteIx);
+        let companions = if role == TapRole::Board { self.others } else { Companions::NONE };
         let before = self.newest;
         let found = self.has_counters.then_some(self.counters);
         let tap = FareTap {
@@ -58,6 +63,7 @@ impl Card {
             place: PlaceIx(place),
             route,
             class: before.class,
+            companions,
             validator: ValidatorId::new(before.ctr.0 + 10).unwrap(),
             tariff: before.tariff,
         };
@@ -85,7 +91,7 @@ impl Card {
         });
         self.counters = quote.counters_after.unwrap_or(self.counters);
         self.newest = after;
-        let transaction = CardTransaction { before, after, products: None, counters };
+        let transaction = CardTransaction { before, after, products: None, counters, companions };
         self.taps.push(entry_of(&transaction, route, 1, committed(transaction)));
         Some(amount)
     }
@@ -133,6 +139,23 @@ fn a_card_without_counters_is_owed_what_it_paid_above_the_cap() {
     for repriced in due.days.values().flat_map(|day| &day.why) {
         let sum: i64 = repriced.steps.iter().map(|step| step.amount.minor()).sum();
         assert_eq!(sum, repriced.fare, "the steps sum to the fare");
+    }
+}
+
+#[test]
+fn what_companions_paid_is_neither_counted_nor_given_back() {
+    for has_counters in [false, true] {
+        let mut alone = Card::new(has_counters);
+        let mut group = Card::new(has_counters);
+        group.others = Companions::new([(model::RiderClass(0), 2)]).unwrap();
+        for n in 0..4 {
+            let own = alone.bus(0, 600 + 10 * n).unwrap();
+            assert_eq!(group.bus(0, 600 + 10 * n), Some(own + 2 * 150));
+        }
+        let (alone, group) = (alone.due(), group.due());
+        assert_eq!(group.amount(), alone.amount());
+        let [a, g] = [&alone, &group].map(|due| &due.days[&day(0)]);
+        assert_eq!((g.charged - a.charged, g.fare - a.fare), (4 * 300, 4 * 300));
     }
 }
 
@@ -325,10 +348,12 @@ proptest! {
     #[test]
     fn what_is_owed_does_not_depend_on_the_order_or_number_of_arrivals(
         has_counters: bool,
+        others in 0..3_u8,
         turns in vec((tap(), told()), 1..40),
         order in vec(any::<Index>(), 0..120),
     ) {
         let mut card = Card::new(has_counters);
+        card.others = Companions::new([(model::RiderClass(0), others)]).unwrap();
         let mut minute = 0;
         let mut sent = Vec::new();
         for ((wait, role, place, route), told) in turns {

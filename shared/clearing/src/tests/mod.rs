@@ -1,6 +1,7 @@
 //! A depot in memory and a card's honest history, for the tables and the properties.
 
 mod bytes;
+mod companions;
 mod counted;
 mod due;
 mod orders;
@@ -19,8 +20,8 @@ use core::{convert::Infallible, fmt::Write as _};
 
 use ledger::{AccountId, Books as _, Kind, Touched, apply, trial_balance};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, Money,
-    PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served, TapEvent, TapRecord, TapRole,
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr, Epoch, LoadSeq,
+    Money, PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served, TapEvent, TapRecord, TapRole,
     TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 
@@ -148,7 +149,13 @@ impl History {
         let (amount, run) = match (
             ride,
             rules.price(
-                &CardTransaction { before, after: blank, products: None, counters: None },
+                &CardTransaction {
+                    before,
+                    after: blank,
+                    products: None,
+                    counters: None,
+                    companions: Companions::NONE,
+                },
                 route,
             ),
         ) {
@@ -177,6 +184,7 @@ impl History {
             after: self.records[at],
             products: None,
             counters: None,
+            companions: Companions::NONE,
         }
     }
 
@@ -439,6 +447,7 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                         after: t.before,
                         products: None,
                         counters: None,
+                        companions: Companions::NONE,
                     })
                 }),
                 other => panic!("no such delivery: {other}"),

@@ -1,8 +1,8 @@
 //! Taps that a product pays: booked for nothing, priced again from what the card proves.
 
 use model::{
-    CardProduct, CardProducts, CardRecord, CardTransaction, ProductKind, ProductScope, ProductSlot,
-    ProductUse, ProductsFound, RouteIx,
+    CardProduct, CardProducts, CardRecord, CardTransaction, Companions, ProductKind, ProductScope,
+    ProductSlot, ProductUse, ProductsFound, RouteIx,
 };
 
 use super::{Depot, History, Ride, committed, entry_of, in_doubt, rules};
@@ -36,7 +36,13 @@ fn honest(rules: &Rules, products: ProductsFound) -> CardTransaction {
     let carries = Some(ProductUse::default());
     let before = CardRecord { products: carries, ..before };
     let blank = CardRecord { products: carries, amount: 0, ..after };
-    let tap = CardTransaction { before, after: blank, products: Some(products), counters: None };
+    let tap = CardTransaction {
+        before,
+        after: blank,
+        products: Some(products),
+        counters: None,
+        companions: Companions::NONE,
+    };
     let Priced::Quote(quote) = rules.price(&tap, BUS) else { panic!("the bus has a fare") };
     let amount = u32::try_from(quote.charge.minor()).unwrap();
     let after = CardRecord {
@@ -154,6 +160,7 @@ fn a_ride_in_doubt_is_priced_by_the_products_that_it_found_when_it_is_decided() 
             after: next,
             products: Some(products),
             counters: None,
+            companions: Companions::NONE,
         };
         let done = depot.clear(&rules, &entry_of(&later, BUS, 2, committed(later)));
         assert_eq!(done.outcome, Outcome::Booked);

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use model::{CardRecord, CardTransaction, PlaceIx, RecordKind, RouteIx, TapRecord};
+use model::{CardRecord, CardTransaction, Companions, PlaceIx, RecordKind, RouteIx, TapRecord};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
@@ -163,6 +163,7 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
                 after: first.after,
                 products: None,
                 counters: None,
+                companions: Companions::NONE,
             };
             next.after.ctr.0 += 1;
             next = forked(next, 900);

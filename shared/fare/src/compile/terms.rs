@@ -47,6 +47,10 @@ pub(super) fn check_terms(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
             flaw(flaws, ("cap", 0, "classes"), message, advice);
         }
     }
+    if terms.companions.as_ref().is_some_and(|companions| companions.riders_max == 0) {
+        let advice = "use 1 to 15, or leave the section out";
+        flaw(flaws, ("companions", 0, "riders_max"), "nobody may come along", advice);
+    }
     check_ids(parts, flaws);
     if terms.dip.is_some_and(|dip| dip.minor() < 0) {
         flaw(flaws, ("", 0, "dip"), "is below nothing", "write how far below zero a charge may go");

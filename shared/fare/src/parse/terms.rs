@@ -2,11 +2,11 @@
 
 use alloc::{format, vec::Vec};
 
-use model::{Currency, Money, PlaceIx, RiderClass, RouteIx, ServiceDate};
+use model::{Companions, Currency, Money, PlaceIx, RiderClass, RouteIx, ServiceDate};
 
 use crate::{
-    Adjustment, Calendar, Cap, CapLevel, CapPeriod, Change, Days, GroupIx, HOLIDAY, Interchange,
-    PassTerms, ROUNDINGS, Rounding, Scope, Terms, TimeBand, TimeIx,
+    Adjustment, Calendar, Cap, CapLevel, CapPeriod, Change, CompanionTerms, Days, GroupIx, HOLIDAY,
+    Interchange, PassTerms, ROUNDINGS, Rounding, Scope, Terms, TimeBand, TimeIx,
     document::{Findings, Section},
     rules::ZoneOffsets,
 };
@@ -75,7 +75,16 @@ pub(super) fn terms(
         interchanges,
         passes,
         dip: top.with("dip").opt_money(found, "dip", known.currency),
+        companions: companions(top, found, known),
     }
+}
+
+fn companions(top: &Top<'_>, found: &mut Findings, known: &Known<'_>) -> Option<CompanionTerms> {
+    let at = top.with("companions").sub(found, "companions", "companions")?;
+    at.check_keys(&["riders_max", "classes"], found);
+    let riders_max = at.uint(found, "riders_max", Companions::RIDERS_MAX.into());
+    let classes = classes(&at, found, known);
+    Some(CompanionTerms { riders_max: u8::try_from(riders_max?).ok()?, classes: classes? })
 }
 
 fn calendar(top: &Top<'_>, found: &mut Findings, zone: Option<ZoneOffsets>) -> Calendar {

@@ -1,5 +1,6 @@
 //! Tables: one line of input per tap, one line of answer, so that every rule has its row.
 
+mod companions;
 mod prices;
 mod products;
 mod properties;
@@ -11,7 +12,9 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
 
 use expect_test::Expect;
-use model::{PlaceIx, ProductsFound, RiderClass, TariffVersion, Timestamp, ValidatorId};
+use model::{
+    Companions, PlaceIx, ProductsFound, RiderClass, TariffVersion, Timestamp, ValidatorId,
+};
 
 use crate::{FareTap, Journey, Tariff, TariffSet, price};
 
@@ -118,6 +121,7 @@ pub(crate) fn ride_with(set: &TariffSet, held: Option<ProductsFound>, script: &s
             place: tariff.place_ix(words[2]).unwrap_or(PlaceIx(999)),
             route: words.get(3).and_then(|id| tariff.route_ix(id)),
             class: RiderClass(0),
+            companions: Companions::NONE,
             validator: ValidatorId::new(validator).unwrap(),
             tariff: TariffVersion(version),
         };

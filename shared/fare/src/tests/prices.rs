@@ -3,7 +3,8 @@
 
 use expect_test::expect;
 use model::{
-    Money, PlaceIx, RecordKind, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId,
+    Companions, Money, PlaceIx, RecordKind, RiderClass, TapRole, TariffVersion, Timestamp,
+    ValidatorId,
 };
 
 use super::{CITY, check, city, ride};
@@ -344,6 +345,7 @@ fn a_step_is_a_key_with_parameters_so_that_texts_can_be_translated() {
         place: PlaceIx(0),
         route: None,
         class: RiderClass(0),
+        companions: Companions::NONE,
         validator: ValidatorId::DEPOT,
         tariff: TariffVersion(1),
     };

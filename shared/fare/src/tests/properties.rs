@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use model::{PlaceIx, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId};
+use model::{Companions, PlaceIx, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId};
 use proptest::prelude::*;
 
 use super::{CITY, city};
@@ -30,6 +30,7 @@ proptest! {
                 place: PlaceIx(place),
                 route: route.map(model::RouteIx),
                 class: RiderClass(0),
+                companions: Companions::NONE,
                 validator: ValidatorId::new(validator).unwrap(),
                 tariff: TariffVersion(1),
             };

@@ -3,8 +3,8 @@
 use alloc::{format, string::String, vec::Vec};
 
 use model::{
-    CardCounters, CardProduct, CardProducts, ProductKind, ProductScope, ProductsFound, RiderClass,
-    TariffVersion, Timestamp, ValidatorId,
+    CardCounters, CardProduct, CardProducts, Companions, ProductKind, ProductScope, ProductsFound,
+    RiderClass, TariffVersion, Timestamp, ValidatorId,
 };
 use proptest::prelude::*;
 
@@ -56,6 +56,7 @@ impl Card {
             place: tariff.place_ix(words[3]).unwrap(),
             route: words.get(4).and_then(|id| tariff.route_ix(id)),
             class: self.class,
+            companions: Companions::NONE,
             // Another reader each time, so that no pass-back stands in the way.
             validator: ValidatorId::new(u32::try_from(minutes).unwrap()).unwrap(),
             tariff: tariff.version(),

@@ -55,6 +55,11 @@ pub(super) fn write_terms(tariff: &Tariff, out: &mut String) -> fmt::Result {
         let scope = Scope { routes: pass.routes.clone(), time: pass.time, ..Scope::default() };
         write_scope(tariff, &scope, out)?;
     }
+    if let Some(companions) = &terms.companions {
+        writeln!(out, "\n[companions]\nriders_max = {}", companions.riders_max)?;
+        let scope = Scope { classes: companions.classes.clone(), ..Scope::default() };
+        write_scope(tariff, &scope, out)?;
+    }
     Ok(())
 }
 

@@ -8,9 +8,9 @@ mod uplink;
 use alloc::vec::Vec;
 
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Ctr, Epoch, LoadSeq, PlaceIx,
-    RecordKind, Registers, RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole, TapSeq,
-    TariffVersion, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr, Epoch, LoadSeq,
+    PlaceIx, RecordKind, Registers, RiderClass, RouteIx, TapDraft, TapEvent, TapRecord, TapRole,
+    TapSeq, TariffVersion, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use wire::{Batch, BatchHead, ChainHash};
 
@@ -41,7 +41,13 @@ fn card_record(seq: u64, ctr: u32) -> CardRecord {
 /// A typical committed tap; `salt` makes another one of the same number.
 fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
     let (before, after) = (card_record(0, 86), card_record(seq, 87));
-    let transaction = CardTransaction { before, after, products: None, counters: None };
+    let transaction = CardTransaction {
+        before,
+        after,
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+    };
     let uid = seq.to_be_bytes();
     let draft = TapDraft {
         card: Some(CardId([4, salt, uid[3], uid[4], uid[5], uid[6], uid[7]])),

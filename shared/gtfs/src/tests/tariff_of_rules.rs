@@ -1,7 +1,7 @@
 //! A feed of Fares v2 as a tariff that validators hold, tap by tap.
 
 use fare::{FareRefusal, FareTap, Journey, Tariff, TariffSet, price};
-use model::{RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId};
+use model::{Companions, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId};
 
 use super::{options, real::find};
 use crate::{Feed, ImportOptions, Severity, import};
@@ -94,6 +94,7 @@ impl Card {
             place: tariff.place_ix(stop).unwrap(),
             route: tariff.route_ix(route),
             class: RiderClass(0),
+            companions: Companions::NONE,
             validator: ValidatorId::DEPOT,
             tariff: TariffVersion(1),
         };

@@ -44,6 +44,7 @@ fn transaction(at_s: u32) -> CardTransaction {
         after: card_record(7, at_s),
         products: None,
         counters: None,
+        companions: model::Companions::NONE,
     }
 }
 

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 
 use card::{CardFound, LoadTransaction, load_record};
-use model::{CardId, CardRecord, LoadOrder, RecordKind, TapDraft, TapEvent, TapSeq};
+use model::{CardId, CardRecord, Companions, LoadOrder, RecordKind, TapDraft, TapEvent, TapSeq};
 
 use super::{State, TapMachine};
 use crate::{
@@ -24,7 +24,7 @@ impl TapMachine {
 
     pub(super) fn begin_order(
         &mut self,
-        card: CardId,
+        (card, companions): (CardId, Companions),
         draft: TapDraft,
         opened: OpenedOrder,
         rnd_a: [u8; 16],
@@ -32,7 +32,7 @@ impl TapMachine {
         let OpenedOrder { order, key } = opened;
         let draft = TapDraft { order: Some(order.id), ..draft };
         let load = LoadTransaction::new(card, key, rnd_a);
-        let tap = Tap { card, draft, order_waits: false };
+        let tap = Tap { card, draft, companions, order_waits: false };
         self.find(tap, Box::new(Work::Order(order, load)))
     }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use card::CardFound;
 use expect_test::{Expect, expect};
-use model::{CardId, CardRecord, Money, RecordKind, Timestamp, ValidUntil};
+use model::{CardId, CardRecord, Companions, Money, RecordKind, Timestamp, ValidUntil};
 
 use super::{Bench, NEVER, START, card, context, keys};
 use crate::{Hotlist, Note, Output, PassageClass, Presented, Rules, Verdict, decide::decide};
@@ -51,7 +51,7 @@ fn check(rows: &str, expected: &Expect) {
         before.balance = i32::try_from(Money::parse(balance, eur).unwrap().minor()).unwrap();
         before.valid_until =
             if valid == "ended" { ValidUntil::Month(20) } else { ValidUntil::Always };
-        let answer = match decide(&context, uid, &plain(before), START) {
+        let answer = match decide(&context, uid, &plain(before), Companions::NONE, START) {
             Ok(decision) => {
                 let after = decision.after;
                 assert_eq!(after.ctr.0, before.ctr.0 + 1);
@@ -59,7 +59,7 @@ fn check(rows: &str, expected: &Expect) {
                 assert_eq!(i64::from(after.amount), decision.quote.charge.minor());
                 format!("granted {} left {}", decision.quote.charge.decimal(), after.balance)
             }
-            Err(reason) => format!("refused {}", reason.word()),
+            Err(denied) => format!("refused {}", denied.reason.word()),
         };
         writeln!(out, "{row} => {answer}").unwrap();
     }
@@ -124,11 +124,13 @@ fn a_clock_that_nobody_set_neither_expires_a_journey_nor_goes_backwards_on_the_c
     before.place = context.tariffs.newest().place_ix("A").unwrap();
     before.at_s = 1_800_000_000;
     let lost = Timestamp::from_secs(86_400);
-    let decision = decide(&context, CardId([4; 7]), &plain(before), lost).unwrap();
+    let decision =
+        decide(&context, CardId([4; 7]), &plain(before), Companions::NONE, lost).unwrap();
     assert_eq!(decision.after.at_s, before.at_s);
     assert_eq!(decision.quote.charge.minor(), 300, "A to B, not the maximum for years inside");
     context.clock = model::ClockQuality::Ntp;
-    let decision = decide(&context, CardId([4; 7]), &plain(before), lost).unwrap();
+    let decision =
+        decide(&context, CardId([4; 7]), &plain(before), Companions::NONE, lost).unwrap();
     assert_eq!(decision.after.at_s, 86_400, "a good clock is believed");
 }
 
@@ -226,6 +228,7 @@ fn after_a_failed_write_no_card_is_touched_and_no_passage_granted() {
             | Output::Late(_)
             | Output::Show(_)
             | Output::PresentAgain
+            | Output::Companions(_)
             | Output::Done => panic!("nothing else before the log has answered"),
         }
     }

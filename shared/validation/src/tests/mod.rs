@@ -1,6 +1,7 @@
 //! A validator on a bench: the real machine, virtual cards that really refuse and forget, a log
 //! that gives numbers, and a hand that pulls cards away.
 
+mod companions;
 mod counters;
 mod decisions;
 mod orders;
@@ -151,6 +152,8 @@ pub(crate) struct Bench {
     /// How long the card takes at the exchanges of a tap, in turn; then no time at all.
     pub(crate) took: Vec<Duration>,
     pub(crate) late: Vec<LateAnswer>,
+    /// How many kinds of companions the screen showed, each time it was told.
+    pub(crate) chosen: Vec<usize>,
     /// The list of load orders that the validator holds.
     pub(crate) orders: BTreeMap<CardId, SealedOrder>,
     /// Exchanges of the last tap, over all its presentations.
@@ -170,6 +173,7 @@ impl Bench {
             random: 0,
             took: vec![],
             late: vec![],
+            chosen: vec![],
             orders: BTreeMap::new(),
             exchanges: 0,
         }
@@ -228,8 +232,7 @@ impl Bench {
         let mut shown = None;
         let mut exchanges = 0;
         let mut waiting: Option<TapSeq> = None;
-        self.served = 0;
-        self.exchanges = 0;
+        (self.served, self.exchanges) = (0, 0);
         loop {
             if self.pace == LogPace::Fast
                 && let Some(seq) = waiting.take()
@@ -248,6 +251,7 @@ impl Bench {
             self.served += 1;
             match output {
                 Output::Late(late) => self.late.push(late),
+                Output::Companions(steps) => self.chosen.push(steps.len()),
                 Output::Transmit(apdu) => {
                     let took = self.took.get(exchanges).copied().unwrap_or_default();
                     // With an order a tap is more than one presentation of a card that lies there.
@@ -320,6 +324,7 @@ impl Bench {
                 | Output::LogResolution { .. }
                 | Output::NeedKey { .. }
                 | Output::Late(_)
+                | Output::Companions(_)
                 | Output::PresentAgain) => panic!("a ticket needs no {other:?}"),
             }
         }

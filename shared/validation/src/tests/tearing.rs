@@ -12,7 +12,7 @@ use crate::{Note, PassageClass, Verdict};
 /// Select, authenticate (2), read, debit, write, commit.
 const EXCHANGES: usize = 7;
 
-fn every_cut() -> impl Iterator<Item = (Cut, LogPace)> {
+pub(super) fn every_cut() -> impl Iterator<Item = (Cut, LogPace)> {
     (0..EXCHANGES).flat_map(|at| {
         [false, true].into_iter().flat_map(move |heard| {
             [LogPace::Fast, LogPace::Slow].map(move |pace| (Cut { at, heard }, pace))

@@ -3,7 +3,8 @@
 use alloc::{sync::Arc, vec, vec::Vec};
 
 use model::{
-    OperatorId, PlaceIx, RiderClass, RouteIx, TapRole, TariffVersion, Timestamp, ValidatorId,
+    Companions, OperatorId, PlaceIx, RiderClass, RouteIx, TapRole, TariffVersion, Timestamp,
+    ValidatorId,
 };
 use proptest::prelude::*;
 
@@ -105,6 +106,7 @@ impl Card {
             place: PlaceIx(u16::try_from(place).unwrap()),
             route: Some(route),
             class: self.class,
+            companions: Companions::NONE,
             validator: ValidatorId::DEPOT,
             tariff: TariffVersion(1),
         };
