@@ -7,10 +7,13 @@
 mod card;
 mod commands;
 mod days;
+mod export;
 mod fares;
 mod inspect;
 mod keys;
+mod receipt;
 mod rekey;
+mod settle;
 mod tickets;
 
 use std::{
@@ -44,6 +47,7 @@ Examples:
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
   depot-server ticket issue --network --price 2.40 --qr terminal
   depot-server close --day 2026-11-22        close a service day; again: the same document
+  depot-server settle --day 2026-11-22       what each operator gets of it
   depot-server verify --from-journal         book everything again and compare
 
 Exit codes: 0 done · 1 failed, or something was found · 2 usage · 69 a service or reader is \
@@ -87,6 +91,19 @@ enum Command {
     },
     /// Close a service day, and every open one before it; of a closed one, make it again.
     Close(days::Close),
+    /// Say what each operator earned, shares and gets of a closed day.
+    Settle(settle::Settle),
+    /// Print the ledger, or a closed day's taps and transfers, for other programs.
+    #[command(subcommand)]
+    Export(export::Export),
+    /// Say what is held for holders of cards, and how long nobody has moved it.
+    Float(receipt::FloatReport),
+    /// Print the signed receipt of one tap of a closed day.
+    Receipt(receipt::ReceiptOf),
+    /// Copy the books into a new file, beside a running server.
+    Backup(receipt::Backup),
+    /// Put a copy in the place of the books.
+    Restore(receipt::Restore),
     /// Check, compile and price fares of feeds and tariffs.
     #[command(subcommand)]
     Fares(fares::Fares),
@@ -162,6 +179,12 @@ pub fn main() -> ExitCode {
             commands::verify(&config.config, from_journal, db)
         }
         Command::Close(command) => days::close(&command),
+        Command::Settle(command) => settle::run(&command),
+        Command::Export(command) => export::run(&command),
+        Command::Float(command) => receipt::held(&command),
+        Command::Receipt(command) => receipt::print(&command),
+        Command::Backup(command) => receipt::back_up(&command),
+        Command::Restore(command) => receipt::restore(&command),
         Command::Fares(command) => fares::run(command),
         Command::Validator(Validators::Enrol { config, id, public_key, name, replace }) => {
             commands::enrol(&config.config, id, &public_key, &name, replace)

@@ -5,18 +5,23 @@
 
 pub mod app;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod days;
 pub mod desk;
 pub mod events;
+pub mod export;
+pub mod float;
 pub mod http;
 pub mod intake;
 pub mod link;
 pub mod metrics;
 mod pages;
+pub mod receipts;
 pub mod server;
+pub mod settle;
 pub mod store;
 pub mod ticketing;
 pub mod verify;

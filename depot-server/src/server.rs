@@ -12,7 +12,7 @@ use crate::{
     app::{App, AppState},
     auth::{LoginError, invite},
     clock::Clock,
-    config::{Config, KeyError, Keys},
+    config::{Config, KeyError, Keys, Settlement},
     events::Events,
     http::views::Books,
     intake::{
@@ -114,8 +114,10 @@ impl Depot {
         let depot: DepotName = config.depot.parse()?;
         let checker = Checker::new(depot.clone(), keys.tmac);
         let (events, metrics) = (Events::default(), Metrics::default());
-        let books: Arc<dyn Books> =
-            Arc::new(ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone()));
+        let books: Arc<dyn Books> = Arc::new(
+            ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone())
+                .with_float(config.float.clone()),
+        );
         let place = Workplace {
             depot,
             store: Arc::clone(&store),
@@ -179,7 +181,7 @@ impl Depot {
         let closing = tokio::spawn(close_days(
             self.place.clone(),
             self.signing.clone(),
-            self.app.config.days.close_after_hours,
+            (self.app.config.days.close_after_hours, self.app.config.settlement.clone()),
             stopped.clone(),
         ));
         tokio::spawn(async move {
@@ -296,11 +298,25 @@ fn verify_threads(wanted: u16) -> usize {
     }
 }
 
+/// Closes and settles every day that is due.
+fn close_due(
+    place: &Workplace,
+    signing: &SigningKey,
+    rules: &Settlement,
+    delay: Duration,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    while let Some(day) = crate::days::close_due(place, signing, delay)? {
+        let text = rules.rules.as_ref().map(fs::read_to_string).transpose()?;
+        crate::settle::settle(place, text.as_deref(), day)?;
+    }
+    Ok(())
+}
+
 /// Closes service days once they have been over for long enough.
 async fn close_days(
     place: Workplace,
     signing: SigningKey,
-    after_hours: u32,
+    (after_hours, rules): (u32, Settlement),
     mut stop: watch::Receiver<bool>,
 ) {
     let delay = Duration::from_secs(u64::from(after_hours) * 3600);
@@ -313,13 +329,11 @@ async fn close_days(
         if after_hours == 0 {
             continue;
         }
-        let (place, signing) = (place.clone(), signing.clone());
-        let closed = tokio::task::spawn_blocking(move || {
-            while crate::days::close_due(&place, &signing, delay)?.is_some() {}
-            Ok::<_, crate::days::CloseError>(())
-        });
-        if let Ok(Err(error)) = closed.await {
-            tracing::error!(error = %crate::intake::run::chain(&error), "a day is not closed");
+        let (place, signing, rules) = (place.clone(), signing.clone(), rules.clone());
+        let done = tokio::task::spawn_blocking(move || close_due(&place, &signing, &rules, delay));
+        if let Ok(Err(error)) = done.await {
+            let error = crate::intake::run::chain(error.as_ref());
+            tracing::error!(error, "a day is not closed, or not settled");
         }
     }
 }

@@ -79,6 +79,11 @@ pub struct Bus {
 impl Cards {
     /// `count` issued cards.
     pub fn new(count: u32, issued_at_s: u32) -> Self {
+        Self::in_city(rules(), count, issued_at_s)
+    }
+
+    /// The same in another city.
+    pub fn in_city(rules: Rules, count: u32, issued_at_s: u32) -> Self {
         let opening = CardRecord {
             kind: RecordKind::Issue,
             ctr: Ctr(1),
@@ -96,7 +101,7 @@ impl Cards {
             counters: false,
         };
         let newest = vec![opening; count as usize];
-        Self { keys: card_keys(), rules: rules(), newest, issued_at_s }
+        Self { keys: card_keys(), rules, newest, issued_at_s }
     }
 
     /// The number of a card.
@@ -130,6 +135,17 @@ impl Cards {
 
     /// The card boards a bus; nothing is changed yet.
     pub fn boarding(&self, card: u32, at_s: u32, validator: ValidatorId) -> CardTransaction {
+        self.boarding_on(RouteIx(0), card, at_s, validator)
+    }
+
+    /// The same on another route of flat fare.
+    pub fn boarding_on(
+        &self,
+        route: RouteIx,
+        card: u32,
+        at_s: u32,
+        validator: ValidatorId,
+    ) -> CardTransaction {
         let before = self.newest[card as usize];
         let unpriced = CardRecord {
             kind: RecordKind::Board,
@@ -148,14 +164,14 @@ impl Cards {
             counters: None,
             companions: Companions::NONE,
         };
-        let Priced::Quote(quote) = self.rules.price(&unpriced_tap, Some(RouteIx(0))) else {
+        let Priced::Quote(quote) = self.rules.price(&unpriced_tap, Some(route)) else {
             unreachable!("the city's only route has a fare")
         };
         let amount = u32::try_from(quote.charge.minor()).expect("a fare fits the record");
         let balance = before.balance - i32::try_from(amount).expect("a fare fits the record");
         CardTransaction {
             before,
-            after: CardRecord { amount, balance, ..unpriced },
+            after: CardRecord { amount, balance, run: quote.run_after, ..unpriced },
             products: None,
             counters: None,
             companions: Companions::NONE,
@@ -201,12 +217,17 @@ impl Bus {
 
     /// Writes an event into its log; returns the entry's number.
     pub fn log(&mut self, card: Option<CardId>, at_s: u32, event: TapEvent) -> TapSeq {
-        self.log_entry(TapRecord {
+        let entry = self.entry(card, Timestamp::from_secs(u64::from(at_s)), event);
+        self.log_entry(entry)
+    }
+
+    fn entry(&self, card: Option<CardId>, tapped_at: Timestamp, event: TapEvent) -> TapRecord {
+        TapRecord {
             validator: self.id,
             epoch: self.epoch,
             seq: self.head.next(),
             card,
-            tapped_at: Timestamp::from_secs(u64::from(at_s)),
+            tapped_at,
             clock: ClockQuality::Ntp,
             role: TapRole::Board,
             place: PlaceIx(0),
@@ -215,7 +236,7 @@ impl Bus {
             order: None,
             duration_ms: 180,
             event,
-        })
+        }
     }
 
     /// Writes an entry into its log, whatever it says, under the next number.
@@ -242,6 +263,16 @@ impl Bus {
         let transaction = cards.boarding(card, at_s, self.id);
         let proof = cards.commit(card, &transaction);
         self.log(Some(Cards::id(card)), at_s, TapEvent::Committed { transaction, proof })
+    }
+
+    /// The same on another route.
+    pub fn board_on(&mut self, cards: &mut Cards, route: RouteIx, card: u32, at_s: u32) -> TapSeq {
+        let transaction = cards.boarding_on(route, card, at_s, self.id);
+        let proof = cards.commit(card, &transaction);
+        let event = TapEvent::Committed { transaction, proof };
+        let (tapped_at, card) = (Timestamp::from_secs(u64::from(at_s)), Some(Cards::id(card)));
+        let entry = self.entry(card, tapped_at, event);
+        self.log_entry(TapRecord { route: Some(route), ..entry })
     }
 
     /// Everything logged since the last call, as one signed batch.

@@ -122,7 +122,7 @@ function put(html) {
 
 // --- Keys ---------------------------------------------------------------------------------------
 
-const PLACES = { o: "/", f: "/fleet", t: "/taps", c: "/cards", x: "/exceptions" };
+const PLACES = { o: "/", f: "/fleet", t: "/taps", c: "/cards", m: "/money", x: "/exceptions" };
 let going = 0;
 
 addEventListener("keydown", (event) => {

@@ -127,6 +127,15 @@ screen-loaded = topped up { $amount }
 screen-out-of-service = out of service: { $reason }
 screen-in-service = in service: hold your card here
 
+## What a card is owed
+
+due-priced = Charged { $charged }; the fare is { $fare } now that all taps are known
+due-repaired = No tap-out after the tap-in at { $from }: { $ended } of { $of } journeys from there in { $days } days ended at { $to }, so this one is priced as if it had too
+due-open = { $amount } goes onto the card with its next top-up
+due-held = { $amount } is on its way onto the card
+due-paid = { $amount } was put on the card
+due-forgiven = { $amount } more than owed was put on the card: nobody asks for it back
+
 ## Durations
 
 duration-seconds = { $seconds } s

@@ -115,6 +115,15 @@ screen-loaded = 충전 { $amount }
 screen-out-of-service = 사용 중지: { $reason }
 screen-in-service = 사용 가능: 카드를 대 주세요
 
+## What a card is owed
+
+due-priced = { $charged } 부과됨: 모든 태그를 확인한 요금은 { $fare }입니다
+due-repaired = { $from } 승차 후 하차 태그 없음: { $days }일 동안 이 역에서 시작한 여정 { $of }회 중 { $ended }회가 { $to }에서 끝나, 이번에도 그곳에서 내린 것으로 계산했습니다
+due-open = { $amount } 환급 예정: 다음 충전 때 카드에 들어갑니다
+due-held = { $amount } 카드에 넣는 중입니다
+due-paid = { $amount } 카드에 환급되었습니다
+due-forgiven = { $amount } 더 환급되었으며 돌려받지 않습니다
+
 ## Durations
 
 duration-seconds = { $seconds }초

@@ -12,6 +12,7 @@ mod debit;
 mod depot;
 mod device;
 mod fares;
+mod ledger;
 mod machine;
 mod measure;
 mod peer;
@@ -56,6 +57,8 @@ enum Section {
     TapTime,
     /// Compiling feeds, and one price by table and by interpreter
     Fares,
+    /// The ledger alone, in memory and durable (LED-8)
+    Ledger,
     /// Pricing, clearing, ledger, bytes, card, simulator
     Cores,
 }
@@ -88,6 +91,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Section::Fares) {
         fares::run(quick)?;
+    }
+    if wanted(Section::Ledger) {
+        ledger::run(&arguments.scratch, quick)?;
     }
     if wanted(Section::Cores) {
         cores::run(quick);

@@ -9,6 +9,7 @@ mod custody;
 mod demo;
 mod deploy;
 mod evidence;
+mod exports;
 mod fare_commands;
 mod fare_feeds;
 mod fares;

@@ -38,13 +38,17 @@ pub(super) enum Cards {
         #[command(flatten)]
         form: Form,
     },
-    /// Put value on a card, against cash and within the station's quota.
+    /// Put value on a card, against cash and within the station's quota, with what its holder is
+    /// owed.
     Load {
         #[command(flatten)]
         desk: Desk,
-        /// How much, such as 20.00.
-        #[arg(long)]
-        amount: String,
+        /// How much cash, such as 20.00.
+        #[arg(long, required_unless_present = "adjustments_only")]
+        amount: Option<String>,
+        /// Take no cash: only what the holder is owed for fares that were charged too high.
+        #[arg(long, conflicts_with = "amount")]
+        adjustments_only: bool,
     },
     /// Print what is on a card, and what does not fit together. Changes nothing.
     Inspect {
@@ -206,12 +210,15 @@ pub(super) fn run(command: Cards) -> Exit {
                 Ok(station.issue(hand, &wanted, None).await?)
             })
         }
-        Cards::Load { desk, amount: text } => {
+        Cards::Load { desk, amount: text, adjustments_only: _ } => {
             let station = station(&desk.config.config)?;
-            let amount = amount(&station, "--amount", &text)?;
-            if amount == 0 {
-                bail!("--amount 0 loads nothing: say how much");
-            }
+            let amount = match text {
+                None => 0,
+                Some(text) => match amount(&station, "--amount", &text)? {
+                    0 => bail!("--amount 0 loads nothing: say how much, or --adjustments-only"),
+                    amount => amount,
+                },
+            };
             at_reader(&desk, &station, async |station, hand| Ok(station.load(hand, amount).await?))
         }
         Cards::Retire { desk, value, despite_journey } => {
@@ -340,6 +347,7 @@ fn at_reader(
             "card": card,
             "what": kind_word(done.kind),
             "amount": done.amount.decimal(),
+            "adjusted": done.adjusted.decimal(),
             "balance": done.balance.decimal(),
             "currency": done.amount.currency().letters(),
             "begun_before": done.begun_before,
@@ -370,6 +378,11 @@ fn sentence(done: &Done, card: &str) -> String {
         DoneKind::IssuedInPlace => {
             format!("operation {op}: card {card} is issued in place of the old one, with {balance}")
         }
+        DoneKind::Loaded if done.adjusted.minor() > 0 => format!(
+            "operation {op}: {amount} loaded onto card {card}, of which {} was owed to its holder; \
+             it holds {balance} now",
+            done.adjusted
+        ),
         DoneKind::Loaded => {
             format!("operation {op}: {amount} loaded onto card {card}, which holds {balance} now")
         }

@@ -48,6 +48,12 @@ pub struct Config {
     /// When service days are closed.
     #[serde(default)]
     pub days: Days,
+    /// How operators share fares.
+    #[serde(default)]
+    pub settlement: Settlement,
+    /// What counts as dormant and as unclaimed.
+    #[serde(default)]
+    pub float: Float,
 }
 
 /// Web pages, API and metrics.
@@ -154,6 +160,28 @@ pub struct Days {
     pub close_after_hours: u32,
 }
 
+/// How operators share fares.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settlement {
+    /// The file of share rules (docs/reconciliation.md); without it each operator keeps what its
+    /// rides earned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<PathBuf>,
+}
+
+/// What counts as dormant and as unclaimed: the agency's law, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Float {
+    /// Days without use at which each bucket of the report begins, ascending.
+    pub bucket_days: Vec<u32>,
+    /// Days without use after which a card's value is unclaimed; 0 = never.
+    pub unclaimed_days: u32,
+    /// Values up to this are not looked for, such as "0.50".
+    pub small: String,
+}
+
 /// Why a configuration cannot be used. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -233,6 +261,12 @@ impl Default for Days {
     }
 }
 
+impl Default for Float {
+    fn default() -> Self {
+        Self { bucket_days: vec![365, 730, 1825], unclaimed_days: 1825, small: String::new() }
+    }
+}
+
 impl Default for Intake {
     fn default() -> Self {
         Self { group_max: 64, verify_threads: 0 }
@@ -272,6 +306,8 @@ impl Config {
             intake: Intake::default(),
             desk: Desk::default(),
             days: Days::default(),
+            settlement: Settlement::default(),
+            float: Float::default(),
         };
         config.resolve(folder);
         config
@@ -287,7 +323,8 @@ impl Config {
         let paths = [&mut self.database, &mut keys.signing, &mut keys.tickets];
         let tls =
             self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
-        for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls) {
+        let rules = self.settlement.rules.iter_mut();
+        for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls).chain(rules) {
             *path = folder.join(&*path);
         }
     }
@@ -314,6 +351,10 @@ impl Config {
         }
         if self.days.close_after_hours > 240 {
             return value("days.close_after_hours", "use 1 to 240 hours, or 0 for never");
+        }
+        let buckets = &self.float.bucket_days;
+        if !buckets.is_sorted() || buckets.len() > 20 || buckets.first() == Some(&0) {
+            return value("float.bucket_days", "use up to 20 numbers of days, ascending, above 0");
         }
         if self.desk.lost_hold_hours < 24 {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
@@ -374,6 +415,7 @@ mod tests {
             ("depot = \"a\"\n[intake]\ngroup_max = 0", "intake.group_max"),
             ("depot = \"a\"\n[http]\nsession_hours = 0", "http.session_hours"),
             ("depot = \"a\"\n[desk]\nstation = 0", "desk.station"),
+            ("depot = \"a\"\n[float]\nbucket_days = [2, 1]", "float.bucket_days"),
             ("depot = \"a\"\n[days]\nclose_after_hours = 241", "days.close_after_hours"),
             ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
         ] {

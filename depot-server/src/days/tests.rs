@@ -84,8 +84,13 @@ impl Rig {
     }
 
     pub(crate) fn differences(&self) -> [Option<String>; 2] {
+        self.differences_of(self.place.store.path())
+    }
+
+    /// Of books in another file: a copy.
+    pub(crate) fn differences_of(&self, path: &std::path::Path) -> [Option<String>; 2] {
         let checker = Checker::new(depot(), card_keys());
-        let (store, rules) = (&self.place.store, &self.place.rules);
+        let (store, rules) = (&Store::open_existing(path).unwrap(), &self.place.rules);
         let quick = roots(store, &checker, rules).unwrap();
         let full = verify(store, &checker, rules).unwrap();
         [quick.first_difference, full.first_difference]

@@ -76,6 +76,17 @@ pub enum DeskError {
     /// Somebody was first, or late taps changed it.
     #[error("what card {0} is owed has just changed: nothing was done; run the command again")]
     OwedChanged(CardId),
+    /// There is no cash and nothing to give back.
+    #[error(
+        "nothing of what card {card} is owed ({owed}) can go onto it now: nothing is owed, the \
+         card is full, or it was copied and a person has to look at it first"
+    )]
+    NothingOwed {
+        /// Which.
+        card: CardId,
+        /// By the books.
+        owed: Money,
+    },
     /// More than a card may hold.
     #[error("the card would hold {0}, but desk.balance_max allows {1}: load less")]
     AboveMax(Money, Money),

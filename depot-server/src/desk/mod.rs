@@ -10,6 +10,7 @@
 mod error;
 mod hand;
 mod machine;
+mod owed;
 mod rekey;
 mod resolve;
 mod station;

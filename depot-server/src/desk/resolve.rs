@@ -10,7 +10,7 @@ use model::{CardId, CardProof, CardTransaction, Companions, ProductsFound};
 use super::{DeskError, Done, Hand, Station, hand::random, station::word};
 use crate::{
     intake::{
-        IntakeError,
+        IntakeError, settle_due_of,
         step::book_desk,
         stored::{BookedDesk, Stored},
     },
@@ -197,6 +197,11 @@ impl Station {
         let booking = book_desk(&group, &self.rules, &[booked], self.clock.now())
             .map_err(IntakeError::from)?;
         group.commit(&booking)?;
+        // What the card's own records tell may change what it is owed. The card stays queued, and
+        // the intake does it, should this fail.
+        if let Err(error) = settle_due_of(&self.store, &self.rules, &self.clock) {
+            tracing::warn!(%error, "what the card is owed is worked out later");
+        }
         Ok(())
     }
 }

@@ -81,6 +81,8 @@ pub struct Done {
     pub kind: DoneKind,
     /// The amount moved.
     pub amount: Money,
+    /// So much of a load was owed to the holder; the rest is cash.
+    pub adjusted: Money,
     /// What the card holds now.
     pub balance: Money,
     /// It was begun by an earlier command and found to have happened.
@@ -139,11 +141,12 @@ impl Station {
         self.settle(hand, &entry, None, settlement).await
     }
 
-    /// Loads the card on the reader.
-    pub async fn load(&self, hand: &mut Hand, amount: u32) -> Result<Done, DeskError> {
+    /// Loads the card on the reader with cash, or with none, and with what its holder is owed
+    /// (ADR-0014).
+    pub async fn load(&self, hand: &mut Hand, cash: u32) -> Result<Done, DeskError> {
         let card = hand.card(HOLD, None).await?;
         let same = |entry: &DeskEntry| match &entry.deed {
-            DeskDeed::Loaded { after, adjusted, .. } => after.amount - adjusted == amount,
+            DeskDeed::Loaded { after, adjusted, .. } => after.amount - adjusted == cash,
             DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => false,
         };
         if let Some(done) = self.settle_first(hand, card, same).await? {
@@ -153,19 +156,20 @@ impl Station {
         let mut machine = LoadTransaction::new(card, key, random()?);
         let found = self.find(hand, &mut machine).await?;
         let before = found.record;
-        let checked = self.loadable(card, &before).and_then(|()| {
-            let after = load_record(&before, amount, self.now_s())?;
+        let checked = self.loadable(card, &before).and_then(|state| {
+            let adjusted = self.adjustment(&state, &before, cash, card)?;
+            let after = load_record(&before, cash + adjusted, self.now_s())?;
             self.check_max(i64::from(after.balance))?;
-            Ok(after)
+            Ok((after, adjusted))
         });
-        let after = match checked {
-            Ok(after) => after,
+        let (after, adjusted) = match checked {
+            Ok(checked) => checked,
             Err(error) => {
                 machine.release();
                 return Err(error);
             }
         };
-        let deed = DeskDeed::Loaded { before, after, adjusted: 0 };
+        let deed = DeskDeed::Loaded { before, after, adjusted };
         self.commit(hand, machine, found, after, deed).await
     }
 
@@ -360,15 +364,15 @@ impl Station {
         }
     }
 
-    fn loadable(&self, card: CardId, before: &CardRecord) -> Result<(), DeskError> {
+    fn loadable(&self, card: CardId, before: &CardRecord) -> Result<CardState, DeskError> {
         if before.kind == RecordKind::Retire {
             return Err(DeskError::Retired(card));
         }
-        self.known(card, before)?;
+        let state = self.known(card, before)?;
         if self.store.op_in_place_of(card)?.is_some() {
             return Err(DeskError::Replaced(card));
         }
-        Ok(())
+        Ok(state)
     }
 
     fn retirable(
@@ -443,11 +447,16 @@ impl Station {
             DeskDeed::Loaded { .. } => DoneKind::Loaded,
             DeskDeed::Retired { value, .. } => DoneKind::Retired(value),
         };
+        let adjusted = match entry.deed {
+            DeskDeed::Loaded { adjusted, .. } => i64::from(adjusted),
+            DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => 0,
+        };
         Done {
             op: entry.op,
             card: entry.card,
             kind,
             amount: self.money(i64::from(written.amount)),
+            adjusted: self.money(adjusted),
             balance: self.money(i64::from(written.balance)),
             begun_before,
         }

@@ -13,7 +13,7 @@ use model::{CardId, Money, RecordKind, ValidUntil};
 use texts::Language;
 
 use super::{
-    Problem, assets, exceptions,
+    Problem, adjustments, assets, exceptions,
     frame::{self, Frame, Viewer},
     language::Languages,
     parts::{Age, Cash, State as Sign, When, count},
@@ -139,6 +139,8 @@ struct CardPage {
     journeys: Vec<Journey>,
     /// In which the charges are explained, and the others.
     languages: Languages,
+    /// What the card is owed beside what is on it.
+    adjustments: Vec<adjustments::Line>,
     exceptions: Vec<exceptions::Line>,
     older: Option<String>,
     newest: Option<String>,
@@ -162,10 +164,11 @@ pub(super) async fn page(
         .ask(move |books| {
             let Some(facts) = books.card(handle)? else { return Ok(None) };
             books.record_access(&access)?;
-            Ok(Some((facts, books.card_history(handle, part)?, frame::tally(books)?)))
+            let owed = books.adjustments(handle)?;
+            Ok(Some((facts, books.card_history(handle, part)?, owed, frame::tally(books)?)))
         })
         .await?;
-    let (facts, history, tally) = found.ok_or(NONE)?;
+    let (facts, history, owed, tally) = found.ok_or(NONE)?;
     let CardFacts { on_card, in_ledger, in_doubt, suspense, .. } = facts;
     let difference = on_card.checked_sub(in_ledger).ok().filter(|d| d.minor() != 0);
     let full = history.len() == ROWS as usize;
@@ -188,6 +191,7 @@ pub(super) async fn page(
         entries: count(facts.entries),
         journeys: journeys(&history, &viewer),
         languages: Languages::new(viewer.language, &here),
+        adjustments: owed.iter().map(|of| adjustments::Line::new(of, viewer.language)).collect(),
         exceptions: facts.exceptions.iter().map(|row| exceptions::Line::new(row, times)).collect(),
         older: oldest.map(|ctr| Query::default().with("before", Some(ctr)).on(&here)),
         newest: before.map(|_| here),

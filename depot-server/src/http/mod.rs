@@ -4,6 +4,7 @@
 //! here decides anything about money. Every answer carries a policy that forbids inline script and
 //! style, and only `/login`, `/healthz`, `/metrics` and `/static` are open without a session.
 
+mod adjustments;
 mod assets;
 mod cards;
 mod exceptions;
@@ -14,6 +15,7 @@ mod fleet_filter;
 mod frame;
 mod language;
 mod live;
+mod money;
 mod names;
 mod needs;
 mod overview;
@@ -98,6 +100,7 @@ pub fn router(site: Shared) -> Router {
         .route("/cards/{handle}", get(cards::page))
         .route("/exceptions", get(exceptions::page))
         .route("/exceptions/{id}", get(exceptions::detail))
+        .route("/money", get(money::page))
         .route("/events", get(live::events))
         .route("/language", post(language::choose))
         .route("/logout", post(session::logout))

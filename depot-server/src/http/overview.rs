@@ -253,6 +253,7 @@ fn money_figures(facts: &Facts, sums: &[Money]) -> Vec<Figure> {
     let open: u64 = facts.tally.iter().map(|kind| kind.open).sum();
     let oldest = facts.tally.iter().filter_map(|kind| kind.oldest_open).min();
     let balanced = sums.iter().all(|sum| sum.minor() == 0);
+    let (owed, owed_currency) = owed(&facts.accounts);
     let all_today = taps::address(&TapFilter::default(), Within::Day);
     let note = match oldest {
         Some(_) => "opened = resolved + open".to_owned(),
@@ -292,7 +293,23 @@ fn money_figures(facts: &Facts, sums: &[Money]) -> Vec<Figure> {
                 exceptions::open_of(None),
             )
         },
+        Figure {
+            unit: owed_currency,
+            ..figure(
+                "Owed to riders",
+                owed,
+                "for fares charged too high, not on cards yet".to_owned(),
+                "/#ledger".to_owned(),
+            )
+        },
     ]
+}
+
+/// What riders are owed beside their cards: the ledger's own line.
+fn owed(accounts: &[AccountRow]) -> (String, String) {
+    let row = accounts.iter().find(|row| row.name == "rider-due");
+    let amount = row.map(|row| Cash(Money::new(-row.balance.minor(), row.balance.currency())));
+    split(amount.as_ref())
 }
 
 /// The three facts about the fleet as shares of it.

@@ -124,7 +124,7 @@ fn number(text: &str) -> u64 {
     digits.parse().unwrap_or_else(|_| panic!("{text:?} is no number"))
 }
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
     "/fleet",
     "/fleet/v000017",
@@ -134,6 +134,7 @@ const PAGES: [&str; 9] = [
     "/cards/9f3c51d20b7e4418",
     "/exceptions?state=all",
     "/exceptions/239",
+    "/money",
 ];
 
 #[tokio::test]
@@ -148,6 +149,24 @@ async fn every_page_is_shown_and_carries_the_policy() {
         assert!(!policy.contains("unsafe"));
         assert_eq!(response.headers()["cache-control"], "no-store", "{address}");
     }
+}
+
+#[tokio::test]
+async fn rec_13_the_page_of_money_shows_what_is_held_and_settled_days_that_net_to_zero() {
+    let desk = Desk::open();
+    let (_, html) = desk.get("/money").await;
+    for shown in [
+        "2026-11-21",
+        "2026-11-20",
+        "metro",
+        "earned = paid out + fees",
+        "held in all",
+        "depot-server settle --day 2026-11-20",
+        "root a5a5a5a5a5a5a5a5",
+    ] {
+        assert!(html.contains(shown), "{shown}");
+    }
+    assert!(!html.contains("do not pay by this statement"));
 }
 
 /// The policy would block it; better not to write it.

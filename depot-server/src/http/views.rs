@@ -9,6 +9,7 @@
 
 mod card;
 mod exception;
+mod money;
 
 use std::collections::BTreeMap;
 
@@ -18,11 +19,13 @@ use model::{
 };
 
 pub use card::{
-    CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding, Gap, NotAHandle,
+    AdjustedTap, Adjustment, CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding,
+    Gap, NotAHandle,
 };
 pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,
 };
+pub use money::{DayFacts, MoneyFacts};
 
 /// The books could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,8 @@ pub trait Books: Send + Sync + 'static {
     fn card(&self, handle: CardHandle) -> Result<Option<CardFacts>, BooksError>;
     /// The card's transactions, highest counter first, each with its explained charge.
     fn card_history(&self, handle: CardHandle, page: Page) -> Result<Vec<CardEntry>, BooksError>;
+    /// What the card is owed beside what is on it, by service day, the newest first.
+    fn adjustments(&self, handle: CardHandle) -> Result<Vec<Adjustment>, BooksError>;
     /// Writes down who looked at which card, before anything about it is shown (PRV-2).
     fn record_access(&self, access: &CardAccess) -> Result<(), BooksError>;
     /// Work items, newest first.
@@ -67,6 +72,8 @@ pub trait Books: Send + Sync + 'static {
     fn exception(&self, id: u64) -> Result<Option<ExceptionFacts>, BooksError>;
     /// Every ledger account; per currency they sum to zero (I8).
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError>;
+    /// What is held for riders, and the newest `days` closed days.
+    fn money(&self, days: u32) -> Result<MoneyFacts, BooksError>;
     /// Committed and refused entries received in each of `minutes` minutes from `from` on.
     fn taps_by_minute(&self, from: Timestamp, minutes: u32) -> Result<Vec<Minute>, BooksError>;
 }

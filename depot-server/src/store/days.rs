@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
-    codes::{balance_at, card_of, epoch, role_of, seq, sql_time, time, unsigned, validator},
+    codes::{
+        balance_at, card_of, epoch, role_of, seq, sql_seq, sql_time, time, unsigned, validator,
+    },
     group::{Group, read_transfer},
 };
 use crate::intake::stored::Booking;
@@ -135,12 +137,28 @@ impl Store {
         day_taps(&*self.reader()?, day, currency)
     }
 
+    /// What stands for an account in exports, where its own bytes may hold a card number.
+    pub(crate) fn account_handle(&self, account: &AccountId) -> String {
+        self.handles.name(&account.to_bytes())
+    }
+
     /// The first day that anything was booked into.
     pub(crate) fn first_day(&self) -> Result<Option<ServiceDate>, StoreError> {
         self.reader()?
             .query_row("SELECT min(day) FROM periods", [], |row| row.get::<_, Option<u32>>(0))
             .map(|day| day.map(ServiceDate))
             .map_err(StoreError::read("where days begin"))
+    }
+
+    /// The day that a tap was booked into; `None` when the books do not hold it.
+    pub(crate) fn tap_day(&self, tap: TapRef) -> Result<Option<ServiceDate>, StoreError> {
+        self.reader()?
+            .prepare_cached("SELECT day FROM taps WHERE validator = ?1 AND epoch = ?2 AND seq = ?3")
+            .and_then(|mut statement| {
+                let key = params![tap.validator.number(), tap.epoch.0, sql_seq(tap.seq)];
+                statement.query_row(key, |row| row.get(0).map(ServiceDate)).optional()
+            })
+            .map_err(StoreError::read("the day of a tap"))
     }
 
     /// Bookings before this moment belong to no day.

@@ -64,6 +64,18 @@ impl Handles {
         CardRef { handle: self.handle(card), masked: card.to_string() }
     }
 
+    /// A name for what may hold a card number: the same in these books, and meaningless elsewhere.
+    pub(super) fn name(&self, bytes: &[u8]) -> String {
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(b"tapline-account-name")
+            .chain_update(self.0)
+            .chain_update(bytes)
+            .finalize()
+            .into();
+        let first = digest.first_chunk().expect("32 bytes hold 8");
+        format!("{:016X}", u64::from_be_bytes(*first))
+    }
+
     fn round(&self, round: u8, half: u32) -> u32 {
         let digest = Sha256::new()
             .chain_update(self.0)

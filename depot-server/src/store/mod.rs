@@ -15,11 +15,13 @@ mod evidence;
 mod fleet;
 mod group;
 mod handles;
+mod holding;
 mod journal;
 mod login;
 mod queries;
 mod replay;
 mod schema;
+mod settle;
 mod shown;
 mod sums;
 mod tariffs;
@@ -33,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use days::{ClosedDay, DayAccount};
 pub use desk::{Begun, CardOp, Quota};
@@ -41,10 +43,12 @@ pub use due::OwedDay;
 pub use error::StoreError;
 pub use fleet::Enrolment;
 pub use group::Group;
+pub(crate) use holding::state_hash;
 pub use journal::JournalRow;
 pub(crate) use journal::Registered;
 pub use queries::ReadModel;
 pub use replay::CardHistory;
+pub use settle::{SettledRow, Suspense};
 pub(crate) use shown::facts;
 pub use tickets::KnownTicket;
 
@@ -138,6 +142,32 @@ impl Drop for Reader<'_> {
             pool.push(connection);
         }
     }
+}
+
+/// Empties the log of writes of books that nobody uses into their file; `false` when somebody does.
+/// What is no longer a database is nobody's.
+pub(crate) fn leave_alone(path: &Path) -> Result<bool, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let alone = Connection::open_with_flags(path, flags).and_then(|books| {
+        books.busy_timeout(Duration::ZERO)?;
+        books.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))
+    });
+    match alone {
+        Ok(mode) => Ok(mode == "delete"),
+        Err(error) if is_busy(&error) => Ok(false),
+        Err(error) if is_damaged(&error) => Ok(true),
+        Err(error) => Err(StoreError::write("the end of the log of writes")(error)),
+    }
+}
+
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn connect(path: &Path, create: OpenFlags) -> Result<Connection, StoreError> {

@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0004_told.sql"),
     include_str!("migrations/0005_days.sql"),
     include_str!("migrations/0006_due.sql"),
+    include_str!("migrations/0007_settlement.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

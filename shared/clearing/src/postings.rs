@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ledger::{Cause, Kind, Transfer, TransferId};
-use model::{CardId, CardRecord, Currency, Timestamp};
+use model::{CardId, CardRecord, Ctr, Currency, Timestamp};
 
 use crate::{
     account::{Account, CauseCode},
@@ -130,7 +130,16 @@ impl Postings {
 /// The booking of one record of one card: by the counter alone, so that another content under the
 /// same counter meets the ledger's alarm.
 pub(crate) fn record_event(card: CardId, record: &CardRecord) -> Event {
-    Event::new(CauseCode::Record, &[&card.0, &record.ctr.0.to_be_bytes()], record.at())
+    Event { cause: record_cause(card, record.ctr), leg: 0, at: record.at() }
+}
+
+fn record_cause(card: CardId, ctr: Ctr) -> Cause {
+    Cause::new(CauseCode::Record.number(), &[&card.0, &ctr.0.to_be_bytes()])
+}
+
+/// What the causes of a record's transfers refer to: card and counter, which it does not tell.
+pub fn record_digest(card: CardId, ctr: Ctr) -> [u8; 32] {
+    record_cause(card, ctr).reference
 }
 
 fn hold_event(doubt: &Doubt) -> Event {

@@ -143,7 +143,7 @@ fn refusals_in_order_of_precedence() {
 }
 
 #[test]
-fn what_is_held_can_always_be_posted() {
+fn led_4_what_is_held_can_always_be_posted() {
     expect![[r#"
         held A B 9223372036854775800 pending => Applied
         more A B 8 => the debited account would overflow
@@ -163,7 +163,7 @@ fn what_is_held_can_always_be_posted() {
 }
 
 #[test]
-fn a_transfer_met_again_is_the_same_but_for_the_time_of_booking() {
+fn led_3_a_transfer_met_again_is_the_same_but_for_the_time_of_booking() {
     let mut books = Touched::default();
     let first = transfer("one A B 1");
     let later = Transfer { booked_at: Timestamp(99), ..first };
@@ -203,7 +203,7 @@ fn a_store_writes_back_what_changed_and_nothing_else() {
 }
 
 #[test]
-fn journal_bytes_and_batch_roots_never_change() {
+fn led_6_journal_bytes_and_batch_roots_never_change() {
     let one = transfer("one A B 100");
     let two = transfer("two A B 100 pending");
     let bytes = one.to_bytes();
@@ -225,6 +225,32 @@ fn journal_bytes_and_batch_roots_never_change() {
     .assert_eq(&format!("{}\n{first}\n{second}", BatchRoot::genesis()));
     // Where one batch ends is part of the chain.
     assert_ne!(second, BatchRoot::genesis().after([&one, &two].into_iter()));
+}
+
+#[test]
+fn led_4_an_expiry_is_a_void_with_a_cause_of_its_own_and_settles_once() {
+    let mut books = Touched::default();
+    let held = transfer("held A B 50 pending");
+    let expiry = transfer("expiry A B 50 void held");
+    assert_eq!(apply(&mut books, &held), Ok(Outcome::Applied));
+    assert_eq!(apply(&mut books, &expiry), Ok(Outcome::Applied));
+    assert_eq!(apply(&mut books, &expiry), Ok(Outcome::Exists), "told twice");
+    assert_ne!(expiry.cause, held.cause);
+    let late = apply(&mut books, &transfer("late A B 50 post held"));
+    assert_eq!(late, Err(LedgerRefusal::AlreadyVoided));
+    assert!(books.balances().all(|(_, balance)| balance.is_zero()));
+}
+
+#[test]
+fn led_5_a_transfer_keeps_when_it_happened_and_when_it_was_booked() {
+    let happened = Timestamp(1_800_000_000_000);
+    let booked = Timestamp(1_800_600_000_000);
+    let late = Transfer { event_at: happened, booked_at: booked, ..transfer("late A B 150") };
+    let mut books = Touched::default();
+    apply(&mut books, &late).unwrap();
+    let kept = books.take_changes().inserted[0].transfer;
+    let read = Transfer::from_bytes(&kept.to_bytes()).unwrap();
+    assert_eq!((read.event_at, read.booked_at), (happened, booked));
 }
 
 #[test]
@@ -317,6 +343,44 @@ proptest! {
             let expected = usize::from(!matches!(pending, None | Some(PendingState::Held)));
             prop_assert_eq!(settlers.count(), expected);
         }
+    }
+
+    /// The step is a function of books and batch: done again, on other books that were brought to
+    /// the same state in one go, it gives the same books and the same answers (LED-1).
+    #[test]
+    fn led_1_the_step_is_a_pure_function_of_books_and_batch(
+        before in vec(any_transfer(), 0..20),
+        batch in vec(any_transfer(), 0..20),
+    ) {
+        let mut one = Touched::default();
+        for transfer in &before {
+            let _ = apply(&mut one, transfer);
+        }
+        let mut two = Touched::default();
+        apply_batch(&mut two, &before);
+        let answers = [apply_batch(&mut one, &batch), apply_batch(&mut two, &batch)];
+        prop_assert_eq!(&answers[0], &answers[1]);
+        let changes = [one.take_changes(), two.take_changes()];
+        prop_assert_eq!(&changes[0], &changes[1]);
+    }
+
+    /// Nothing that was accepted is ever changed or gone: only what became of a held transfer moves
+    /// on, once (LED-2).
+    #[test]
+    fn led_2_books_are_only_added_to(
+        before in vec(any_transfer(), 0..20),
+        batch in vec(any_transfer(), 0..20),
+    ) {
+        let mut books = Touched::default();
+        apply_batch(&mut books, &before);
+        let kept: Vec<Recorded> = books.transfers().copied().collect();
+        apply_batch(&mut books, &batch);
+        for (old, new) in kept.iter().zip(books.transfers()) {
+            prop_assert_eq!(old.transfer, new.transfer);
+            let settled = old.pending == Some(PendingState::Held);
+            prop_assert!(settled || old.pending == new.pending);
+        }
+        prop_assert!(trial_balance(books.balances()).is_ok());
     }
 
     #[test]

@@ -11,11 +11,19 @@ extern crate alloc;
 
 mod day;
 mod hex;
+mod holding;
 mod merkle;
 mod receipt;
+mod runs;
+mod share;
+mod statement;
 #[cfg(test)]
 mod tests;
 
 pub use day::{AccountDay, AccountsHash, DayDocument, DayHead, DayLedger, DocumentError, Total};
+pub use holding::{Dormancy, DormancyPolicy, Held};
 pub use merkle::{MerkleTree, root_from_path};
 pub use receipt::{Receipt, ReceiptError, Salt, TapFacts};
+pub use runs::{Ride, Run, runs};
+pub use share::{Leg, ShareRules, Split, WHOLE, largest_remainder};
+pub use statement::{Line, OperatorRow, Revenue, Statement, Why};

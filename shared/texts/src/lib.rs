@@ -132,6 +132,68 @@ pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
     bundle::text(language, key, None, Some(&facts))
 }
 
+/// A sentence about what a card is owed for fares that were charged too high.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueText<'a> {
+    /// What was charged, and what is right.
+    Priced {
+        /// By the card's taps.
+        charged: Money,
+        /// By everything known.
+        fare: Money,
+    },
+    /// A missed tap-out was taken to have been where the rider's journeys end.
+    Repaired {
+        /// Where the journey began.
+        from: &'a str,
+        /// Where it is taken to have ended.
+        to: &'a str,
+        /// So many of the rider's journeys from there ended so.
+        ended: u32,
+        /// Of so many.
+        of: u32,
+        /// In so many days.
+        days: u32,
+    },
+    /// Owed and not on the card.
+    Open(Money),
+    /// Set apart for a load whose outcome is not known.
+    Held(Money),
+    /// On the card.
+    Paid(Money),
+    /// On the card beyond what is owed by now.
+    Forgiven(Money),
+}
+
+/// What a card is owed, in words.
+pub fn due_text(language: Language, due: &DueText<'_>) -> String {
+    let mut facts = FluentArgs::new();
+    let amount = |amount: Money| amount_text(language, amount);
+    let (key, of) = match due {
+        DueText::Priced { charged, fare } => {
+            facts.set("charged", amount(*charged));
+            facts.set("fare", amount(*fare));
+            ("due-priced", None)
+        }
+        DueText::Repaired { from, to, ended, of, days } => {
+            facts.set("from", *from);
+            facts.set("to", *to);
+            facts.set("ended", *ended);
+            facts.set("of", *of);
+            facts.set("days", *days);
+            ("due-repaired", None)
+        }
+        DueText::Open(amount) => ("due-open", Some(amount)),
+        DueText::Held(amount) => ("due-held", Some(amount)),
+        DueText::Paid(amount) => ("due-paid", Some(amount)),
+        DueText::Forgiven(amount) => ("due-forgiven", Some(amount)),
+    };
+    if let Some(of) = of {
+        facts.set("amount", amount(*of));
+    }
+    bundle::text(language, key, None, Some(&facts))
+}
+
 /// A step's facts as Fluent takes them: numbers stay numbers, so that a language can choose a
 /// plural form; amounts are words already, because their style belongs to the currency.
 fn arguments(language: Language, step: &Step) -> FluentArgs<'static> {

@@ -12,8 +12,8 @@ use model::{Currency, Money, Note, ProductSlot, Refusal};
 use proptest::prelude::*;
 
 use crate::{
-    Language, Phrase, amount_text, bundle, cap_text, note_text, past_cap_text, phrase_text,
-    refusal_text, step_label, step_text,
+    DueText, Language, Phrase, amount_text, bundle, cap_text, due_text, note_text, past_cap_text,
+    phrase_text, refusal_text, step_label, step_text,
 };
 
 fn won(minor: i64) -> Money {
@@ -190,6 +190,12 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
         ("screen-loaded", &["amount"]),
         ("screen-out-of-service", &["reason"]),
         ("screen-in-service", &[]),
+        ("due-priced", &["charged", "fare"]),
+        ("due-repaired", &["from", "to", "ended", "of", "days"]),
+        ("due-open", &["amount"]),
+        ("due-held", &["amount"]),
+        ("due-paid", &["amount"]),
+        ("due-forgiven", &["amount"]),
         ("duration-seconds", &["seconds"]),
         ("duration-minutes", &["minutes"]),
         ("duration-minutes-seconds", &["minutes", "seconds"]),
@@ -251,6 +257,18 @@ fn all_texts(language: Language) -> String {
         let cap = CapProgress { name, period, counted: won(3_400), limit: won(6_000) };
         let (now, past) = (cap_text(language, &cap), past_cap_text(language, &cap));
         writeln!(all, "{now} | {past}").unwrap();
+    }
+    let amount = won(1_850);
+    let (from, to) = ("서울역", "시청");
+    for due in [
+        DueText::Priced { charged: won(4_250), fare: won(2_400) },
+        DueText::Repaired { from, to, ended: 3, of: 4, days: 30 },
+        DueText::Open(amount),
+        DueText::Held(amount),
+        DueText::Paid(amount),
+        DueText::Forgiven(amount),
+    ] {
+        writeln!(all, "{}", due_text(language, &due)).unwrap();
     }
     all
 }

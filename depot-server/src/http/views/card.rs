@@ -2,8 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use clearing::Repaired;
 use fare::{CapProgress, Step};
-use model::{CardRecord, Ctr, Money, RiderClass, Timestamp, ValidUntil};
+use model::{CardRecord, Ctr, Money, RiderClass, ServiceDate, Timestamp, ValidUntil};
 
 use super::{ExceptionRow, TapRow};
 
@@ -99,6 +100,38 @@ pub struct CardEntry {
     pub caps: Vec<CapProgress>,
     /// Records missing between this one and the one before it.
     pub gap: Option<Gap>,
+}
+
+/// What a card is owed for one service day, beside what is on it (ADR-0014).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adjustment {
+    /// Which day.
+    pub day: ServiceDate,
+    /// Owed for it in all, by everything known.
+    pub owed: Money,
+    /// Of that, not on the card and free for the next load.
+    pub open: Money,
+    /// Set apart for loads whose outcome is not known.
+    pub held: Money,
+    /// Put on the card.
+    pub paid: Money,
+    /// Put on the card beyond what is owed by now.
+    pub forgiven: Money,
+    /// The taps whose price is another.
+    pub why: Vec<AdjustedTap>,
+}
+
+/// One tap whose price is another now that everything is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdjustedTap {
+    /// What was charged.
+    pub charged: Money,
+    /// What it should have been: the sum of the steps.
+    pub fare: Money,
+    /// Why.
+    pub steps: Vec<Step>,
+    /// The tap-out that was put in before it.
+    pub repaired: Option<Repaired>,
 }
 
 /// Lost records of a card, whose net amount is exactly known (I4).

@@ -7,16 +7,19 @@ use card::{
     layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_VALUE, RECORD_LEN},
     transaction_proof,
 };
-use clearing::{Account, Priced, Rules};
+use clearing::{Account, DeskDeed, DeskEntry, Priced, Rules};
 use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{
     CardCounters, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Epoch, PlaceIx,
-    RecordKind, RouteIx, ServiceDate, TapRecord, TapRole, TariffVersion,
+    RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole, TariffVersion,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
-use crate::store::OwedDay;
+use crate::{
+    intake::stored::BookedDesk,
+    store::{Begun, OwedDay},
+};
 
 /// Gates with a maximum fare, a bus, and a day cap of 4.00.
 const TOWN: &str = r#"
@@ -310,6 +313,143 @@ fn a_change_to_what_is_owed_or_a_lie_about_it_is_named_by_verify() {
     // A whole row is gone: the journal itself is well, but the transfers and the taps say more.
     rig.place.store.alter("DELETE FROM due_journal");
     assert!(verify(&rig).contains("rows of transfers"), "{}", verify(&rig));
+}
+
+impl Rig {
+    /// What a desk does once the card has written the load: it holds what is owed, and books.
+    fn load(&self, rider: &mut Rider, cash: u32, adjusted: u32) -> Result<u64, Begun> {
+        let before = rider.newest;
+        let at_s = before.at_s + 60;
+        let after = card::load_record(&before, cash + adjusted, at_s).unwrap();
+        let (station, card) = (StationId(1), Cards::id(rider.card));
+        let deed = DeskDeed::Loaded { before, after, adjusted };
+        let entry = DeskEntry { op: 0, station, card, deed };
+        let begun = self.place.store.begin_op(&entry, self.place.clock.now()).unwrap();
+        let Begun::Yes(op) = begun else { return Err(begun) };
+        rider.newest = after;
+        Ok(op)
+    }
+
+    fn loaded(&self, op: u64) {
+        let entry = self.place.store.op(op).unwrap().unwrap().entry;
+        let group = self.place.store.begin().unwrap();
+        let booked = BookedDesk { entry, how: "the card answered", proof: None };
+        let (rules, now) = (&self.place.rules, self.place.clock.now());
+        let booking = step::book_desk(&group, rules, &[booked], now).unwrap();
+        group.commit(&booking).unwrap();
+    }
+
+    fn cash(&self) -> i64 {
+        -self.on(Account::DeskCash(StationId(1)))
+    }
+}
+
+#[test]
+fn what_is_owed_is_paid_once_with_the_next_load_and_takes_no_cash_and_no_quota() {
+    let mut rig = Rig::town();
+    let mut rider = Rider::new(&rig, 0);
+    (0..4).for_each(|n| assert_eq!(rider.board(&mut rig, 0, n * 900), Some(150)));
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch]);
+    let who = ["ana", "ben", "the test"];
+    rig.place.store.grant(StationId(1), 500, who, Timestamp(0)).unwrap();
+    // In doubt: neither open for another load nor paid.
+    let op = rig.load(&mut rider, 500, 200).unwrap();
+    assert_eq!((rig.open(0), rig.on(Account::RiderDue(Cards::id(0)))), (0, 200));
+    assert_eq!(rig.load(&mut rider, 0, 1), Err(Begun::NotOwed));
+    // It did not happen: open again. The next one does.
+    rig.place.store.void_op(op, "the card did not do it", rig.place.clock.now()).unwrap();
+    assert_eq!(rig.open(0), 200);
+    rider.newest = rig.place.store.shadow(Cards::id(0)).unwrap().unwrap();
+    let op = rig.load(&mut rider, 500, 200).unwrap();
+    rig.loaded(op);
+    let due = Account::RiderDue(Cards::id(0));
+    assert_eq!((rig.open(0), rig.on(due), rig.on(Account::FareReduction)), (0, 0, -200));
+    assert_eq!((rig.cash(), rig.on(Account::LoadClearing)), (500, 0));
+    let quota = rig.place.store.quota(StationId(1)).unwrap();
+    assert_eq!((quota.used, quota.left()), (500, 0), "what is owed is no new value");
+    assert_eq!(rig.load(&mut rider, 0, 1), Err(Begun::NotOwed), "paid is paid");
+    rig.pipeline.back.settle_due();
+    rig.assert_sound();
+    // Another ride of the day is owed whole, and goes onto the card without cash.
+    assert_eq!(rider.board(&mut rig, 0, 4500), Some(150));
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch]);
+    assert_eq!(rig.open(0), 150);
+    let op = rig.load(&mut rider, 0, 150).unwrap();
+    rig.loaded(op);
+    assert_eq!((rig.open(0), rig.cash(), rig.on(due)), (0, 500, 0));
+    rig.pipeline.back.settle_due();
+    rig.assert_sound();
+    rig.place.store.alter("UPDATE desk_journal SET adjusted = 0 WHERE op = 3");
+    let checker = Checker::new(depot(), card_keys());
+    let report = crate::verify::verify(&rig.place.store, &checker, &rig.place.rules).unwrap();
+    let difference = report.first_difference.unwrap();
+    assert!(difference.contains("desk's journal was altered"), "{difference}");
+}
+
+#[test]
+fn the_figure_of_all_that_riders_are_owed_is_the_sum_of_the_cards_own_lists() {
+    let mut rig = Rig::town();
+    for card in [0, 2] {
+        let mut rider = Rider::new(&rig, card);
+        (0..4 + card).for_each(|n| assert_eq!(rider.board(&mut rig, 0, n * 900), Some(150)));
+    }
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch]);
+    let books = rig.books();
+    let accounts = books.trial_balance().unwrap();
+    let row = accounts.iter().find(|row| row.name == "rider-due").unwrap();
+    assert_eq!((row.accounts, row.balance.minor()), (2, -700));
+    let mut listed = 0;
+    for card in 0..3 {
+        let handle = books.find_card(Cards::id(card)).unwrap().unwrap();
+        for day in books.adjustments(handle).unwrap() {
+            listed += day.open.minor() + day.held.minor();
+            let why: i64 = day.why.iter().map(|w| w.charged.minor() - w.fare.minor()).sum();
+            assert_eq!(why, day.owed.minor(), "the reasons explain the amount");
+            for tap in &day.why {
+                let steps: i64 = tap.steps.iter().map(|step| step.amount.minor()).sum();
+                assert_eq!(steps, tap.fare.minor(), "the steps sum to the fare");
+            }
+        }
+    }
+    assert_eq!(listed, -row.balance.minor());
+}
+
+#[test]
+fn what_was_paid_above_a_later_revision_is_forgiven_and_lessens_no_other_day() {
+    let mut rig = Rig::town();
+    let mut rider = Rider::new(&rig, 0);
+    let (alpha, beta) = (PlaceIx(0), PlaceIx(1));
+    rider.tap(&mut rig, 0, 0, (TapRole::Entry, alpha), Told::Committed);
+    rider.surcharge = 50;
+    let paid = rider.tap(&mut rig, 1, 900, (TapRole::Exit, beta), Told::Committed);
+    assert_eq!(paid, Some(250));
+    rider.board(&mut rig, 2, 1800);
+    let messages: Vec<_> = [0, 2].map(|bus| rig.buses[bus].batch()).into();
+    rig.submit(&messages);
+    assert_eq!(rig.open(0), 50, "by the next tap's evidence, 2.50 was charged for 2.00");
+    let op = rig.load(&mut rider, 0, 50).unwrap();
+    rig.loaded(op);
+    // The exit's own entry: its validator charged wrong, which is a work item's to settle.
+    let late = rig.buses[1].batch();
+    rig.submit(&[late]);
+    assert_eq!(rig.open_kinds(), ["fare-mismatch"]);
+    let [day] = rig.place.store.owed(Cards::id(0)).unwrap()[..] else { panic!("one day") };
+    let booked = day.booked;
+    assert_eq!((booked.owed, booked.paid, booked.forgiven(), day.open()), (0, 50, 50, 0));
+    let due = Account::RiderDue(Cards::id(0));
+    assert_eq!((rig.on(due), rig.on(Account::FareReduction)), (0, -50));
+    rig.assert_sound();
+    // The day after is owed in full.
+    for n in 0..4 {
+        rider.board(&mut rig, 3, 86_400 + n * 900);
+    }
+    let next = rig.buses[3].batch();
+    rig.submit(&[next]);
+    assert_eq!((rig.open(0), rig.on(due)), (200, 200));
+    rig.assert_sound();
 }
 
 /// Minutes waited, role, place, how it is told, at which validator, and whether a batch ends there.

@@ -4,11 +4,13 @@
 //! cannot differ. Nothing here writes, but for sessions and the record of who looked at a card.
 
 mod cards;
+mod due;
 mod exceptions;
 mod fleet;
+mod money;
 mod taps;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clearing::Rules;
 use model::{CardId, Currency, Money, Timestamp, ValidatorId};
@@ -20,10 +22,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config::Float,
     http::views::{
-        AccountRow, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
-        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, Page,
-        TapFilter, TapRow, TapSums, ValidatorFacts,
+        AccountRow, Adjustment, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
+        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, MoneyFacts,
+        Page, TapFilter, TapRow, TapSums, ValidatorFacts,
     },
 };
 
@@ -33,12 +36,20 @@ pub struct ReadModel {
     store: Arc<Store>,
     rules: Arc<Rules>,
     clock: Clock,
+    float: Float,
+    kept_float: Arc<Mutex<Option<money::KeptFloat>>>,
 }
 
 impl ReadModel {
     /// Reads `store`, explains with `rules`.
-    pub const fn new(store: Arc<Store>, rules: Arc<Rules>, clock: Clock) -> Self {
-        Self { store, rules, clock }
+    pub fn new(store: Arc<Store>, rules: Arc<Rules>, clock: Clock) -> Self {
+        Self { store, rules, clock, float: Float::default(), kept_float: Arc::default() }
+    }
+
+    /// The same, with another policy of what is dormant.
+    #[must_use]
+    pub fn with_float(self, float: Float) -> Self {
+        Self { float, ..self }
     }
 
     fn money(&self, minor: i64) -> Money {
@@ -95,6 +106,10 @@ impl Books for ReadModel {
         asked("the history of a card", self.list_card_entries(handle, page))
     }
 
+    fn adjustments(&self, handle: CardHandle) -> Result<Vec<Adjustment>, BooksError> {
+        asked("what a card is owed", self.list_adjustments(handle))
+    }
+
     fn record_access(&self, access: &CardAccess) -> Result<(), BooksError> {
         asked("the record of a look-up", self.store.record_access(access))
     }
@@ -117,6 +132,10 @@ impl Books for ReadModel {
 
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError> {
         asked("the trial balance", self.list_accounts())
+    }
+
+    fn money(&self, days: u32) -> Result<MoneyFacts, BooksError> {
+        asked("money", self.money_facts(days))
     }
 
     fn taps_by_minute(&self, from: Timestamp, minutes: u32) -> Result<Vec<Minute>, BooksError> {

@@ -1,0 +1,30 @@
+//! The page of money: closed days with what operators get of them, and what is held for riders.
+
+use model::{Money, ServiceDate, Timestamp};
+use settlement::OperatorRow;
+
+/// What the page shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoneyFacts {
+    /// What is held, line by line: what, how many, how much.
+    pub held: Vec<(String, u64, Money)>,
+    /// When it was counted.
+    pub held_at: Timestamp,
+    /// The oldest open day.
+    pub open: Option<ServiceDate>,
+    /// The newest closed days, newest first.
+    pub days: Vec<DayFacts>,
+}
+
+/// A closed day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayFacts {
+    /// Which.
+    pub day: ServiceDate,
+    /// When.
+    pub closed_at: Timestamp,
+    /// Its root.
+    pub root: [u8; 32],
+    /// Operators with their figures; empty while it is not settled.
+    pub rows: Vec<(String, OperatorRow)>,
+}

@@ -1,0 +1,100 @@
+//! Statements as CSV (RFC 4180, LF): amounts with a decimal point, one currency a file.
+
+use std::fmt::Write as _;
+
+use model::{Currency, Money};
+use settlement::{Line, OperatorRow, Statement};
+
+use super::operator_name;
+use crate::{export::quoted, intake::Workplace, store::Suspense};
+
+/// One row an operator, and the sum.
+pub fn statement_csv(place: &Workplace, statement: &Statement) -> String {
+    let mut text = "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,\
+                    disputed,disputed amount\n"
+        .to_owned();
+    let mut sum = OperatorRow::default();
+    for (operator, row) in &statement.rows {
+        let name = operator_name(place, *operator);
+        line(&mut text, statement, &name, row, place.rules.currency());
+        sum = OperatorRow {
+            rides: sum.rides + row.rides,
+            gross: sum.gross + row.gross,
+            shared: sum.shared + row.shared,
+            fee: sum.fee + row.fee,
+            late: (sum.late.0 + row.late.0, sum.late.1 + row.late.1),
+            disputed: (sum.disputed.0 + row.disputed.0, sum.disputed.1 + row.disputed.1),
+        };
+    }
+    line(&mut text, statement, "total", &sum, place.rules.currency());
+    text
+}
+
+fn line(
+    text: &mut String,
+    statement: &Statement,
+    name: &str,
+    row: &OperatorRow,
+    currency: Currency,
+) {
+    let money = |minor: i64| Money::new(minor, currency).decimal();
+    let _ = writeln!(
+        text,
+        "{},{},{},{},{},{},{},{},{},{},{},{},{}",
+        statement.day,
+        quoted(name),
+        currency.letters(),
+        row.rides,
+        money(row.gross),
+        money(row.shared),
+        money(row.gross + row.shared),
+        money(row.fee),
+        money(row.payable()),
+        row.late.0,
+        money(row.late.1),
+        row.disputed.0,
+        money(row.disputed.1),
+    );
+}
+
+/// Every line, of one operator or of all: a tap and what it is worth to the operator.
+pub fn lines_csv(place: &Workplace, statement: &Statement, only: Option<&str>) -> String {
+    let currency = place.rules.currency();
+    let mut text =
+        "day,operator,why,validator,epoch,entry,service day,currency,amount\n".to_owned();
+    for Line { operator, why, tap, happened, amount } in &statement.lines {
+        let name = operator_name(place, *operator);
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let tap = tap
+            .map_or(",,".to_owned(), |tap| format!("{},{},{}", tap.validator, tap.epoch, tap.seq));
+        let _ = writeln!(
+            text,
+            "{},{},{},{tap},{happened},{},{}",
+            statement.day,
+            quoted(&name),
+            why.word(),
+            currency.letters(),
+            Money::new(*amount, currency).decimal(),
+        );
+    }
+    text
+}
+
+/// What stood in suspense at the end of the day, by how many days it had stood there.
+pub fn suspense_csv(statement: &Statement, suspense: &[Suspense]) -> String {
+    let mut text = "day,account,since,days,currency,amount\n".to_owned();
+    for Suspense { account, since, amount } in suspense {
+        let _ = writeln!(
+            text,
+            "{},{},{since},{},{},{}",
+            statement.day,
+            quoted(account),
+            statement.day.0.saturating_sub(since.0),
+            amount.currency().letters(),
+            amount.decimal(),
+        );
+    }
+    text
+}

@@ -1,0 +1,110 @@
+//! Settling closed days: what each operator earned and is paid, made from rows that never change.
+//!
+//! The first settling of a day keeps its rows and the rules that were used; settling it again makes
+//! them again from the closed day and compares, so that a statement once given out stays true.
+
+mod csv;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use model::{OperatorId, ServiceDate};
+use settlement::{Revenue, Statement, runs};
+
+pub use csv::{lines_csv, statement_csv, suspense_csv};
+pub use rules::{ShareBook, ShareRulesError};
+
+use crate::{
+    days::{CloseError, closed_again},
+    intake::Workplace,
+    store::{SettledRow, StoreError, Suspense},
+};
+
+/// Why a day cannot be settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The day is open, or its bookings changed since it was closed.
+    #[error(transparent)]
+    Day(#[from] CloseError),
+    /// Nothing says how.
+    #[error("no share rules are valid on {0}: add a [[rules]] with an earlier valid_from")]
+    NoRules(ServiceDate),
+    /// The rules.
+    #[error(transparent)]
+    Rules(#[from] ShareRulesError),
+    /// What was given out says otherwise.
+    #[error(
+        "{day} was settled otherwise than its bookings make now, first for {operator}: run \
+             `depot-server verify --from-journal`"
+    )]
+    Changed {
+        /// Which day.
+        day: ServiceDate,
+        /// Whose row differs first.
+        operator: String,
+    },
+    /// The books.
+    #[error("the books could not settle a day")]
+    Store(#[from] StoreError),
+}
+
+/// A settled day.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// Its statement with every line.
+    pub statement: Statement,
+    /// Amounts in suspense at its end, oldest first.
+    pub suspense: Vec<Suspense>,
+}
+
+/// Settles a closed day by the rules in `text`, or again by the rules that it was settled with.
+pub fn settle(
+    place: &Workplace,
+    text: Option<&str>,
+    day: ServiceDate,
+) -> Result<Settled, SettleError> {
+    let closed = closed_again(place, day)?;
+    let kept = place.store.settlement(day)?;
+    let text = kept.as_ref().map(|(text, _)| text.as_str()).or(text).unwrap_or_default();
+    let book = match text {
+        "" => ShareBook::plain(),
+        text => ShareBook::parse(text, &place.rules)?,
+    };
+    let rules = book.on(day).ok_or(SettleError::NoRules(day))?;
+    let mut revenue = Revenue::default();
+    place.store.closed_transfers(&closed, |transfer| {
+        let happened = place.rules.service_day(transfer.event_at, transfer.booked_at);
+        revenue.take(&transfer, happened);
+    })?;
+    let runs = runs(place.store.day_rides(day)?, &place.rules);
+    let found = place.store.cards_found(&closed)?;
+    let statement = Statement::new(day, &revenue, &runs, &found, rules);
+    let suspense = place.store.suspense(day)?;
+    let rows = rows(place, &statement);
+    match kept {
+        None => place.store.keep_settlement(day, text, &rows, place.clock.now())?,
+        Some((_, kept)) => {
+            let differs = kept.iter().zip(&rows).find(|(kept, made)| kept != made);
+            let differs = differs.map(|(kept, _)| kept.operator.clone());
+            let differs = differs.or((kept.len() != rows.len()).then(|| "an operator".to_owned()));
+            if let Some(operator) = differs {
+                return Err(SettleError::Changed { day, operator });
+            }
+        }
+    }
+    Ok(Settled { statement, suspense })
+}
+
+/// The operator's id in the newest tariff, for people and files.
+pub fn operator_name(place: &Workplace, operator: Option<OperatorId>) -> String {
+    let Some(OperatorId(number)) = operator else { return "unattributed".to_owned() };
+    let operators = place.rules.tariffs().newest().operators();
+    let known = operators.get(usize::from(number)).map(|operator| operator.id.clone());
+    known.unwrap_or_else(|| number.to_string())
+}
+
+fn rows(place: &Workplace, statement: &Statement) -> Vec<SettledRow> {
+    let rows = statement.rows.iter();
+    rows.map(|(operator, row)| SettledRow { operator: operator_name(place, *operator), row: *row })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! Settlement end to end: taps of three operators, closed, shared, stated, and stated again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use clearing::Rules;
+use fare::{Tariff, TariffSet};
+use fleet_sync::{DepotName, SigningKey};
+use model::{RouteIx, ServiceDate, Timestamp};
+use settlement::Why;
+
+use super::*;
+use crate::{
+    clock::Clock,
+    days::close_through,
+    events::Events,
+    intake::{Checker, Pipeline, register_cards},
+    metrics::Metrics,
+    store::Store,
+    workload::{Bus, Cards, card_keys},
+};
+
+const NOON: u32 = 1_800_014_400;
+const DAY_S: u32 = 86_400;
+const FRIDAY: ServiceDate = ServiceDate(NOON / DAY_S);
+const SATURDAY: ServiceDate = ServiceDate(NOON / DAY_S + 1);
+
+/// Buses for 1.50, a ferry for 4.00 run by another operator; changes within the hour are free.
+const CITY: &str = r#"
+format = 1
+version = 1
+network = "Settlement"
+timezone = "Etc/UTC"
+currency = "EUR"
+groups = ["bus", "ferry"]
+operator = [
+  { id = "bus", name = "Buses" }, { id = "ferry", name = "Ferries" },
+  { id = "port", name = "Port authority" },
+]
+product = [{ id = "single", price = "1.50" }, { id = "sea", price = "4.00" }]
+place = [{ id = "a", name = "Stop A", lat = 0, lon = 0, kind = "stop" }]
+route = [
+  { id = "7", name = "Bus 7", mode = "bus", operator = "bus", group = "bus", product = "single" },
+  { id = "F", name = "F", mode = "ferry", operator = "ferry", group = "ferry", product = "sea" },
+]
+
+[[transfer]]
+id = "change"
+from = ["bus", "ferry"]
+to = ["bus", "ferry"]
+limit_s = 3600
+legs_max = 3
+price = "free"
+"#;
+
+const BY_FARE: &str = r#"
+[[rules]]
+valid_from = "2026-01-01"
+transfer = "fare"
+fee_per_mille = 10
+leg = [{ operator = "ferry", shares = { ferry = 900, port = 100 } }]
+"#;
+
+const BUS: RouteIx = RouteIx(0);
+const FERRY: RouteIx = RouteIx(1);
+
+struct Rig {
+    _folder: tempfile::TempDir,
+    place: Workplace,
+    pipeline: Pipeline,
+    cards: Cards,
+    buses: Vec<Bus>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let tariff = Tariff::parse(CITY).unwrap_or_else(|found| panic!("{found:#?}"));
+        let rules = Rules::new(TariffSet::new(tariff));
+        let (folder, store) = Store::for_test();
+        let depot: DepotName = "north".parse().unwrap();
+        let place = Workplace {
+            depot: depot.clone(),
+            store: Arc::new(store),
+            rules: Arc::new(rules.clone()),
+            events: Events::default(),
+            metrics: Metrics::default(),
+            clock: Clock::manual(Timestamp::from_secs(u64::from(NOON))),
+        };
+        let cards = Cards::in_city(rules, 4, NOON - 1000);
+        register_cards(&place, &cards.issues()).unwrap();
+        let buses: Vec<_> = (1..=2).map(|number| Bus::new(number, &depot)).collect();
+        for bus in &buses {
+            let key = bus.signing.verifying_key();
+            place.store.enrol(bus.id, &key, "bus", false, Timestamp(0)).unwrap();
+        }
+        let checker = Checker::new(depot, card_keys());
+        let pipeline = Pipeline::new(place.clone(), checker, key(), 1);
+        Self { _folder: folder, place, pipeline, cards, buses }
+    }
+
+    fn ride(&mut self, bus: usize, route: RouteIx, card: u32, after_noon_s: u32) {
+        self.buses[bus].board_on(&mut self.cards, route, card, NOON + after_noon_s);
+    }
+
+    fn deliver(&mut self, bus: usize) {
+        let batch = self.buses[bus].batch();
+        self.pipeline.submit(vec![batch]).unwrap();
+    }
+
+    fn close(&self, day: ServiceDate) {
+        let after = u64::from(day.0 + 2) * u64::from(DAY_S);
+        self.place.clock.set(Timestamp::from_secs(after));
+        close_through(&self.place, &key(), day).unwrap();
+    }
+
+    fn settle(&self, day: ServiceDate) -> Settled {
+        settle(&self.place, Some(BY_FARE), day).unwrap()
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+/// Card 0: bus and ferry in one run, card 1: a bus, card 2: the ferry with a bus that arrives late.
+fn friday() -> Rig {
+    let mut rig = Rig::new();
+    rig.ride(0, BUS, 0, 0);
+    rig.ride(0, FERRY, 0, 600);
+    rig.ride(0, BUS, 1, 700);
+    rig.ride(0, FERRY, 2, 800);
+    rig.ride(1, BUS, 2, 2400);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    rig
+}
+
+#[test]
+fn rec_13_a_day_is_settled_by_the_rules_and_nets_to_zero() {
+    let rig = friday();
+    let settled = rig.settle(FRIDAY);
+    // Bus and ferry: 1.50 is shared 150 to 400, so 0.41 and 1.09; of that the port has 0.11.
+    // The ferry alone: 4.00, of that the port has 0.40. Fees are one percent.
+    assert_eq!(
+        statement_csv(&rig.place, &settled.statement),
+        "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,disputed,\
+         disputed amount\n\
+         2027-01-15,bus,EUR,2,3.00,-1.09,1.91,0.01,1.90,0,0.00,0,0.00\n\
+         2027-01-15,ferry,EUR,2,4.00,0.58,4.58,0.04,4.54,0,0.00,0,0.00\n\
+         2027-01-15,port,EUR,0,0.00,0.51,0.51,0.00,0.51,0,0.00,0,0.00\n\
+         2027-01-15,total,EUR,4,7.00,0.00,7.00,0.05,6.95,0,0.00,0,0.00\n"
+    );
+    let (gross, payable, fees) = settled.statement.totals();
+    assert_eq!(gross, payable + fees, "I9");
+}
+
+#[test]
+fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
+    let rig = friday();
+    let Settled { statement, .. } = rig.settle(FRIDAY);
+    let mut sums = BTreeMap::new();
+    for line in &statement.lines {
+        assert!(line.tap.is_some(), "{line:?}");
+        *sums.entry(line.operator).or_insert(0) += line.amount;
+    }
+    for (operator, row) in &statement.rows {
+        assert_eq!(sums.get(operator), Some(&(row.gross + row.shared)));
+    }
+    let csv = lines_csv(&rig.place, &statement, Some("port"));
+    assert_eq!(
+        csv,
+        "day,operator,why,validator,epoch,entry,service day,currency,amount\n\
+         2027-01-15,port,shared,v000001,1,2,2027-01-15,EUR,0.11\n\
+         2027-01-15,port,shared,v000001,1,4,2027-01-15,EUR,0.40\n"
+    );
+}
+
+#[test]
+fn rec_13_late_taps_are_settled_with_the_day_they_were_booked_into_and_said_to_be_late() {
+    let mut rig = friday();
+    let friday = statement_csv(&rig.place, &rig.settle(FRIDAY).statement);
+    rig.deliver(1);
+    rig.close(SATURDAY);
+    let saturday = rig.settle(SATURDAY);
+    let bus = saturday.statement.rows[&Some(OperatorId(0))];
+    // Free after the ferry, whose run was settled on Friday: it is not shared again.
+    assert_eq!((bus.rides, bus.gross, bus.shared), (1, 0, 0));
+    assert_eq!(statement_csv(&rig.place, &rig.settle(FRIDAY).statement), friday, "to the byte");
+}
+
+#[test]
+fn rec_13_a_record_known_only_from_a_later_tap_is_settled_once_and_attributed_later() {
+    let mut rig = Rig::new();
+    rig.ride(1, FERRY, 3, 0);
+    rig.ride(0, FERRY, 3, 7200);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    let friday = rig.settle(FRIDAY).statement;
+    let why: Vec<_> = friday.lines.iter().map(|line| (line.why, line.amount)).collect();
+    assert!(why.contains(&(Why::Recovered, 400)), "{why:?}");
+    assert_eq!(friday.totals().0, 800);
+    rig.deliver(1);
+    rig.close(SATURDAY);
+    let saturday = rig.settle(SATURDAY).statement;
+    assert_eq!(saturday.totals().0, 0, "nothing is earned twice: {:?}", saturday.lines);
+}
+
+#[test]
+fn amounts_in_suspense_are_stated_with_the_day_since_which_they_wait() {
+    let mut rig = Rig::new();
+    rig.ride(1, BUS, 3, 0);
+    rig.ride(1, FERRY, 3, 7200);
+    rig.ride(0, BUS, 3, 14_400);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    rig.close(SATURDAY);
+    let settled = rig.settle(SATURDAY);
+    let [gap] = &settled.suspense[..] else { panic!("{:?}", settled.suspense) };
+    assert_eq!((gap.since, gap.amount.minor()), (FRIDAY, 150));
+    let csv = suspense_csv(&settled.statement, &settled.suspense);
+    assert!(csv.contains(",2027-01-15,1,EUR,1.50\n"), "{csv}");
+    assert!(!csv.contains(&Cards::id(3).to_hex()), "no whole card number");
+}
+
+#[test]
+fn a_settled_day_keeps_its_rules_and_a_changed_row_is_named() {
+    let rig = friday();
+    let first = statement_csv(&rig.place, &rig.settle(FRIDAY).statement);
+    let other = "[[rules]]\nvalid_from = \"2026-01-01\"\ntransfer = \"boarding\"\n";
+    let again = settle(&rig.place, Some(other), FRIDAY).unwrap();
+    assert_eq!(statement_csv(&rig.place, &again.statement), first);
+    rig.place.store.alter("UPDATE settlement_rows SET gross = gross + 1 WHERE operator = 'ferry'");
+    let error = settle(&rig.place, None, FRIDAY).unwrap_err().to_string();
+    assert!(error.contains("first for ferry"), "{error}");
+}
+
+#[test]
+fn an_open_day_and_a_day_before_all_rules_are_not_settled() {
+    let rig = friday();
+    let open = settle(&rig.place, None, SATURDAY).unwrap_err().to_string();
+    assert!(open.contains("2027-01-16 is not closed"), "{open}");
+    let late = "[[rules]]\nvalid_from = \"2028-01-01\"\ntransfer = \"own\"\n";
+    let error = settle(&rig.place, Some(late), FRIDAY).unwrap_err().to_string();
+    assert!(error.contains("no share rules are valid on 2027-01-15"), "{error}");
+}

@@ -1,0 +1,49 @@
+//! The page of money: the float, counted now and then, and the newest closed days.
+
+use std::{sync::PoisonError, time::Duration};
+
+use model::{Money, Timestamp};
+
+use super::ReadModel;
+use crate::{
+    float::FloatReport,
+    http::views::{DayFacts, MoneyFacts},
+    store::StoreError,
+};
+
+/// How old the float may be: counting looks at every card.
+const FLOAT_KEPT: Duration = Duration::from_secs(600);
+
+/// The float as it was counted last.
+pub(super) type KeptFloat = (Timestamp, Vec<(String, u64, Money)>);
+
+impl ReadModel {
+    pub(super) fn money_facts(&self, days: u32) -> Result<MoneyFacts, StoreError> {
+        let (held_at, held) = self.kept_float()?;
+        let closed = self.store.closed_days(days)?;
+        let days = closed.into_iter().map(|closed| {
+            let settled = self.store.settlement(closed.day)?;
+            let rows = settled.map(|(_, rows)| rows).unwrap_or_default();
+            let rows = rows.into_iter().map(|row| (row.operator, row.row)).collect();
+            let (day, closed_at, root) = (closed.day, closed.closed_at, closed.root);
+            Ok(DayFacts { day, closed_at, root, rows })
+        });
+        let days = days.collect::<Result<_, StoreError>>()?;
+        Ok(MoneyFacts { held, held_at, open: self.store.open_day()?, days })
+    }
+
+    fn kept_float(&self) -> Result<KeptFloat, StoreError> {
+        let now = self.clock.now();
+        let mut kept = self.kept_float.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, held)) = &*kept
+            && now.since(*at) < FLOAT_KEPT
+        {
+            return Ok((*at, held.clone()));
+        }
+        let report = FloatReport::new(&self.store, &self.float, self.currency(), now)?;
+        let rows = report.rows().into_iter();
+        let held: Vec<_> = rows.map(|(what, n, minor)| (what, n, self.money(minor))).collect();
+        *kept = Some((now, held.clone()));
+        Ok((now, held))
+    }
+}

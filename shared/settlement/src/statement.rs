@@ -1,0 +1,199 @@
+//! The statement of a closed day: what each operator earned, gets of shared runs, pays as a fee.
+//!
+//! What operators earned is what the ledger moved on their revenue accounts in the day, so the
+//! statement ties to the books by construction; sharing only moves between operators, so all that
+//! is paid out and kept as fees is what was earned: the statement nets to zero (REC-13, I9).
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use clearing::{Account, CauseCode, TapRef};
+use ledger::{Kind, Transfer};
+use model::{CardId, OperatorId, ServiceDate};
+
+use crate::{
+    runs::{Run, by_digest},
+    share::ShareRules,
+};
+
+/// Why a line stands in a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// A ride that was paid.
+    Ride,
+    /// A record without its own tap in this day: known from a later tap, or its tap is late.
+    Recovered,
+    /// Better knowledge of an earlier booking: another operator's ride, a fork, a refund.
+    Correction,
+    /// The operator's part of a run of rides, beyond what was paid at its own taps.
+    Shared,
+}
+
+impl Why {
+    /// The word in statements.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ride => "ride",
+            Self::Recovered => "recovered",
+            Self::Correction => "correction",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// One line: an amount of one operator, with the tap that it opens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// Whose; `None` while nobody knows.
+    pub operator: Option<OperatorId>,
+    /// Why.
+    pub why: Why,
+    /// The tap; `None` for what no tap of the day stands for.
+    pub tap: Option<TapRef>,
+    /// The service day on which it happened.
+    pub happened: ServiceDate,
+    /// Minor units; what is taken away is negative.
+    pub amount: i64,
+}
+
+/// One operator's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OperatorRow {
+    /// Rides of the day.
+    pub rides: u64,
+    /// Earned, by the ledger.
+    pub gross: i64,
+    /// Gained or given by sharing runs.
+    pub shared: i64,
+    /// Kept by the clearing house.
+    pub fee: i64,
+    /// Lines of events of earlier days, and their sum; part of `gross`.
+    pub late: (u64, i64),
+    /// Rides of cards on which something was found in the day, and what they paid; part of `gross`.
+    pub disputed: (u64, i64),
+}
+
+impl OperatorRow {
+    /// What the issuer owes the operator for the day.
+    pub const fn payable(&self) -> i64 {
+        self.gross + self.shared - self.fee
+    }
+}
+
+/// A closed day, settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Which day.
+    pub day: ServiceDate,
+    /// One row an operator; `None` is revenue whose operator is not known yet.
+    pub rows: BTreeMap<Option<OperatorId>, OperatorRow>,
+    /// Every line, in their order.
+    pub lines: Vec<Line>,
+}
+
+/// What the ledger moved on revenue accounts in the day.
+#[derive(Debug, Clone, Default)]
+pub struct Revenue(Vec<Earned>);
+
+/// One side of a transfer that stands on a revenue account.
+#[derive(Debug, Clone, Copy)]
+struct Earned {
+    operator: Option<OperatorId>,
+    amount: i64,
+    /// What the transfer's cause refers to, and whether that is a record.
+    reference: ([u8; 32], bool),
+    happened: ServiceDate,
+}
+
+impl Revenue {
+    /// Takes a transfer that was booked into the day; its event was on the service day `happened`.
+    pub fn take(&mut self, transfer: &Transfer, happened: ServiceDate) {
+        if !matches!(transfer.kind, Kind::Direct | Kind::Post(_)) {
+            return;
+        }
+        let record = transfer.cause.code == CauseCode::Record.number();
+        for (account, amount) in
+            [(&transfer.credit, transfer.amount), (&transfer.debit, -transfer.amount)]
+        {
+            if let Some(Account::FareRevenue(operator)) = Account::parse(account) {
+                let reference = (transfer.cause.reference, record);
+                self.0.push(Earned { operator, amount, reference, happened });
+            }
+        }
+    }
+}
+
+impl Statement {
+    /// Settles a day: its revenue by the ledger, the runs among its rides, and the cards on which
+    /// something was found in it.
+    pub fn new(
+        day: ServiceDate,
+        revenue: &Revenue,
+        runs: &[Run],
+        found: &BTreeSet<CardId>,
+        rules: &ShareRules,
+    ) -> Self {
+        let mut statement = Self { day, rows: BTreeMap::new(), lines: Vec::new() };
+        let taps = by_digest(runs);
+        for Earned { operator, amount, reference: (reference, record), happened } in &revenue.0 {
+            let tap = taps.get(reference).copied();
+            let why = match (record, tap) {
+                (false, _) => Why::Correction,
+                (true, Some(_)) => Why::Ride,
+                (true, None) => Why::Recovered,
+            };
+            let line = Line { operator: *operator, why, tap, happened: *happened, amount: *amount };
+            statement.add(line);
+        }
+        for run in runs {
+            statement.share(run, found, rules);
+        }
+        for row in statement.rows.values_mut() {
+            row.fee = rules.fee(row.gross + row.shared, row.rides);
+        }
+        statement.lines.sort_unstable();
+        statement
+    }
+
+    fn add(&mut self, line: Line) {
+        let row = self.rows.entry(line.operator).or_default();
+        if line.why == Why::Shared {
+            row.shared += line.amount;
+        } else {
+            row.gross += line.amount;
+            if line.happened < self.day {
+                row.late.0 += 1;
+                row.late.1 += line.amount;
+            }
+        }
+        self.lines.push(line);
+    }
+
+    fn share(&mut self, run: &Run, found: &BTreeSet<CardId>, rules: &ShareRules) {
+        let legs: Vec<_> = run.iter().map(|(_, leg)| *leg).collect();
+        for ((ride, leg), share) in run.iter().zip(rules.of_legs(&legs)) {
+            let row = self.rows.entry(leg.operator).or_default();
+            row.rides += 1;
+            if found.contains(&ride.card) {
+                row.disputed.0 += 1;
+                row.disputed.1 += leg.paid;
+            }
+            let mut moved = BTreeMap::from([(leg.operator, -leg.paid)]);
+            for (operator, part) in rules.of_operators(leg.operator, share) {
+                *moved.entry(operator).or_default() += part;
+            }
+            for (operator, amount) in moved.into_iter().filter(|(_, amount)| *amount != 0) {
+                let tap = Some(ride.tap);
+                self.add(Line { operator, why: Why::Shared, tap, happened: self.day, amount });
+            }
+        }
+    }
+
+    /// What was earned, what is paid out, what is kept as fees. The first is the sum of the others.
+    pub fn totals(&self) -> (i64, i64, i64) {
+        let sum = |of: fn(&OperatorRow) -> i64| self.rows.values().map(of).sum();
+        (sum(|row| row.gross), sum(OperatorRow::payable), sum(|row| row.fee))
+    }
+}
