@@ -1,4 +1,5 @@
-//! The sync protocol: the validator's end, the depot's end, and what passes between them.
+//! The sync protocol: the validator's end, the depot's end, and what passes between them: taps
+//! upwards, lists downwards.
 //!
 //! MQTT delivery is a hint; the promise is the depot's cumulative ack, given after its durable
 //! commit. Invariants over both ends, whatever the network drops, repeats, delays or reorders and
@@ -14,16 +15,21 @@
 extern crate alloc;
 
 mod intake;
+mod lists;
 mod presence;
 mod signed;
 mod topic;
 mod uplink;
 
 pub use intake::{Accepted, EpochMark, Incident, Intake, NewEntry, RegistersCheck, Verdict};
+pub use lists::{
+    BLOCK_BYTES, BlockId, ListFetcher, ListOutput, ListSource, ListTrouble, Shelf, ShelfError,
+    content_pin,
+};
 pub use presence::{HostPresence, Presence};
 pub use signed::{
-    SignatureError, sign_ack, sign_batch, sign_host, sign_state, verify_ack, verify_batch,
-    verify_host, verify_state,
+    SignatureError, open_tariff, sign_ack, sign_batch, sign_host, sign_manifest, sign_state,
+    sign_tariff, verify_ack, verify_batch, verify_host, verify_manifest, verify_state,
 };
 pub use topic::{DepotName, DepotNameError, PARTITIONS, Topic, TopicError, partition};
 pub use uplink::{Lane, Link, Output, ProtocolError, Uplink, UplinkConfig};

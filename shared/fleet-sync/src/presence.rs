@@ -98,6 +98,7 @@ mod tests {
             clock: ClockQuality::Ntp,
             at: Timestamp(0),
             undrained_before: 0,
+            lists: None,
         }
     }
 

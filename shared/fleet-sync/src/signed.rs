@@ -7,8 +7,14 @@
 use alloc::vec::Vec;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use model::ValidatorId;
-use wire::{Ack, Batch, Envelope, HostState, Message, ValidatorState, WireError};
+use model::{ServiceDate, TariffVersion, ValidatorId};
+use sha2::{Digest, Sha256};
+use wire::{
+    Ack, Batch, Envelope, HostState, Manifest, Message, PublishedTariff, ValidatorState, WireError,
+};
+
+/// What is signed of a tariff begins with it, so that no other signature can be shown for one.
+const TARIFF_DOMAIN: &[u8] = b"tapline/1/tariff\0";
 
 /// Why a received message is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +91,43 @@ pub fn sign_host(state: &HostState, key: &SigningKey) -> Vec<u8> {
 /// Reads `all/host` from the depot whose key this is.
 pub fn verify_host(payload: &[u8], key: &VerifyingKey) -> Result<HostState, SignatureError> {
     Ok(HostState::decode(open(Message::Host, payload, key)?)?)
+}
+
+/// The payload of `all/manifest`.
+pub fn sign_manifest(manifest: &Manifest, key: &SigningKey) -> Result<Vec<u8>, WireError> {
+    Ok(seal(Message::Manifest, &manifest.encode()?, key))
+}
+
+/// Reads `all/manifest` from the depot whose key this is.
+pub fn verify_manifest(payload: &[u8], key: &VerifyingKey) -> Result<Manifest, SignatureError> {
+    Ok(Manifest::decode(open(Message::Manifest, payload, key)?)?)
+}
+
+/// The depot's signature of a tariff: version, service date and text (`docs/fares.md`).
+pub fn sign_tariff(
+    version: TariffVersion,
+    valid_from: ServiceDate,
+    text: &str,
+    key: &SigningKey,
+) -> [u8; 64] {
+    key.sign(&tariff_input(version, valid_from, text)).to_bytes()
+}
+
+/// Reads the content of a tariff list, and checks that the depot signed this very text for this
+/// day: a list that went around the manifest is no tariff.
+pub fn open_tariff(content: &[u8], key: &VerifyingKey) -> Result<PublishedTariff, SignatureError> {
+    let tariff = PublishedTariff::decode(content)?;
+    let PublishedTariff { version, valid_from, signature, text, .. } = &tariff;
+    let input = tariff_input(*version, *valid_from, text);
+    key.verify_strict(&input, &Signature::from_bytes(signature))
+        .map_err(|_| SignatureError::NotAuthentic)?;
+    Ok(tariff)
+}
+
+fn tariff_input(version: TariffVersion, valid_from: ServiceDate, text: &str) -> Vec<u8> {
+    let (version, days) = (version.0.to_le_bytes(), valid_from.0.to_le_bytes());
+    let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    [TARIFF_DOMAIN, &version, &days, &hash].concat()
 }
 
 fn seal(message: Message, body: &[u8], key: &SigningKey) -> Vec<u8> {

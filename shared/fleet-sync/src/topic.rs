@@ -1,7 +1,7 @@
 //! Topic names: built and read in one place.
 //!
 //! `tapline/1/{depot}/{partition}/{validator}/up/taps`, `…/up/state`, `…/down/ack` and
-//! `tapline/1/{depot}/all/host`. The validator's level is its certificate's common name, so that
+//! `tapline/1/{depot}/all/host`, `…/all/manifest` and `…/all/chunk/{block}`. The validator's level is its certificate's common name, so that
 //! a broker's ACL needs one pattern. No level holds `.`, `$`, `*`, `>`, `+` or `#`.
 
 use alloc::{
@@ -11,6 +11,8 @@ use alloc::{
 use core::{fmt, str::FromStr};
 
 use model::ValidatorId;
+
+use crate::BlockId;
 
 /// Partitions of the fleet: how depots share the load.
 pub const PARTITIONS: u8 = 64;
@@ -44,6 +46,10 @@ pub enum Topic {
     Ack(ValidatorId),
     /// The depot's retained presence, and its will.
     Host,
+    /// The depot's retained manifest of lists.
+    Manifest,
+    /// A retained block of a list.
+    Chunk(BlockId),
 }
 
 /// The topic is none of ours.
@@ -55,6 +61,9 @@ pub enum TopicError {
     /// The validator's level does not read, or stands in another's partition.
     #[error("topic does not name a validator in its partition")]
     Validator,
+    /// The block's level is no SHA-256.
+    #[error("topic does not name a block of a list")]
+    Chunk,
 }
 
 impl FromStr for DepotName {
@@ -98,6 +107,8 @@ impl Topic {
             Self::State(validator) => of(validator, "up/state"),
             Self::Ack(validator) => of(validator, "down/ack"),
             Self::Host => format!("tapline/1/{depot}/all/host"),
+            Self::Manifest => format!("tapline/1/{depot}/all/manifest"),
+            Self::Chunk(block) => format!("tapline/1/{depot}/all/chunk/{block}"),
         }
     }
 
@@ -108,8 +119,14 @@ impl Topic {
             .and_then(|rest| rest.strip_prefix(depot.0.as_str()))
             .and_then(|rest| rest.strip_prefix('/'))
             .ok_or(TopicError::Unknown)?;
-        if rest == "all/host" {
-            return Ok(Self::Host);
+        match rest.strip_prefix("all/") {
+            Some("host") => return Ok(Self::Host),
+            Some("manifest") => return Ok(Self::Manifest),
+            Some(list) if list.starts_with("chunk/") => {
+                let block = list.strip_prefix("chunk/").and_then(BlockId::parse);
+                return block.map(Self::Chunk).ok_or(TopicError::Chunk);
+            }
+            Some(_) | None => {}
         }
         let mut levels = rest.splitn(3, '/');
         let (_, id, leaf) = (levels.next(), levels.next(), levels.next());
@@ -128,6 +145,8 @@ impl Topic {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn depot() -> DepotName {
@@ -137,20 +156,27 @@ mod tests {
     #[test]
     fn names_are_stable_and_read_back() {
         let v = ValidatorId::new(42).unwrap();
-        let names = [Topic::Taps(v), Topic::State(v), Topic::Ack(v), Topic::Host].map(|topic| {
-            let name = topic.name(&depot());
-            assert_eq!(Topic::parse(&depot(), &name), Ok(topic));
-            name
-        });
+        let block = Topic::Chunk(BlockId([0xab; 32]));
+        let own = [Topic::Taps(v), Topic::State(v), Topic::Ack(v)];
+        let all = own.into_iter().chain([Topic::Host, Topic::Manifest, block]);
+        let names: Vec<_> = all
+            .map(|topic| {
+                let name = topic.name(&depot());
+                assert_eq!(Topic::parse(&depot(), &name), Ok(topic));
+                name
+            })
+            .collect();
         expect_test::expect![[r#"
             [
                 "tapline/1/north-2/31/v000042/up/taps",
                 "tapline/1/north-2/31/v000042/up/state",
                 "tapline/1/north-2/31/v000042/down/ack",
                 "tapline/1/north-2/all/host",
+                "tapline/1/north-2/all/manifest",
             ]
         "#]]
-        .assert_debug_eq(&names);
+        .assert_debug_eq(&&names[..5]);
+        assert_eq!(names[5], format!("tapline/1/north-2/all/chunk/{}", "ab".repeat(32)));
     }
 
     #[test]
@@ -164,6 +190,8 @@ mod tests {
             ("tapline/1/north-2/32/v000042/up/taps", TopicError::Validator),
             ("tapline/1/north-2/31/v42/up/taps", TopicError::Validator),
             ("tapline/1/north-2/31/x/up/taps", TopicError::Validator),
+            ("tapline/1/north-2/all/chunk/abab", TopicError::Chunk),
+            ("tapline/1/north-2/all/tariff", TopicError::Unknown),
         ] {
             assert_eq!(Topic::parse(&depot(), name), Err(error), "{name}");
         }

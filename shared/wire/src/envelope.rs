@@ -21,6 +21,8 @@ pub enum Message {
     Ack,
     /// `all/host`: whether the depot is there, signed by it.
     Host,
+    /// `all/manifest`: which lists are in force, signed by the depot.
+    Manifest,
 }
 
 /// A message taken apart, its signature not yet checked.
@@ -40,6 +42,7 @@ impl Message {
             Self::State => "state",
             Self::Ack => "ack",
             Self::Host => "host",
+            Self::Manifest => "manifest",
         }
     }
 
@@ -48,6 +51,7 @@ impl Message {
         match self {
             Self::Taps => limits::BATCH,
             Self::State | Self::Ack | Self::Host => limits::SMALL,
+            Self::Manifest => limits::MANIFEST,
         }
     }
 

@@ -23,6 +23,7 @@ mod chain;
 mod entry;
 mod envelope;
 mod error;
+mod manifest;
 mod state;
 
 pub use ack::Ack;
@@ -31,7 +32,10 @@ pub use chain::ChainHash;
 pub use entry::{decode_entry, encode_entry};
 pub use envelope::{Envelope, Message};
 pub use error::WireError;
-pub use state::{HostState, StateWord, ValidatorState};
+pub use manifest::{
+    ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
+};
+pub use state::{HeldList, HostState, ListsState, StateWord, ValidatorState};
 
 /// The format version of the envelope and of an entry.
 pub const VERSION: u8 = 1;
@@ -48,6 +52,16 @@ pub mod limits {
     pub const COUNT: usize = 1000;
     /// Missing ranges named by one ack.
     pub const MISSING: usize = 16;
+    /// Bytes of a manifest message.
+    pub const MANIFEST: usize = 8 * 1024;
+    /// Lists of one manifest, and lists that a state names.
+    pub const LISTS: usize = 64;
+    /// Deltas to one list.
+    pub const DELTAS: usize = 16;
+    /// Bytes of one list.
+    pub const CONTENT: usize = 16 * 1024 * 1024;
+    /// Bytes of what is wrong with a list, in a state message.
+    pub const TROUBLE: usize = 200;
     /// Bytes of the software version in a state message.
     pub const SOFTWARE: usize = 64;
 }

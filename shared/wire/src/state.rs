@@ -6,7 +6,7 @@ use model::{ClockQuality, Epoch, TapSeq, TariffVersion, Timestamp, ValidatorId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    WireError, cbor,
+    ListKind, WireError, cbor,
     entry::{clock, clock_code},
     limits,
 };
@@ -53,6 +53,31 @@ pub struct ValidatorState {
     pub at: Timestamp,
     /// Entries of earlier lives of its log that the depot has not acknowledged.
     pub undrained_before: u64,
+    /// What it knows of the depot's lists; `None` before its first manifest, and from validators
+    /// that are older than lists.
+    pub lists: Option<ListsState>,
+}
+
+/// Which lists a validator goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListsState {
+    /// The version of its manifest; 0 before the first.
+    pub manifest: u64,
+    /// When that manifest was signed.
+    pub issued: Timestamp,
+    /// The lists that are complete and in use or waiting for their day, ascending.
+    pub held: Vec<HeldList>,
+    /// What is wrong with a list or a manifest, in words; empty when nothing is.
+    pub trouble: String,
+}
+
+/// A list that a validator holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldList {
+    /// What it is for.
+    pub kind: ListKind,
+    /// Which.
+    pub version: u64,
 }
 
 /// The depot's retained presence; with `online` false it is the will.
@@ -83,6 +108,14 @@ struct StateV1 {
     at: u64,
     #[serde(default)]
     undrained_before: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    held: Vec<(u8, u64)>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    trouble: String,
 }
 
 /// The fields, by CBOR index.
@@ -113,6 +146,14 @@ impl ValidatorState {
             let limit = limits::SOFTWARE;
             return Err(WireError::TooLarge { what: "software version", limit });
         }
+        let lists = self.lists.clone().unwrap_or_default();
+        if lists.trouble.len() > limits::TROUBLE {
+            let limit = limits::TROUBLE;
+            return Err(WireError::TooLarge { what: "trouble with lists", limit });
+        }
+        if lists.held.len() > limits::LISTS {
+            return Err(WireError::TooLarge { what: "number of lists", limit: limits::LISTS });
+        }
         Ok(cbor::to_vec(&StateV1 {
             validator: self.validator.number(),
             word: match self.word {
@@ -132,6 +173,10 @@ impl ValidatorState {
             clock: clock_code(self.clock),
             at: self.at.0,
             undrained_before: self.undrained_before,
+            manifest: self.lists.as_ref().map(|lists| lists.manifest),
+            issued: self.lists.as_ref().map(|lists| lists.issued.0),
+            held: lists.held.iter().map(|held| (held.kind.0, held.version)).collect(),
+            trouble: lists.trouble,
         }))
     }
 
@@ -164,6 +209,16 @@ impl ValidatorState {
             clock: clock(s.clock)?,
             at: Timestamp(s.at),
             undrained_before: s.undrained_before,
+            lists: s.manifest.map(|manifest| ListsState {
+                manifest,
+                issued: Timestamp(s.issued.unwrap_or(0)),
+                held: s
+                    .held
+                    .into_iter()
+                    .map(|(kind, version)| HeldList { kind: ListKind(kind), version })
+                    .collect(),
+                trouble: s.trouble,
+            }),
         })
     }
 }

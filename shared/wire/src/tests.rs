@@ -284,6 +284,7 @@ fn state(word: StateWord) -> ValidatorState {
         clock: ClockQuality::Ntp,
         at: Timestamp(1_795_000_002_000),
         undrained_before: 0,
+        lists: None,
     }
 }
 

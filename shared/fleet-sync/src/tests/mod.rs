@@ -1,6 +1,7 @@
 //! Both ends together, and the samples that their tests share.
 
 mod intake;
+mod lists;
 mod network;
 mod signed;
 mod uplink;

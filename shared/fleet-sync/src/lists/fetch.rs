@@ -1,0 +1,388 @@
+//! The validator's end: which manifest is trusted, what is still to be fetched, what is complete.
+//!
+//! The shell subscribes and unsubscribes as it is told, keeps what it is given, and says what became
+//! of complete content. It does so in the order of the outputs, each done before the next: a
+//! manifest is on the disk before anything that follows from it. Blocks on the disk are a help after
+//! a cut and nothing more: whatever is given back at the start is checked like a stranger's.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use model::Timestamp;
+use wire::{ContentPin, HeldList, ListKind, ListPin, Manifest};
+
+use super::{
+    BlockId, ListTrouble, content_pin,
+    tree::{Assembly, BLOCK_BYTES},
+    trust::may_follow,
+};
+use crate::verify_manifest;
+
+/// Blocks asked for at once: retained messages come as fast as the line is.
+const WINDOW: usize = 16;
+/// A block that did not come, or came damaged, is asked for anew after this, doubling.
+const AGAIN_FIRST: Duration = Duration::from_secs(10);
+const AGAIN_LAST: Duration = Duration::from_secs(320);
+
+/// What the shell is to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListOutput {
+    /// Make these bytes durable as the trusted manifest, in place of the one before.
+    KeepManifest(Vec<u8>),
+    /// Subscribe to this block's topic; also when that was done before.
+    Subscribe(BlockId),
+    /// End that subscription.
+    Unsubscribe(BlockId),
+    /// Keep this block for the case of a cut; it need not be durable.
+    KeepBlock {
+        /// Its name.
+        id: BlockId,
+        /// Its bytes.
+        block: Vec<u8>,
+    },
+    /// Blocks kept for the case of a cut are not needed any more.
+    ForgetBlocks,
+    /// A list is complete: keep and use it, then call [`ListFetcher::handle_held`] or
+    /// [`ListFetcher::handle_unusable`].
+    Complete {
+        /// Which.
+        list: HeldList,
+        /// The version that these bytes change; `None` when they are the list itself.
+        from: Option<u64>,
+        /// The bytes.
+        content: Vec<u8>,
+    },
+    /// A list is not in the manifest any more, and its successor is held: it may be removed.
+    Withdrawn(HeldList),
+    /// Tell somebody.
+    Report(ListTrouble),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct ListFetcher {
+    key: VerifyingKey,
+    wanted: Vec<ListKind>,
+    trusted: Option<Manifest>,
+    held: BTreeMap<HeldList, ContentPin>,
+    /// Complete, and of no use here: not fetched again.
+    unusable: BTreeMap<HeldList, ContentPin>,
+    /// Deltas that led nowhere.
+    bad_deltas: BTreeSet<ContentPin>,
+    job: Option<Job>,
+    asked: BTreeSet<BlockId>,
+    linked: bool,
+    expiry_said: bool,
+    again_at: Option<Timestamp>,
+    again_after: Duration,
+    outbox: VecDeque<ListOutput>,
+}
+
+/// What is being fetched.
+#[derive(Debug)]
+struct Job {
+    list: HeldList,
+    target: ContentPin,
+    from: Option<u64>,
+    pin: ContentPin,
+    assembly: Assembly,
+    /// Handed to the shell, which has not answered.
+    complete: bool,
+}
+
+impl ListFetcher {
+    /// Rebuilt from what the shell kept: the trusted manifest's bytes, complete lists with their
+    /// contents' pins, and blocks. A manifest that does not read counts as none, and is reported.
+    pub fn resume(
+        key: VerifyingKey,
+        wanted: &[ListKind],
+        manifest: Option<&[u8]>,
+        held: impl IntoIterator<Item = (HeldList, ContentPin)>,
+        blocks: impl IntoIterator<Item = (BlockId, Vec<u8>)>,
+    ) -> Self {
+        let mut fetcher = Self {
+            key,
+            wanted: wanted.to_vec(),
+            trusted: None,
+            held: BTreeMap::new(),
+            unusable: BTreeMap::new(),
+            bad_deltas: BTreeSet::new(),
+            job: None,
+            asked: BTreeSet::new(),
+            linked: false,
+            expiry_said: false,
+            again_at: None,
+            again_after: AGAIN_FIRST,
+            outbox: VecDeque::new(),
+        };
+        match manifest.map(|payload| verify_manifest(payload, &key)) {
+            None => {}
+            Some(Ok(manifest)) => fetcher.trusted = Some(manifest),
+            Some(Err(_)) => fetcher.report(ListTrouble::NotAuthentic),
+        }
+        for (list, pin) in held {
+            // One that is pinned no more may be what is in use until its successor is here.
+            if fetcher.pinned(list).is_none_or(|pinned| pinned.content == pin) {
+                fetcher.held.insert(list, pin);
+            } else {
+                fetcher.outbox.push_back(ListOutput::Withdrawn(list));
+            }
+        }
+        fetcher.withdraw();
+        fetcher.begin_next();
+        if let Some(job) = &mut fetcher.job {
+            for (id, block) in blocks {
+                if BlockId::of(&block) == id {
+                    job.assembly.insert(id, block);
+                }
+            }
+        }
+        fetcher
+    }
+
+    /// The trusted manifest.
+    pub const fn manifest(&self) -> Option<&Manifest> {
+        self.trusted.as_ref()
+    }
+
+    /// The lists that are complete.
+    pub fn held(&self) -> impl Iterator<Item = HeldList> {
+        self.held.keys().copied()
+    }
+
+    /// Whether everything wanted of the trusted manifest is here.
+    pub const fn is_complete(&self) -> bool {
+        self.job.is_none()
+    }
+
+    /// The connection came or went. Subscriptions end with a connection.
+    pub fn handle_link(&mut self, now: Timestamp, linked: bool) {
+        self.linked = linked;
+        self.asked.clear();
+        self.again_at = None;
+        self.again_after = AGAIN_FIRST;
+        self.ask(now);
+    }
+
+    /// A message of `all/manifest` has arrived.
+    pub fn handle_manifest(&mut self, now: Timestamp, payload: &[u8]) {
+        let Ok(new) = verify_manifest(payload, &self.key) else {
+            return self.report(ListTrouble::NotAuthentic);
+        };
+        match may_follow(self.trusted.as_ref(), &new) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(trouble) => return self.report(trouble),
+        }
+        self.outbox.push_back(ListOutput::KeepManifest(payload.to_vec()));
+        self.trusted = Some(new);
+        self.expiry_said = false;
+        self.withdraw();
+        let stale = self.job.as_ref().is_some_and(|job| {
+            // What the shell is looking at is looked at to its end.
+            !job.complete && self.pinned(job.list).is_none_or(|pin| pin.content != job.target)
+        });
+        if stale {
+            self.drop_job();
+        }
+        self.begin_next();
+        self.ask(now);
+    }
+
+    /// A message of `all/chunk/{id}` has arrived. An empty one says that the block is withdrawn.
+    pub fn handle_block(&mut self, now: Timestamp, id: BlockId, block: Vec<u8>) {
+        let is_asked = self.asked.contains(&id);
+        let Some(job) = self.job.as_mut().filter(|job| is_asked && !job.complete) else { return };
+        if block.len() > BLOCK_BYTES || BlockId::of(&block) != id {
+            if !block.is_empty() {
+                self.report(ListTrouble::Corrupt);
+            }
+            return self.try_again(now);
+        }
+        if !job.assembly.has(&id) {
+            self.outbox.push_back(ListOutput::KeepBlock { id, block: block.clone() });
+            job.assembly.insert(id, block);
+        }
+        self.asked.remove(&id);
+        self.outbox.push_back(ListOutput::Unsubscribe(id));
+        self.again_after = AGAIN_FIRST;
+        self.again_at = None;
+        self.ask(now);
+    }
+
+    /// Whether these are exactly the bytes that the manifest pins for `list`: to be asked after a
+    /// delta was applied, before the result is kept.
+    pub fn is_content_of(&self, list: HeldList, content: &[u8]) -> bool {
+        self.pinned(list).is_some_and(|pin| pin.content == content_pin(content))
+    }
+
+    /// The shell has kept a complete list durably, and uses it.
+    pub fn handle_held(&mut self, now: Timestamp, list: HeldList) {
+        if let Some(job) = self.job.take_if(|job| job.list == list && job.complete) {
+            if self.pinned(list).is_none_or(|pin| pin.content == job.target) {
+                self.held.insert(list, job.target);
+            } else {
+                self.outbox.push_back(ListOutput::Withdrawn(list));
+            }
+            self.outbox.push_back(ListOutput::ForgetBlocks);
+            self.withdraw();
+            self.begin_next();
+            self.ask(now);
+        }
+    }
+
+    /// A complete list is of no use. A delta that led to other bytes is replaced by the list itself.
+    pub fn handle_unusable(&mut self, now: Timestamp, list: HeldList) {
+        if let Some(job) = self.job.take_if(|job| job.list == list && job.complete) {
+            self.outbox.push_back(ListOutput::ForgetBlocks);
+            if job.from.is_some() {
+                self.bad_deltas.insert(job.pin);
+            } else {
+                self.unusable.insert(list, job.target);
+                self.report(ListTrouble::Unusable { kind: list.kind, version: list.version });
+            }
+            self.begin_next();
+            self.ask(now);
+        }
+    }
+
+    /// Time has passed, `wall` by the wall clock: blocks that did not come are asked for anew, and
+    /// an expired manifest is said once.
+    pub fn handle_timeout(&mut self, now: Timestamp, wall: Timestamp) {
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_after = (self.again_after * 2).min(AGAIN_LAST);
+            self.again_at = None;
+            // A retained message comes again with a new subscription.
+            self.asked.clear();
+            self.ask(now);
+        }
+        if let Some(manifest) = &self.trusted
+            && manifest.expires < wall
+            && !self.expiry_said
+        {
+            self.expiry_said = true;
+            self.report(ListTrouble::Expired);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do for a block.
+    pub const fn wake_at(&self) -> Option<Timestamp> {
+        self.again_at
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<ListOutput> {
+        self.outbox.pop_front()
+    }
+
+    fn report(&mut self, trouble: ListTrouble) {
+        self.outbox.push_back(ListOutput::Report(trouble));
+    }
+
+    fn pinned(&self, list: HeldList) -> Option<&ListPin> {
+        self.trusted.as_ref()?.find(list.kind, list.version)
+    }
+
+    /// Lists that are pinned no more go once the newest of their kind is here: until then they are
+    /// what is in use, and what a delta changes.
+    fn withdraw(&mut self) {
+        let Some(manifest) = &self.trusted else { return };
+        let is_succeeded = |kind: ListKind| {
+            manifest.newest(kind).is_some_and(|newest| {
+                self.held.contains_key(&HeldList { kind, version: newest.version })
+            })
+        };
+        let gone = self.held.keys().copied().filter(|list| {
+            manifest.find(list.kind, list.version).is_none() && is_succeeded(list.kind)
+        });
+        for list in gone.collect::<Vec<_>>() {
+            self.held.remove(&list);
+            self.outbox.push_back(ListOutput::Withdrawn(list));
+        }
+    }
+
+    fn drop_job(&mut self) {
+        for id in core::mem::take(&mut self.asked) {
+            self.outbox.push_back(ListOutput::Unsubscribe(id));
+        }
+        if self.job.take().is_some() {
+            self.outbox.push_back(ListOutput::ForgetBlocks);
+        }
+    }
+
+    /// Takes up the next list that is wanted and not here, the manifest's order being the urgency.
+    fn begin_next(&mut self) {
+        if self.job.is_some() {
+            return;
+        }
+        let Some(manifest) = &self.trusted else { return };
+        let next = manifest.lists.iter().find(|pin| {
+            let list = HeldList { kind: pin.kind, version: pin.version };
+            self.wanted.contains(&pin.kind)
+                && !self.held.contains_key(&list)
+                && self.unusable.get(&list) != Some(&pin.content)
+        });
+        let Some(pin) = next else { return };
+        let list = HeldList { kind: pin.kind, version: pin.version };
+        let delta = pin.deltas.iter().find(|delta| {
+            let base = HeldList { kind: pin.kind, version: delta.from };
+            self.held.contains_key(&base) && !self.bad_deltas.contains(&delta.content)
+        });
+        let (from, way) = delta.map_or((None, pin.content), |d| (Some(d.from), d.content));
+        let assembly = Assembly::new(way);
+        let job = Job { list, target: pin.content, from, pin: way, assembly, complete: false };
+        self.job = Some(job);
+    }
+
+    /// Keeps the window of questions full, or hands out what is complete.
+    fn ask(&mut self, now: Timestamp) {
+        let Some(job) = self.job.as_mut().filter(|job| !job.complete) else { return };
+        // A level that does not add up is found by either; then nothing more is missing.
+        let missing = job.assembly.missing(WINDOW).unwrap_or_default();
+        if missing.is_empty() {
+            return self.complete(now);
+        }
+        if !self.linked {
+            return;
+        }
+        for id in missing {
+            if self.asked.len() >= WINDOW {
+                break;
+            }
+            if self.asked.insert(id) {
+                self.outbox.push_back(ListOutput::Subscribe(id));
+            }
+        }
+        if self.again_at.is_none() {
+            self.again_at = Some(now.plus(self.again_after));
+        }
+    }
+
+    /// Hands out what has no hole left.
+    fn complete(&mut self, now: Timestamp) {
+        let Some(job) = self.job.as_mut() else { return };
+        job.complete = true;
+        let (list, from) = (job.list, job.from);
+        let assembly = core::mem::replace(&mut job.assembly, Assembly::new(job.pin));
+        match assembly.content() {
+            Ok(Some(content)) => {
+                self.outbox.push_back(ListOutput::Complete { list, from, content });
+            }
+            // The signer itself pinned nonsense: as good as content that cannot be used.
+            Ok(None) | Err(_) => {
+                self.report(ListTrouble::Corrupt);
+                self.handle_unusable(now, list);
+            }
+        }
+    }
+
+    fn try_again(&mut self, now: Timestamp) {
+        if self.again_at.is_none() {
+            self.again_at = Some(now.plus(self.again_after));
+        }
+    }
+}
