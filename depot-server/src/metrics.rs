@@ -121,6 +121,27 @@ const FLEET: Entry = Entry {
     help: "Enrolled validators by the state of their link.",
     good: "down is normal for parked vehicles, not for stations.",
 };
+const LIST_MANIFEST: Entry = Entry {
+    name: "tapline_lists_manifest_version",
+    kind: Kind::Gauge,
+    label: None,
+    help: "The newest manifest of lists that was signed; its number is at least the second of it.",
+    good: "Rises every hour; if not, the log says why the lists cannot be read or signed.",
+};
+const LIST_VERSIONS: Entry = Entry {
+    name: "tapline_list_version",
+    kind: Kind::Gauge,
+    label: Some(("kind", LIST_WORDS)),
+    help: "The newest version of each kind of list that is given to validators; 0 without one.",
+    good: "What was published last.",
+};
+const LISTS_BEHIND: Entry = Entry {
+    name: "tapline_fleet_lists_behind",
+    kind: Kind::Gauge,
+    label: None,
+    help: "Connected validators that do not hold every list of the newest manifest.",
+    good: "0 within a minute of a publication, and while none is under way.",
+};
 const LINK_UP: Entry = Entry {
     name: "tapline_mqtt_connected",
     kind: Kind::Gauge,
@@ -165,6 +186,9 @@ const HTTP_DURATION: Entry = Entry {
 };
 
 /// Why a message is set aside: stable words, the label values of the counter.
+pub const LIST_WORDS: &[&str] = &["tariff", "hotlist", "actions", "config", "release"];
+
+/// The reasons for which a message is set aside.
 pub const QUARANTINE_REASONS: &[&str] = &[
     "unknown-topic",
     "unknown-validator",
@@ -211,6 +235,9 @@ pub const CATALOGUE: &[Entry] = &[
     EXCEPTIONS_OPEN,
     IMBALANCE,
     FLEET,
+    LIST_MANIFEST,
+    LIST_VERSIONS,
+    LISTS_BEHIND,
     LINK_UP,
     LINK_CONNECTS,
     LOGIN_FAILURES,
@@ -249,6 +276,12 @@ pub struct Metrics {
     pub imbalance: IntGauge,
     /// Validators by link.
     pub fleet: IntGaugeVec,
+    /// See the catalogue.
+    pub list_manifest: IntGauge,
+    /// See the catalogue.
+    pub list_versions: IntGaugeVec,
+    /// See the catalogue.
+    pub lists_behind: IntGauge,
     /// 1 while connected.
     pub link_up: IntGauge,
     /// Attempts to connect.
@@ -291,6 +324,9 @@ impl Default for Metrics {
             exceptions_open: gauges(&registry, &EXCEPTIONS_OPEN),
             imbalance: gauge(&registry, &IMBALANCE),
             fleet: gauges(&registry, &FLEET),
+            list_manifest: gauge(&registry, &LIST_MANIFEST),
+            list_versions: gauges(&registry, &LIST_VERSIONS),
+            lists_behind: gauge(&registry, &LISTS_BEHIND),
             link_up: gauge(&registry, &LINK_UP),
             link_connects: counters(&registry, &LINK_CONNECTS),
             login_failures: counter(&registry, &LOGIN_FAILURES),

@@ -19,8 +19,10 @@ use crate::{
         Checker, Pipeline, Workplace,
         run::{Surroundings, presence_topic, told_to},
     },
-    link::LinkSettings,
+    link::{LinkSettings, Publisher},
+    lists::ListDesk,
     metrics::Metrics,
+    rules::LiveRules,
     store::{ReadModel, Store, StoreError},
 };
 
@@ -105,7 +107,7 @@ impl Depot {
     pub fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
         let keys = Keys::load(&config.keys)?;
         let store = Arc::new(Store::open(&config.database)?);
-        let rules = Arc::new(load_rules(&config, &store, &clock)?);
+        let rules = LiveRules::from(load_rules(&config, &store, &clock)?);
         store.note_due_tariffs(rules.tariffs().iter().map(Tariff::version))?;
         if config.keys.tickets.exists() {
             let key = crate::ticketing::load_key(&config.keys.tickets)?;
@@ -115,7 +117,7 @@ impl Depot {
         let checker = Checker::new(depot.clone(), keys.tmac);
         let (events, metrics) = (Events::default(), Metrics::default());
         let books: Arc<dyn Books> = Arc::new(
-            ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone())
+            ReadModel::new(Arc::clone(&store), rules.clone(), clock.clone())
                 .with_float(config.float.clone()),
         );
         let place = Workplace {
@@ -172,7 +174,9 @@ impl Depot {
             .map_err(|source| ServeError::Listen { address, source })?;
         tracing::info!(%address, depot = %self.place.depot, "pages, API and metrics");
         let (stop, stopped) = watch::channel(false);
-        let around = self.surroundings()?;
+        let (sending, link) = watch::channel(None);
+        let around = self.surroundings(sending)?;
+        let lists = tokio::spawn(crate::lists::run(self.list_desk(), link, stopped.clone()));
         let threads = verify_threads(self.app.config.intake.verify_threads);
         let signing = self.signing.clone();
         let pipeline = Pipeline::new(self.place.clone(), self.checker, signing, threads);
@@ -202,7 +206,7 @@ impl Depot {
                 tokio::time::sleep(GOODBYE).await;
             } => Ok(()),
         };
-        for task in [intake, gauges, closing] {
+        for task in [intake, lists, gauges, closing] {
             if task.await.is_err() {
                 tracing::error!("a part of the server stopped by a fault of its own");
             }
@@ -210,7 +214,22 @@ impl Depot {
         served
     }
 
-    fn surroundings(&self) -> Result<Surroundings, StoreError> {
+    fn list_desk(&self) -> ListDesk {
+        let Workplace { depot, store, rules, metrics, clock, .. } = &self.place;
+        ListDesk {
+            depot: depot.clone(),
+            store: Arc::clone(store),
+            rules: rules.clone(),
+            signing: self.signing.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        }
+    }
+
+    fn surroundings(
+        &self,
+        sending: watch::Sender<Option<Publisher>>,
+    ) -> Result<Surroundings, StoreError> {
         let config = &self.app.config;
         let depot = self.place.depot.clone();
         Ok(Surroundings {
@@ -226,6 +245,7 @@ impl Depot {
             group_max: config.intake.group_max as usize,
             metrics: self.place.metrics.clone(),
             clock: self.place.clock.clone(),
+            sending,
         })
     }
 }
@@ -361,6 +381,9 @@ async fn count_gauges(app: AppState, mut stop: watch::Receiver<bool>) {
             .await;
         if let Err(error) = done {
             tracing::warn!(error = %crate::intake::run::chain(&error), "gauges are not counted");
+        }
+        if let Ok(behind) = app.store.count_lists_behind() {
+            app.metrics.lists_behind.set(behind);
         }
         if let Ok(links) = app.store.count_links() {
             for (word, count) in ["never-seen", "down", "up"].into_iter().zip(links) {

@@ -105,6 +105,7 @@ function arrange() {
     if (want.role && row.role !== want.role) continue;
     if (want.route && String(row.route_ix) !== want.route) continue;
     if (want.flaw === "old-tariff" && !(row.tariff !== null && row.tariff < newestTariff)) continue;
+    if (want.flaw === "lists" && !row.behind) continue;
     if (want.flaw === "clock" && !(Math.abs(row.clock ?? 0) > clockOffMs)) continue;
     if (words.length > 0 && !words.every((word) => row.text.includes(word))) continue;
     view.push(row);

@@ -101,7 +101,7 @@ impl Rig {
         let place = Workplace {
             depot: depot_name(),
             store: Arc::new(Store::open(path)?),
-            rules: Arc::new(rules()),
+            rules: rules().into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::scaled(Timestamp::from_secs(u64::from(NOON) + 86_400), 1),

@@ -62,6 +62,17 @@ impl Mosquitto {
         self.wait_ready();
     }
 
+    /// The same without anything that it retained, as after the loss of its disk.
+    pub(crate) fn lose_everything_and_restart(&mut self) {
+        self.child.kill().expect("the broker runs");
+        self.child.wait().expect("the broker is reaped");
+        let state = self.folder.path().join("state");
+        std::fs::remove_dir_all(&state).expect("its store is ours");
+        std::fs::create_dir(&state).expect("the scratch folder is ours");
+        self.child = spawn(&self.certificates());
+        self.wait_ready();
+    }
+
     fn wait_ready(&mut self) {
         let deadline = now() + Duration::from_secs(20);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -175,7 +186,9 @@ async fn a_validator_writes_its_own_branch_and_no_other() {
         ("tapline/1/central/07/v000001/up/state", true),
         ("tapline/1/central/07/v000002/up/taps", false),
         ("tapline/1/central/07/v000001/down/ack", false),
-        ("tapline/1/central/all/tariff", false),
+        ("tapline/1/central/all/manifest", false),
+        ("tapline/1/central/all/chunk/abab", false),
+        ("tapline/1/central/all/host", false),
     ] {
         let (client, mut events) = connect(&broker, "v000001", true);
         let reason = published(&client, &mut events, topic).await;

@@ -18,6 +18,7 @@ mod foreign_programs;
 mod issuing;
 mod journeys;
 mod kill;
+mod lists;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;
 mod processes;

@@ -50,6 +50,9 @@ pub struct Config {
     pub tickets: Tickets,
     /// Where its taps go.
     pub broker: Broker,
+    /// What comes from the depot for all validators.
+    #[serde(default)]
+    pub lists: Lists,
     /// Windows in which a card presented again is answered differently.
     #[serde(default)]
     pub rules: Rules,
@@ -156,6 +159,15 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// `[lists]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lists {
+    /// A validator whose newest complete lists are older leaves service until newer ones are here;
+    /// 0 = never. Nothing is asked of one that has no lists yet.
+    pub max_age_h: u64,
+}
+
 /// `[rules]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -188,6 +200,19 @@ impl State {
             keep_days: default_keep_days(),
             open_deadline_s: default_open_deadline_s(),
         }
+    }
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self { max_age_h: 168 }
+    }
+}
+
+impl Lists {
+    /// `None` = of any age.
+    pub(crate) fn age_max(self) -> Option<Duration> {
+        (self.max_age_h != 0).then(|| Duration::from_secs(self.max_age_h * 3600))
     }
 }
 
@@ -340,6 +365,9 @@ impl Config {
         }
         if !(5..=1200).contains(&self.broker.keep_alive_s) {
             return wrong("broker.keep_alive_s", "must lie between 5 and 1200");
+        }
+        if self.lists.max_age_h > 24 * 366 {
+            return wrong("lists.max_age_h", "must be at most 8784, a year, or 0 for no limit");
         }
         if self.rules.retry_window_s > 3600 {
             return wrong("rules.retry_window_s", "must be at most 3600");
@@ -523,6 +551,9 @@ port = 1883
             depot = "/etc/tapline/depot.pub"
             signing = "/etc/tapline/signing.key"
 
+            [lists]
+            max_age_h = 168  # default
+
             [metrics]
 
             [reader]
@@ -579,6 +610,7 @@ port = 1883
             ("[reader]", "[rules]\nretry_window_s = 9999\n[reader]", "rules.retry_window_s"),
             ("[reader]", "[rules]\nrelay_slack_ms = 5\n[reader]", "rules.relay_slack_ms"),
             ("[reader]", "[console]\nsocket = \"console.sock\"\n[reader]", "console.socket"),
+            ("[reader]", "[lists]\nmax_age_h = 9999\n[reader]", "lists.max_age_h"),
             ("[reader]", "[metrics]\nlisten = \"0.0.0.0:1\"\n[reader]", "metrics.listen"),
         ] {
             let message = error(&GOOD.replace(from, to));

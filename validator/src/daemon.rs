@@ -3,24 +3,23 @@
 //! Order of start: log (recovered before anything else), then link and loops. Order of stop: no
 //! more taps, then the link's goodbye, then the log, whose keeper ends with its last asker.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod context;
 
-use fare::{Tariff, TariffSet};
-use fleet_sync::Topic;
-use model::{CardId, ClockQuality, TapRole};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use fare::TariffSet;
+use fleet_sync::{SigningKey, Topic, VerifyingKey};
+use model::{CardId, TapRole};
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
     net::UnixListener,
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use validation::{Doubt, Hotlist, RelayGuard, Rules, TapMachine, Tickets, ValidatorContext};
+use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
 use wire::StateWord;
+
+pub use context::{context, load_hotlist, load_tariffs};
 
 use crate::{
     clock::Clock,
@@ -28,6 +27,7 @@ use crate::{
     console,
     keys::DeviceKeys,
     link::{self, LinkSettings, TlsFiles},
+    lists::{self, DiskError, Lists, ListsStatus, ListsThread},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
     reader_task, scanner_task,
@@ -36,7 +36,7 @@ use crate::{
     sync_loop::{Identity, SyncLoop},
     tap_loop::{Event, Outage, Service, TapLoop, Underway},
 };
-use reader::{Reader, ReaderKind};
+use reader::Reader;
 
 /// How long closing the store may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -128,6 +128,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The lists on the disk.
+    #[error(transparent)]
+    Lists(#[from] DiskError),
     /// The metrics page.
     #[error("cannot serve metrics at {address}: choose another metrics.listen")]
     Metrics {
@@ -151,141 +154,53 @@ pub struct Daemon {
     taps: JoinHandle<()>,
     reader: JoinHandle<()>,
     sync: JoinHandle<()>,
+    lists: std::thread::JoinHandle<()>,
     follow: JoinHandle<()>,
     scanner: JoinHandle<()>,
     console: JoinHandle<()>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
-/// The tariff files of a configuration, as one set.
-pub fn load_tariffs(files: &[PathBuf]) -> Result<TariffSet, StartError> {
-    let mut set: Option<TariffSet> = None;
-    for path in files {
-        let problem = |problems: String| StartError::Tariff { path: path.clone(), problems };
-        let text = fs::read_to_string(path)
-            .map_err(|source| StartError::TariffFile { path: path.clone(), source })?;
-        let tariff = Tariff::parse(&text).map_err(|found| {
-            problem(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })?;
-        match &mut set {
-            None => set = Some(TariffSet::new(tariff)),
-            Some(set) => set.insert(tariff).map_err(|e| problem(e.to_string()))?,
-        }
-    }
-    set.ok_or_else(|| StartError::Tariff {
-        path: PathBuf::new(),
-        problems: "no tariff file is named".into(),
-    })
-}
-
-/// The hotlist file: a card a line; `#` begins a remark.
-pub fn load_hotlist(path: Option<&Path>) -> Result<Hotlist, StartError> {
-    let Some(path) = path else { return Ok(Hotlist::default()) };
-    let wrong = |problem: String| StartError::Hotlist { path: path.to_path_buf(), problem };
-    let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    let cards: Result<Vec<CardId>, StartError> = text
-        .lines()
-        .enumerate()
-        .map(|(i, line)| (i, line.split('#').next().unwrap_or_default().trim()))
-        .filter(|(_, line)| !line.is_empty())
-        .map(|(i, line)| line.parse().map_err(|e| wrong(format!("line {}: {e}", i + 1))))
-        .collect();
-    cards.map(Hotlist::new)
-}
-
-/// What the validation core knows, from configuration and tariff.
-pub fn context(
+fn identity(
     config: &Config,
-    tariffs: &TariffSet,
-    hotlist: Hotlist,
-    clock: ClockQuality,
-) -> Result<ValidatorContext, StartError> {
-    let tariff = tariffs.newest();
-    let version = || tariff.version().to_string();
-    let some = |known: Vec<&str>| match known.len() {
-        0..=8 => known.join(", "),
-        more => format!("{} and {} more", known[..8].join(", "), more - 8),
-    };
-    let unknown = |key, name: &str, known| StartError::Unknown {
-        key,
-        name: name.to_string(),
-        version: version(),
-        known: some(known),
-    };
-    let routes = || tariff.routes().iter().map(|route| &*route.id).collect();
-    let name = &config.validator.place;
-    let place = tariff.place_ix(name).ok_or_else(|| {
-        unknown("validator.place", name, tariff.places().iter().map(|p| &*p.id).collect())
-    })?;
-    let role = config.validator.role;
-    let route = match &config.validator.route {
-        None if tariff.prices_by_route(role, place) => {
-            let (place, known) = (name.clone(), some(routes()));
-            return Err(StartError::RouteMissing { role, place, version: version(), known });
-        }
-        None => None,
-        Some(name) => {
-            let route = tariff.route_ix(name);
-            Some(route.ok_or_else(|| unknown("validator.route", name, routes()))?)
-        }
-    };
-    Ok(ValidatorContext {
-        id: config.validator.id,
-        role,
-        place,
-        route,
-        tariff: tariff.version(),
-        tariffs: tariffs.clone(),
-        hotlist,
-        clock,
-        rules: Rules {
-            retry_window: config.rules.retry_window(),
-            low_balance: i64::from(config.rules.low_balance),
-            relay: relay_guard(config),
-        },
-    })
-}
-
-/// None for cards in memory: they are not far away, and this machine may be busy with thousands.
-fn relay_guard(config: &Config) -> Option<RelayGuard> {
-    let slack = config.rules.relay_slack().filter(|_| config.reader.kind != ReaderKind::Virtual)?;
-    Some(RelayGuard::at_baud(config.reader.line_speed(), slack))
+    (signing, depot_key): (SigningKey, VerifyingKey),
+    clock: Clock,
+) -> Identity {
+    let (validator, depot) = (config.validator.id, config.validator.depot.clone());
+    let keep = Duration::from_secs(config.state.keep_days * 86_400);
+    Identity { validator, depot, signing, depot_key, keep, clock }
 }
 
 impl Daemon {
     /// Starts a validator on the current runtime.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { config, keys, tariffs, hotlist, reader, screen, clock, durability } = parts;
-        let context = context(&config, &tariffs, hotlist, clock.quality())?;
         let metrics = Metrics::new();
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
+        // After the log, whose lock says that the folder is ours.
+        let (lists, context) = informed(&config, keys.depot, tariffs, hotlist, clock).await?;
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
         let tickets = tickets(&config, &recovery);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
         let page = metrics_page(&config, &metrics, &service).await?;
-        let identity = Identity {
-            validator: config.validator.id,
-            depot: config.validator.depot.clone(),
-            signing: keys.signing,
-            depot_key: keys.depot,
-            tariff: context.tariff,
-            keep: Duration::from_secs(config.state.keep_days * 86_400),
-            clock,
-        };
+        let identity = identity(&config, (keys.signing, keys.depot), clock);
         let log = keeper.status();
         let (stop, stopped) = watch::channel(false);
-        let link = start_link(&config, &identity, &keeper, first_connection);
+        let (events, tap_events) = mpsc::unbounded_channel();
+        let lists = lists.start(events.clone(), metrics.clone()).map_err(OpenError::Thread)?;
+        let ListsThread { inputs, status, thread: lists } = lists;
+        let link = start_link(&config, &identity, &keeper, status.clone(), first_connection);
         let sync = SyncLoop::new(
             identity,
             keeper.clone(),
             service.clone(),
+            (inputs, status),
             link,
             stopped,
             metrics.clone(),
         );
-        let (events, tap_events) = mpsc::unbounded_channel();
         let (ask, asks) = mpsc::unbounded_channel();
         let taps = TapLoop {
             machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt).chain(unshown))
@@ -300,6 +215,7 @@ impl Daemon {
             tell: events.clone(),
             service: service_tell,
             keys_lost: None,
+            lists_old: None,
             tap: Underway::default(),
             outage: Outage::default(),
         };
@@ -314,6 +230,7 @@ impl Daemon {
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
             sync: tokio::spawn(sync.run()),
+            lists,
             events,
             stop,
             metrics,
@@ -390,6 +307,9 @@ impl Daemon {
                 let _ = task.await;
             }
         }
+        // The thread of the lists ends with the sync loop, and writes to its folder until then.
+        let lists = tokio::task::spawn_blocking(move || self.lists.join());
+        let _ = tokio::time::timeout(CLOSE_MAX, lists).await;
         // The log keeper ends with its last asker, and closes the store before this channel.
         let closed = async { while self.log.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(CLOSE_MAX, closed).await;
@@ -427,10 +347,38 @@ async fn open_log(
     Ok(opened)
 }
 
+/// The lists that are on the disk, which may hold newer tariffs than the files, and what is known
+/// with them.
+async fn informed(
+    config: &Config,
+    depot_key: VerifyingKey,
+    files: TariffSet,
+    hotlist: Hotlist,
+    clock: Clock,
+) -> Result<(Lists, ValidatorContext), StartError> {
+    let settings = lists::Settings {
+        state: config.state.folder.clone(),
+        depot: config.validator.depot.clone(),
+        depot_key,
+        place: config.validator.place.clone(),
+        route: config.validator.route.clone(),
+        age_max: config.lists.age_max(),
+        clock,
+    };
+    let opened = tokio::task::spawn_blocking(move || Lists::open(settings, files))
+        .await
+        .map_err(|e| OpenError::Thread(std::io::Error::other(e)))?;
+    let lists = opened?;
+    let known = (lists.tariffs(), lists.in_force());
+    let context = context(config, known, hotlist, clock.quality())?;
+    Ok((lists, context))
+}
+
 fn start_link(
     config: &Config,
     identity: &Identity,
     keeper: &LogKeeper,
+    lists: watch::Receiver<ListsStatus>,
     first_connection: u64,
 ) -> mpsc::Receiver<link::LinkEvent> {
     let name = |topic: Topic| topic.name(&identity.depot);
@@ -444,12 +392,17 @@ fn start_link(
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
         }),
-        subscriptions: vec![name(Topic::Ack(identity.validator)), name(Topic::Host)],
+        subscriptions: vec![
+            name(Topic::Ack(identity.validator)),
+            name(Topic::Host),
+            name(Topic::Manifest),
+        ],
         will_topic: name(Topic::State(identity.validator)),
         first_connection,
     };
     let (log, signer) = (keeper.status(), identity.clone());
-    let will = move |connection| signer.state(StateWord::Lost, connection, &log.borrow());
+    let will =
+        move |connection| signer.state(StateWord::Lost, connection, &log.borrow(), &lists.borrow());
     link::start(settings, will, crate::random_u32)
 }
 

@@ -127,7 +127,8 @@ fn check_tariff(config: &Config) -> Check {
     let loaded = load_tariffs(&config.tariff.files).and_then(|tariffs| {
         let hotlist = load_hotlist(config.tariff.hotlist.as_deref())?;
         let (version, cards) = (tariffs.newest().version(), hotlist.len());
-        context(config, &tariffs, hotlist, ClockQuality::Unknown)?;
+        let known = (&tariffs, tariffs.newest().version());
+        context(config, known, hotlist, ClockQuality::Unknown)?;
         Ok(format!("version {version} in force, {cards} cards to refuse"))
     });
     match loaded {

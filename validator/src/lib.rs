@@ -14,6 +14,7 @@ pub mod doctor;
 mod guard;
 pub mod keys;
 mod link;
+pub mod lists;
 pub mod log_keeper;
 pub mod metrics;
 mod reader_task;

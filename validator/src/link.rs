@@ -23,9 +23,9 @@ use tokio::{sync::mpsc, time::sleep};
 /// Both directions; a batch message is at most 64 KiB.
 const PACKET_BYTES_MAX: u32 = 256 * 1024;
 /// More than the uplink's window, so that packet numbers are never used up.
-const INFLIGHT: u16 = 32;
+const INFLIGHT: u16 = 256;
 /// Requests that wait for the event loop.
-const REQUESTS: usize = 64;
+const REQUESTS: usize = 256;
 /// Messages that wait for the sync loop.
 const EVENTS: usize = 256;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -100,6 +100,16 @@ impl Publisher {
     /// Hands a message to the connection. `false` when it takes no more; the protocol resends.
     pub(crate) fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> bool {
         self.0.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_ok()
+    }
+
+    /// Subscribes; what is retained under the topic comes at once. `false` as above.
+    pub(crate) fn subscribe(&self, topic: &str) -> bool {
+        self.0.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
+    }
+
+    /// Ends a subscription. `false` as above.
+    pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
+        self.0.try_unsubscribe(topic).is_ok()
     }
 
     /// Ends the connection in order: the broker then does not publish the will.

@@ -6,7 +6,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -63,6 +64,14 @@ pub struct Metrics {
     pub scanner_errors: IntCounter,
     /// Lines from the scanner that were no text.
     pub scanner_dropped: IntGauge,
+    /// The newest version held of each kind of list.
+    pub list_versions: IntGaugeVec,
+    /// When the trusted manifest was signed.
+    pub lists_manifest: IntGauge,
+    /// When the newest manifest was signed whose lists were all here.
+    pub lists_complete: IntGauge,
+    /// Manifests and lists refused, and other troubles with them.
+    pub list_troubles: IntCounter,
     /// Tickets remembered as taken.
     pub tickets_remembered: IntGauge,
 }
@@ -111,6 +120,16 @@ impl Metrics {
             ),
             scanner_errors: counter("tapline_scanner_errors_total", "Failures of the scanner"),
             scanner_dropped: gauge("tapline_scanner_lines_dropped", "Lines that were no text"),
+            list_versions: gauges("tapline_list_version", "Newest version held", "kind"),
+            lists_manifest: gauge(
+                "tapline_lists_manifest_timestamp_seconds",
+                "When the trusted manifest of lists was signed",
+            ),
+            lists_complete: gauge(
+                "tapline_lists_complete_timestamp_seconds",
+                "When the newest manifest was signed whose lists are all here",
+            ),
+            list_troubles: counter("tapline_list_troubles_total", "Refused manifests and lists"),
             tickets_remembered: gauge("tapline_tickets_remembered", "Tickets taken, remembered"),
             registry,
         };
@@ -119,7 +138,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 20] = [
+        let all: [Box<dyn prometheus::core::Collector>; 24] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -135,6 +154,10 @@ impl Metrics {
             Box::new(self.store_bytes.clone()),
             Box::new(self.reader_errors.clone()),
             Box::new(self.late_answers.clone()),
+            Box::new(self.list_versions.clone()),
+            Box::new(self.lists_manifest.clone()),
+            Box::new(self.lists_complete.clone()),
+            Box::new(self.list_troubles.clone()),
             Box::new(self.reader_up.clone()),
             Box::new(self.other_key_versions.clone()),
             Box::new(self.scanner_errors.clone()),
@@ -164,6 +187,10 @@ const VALID: &str = "the name and help are constants that prometheus accepts";
 
 fn counters(name: &str, help: &str, label: &str) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), &[label]).expect(VALID)
+}
+
+fn gauges(name: &str, help: &str, label: &str) -> IntGaugeVec {
+    IntGaugeVec::new(Opts::new(name, help), &[label]).expect(VALID)
 }
 
 fn counter(name: &str, help: &str) -> IntCounter {

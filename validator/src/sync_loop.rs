@@ -3,14 +3,14 @@
 //! It reads the log through its keeper, signs, publishes, and tells the log what the depot has
 //! committed. Its clock is the uptime, which never steps; the states it publishes carry wall time.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::mpsc::Sender, time::Duration};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fleet_sync::{
     DepotName, HostPresence, Lane, Link, Output, ProtocolError, Topic, Uplink, UplinkConfig,
     sign_batch, sign_state, verify_ack, verify_host,
 };
-use model::{Epoch, TapSeq, TariffVersion, Timestamp, ValidatorId};
+use model::{Epoch, TapSeq, Timestamp, ValidatorId};
 use tap_log::LifeSpan;
 use tokio::{
     sync::{mpsc, watch},
@@ -21,6 +21,7 @@ use wire::{StateWord, ValidatorState};
 use crate::{
     clock::Clock,
     link::{LinkEvent, Publisher},
+    lists::{Input, ListsStatus},
     log_keeper::{KeeperError, LogKeeper, LogStatus, Request},
     metrics::Metrics,
     tap_loop::Service,
@@ -45,7 +46,6 @@ pub(crate) struct Identity {
     pub(crate) depot: DepotName,
     pub(crate) signing: SigningKey,
     pub(crate) depot_key: VerifyingKey,
-    pub(crate) tariff: TariffVersion,
     pub(crate) keep: Duration,
     pub(crate) clock: Clock,
 }
@@ -57,6 +57,8 @@ pub(crate) struct SyncLoop {
     keeper: LogKeeper,
     log: watch::Receiver<LogStatus>,
     service: watch::Receiver<Service>,
+    lists: watch::Receiver<ListsStatus>,
+    to_lists: Sender<Input>,
     link: mpsc::Receiver<LinkEvent>,
     stop: watch::Receiver<bool>,
     metrics: Metrics,
@@ -69,6 +71,7 @@ enum Event {
     Link(LinkEvent),
     Log,
     Service,
+    Lists,
     Deadline,
     State,
     Prune,
@@ -76,8 +79,14 @@ enum Event {
 }
 
 impl Identity {
-    /// The signed state; `log` is what it says of the log.
-    pub(crate) fn state(&self, word: StateWord, connection: u64, log: &LogStatus) -> Vec<u8> {
+    /// The signed state; `log` and `lists` are what it says of them.
+    pub(crate) fn state(
+        &self,
+        word: StateWord,
+        connection: u64,
+        log: &LogStatus,
+        lists: &ListsStatus,
+    ) -> Vec<u8> {
         let live = log.live();
         let state = ValidatorState {
             validator: self.validator,
@@ -85,13 +94,14 @@ impl Identity {
             connection,
             epoch: live.epoch,
             software: env!("CARGO_PKG_VERSION").into(),
-            tariff: Some(self.tariff),
+            tariff: Some(lists.tariff),
             head: live.head,
             acked: live.acked,
             in_doubt: u32::try_from(log.in_doubt).unwrap_or(u32::MAX),
             clock: self.clock.quality(),
             at: self.clock.now(),
             undrained_before: log.undrained_before(),
+            lists: Some(lists.state.clone()),
         };
         sign_state(&state, &self.signing).expect("the version of this software is short")
     }
@@ -102,6 +112,7 @@ impl SyncLoop {
         identity: Identity,
         keeper: LogKeeper,
         service: watch::Receiver<Service>,
+        (to_lists, lists): (Sender<Input>, watch::Receiver<ListsStatus>),
         link: mpsc::Receiver<LinkEvent>,
         stop: watch::Receiver<bool>,
         metrics: Metrics,
@@ -122,6 +133,8 @@ impl SyncLoop {
             keeper,
             log,
             service,
+            lists,
+            to_lists,
             link,
             stop,
             metrics,
@@ -141,6 +154,7 @@ impl SyncLoop {
                 Some(event) = self.link.recv() => Event::Link(event),
                 Ok(()) = self.log.changed() => Event::Log,
                 Ok(()) = self.service.changed() => Event::Service,
+                Ok(()) = self.lists.changed() => Event::Lists,
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => Event::Deadline,
                 _ = reports.tick() => Event::State,
                 _ = prunes.tick() => Event::Prune,
@@ -149,7 +163,7 @@ impl SyncLoop {
             match event {
                 Event::Link(event) => self.handle_link(event),
                 Event::Log => self.handle_log(),
-                Event::Service => self.publish_state(self.word()),
+                Event::Service | Event::Lists => self.publish_state(self.word()),
                 Event::Deadline => {
                     let jitter = u64::from(crate::random_u32() % JITTER_MAX_MS);
                     self.uplink.handle_timeout(self.now(), Duration::from_millis(jitter));
@@ -221,6 +235,7 @@ impl SyncLoop {
                 self.outage_said = false;
                 self.metrics.link_up.set(1);
                 self.metrics.connections.inc();
+                self.tell_lists(Input::Up(publisher.clone()));
                 self.connection = Some((connection, publisher));
                 self.uplink.handle_link(self.now(), Link::Up { session_present: false });
                 self.publish_state(self.word());
@@ -233,6 +248,7 @@ impl SyncLoop {
                 self.outage_said = true;
                 self.metrics.link_up.set(0);
                 self.connection = None;
+                self.tell_lists(Input::Down);
                 self.uplink.handle_link(self.now(), Link::Down);
             }
             LinkEvent::Refused { reason } => {
@@ -259,10 +275,17 @@ impl SyncLoop {
                 }
                 Err(e) => tracing::warn!(error = %crate::chain(&e), "presence not believed"),
             },
+            Ok(Topic::Manifest) => self.tell_lists(Input::Manifest(payload.to_vec())),
+            Ok(Topic::Chunk(id)) => self.tell_lists(Input::Block(id, payload.to_vec())),
             Ok(Topic::Taps(_) | Topic::State(_) | Topic::Ack(_)) | Err(_) => {
                 tracing::warn!(topic, "message on a topic that is not ours");
             }
         }
+    }
+
+    fn tell_lists(&self, input: Input) {
+        // Its thread ends only after this loop, or because it cannot go on.
+        let _ = self.to_lists.send(input);
     }
 
     fn handle_ack(&mut self, ack: &wire::Ack) {
@@ -293,7 +316,8 @@ impl SyncLoop {
     fn publish_state(&self, word: StateWord) {
         if let Some((connection, publisher)) = &self.connection {
             let topic = Topic::State(self.identity.validator).name(&self.identity.depot);
-            let state = self.identity.state(word, *connection, &self.log.borrow());
+            let (log, lists) = (self.log.borrow(), self.lists.borrow());
+            let state = self.identity.state(word, *connection, &log, &lists);
             publisher.publish(&topic, state, true);
         }
     }

@@ -3,11 +3,14 @@
 //! What is to be durable is asked of the log keeper first; the reader goes on meanwhile; the rider
 //! is told last. The rules are `validation`'s.
 
+mod service;
+
 use std::time::Duration;
 
 use card::{CardStep, ExchangeError, Key, KeyError, KeyRole, KeyVersion, VersionedKey};
 use custody::SharedKeys;
-use model::{CardId, Refusal, TapEvent, TapSeq};
+use fare::TariffSet;
+use model::{CardId, Refusal, TapEvent, TapSeq, TariffVersion};
 use texts::Language;
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
@@ -62,6 +65,10 @@ pub(crate) enum Event {
     ChoiceOver,
     /// New tariffs, lists or place.
     Context(Box<ValidatorContext>),
+    /// New tariffs, or another of them in force; place and route stay.
+    Tariffs(TariffSet, TariffVersion),
+    /// The lists are too old to serve by, or are not any more.
+    ListsAge(Option<String>),
     /// The log began a new life.
     NewLife,
     /// Stop after the tap under way.
@@ -90,6 +97,8 @@ pub(crate) struct TapLoop {
     pub(crate) service: watch::Sender<Service>,
     /// Why the card keys do not come; taps are refused until they do.
     pub(crate) keys_lost: Option<String>,
+    /// Why the lists are too old to serve by; taps are refused until newer ones are here.
+    pub(crate) lists_old: Option<String>,
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
@@ -180,6 +189,8 @@ impl TapLoop {
             }
             Event::ChoiceOver => self.machine.handle_timeout(self.clock.now()),
             Event::Context(context) => self.tap.context = Some(context),
+            Event::Tariffs(set, version) => self.take_tariffs(set, version),
+            Event::ListsAge(too_old) => self.judge_lists(too_old),
             Event::NewLife => self.machine.forget_doubts(),
             Event::KeysAgain => self.look_for_keys(),
         }
@@ -233,60 +244,6 @@ impl TapLoop {
 
     fn first_key(&self, card: CardId) -> Result<(VersionedKey, [u8; 16]), KeyError> {
         Ok((self.keys.debit_key(&card)?, random()?))
-    }
-
-    fn lose_keys(&mut self, error: &KeyError) {
-        self.machine.set_in_service(false);
-        let lost_before = self.keys_lost.is_some();
-        self.miss_keys(error);
-        if !lost_before {
-            self.ask_for_keys_later();
-        }
-    }
-
-    /// Says why, once per reason: a token that is back and does not open is no missing one.
-    fn miss_keys(&mut self, error: &KeyError) {
-        let reason = error.to_string();
-        if self.keys_lost.as_ref() == Some(&reason) {
-            return;
-        }
-        self.keys_lost = Some(reason.clone());
-        // A reader or a log that fails has been named, and keys would not help.
-        if matches!(self.outage, Outage::None) {
-            self.out_of_service(reason);
-        }
-    }
-
-    /// A token that was put back, or a module that works again, brings the validator back.
-    fn look_for_keys(&mut self) {
-        // Keys that come back do not heal a log.
-        if matches!(self.outage, Outage::Log) {
-            return;
-        }
-        // Any card's key will do to see whether there are keys.
-        match self.first_key(CardId([0; 7])) {
-            Ok(_) => {
-                tracing::info!("the card keys are back");
-                self.keys_lost = None;
-                self.machine.set_in_service(true);
-                if matches!(self.outage, Outage::None) {
-                    self.in_service();
-                }
-            }
-            Err(e) => {
-                self.miss_keys(&e);
-                self.ask_for_keys_later();
-            }
-        }
-    }
-
-    fn ask_for_keys_later(&self) {
-        let tell = self.tell.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(KEYS_AGAIN).await;
-            // A loop that has ended needs no keys.
-            drop(tell.send(Event::KeysAgain));
-        });
     }
 
     /// The card holds another version of the debit key than the current one.
@@ -398,53 +355,6 @@ impl TapLoop {
             self.tap.tries = 0;
             self.ask(Ask::Gone);
         }
-    }
-
-    fn reader_answers(&mut self) {
-        self.metrics.reader_up.set(1);
-        match std::mem::replace(&mut self.outage, Outage::Log) {
-            Outage::Log => return,
-            Outage::Reader(_) => tracing::info!("the reader answers"),
-            Outage::None => {}
-        }
-        self.outage = Outage::None;
-        match self.keys_lost.clone() {
-            None => self.in_service(),
-            Some(reason) => self.out_of_service(reason),
-        }
-    }
-
-    fn in_service(&mut self) {
-        self.metrics.in_service.set(1);
-        self.screen.in_service();
-        self.service.send_replace(Service::In);
-    }
-
-    fn reader_failed(&mut self, error: &ReaderError) {
-        self.metrics.reader_errors.inc();
-        self.metrics.reader_up.set(0);
-        let reason = crate::chain(error);
-        match &self.outage {
-            Outage::Log => return,
-            // Said already; it is tried every few seconds, perhaps for days.
-            Outage::Reader(known) if *known == reason => return,
-            Outage::Reader(_) | Outage::None => {}
-        }
-        self.outage = Outage::Reader(reason.clone());
-        self.out_of_service(reason);
-    }
-
-    fn leave_service(&mut self, error: &KeeperError) {
-        self.outage = Outage::Log;
-        self.out_of_service(crate::chain(error));
-        self.machine.handle_log_failed();
-    }
-
-    fn out_of_service(&mut self, reason: String) {
-        tracing::error!(%reason, "out of service");
-        self.metrics.in_service.set(0);
-        self.screen.out_of_service(&reason);
-        self.service.send_replace(Service::Out(reason));
     }
 
     fn count(&self, event: &TapEvent) {

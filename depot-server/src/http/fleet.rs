@@ -203,7 +203,7 @@ pub(super) async fn page(
 }
 
 /// The columns of a row, for the page's script: snapshot and events use the same order.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "id",
     "place",
     "route_ix",
@@ -221,6 +221,7 @@ const COLUMNS: [&str; 17] = [
     "clock",
     "software",
     "oldest",
+    "behind",
 ];
 
 /// The columns that are times, as whole seconds since 1970; a snapshot has them as ages.
@@ -247,6 +248,7 @@ pub(super) fn json_row(row: &FleetRow, names: &Names) -> Value {
         row.clock_offset_ms,
         row.software,
         at(row.oldest_unsent),
+        row.lists_behind,
     ])
 }
 

@@ -20,16 +20,19 @@ pub(super) const CLOCK_OFF_MS: i64 = 30_000;
 pub(super) enum Flaw {
     /// Prices with an older tariff than the newest in the fleet.
     OldTariff,
+    /// A published list is not there, or something is wrong with its lists.
+    Lists,
     /// Its clock is off.
     Clock,
 }
 
 impl Flaw {
-    pub(super) const ALL: [Self; 2] = [Self::OldTariff, Self::Clock];
+    pub(super) const ALL: [Self; 3] = [Self::OldTariff, Self::Lists, Self::Clock];
 
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::OldTariff => "old-tariff",
+            Self::Lists => "lists",
             Self::Clock => "clock",
         }
     }
@@ -37,6 +40,7 @@ impl Flaw {
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::OldTariff => "Old tariff",
+            Self::Lists => "Lists behind",
             Self::Clock => "Clock off",
         }
     }
@@ -196,6 +200,7 @@ impl FleetFilter {
 fn has(row: &FleetRow, flaw: Flaw, newest: Option<TariffVersion>) -> bool {
     match flaw {
         Flaw::OldTariff => row.tariff.is_some() && row.tariff < newest,
+        Flaw::Lists => row.lists_behind,
         Flaw::Clock => row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
     }
 }

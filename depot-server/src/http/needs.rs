@@ -108,7 +108,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
 type Oldest = fn(&FleetRow) -> Option<Timestamp>;
 
 /// What may be wrong with validators: tone, list, title, consequence, since when.
-fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 7] {
+fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 8] {
     let all = FleetFilter::default;
     let since: Oldest = |row| Some(row.link_since);
     let unsent: Oldest = |row| row.oldest_unsent;
@@ -154,6 +154,13 @@ fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 7]
             FleetFilter { flaw: Some(Flaw::OldTariff), ..all() },
             "Old tariff",
             "They price with an older tariff than the newest in the fleet.",
+            never,
+        ),
+        (
+            Tone::Warn,
+            FleetFilter { flaw: Some(Flaw::Lists), ..all() },
+            "Lists behind",
+            "Something published has not reached them, or they refuse it: see their pages.",
             never,
         ),
         (

@@ -584,7 +584,7 @@ mod over_sqlite {
         let place = Workplace {
             depot: depot.clone(),
             store: Arc::new(store),
-            rules: Arc::new(rules()),
+            rules: rules().into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(Timestamp::from_secs(u64::from(START) + 60)),
@@ -612,7 +612,7 @@ mod over_sqlite {
         batches.remove(3);
         pipeline.submit(batches).unwrap();
         let Workplace { store, rules, events, metrics, clock, .. } = place;
-        let books = ReadModel::new(Arc::clone(&store), Arc::clone(&rules), clock.clone());
+        let books = ReadModel::new(Arc::clone(&store), rules.clone(), clock.clone());
         let config = Config::in_folder("north", folder.path());
         let books: Arc<dyn super::super::views::Books> = Arc::new(books);
         let app = AppState::new(App { config, books, store, events, metrics, clock });

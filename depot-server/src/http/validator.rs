@@ -8,11 +8,11 @@ use super::{
     Problem, assets, exceptions, fleet,
     fleet_filter::CLOCK_OFF_MS,
     frame::{self, Frame, Viewer},
-    parts::{Age, Times, count, span},
+    parts::{Age, Times, When, count, span},
     taps::{self, Within},
     views::{
-        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, Page, ServiceState,
-        TapFilter, ValidatorFacts,
+        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, ListFacts, Page,
+        ServiceState, TapFilter, ValidatorFacts,
     },
     words,
 };
@@ -40,6 +40,15 @@ struct Life {
     pieces: Vec<Piece>,
 }
 
+/// What is said of its lists.
+struct Lists {
+    issued: Option<Age>,
+    held: String,
+    missing: String,
+    next: Option<(String, When)>,
+    trouble: String,
+}
+
 #[derive(Template)]
 #[template(path = "validator.html")]
 struct ValidatorPage {
@@ -52,6 +61,7 @@ struct ValidatorPage {
     oldest: Option<Age>,
     clock_source: &'static str,
     clock_off: bool,
+    lists: Option<Lists>,
     lives: Vec<Life>,
     lines: Vec<taps::Line>,
     all_taps: String,
@@ -76,7 +86,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?))
         })
         .await?;
-    let ValidatorFacts { row, clock, epochs } = facts.ok_or(NONE)?;
+    let ValidatorFacts { row, clock, lists, epochs } = facts.ok_or(NONE)?;
     frame::html(&ValidatorPage {
         frame: Frame::new(&viewer, "fleet", id.to_string(), &tally),
         line: fleet::Line::new(&row, &site.names, times),
@@ -87,6 +97,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         oldest: row.oldest_unsent.map(|at| times.age(at)),
         clock_source: words::clock_label(clock),
         clock_off: row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
+        lists: lists.map(|facts| shown_lists(&facts, times)),
         lives: epochs.iter().map(life).collect(),
         lines: rows.iter().map(|row| taps::Line::new(row, site, times)).collect(),
         all_taps: taps::address(&filter, Within::All),
@@ -138,6 +149,22 @@ fn service_words(row: &FleetRow) -> String {
         ServiceState::Degraded => format!("Takes taps, with a fault{because}"),
         ServiceState::Out => format!("Takes no taps{because}"),
         ServiceState::Unknown => "It has not said whether it takes taps.".to_owned(),
+    }
+}
+
+/// Its lists in words.
+fn shown_lists(facts: &ListFacts, times: &Times) -> Lists {
+    let named = |lists: &[(String, u64)]| {
+        let named: Vec<String> =
+            lists.iter().map(|(kind, version)| format!("{kind} {version}")).collect();
+        named.join(", ")
+    };
+    Lists {
+        issued: facts.issued.map(|at| times.age(at)),
+        held: named(&facts.held),
+        missing: named(&facts.missing),
+        next: facts.next.map(|(version, at)| (version.to_string(), times.at(at))),
+        trouble: facts.trouble.clone(),
     }
 }
 

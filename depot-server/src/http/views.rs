@@ -175,6 +175,8 @@ pub struct FleetRow {
     pub tap_p95_ms: Option<u32>,
     /// The tariff it prices with.
     pub tariff: Option<TariffVersion>,
+    /// A list that was published is not there, or something is wrong with its lists.
+    pub lists_behind: bool,
     /// Its clock minus ours.
     pub clock_offset_ms: Option<i64>,
     /// Its software.
@@ -188,8 +190,25 @@ pub struct ValidatorFacts {
     pub row: FleetRow,
     /// Where its clock gets the time from.
     pub clock: ClockQuality,
+    /// What it says of its lists; `None` from one that knows of none.
+    pub lists: Option<ListFacts>,
     /// Its log lives, newest first.
     pub epochs: Vec<EpochFacts>,
+}
+
+/// The lists of one validator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFacts {
+    /// When the manifest was signed that it goes by; `None` before its first.
+    pub issued: Option<Timestamp>,
+    /// Kind and version of each list that it holds.
+    pub held: Vec<(String, u64)>,
+    /// Kind and version of each list that it should hold and does not.
+    pub missing: Vec<(String, u64)>,
+    /// The next tariff that it holds, and when that begins to hold.
+    pub next: Option<(TariffVersion, Timestamp)>,
+    /// What is wrong, in the validator's words; empty when nothing is.
+    pub trouble: String,
 }
 
 /// One life of a validator's log, as far as it is here.

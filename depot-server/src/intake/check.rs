@@ -87,7 +87,7 @@ impl Checker {
     pub fn sender(&self, message: &Message) -> Option<ValidatorId> {
         match Topic::parse(&self.depot, &message.topic) {
             Ok(Topic::Taps(validator) | Topic::State(validator)) => Some(validator),
-            Ok(Topic::Ack(_) | Topic::Host) | Err(_) => None,
+            Ok(Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_)) | Err(_) => None,
         }
     }
 
@@ -133,7 +133,9 @@ impl Checker {
     pub fn check(&self, keys: &PublicKeys, message: Message) -> Checked {
         let validator = match Topic::parse(&self.depot, &message.topic) {
             Ok(Topic::Taps(validator) | Topic::State(validator)) => validator,
-            Ok(Topic::Ack(_) | Topic::Host) => return Checked::Ours,
+            Ok(Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_)) => {
+                return Checked::Ours;
+            }
             Err(error) => {
                 let detail =
                     format!("{error}: look at who writes there, and at the broker's rules");

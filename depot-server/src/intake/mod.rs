@@ -29,6 +29,7 @@ use crate::{
     events::Events,
     http::views::Live,
     metrics::{Metrics, Stage},
+    rules::LiveRules,
     store::{Store, StoreError},
 };
 
@@ -107,7 +108,7 @@ pub struct Workplace {
     /// The books.
     pub store: Arc<Store>,
     /// Tariffs, for pricing again.
-    pub rules: Arc<Rules>,
+    pub rules: LiveRules,
     /// Where live screens listen.
     pub events: Events,
     /// Counters.

@@ -44,6 +44,8 @@ pub struct Surroundings {
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
+    /// Told of the connection that stands, for whoever else sends.
+    pub sending: watch::Sender<Option<Publisher>>,
 }
 
 /// Takes messages until `stop` says so, then finishes what it has begun.
@@ -122,6 +124,7 @@ async fn on_link(
             around.metrics.link_up.set(1);
             let host = presence(around, true, connection, around.clock.now());
             fresh.publish(&around.link.presence_topic, host, true).await;
+            around.sending.send_replace(Some(fresh.clone()));
             *connected = Some(Connected { connection, publisher: fresh });
         }
         LinkEvent::Message(message) => waiting.push(*message),
@@ -134,6 +137,7 @@ async fn on_link(
                 attempts.with_label_values(&["failed"]).inc();
             }
             around.metrics.link_up.set(0);
+            around.sending.send_replace(None);
             tracing::warn!(reason, broker, "not connected to the broker; trying again");
         }
     }

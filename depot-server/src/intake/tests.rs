@@ -53,7 +53,7 @@ impl Rig {
         let place = Workplace {
             depot: depot(),
             store: Arc::new(store),
-            rules: Arc::new(rules),
+            rules: rules.into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(Timestamp::from_secs(u64::from(NOON) + 60)),
@@ -88,7 +88,7 @@ impl Rig {
 
     fn books(&self) -> ReadModel {
         let Workplace { store, rules, clock, .. } = &self.place;
-        ReadModel::new(Arc::clone(store), Arc::clone(rules), clock.clone())
+        ReadModel::new(Arc::clone(store), rules.clone(), clock.clone())
     }
 
     /// (entries, minor units charged).

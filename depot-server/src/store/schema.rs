@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0005_days.sql"),
     include_str!("migrations/0006_due.sql"),
     include_str!("migrations/0007_settlement.sql"),
+    include_str!("migrations/0008_lists.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -39,6 +39,34 @@ impl ValidatorContext {
         self.tariffs.needs_counters(self.tariff)
     }
 
+    /// Goes by `version` of `tariffs` from here on. Place and route keep their ids; when the new
+    /// tariff lacks one of them nothing changes but the set, for the journeys that are open.
+    pub fn go_by(
+        &mut self,
+        tariffs: TariffSet,
+        version: TariffVersion,
+    ) -> Result<(), ContextError> {
+        let known = self.tariffs.get(self.tariff);
+        let place = known.and_then(|tariff| tariff.place(self.place)).map(|place| &place.id);
+        let route = self.route.and_then(|ix| known?.route(ix)).map(|route| &route.id);
+        let found = tariffs.get(version).ok_or(ContextError::Version).and_then(|tariff| {
+            let place = place.and_then(|id| tariff.place_ix(id)).ok_or(ContextError::Place)?;
+            let there = route.and_then(|id| tariff.route_ix(id));
+            if self.route.is_some() && there.is_none() {
+                return Err(ContextError::Route);
+            }
+            Ok((place, there))
+        });
+        if let Ok((place, route)) = found {
+            (self.tariff, self.place, self.route) = (version, place, route);
+        } else if tariffs.get(self.tariff).is_none() {
+            // What is priced by must stay in the set.
+            return found.map(|_| ());
+        }
+        self.tariffs = tariffs;
+        found.map(|_| ())
+    }
+
     /// What a tap's record says before its outcome.
     pub(crate) const fn draft(&self, card: Option<CardId>, now: Timestamp) -> TapDraft {
         TapDraft {
@@ -52,6 +80,20 @@ impl ValidatorContext {
             order: None,
         }
     }
+}
+
+/// Why a tariff cannot be gone by here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ContextError {
+    /// It is not among the tariffs.
+    #[error("the tariff is not there")]
+    Version,
+    /// The validator's place is not in it.
+    #[error("the place of this validator is not in the tariff")]
+    Place,
+    /// The validator's route is not in it.
+    #[error("the route of this validator is not in the tariff")]
+    Route,
 }
 
 /// What the operator may choose.

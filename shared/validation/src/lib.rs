@@ -35,7 +35,7 @@ mod tickets;
 mod work;
 
 pub use companions::{ArmError, Armed};
-pub use context::{Rules, ValidatorContext};
+pub use context::{ContextError, Rules, ValidatorContext};
 pub use decide::{Decision, Denied, decide};
 pub use doubt::Doubt;
 pub use hotlist::Hotlist;

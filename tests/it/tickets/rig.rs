@@ -221,7 +221,7 @@ impl Office {
 
     fn books(&self) -> ReadModel {
         let Workplace { store, rules, clock, .. } = &self.place;
-        ReadModel::new(Arc::clone(store), Arc::clone(rules), clock.clone())
+        ReadModel::new(Arc::clone(store), rules.clone(), clock.clone())
     }
 
     pub(super) fn sums(&self) -> TapSums {

@@ -8,20 +8,20 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use ed25519_dalek::Signer as _;
-use fare::Tariff;
+use fare::{Tariff, TariffSet};
+use fleet_sync::sign_tariff;
 use sha2::{Digest, Sha256};
+
+use wire::{PublishedTariff, limits};
 
 use super::{line::parse_date, source::FareSource};
 use crate::{
     cli::{ConfigPath, say, warn},
     clock::Clock,
     config::{Config, Keys, to_hex},
-    store::Store,
+    lists::begins,
+    store::{Published, Store},
 };
-
-/// What is signed begins with it, so that no signature for anything else can be shown here.
-const DOMAIN: &[u8] = b"tapline/1/tariff\0";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Publication {
@@ -50,16 +50,17 @@ impl Publication {
         let keys = Keys::load(&config.keys)?;
         let store = Store::open_existing(&config.database)?;
         let version = tariff.version();
-        if let Some((newest, _)) = store.tariffs()?.last()
-            && *newest >= version
-        {
-            let next = newest.0.saturating_add(1);
-            bail!("version {version} is not above {newest} of the books: publish it as {next}");
-        }
+        goes_with(&store, &tariff)?;
+        let now = Clock::system().now();
+        let starts_at = begins(&tariff, valid_from).map_err(anyhow::Error::msg)?;
         let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        let days = valid_from.0.to_le_bytes();
-        let signed = [DOMAIN, &version.0.to_le_bytes(), &days, &hash].concat();
-        let signature = keys.signing.sign(&signed).to_bytes();
+        let signature = sign_tariff(version, valid_from, &text, &keys.signing);
+        let list =
+            PublishedTariff { version, valid_from, starts_at, signature, text: text.clone() };
+        let content = list.encode();
+        if content.len() > limits::CONTENT {
+            bail!("not published: {} bytes, validators take {}", content.len(), limits::CONTENT);
+        }
         let artefact = serde_json::json!({
             "format": 1,
             "version": version.0,
@@ -73,13 +74,15 @@ impl Publication {
             fs::write(path, format!("{artefact}\n"))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        store.keep_tariff(version, &text, Clock::system().now())?;
+        if !store.publish_tariff(&Published { version, starts_at, content }, &text, now)? {
+            bail!("version {version} was published by somebody else meanwhile");
+        }
         if self.output.is_none() {
             say(&artefact);
         }
         warn(&format!(
-            "{}, version {version}, holds from {valid_from}: give it to the validators before; a \
-             server that is running knows it after its next start",
+            "{}, version {version}, holds from {valid_from}: a server that is running knows it \
+             within a second and gives it to the validators",
             tariff.network()
         ));
         Ok(ExitCode::SUCCESS)
@@ -98,4 +101,22 @@ impl Publication {
         }
         read.tariff.context("not published: no tariff can be made, see `fares compile`")
     }
+}
+
+/// Its version is above all others, and it joins them: the running server does the same a second
+/// later.
+fn goes_with(store: &Store, tariff: &Tariff) -> anyhow::Result<()> {
+    let (version, known) = (tariff.version(), store.tariffs()?);
+    if let Some((newest, _)) = known.last()
+        && *newest >= version
+    {
+        let next = newest.0.saturating_add(1);
+        bail!("version {version} is not above {newest} of the books: publish it as {next}");
+    }
+    if let Some((newest, text)) = known.last() {
+        let newest = Tariff::parse(text)
+            .map_err(|_| anyhow::anyhow!("version {newest} of the books does not read"))?;
+        TariffSet::new(newest).insert(tariff.clone()).context("not published")?;
+    }
+    Ok(())
 }

@@ -2,17 +2,22 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use model::{ClockQuality, PlaceIx, RouteIx, TapRole, TapSeq, Timestamp, ValidatorId};
+use model::{
+    ClockQuality, PlaceIx, RouteIx, TapRole, TapSeq, TariffVersion, Timestamp, ValidatorId,
+};
 use rusqlite::{OptionalExtension, Row, params};
-use wire::{StateWord, ValidatorState};
+use wire::{HeldList, ListKind, ListsState, StateWord, ValidatorState};
 
 use super::{ReadModel, taps::percentile_95};
 use crate::{
-    http::views::{DrainState, EpochFacts, FleetRow, LinkState, ServiceState, ValidatorFacts},
+    http::views::{
+        DrainState, EpochFacts, FleetRow, LinkState, ListFacts, ServiceState, ValidatorFacts,
+    },
     store::{
         StoreError,
         codes::{epoch, role_of, seq, time, unsigned, validator},
         group::read_state,
+        lists::is_behind,
     },
 };
 
@@ -56,11 +61,13 @@ impl ReadModel {
         let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
         let rows = statement.query_map([], |row| Ok(raw(row))).map_err(failed())?;
         let rows = rows.collect::<Result<Vec<_>, _>>().map_err(failed())?;
-        rows.into_iter().map(|row| self.fleet_row(&row?)).collect()
+        let newest = self.store.newest_lists()?;
+        rows.into_iter().map(|row| self.fleet_row(&row?, &newest)).collect()
     }
 
     pub(super) fn find_fleet_row(&self, id: ValidatorId) -> Result<Option<FleetRow>, StoreError> {
-        self.raw_row(id)?.map(|row| self.fleet_row(&row)).transpose()
+        let newest = self.store.newest_lists()?;
+        self.raw_row(id)?.map(|row| self.fleet_row(&row, &newest)).transpose()
     }
 
     pub(super) fn find_validator(
@@ -69,14 +76,17 @@ impl ReadModel {
     ) -> Result<Option<ValidatorFacts>, StoreError> {
         let Some(raw) = self.raw_row(id)? else { return Ok(None) };
         let clock = raw.state.as_ref().map_or(ClockQuality::Unknown, |state| state.clock);
-        let row = self.fleet_row(&raw)?;
+        let newest = self.store.newest_lists()?;
+        let row = self.fleet_row(&raw, &newest)?;
+        let lists = raw.state.as_ref().and_then(|state| state.lists.as_ref());
+        let lists = lists.map(|lists| self.list_facts(lists, row.tariff, &newest)).transpose()?;
         let mut epochs = self.epochs(id)?;
         for facts in &mut epochs {
             let said = raw.state.as_ref().filter(|state| state.epoch == facts.epoch);
             facts.recorded_through =
                 facts.booked_through.max(said.map_or(TapSeq(0), |state| state.head));
         }
-        Ok(Some(ValidatorFacts { row, clock, epochs }))
+        Ok(Some(ValidatorFacts { row, clock, lists, epochs }))
     }
 
     fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {
@@ -87,7 +97,7 @@ impl ReadModel {
         found.map_err(StoreError::read("a validator"))?.transpose()
     }
 
-    fn fleet_row(&self, raw: &Raw) -> Result<FleetRow, StoreError> {
+    fn fleet_row(&self, raw: &Raw, newest: &[HeldList]) -> Result<FleetRow, StoreError> {
         let now = self.clock.now();
         let state = raw.state.as_ref();
         let unsent = state.map(|state| self.unsent(raw, state)).transpose()?;
@@ -122,8 +132,35 @@ impl ReadModel {
             last_heard: raw.heard_at,
             tap_p95_ms: p95(&raw.durations),
             tariff: state.and_then(|state| state.tariff),
+            lists_behind: state.is_some_and(|state| is_behind(state.lists.as_ref(), newest)),
             clock_offset_ms: state.zip(raw.state_at).map(|(state, at)| offset(state.at, at)),
             software: state.map_or_else(String::new, |state| state.software.clone()),
+        })
+    }
+
+    fn list_facts(
+        &self,
+        lists: &ListsState,
+        in_force: Option<TariffVersion>,
+        newest: &[HeldList],
+    ) -> Result<ListFacts, StoreError> {
+        let named = |list: &HeldList| {
+            let word = list.kind.word().map_or_else(|| format!("kind {}", list.kind.0), Into::into);
+            (word, list.version)
+        };
+        let holds = |version: TariffVersion| {
+            let kind = ListKind::TARIFF;
+            lists.held.contains(&HeldList { kind, version: u64::from(version.0) })
+        };
+        let begins = self.store.tariff_begins()?;
+        let coming = begins.into_iter().filter(|(version, _)| Some(*version) > in_force);
+        let next = coming.filter(|(version, _)| holds(*version)).min_by_key(|(_, at)| *at);
+        Ok(ListFacts {
+            issued: (lists.manifest != 0).then_some(lists.issued),
+            held: lists.held.iter().map(named).collect(),
+            missing: newest.iter().filter(|list| !lists.held.contains(list)).map(named).collect(),
+            next,
+            trouble: lists.trouble.clone(),
         })
     }
 

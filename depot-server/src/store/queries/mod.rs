@@ -12,7 +12,6 @@ mod taps;
 
 use std::sync::{Arc, Mutex};
 
-use clearing::Rules;
 use model::{CardId, Currency, Money, Timestamp, ValidatorId};
 use rusqlite::params;
 
@@ -28,13 +27,14 @@ use crate::{
         ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, MoneyFacts,
         Page, TapFilter, TapRow, TapSums, ValidatorFacts,
     },
+    rules::LiveRules,
 };
 
 /// The books as the pages see them.
 #[derive(Debug, Clone)]
 pub struct ReadModel {
     store: Arc<Store>,
-    rules: Arc<Rules>,
+    rules: LiveRules,
     clock: Clock,
     float: Float,
     kept_float: Arc<Mutex<Option<money::KeptFloat>>>,
@@ -42,7 +42,7 @@ pub struct ReadModel {
 
 impl ReadModel {
     /// Reads `store`, explains with `rules`.
-    pub fn new(store: Arc<Store>, rules: Arc<Rules>, clock: Clock) -> Self {
+    pub fn new(store: Arc<Store>, rules: LiveRules, clock: Clock) -> Self {
         Self { store, rules, clock, float: Float::default(), kept_float: Arc::default() }
     }
 

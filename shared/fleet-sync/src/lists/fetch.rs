@@ -368,15 +368,12 @@ impl ListFetcher {
         job.complete = true;
         let (list, from) = (job.list, job.from);
         let assembly = core::mem::replace(&mut job.assembly, Assembly::new(job.pin));
-        match assembly.content() {
-            Ok(Some(content)) => {
-                self.outbox.push_back(ListOutput::Complete { list, from, content });
-            }
+        if let Ok(Some(content)) = assembly.content() {
+            self.outbox.push_back(ListOutput::Complete { list, from, content });
+        } else {
             // The signer itself pinned nonsense: as good as content that cannot be used.
-            Ok(None) | Err(_) => {
-                self.report(ListTrouble::Corrupt);
-                self.handle_unusable(now, list);
-            }
+            self.report(ListTrouble::Corrupt);
+            self.handle_unusable(now, list);
         }
     }
 

@@ -259,8 +259,9 @@ impl World {
         (!way.is_empty()).then(|| way.swap_remove(which.index(way.len())))
     }
 
-    fn act(&mut self, act: Act) {
-        match act {
+    #[expect(clippy::too_many_lines, reason = "one match over everything that can happen")]
+    fn act(&mut self, act: &Act) {
+        match *act {
             Act::Publish { seed, size } => {
                 self.depot.publish(seed, size);
                 self.fill_broker();
@@ -371,7 +372,7 @@ proptest! {
     ) {
         let mut world = World::new();
         for act in acts {
-            world.act(act);
+            world.act(&act);
             world.check();
         }
         if world.depot.manifests.is_empty() {
@@ -417,9 +418,9 @@ fn a_validator_cut_off_in_mid_transfer_goes_on_where_it_was() {
     let mut world = World::new();
     world.depot.publish(3, 100 * BLOCK_BYTES);
     world.fill_broker();
-    world.act(Act::Connect);
+    world.act(&Act::Connect);
     while world.device.disk.blocks.len() < 60 {
-        world.act(Act::Deliver { which: any_index() });
+        world.act(&Act::Deliver { which: any_index() });
     }
     let before = world.device.fetched;
     let disk = core::mem::take(&mut world.device.disk);
@@ -478,7 +479,7 @@ fn a_list_that_cannot_be_used_is_said_once_and_the_others_are_fetched() {
     let mut world = World::new();
     world.depot.publish(1, 100);
     world.fill_broker();
-    world.act(Act::Connect);
+    world.act(&Act::Connect);
     let mut refused = 0;
     for _ in 0..20 {
         let Some((id, payload)) = world.device.way.pop() else { break };

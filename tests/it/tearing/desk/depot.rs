@@ -158,7 +158,7 @@ impl Depot {
         let place = Workplace {
             depot: "north".parse().unwrap(),
             store: Arc::new(Store::open(&path).unwrap()),
-            rules: Arc::new(Rules::new(tariffs)),
+            rules: Rules::new(tariffs).into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(NINE),
@@ -375,7 +375,7 @@ fn station(number: u16, place: &Workplace, keys: &KeySet) -> Station {
     Station {
         id: StationId(number),
         store: Arc::clone(&place.store),
-        rules: Arc::clone(&place.rules),
+        rules: Arc::new(Rules::clone(&place.rules)),
         keys: Arc::new(keys.clone()),
         clock: place.clock.clone(),
         issuer: 1,
