@@ -168,6 +168,7 @@ impl Post {
                 keep_alive_s: 20,
                 tls: None,
             },
+            lists: config::Lists::default(),
             rules: config::Rules::default(),
             metrics: config::Metrics::default(),
         };
@@ -253,7 +254,9 @@ impl Post {
         self.config.validator.place = named.id.to_string();
         let hotlist = Hotlist::default();
         let clock = ClockQuality::Ntp;
-        let context = daemon::context(&self.config, &self.fleet.tariffs, hotlist, clock);
+        let tariffs = &self.fleet.tariffs;
+        let context =
+            daemon::context(&self.config, (tariffs, tariffs.newest().version()), hotlist, clock);
         if let (Some(daemon), Ok(context)) = (&self.daemon, context) {
             daemon.replace_context(context);
         }

@@ -1,5 +1,7 @@
 //! Golden bytes, totality and round trips of every message.
 
+mod lists;
+
 use alloc::{borrow::ToOwned, string::String, vec, vec::Vec};
 use core::fmt::Write;
 

@@ -392,6 +392,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
             keep_alive_s: 5,
             tls: None,
         },
+        lists: config::Lists::default(),
         rules: config::Rules::default(),
         metrics: config::Metrics::default(),
     }

@@ -158,6 +158,7 @@ impl Rig {
                 keep_alive_s: 5,
                 tls: None,
             },
+            lists: config::Lists::default(),
             rules: config::Rules::default(),
             metrics: config::Metrics::default(),
         };
@@ -375,7 +376,7 @@ impl Depot {
                 let state = verify_state(&message.payload, validator, &key).unwrap();
                 self.states.push(state.word);
             }
-            Topic::Ack(_) | Topic::Host => {}
+            Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
 
 use expect_test::expect_file;
-use wire::{Ack, HostState, ValidatorState, WireError};
+use wire::{Ack, HostState, Manifest, ValidatorState, WireError};
 
 use super::*;
 use crate::*;
@@ -59,6 +59,13 @@ fn golden_messages_are_signed_and_believed_for_ever() {
     let payload = sign_host(&host, &depot);
     expect_file![vector!("host")].assert_eq(&hex(&payload));
     assert_eq!(verify_host(&payload, &depot.verifying_key()), Ok(host));
+
+    let manifest = Manifest::decode(&from_hex(include_str!(vector!("manifest.body")))).unwrap();
+    let payload = sign_manifest(&manifest, &depot).unwrap();
+    expect_file![vector!("manifest")].assert_eq(&hex(&payload));
+    assert_eq!(verify_manifest(&payload, &depot.verifying_key()), Ok(manifest));
+    let other = verify_host(&payload, &depot.verifying_key());
+    assert_eq!(other, Err(SignatureError::NotAuthentic), "one kind of message is no other");
 }
 
 #[test]
