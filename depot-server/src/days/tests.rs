@@ -44,7 +44,7 @@ impl Rig {
         let place = Workplace {
             depot: depot(),
             store: Arc::new(store),
-            rules: Arc::new(rules()),
+            rules: rules().into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(Timestamp::from_secs(u64::from(NOON))),
