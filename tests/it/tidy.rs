@@ -16,7 +16,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-gtfs", &["tapline-model", "tapline-fare"]),
     ("tapline-texts", &["tapline-model", "tapline-fare"]),
     ("tapline-ticket", &["tapline-model"]),
-    ("tapline-validation", &["tapline-model", "tapline-card", "tapline-fare", "tapline-ticket"]),
+    ("tapline-lists", &["tapline-model"]),
+    (
+        "tapline-validation",
+        &["tapline-model", "tapline-card", "tapline-fare", "tapline-ticket", "tapline-lists"],
+    ),
     ("tapline-tap-log", &["tapline-model", "tapline-wire"]),
     ("tapline-fleet-sync", &["tapline-model", "tapline-wire"]),
     ("tapline-ledger", &["tapline-model"]),
@@ -41,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-tap-log",
             "tapline-fleet-sync",
             "tapline-ticket",
+            "tapline-lists",
         ],
     ),
     (
@@ -59,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-clearing",
             "tapline-settlement",
             "tapline-ticket",
+            "tapline-lists",
         ],
     ),
 ];
@@ -172,7 +178,7 @@ fn cores_are_no_std() {
             cores += 1;
         }
     }
-    assert_eq!(cores, 11);
+    assert_eq!(cores, 12);
 }
 
 #[test]
