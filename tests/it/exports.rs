@@ -27,7 +27,7 @@ fn books(folder: &std::path::Path) -> Workplace {
     let place = Workplace {
         depot: depot.clone(),
         store: Arc::new(Store::open(&folder.join("depot.sqlite")).unwrap()),
-        rules: Arc::new(rules()),
+        rules: rules().into(),
         events: Events::default(),
         metrics: Metrics::default(),
         clock: Clock::manual(Timestamp::from_secs(u64::from(NOON))),

@@ -129,7 +129,7 @@ async fn a_tariff_published_while_all_run_holds_from_its_service_day_on_without_
         assert!(yard.gates[0].process.stop().success());
         assert!(yard.depot.stop().success());
     });
-    let verdict = said(&yard.depot_server(&["verify"], &[]));
+    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
     let count = |sql: &str| -> i64 {
         let books = rusqlite::Connection::open(yard.folder().join("depot.sqlite")).unwrap();

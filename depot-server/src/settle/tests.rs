@@ -80,7 +80,7 @@ impl Rig {
         let place = Workplace {
             depot: depot.clone(),
             store: Arc::new(store),
-            rules: Arc::new(rules.clone()),
+            rules: rules.clone().into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(Timestamp::from_secs(u64::from(NOON))),

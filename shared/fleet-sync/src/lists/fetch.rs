@@ -1,9 +1,9 @@
 //! The validator's end: which manifest is trusted, what is still to be fetched, what is complete.
 //!
-//! The shell subscribes and unsubscribes as it is told, keeps what it is given, and says what became
-//! of complete content. It does so in the order of the outputs, each done before the next: a
-//! manifest is on the disk before anything that follows from it. Blocks on the disk are a help after
-//! a cut and nothing more: whatever is given back at the start is checked like a stranger's.
+//! The shell subscribes and unsubscribes as it is told, keeps what it is given, and says what
+//! became of complete content. It does so in the order of the outputs, each done before the next:
+//! a manifest is on the disk before anything that follows from it. Blocks on the disk are a help
+//! after a cut and nothing more: whatever is given back at the start is checked like a stranger's.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -235,7 +235,7 @@ impl ListFetcher {
         }
     }
 
-    /// A complete list is of no use. A delta that led to other bytes is replaced by the list itself.
+    /// A complete list is of no use. A delta that led to other bytes gives way to the list itself.
     pub fn handle_unusable(&mut self, now: Timestamp, list: HeldList) {
         if let Some(job) = self.job.take_if(|job| job.list == list && job.complete) {
             self.outbox.push_back(ListOutput::ForgetBlocks);
