@@ -40,25 +40,28 @@ const LOADED: u32 = 500;
 enum Work {
     Issue,
     Load,
+    /// A load of a card whose holder is owed something: that goes onto it, too.
+    Adjusted,
     Retire,
 }
 
 impl Work {
-    const ALL: [Self; 3] = [Self::Issue, Self::Load, Self::Retire];
+    const ALL: [Self; 4] = [Self::Issue, Self::Load, Self::Adjusted, Self::Retire];
 
     const fn word(self) -> &'static str {
         match self {
             Self::Issue => "issue",
             Self::Load => "load",
+            Self::Adjusted => "load with what is owed",
             Self::Retire => "retire",
         }
     }
 
-    /// New value that it puts on the card.
+    /// New value, against cash, that it puts on the card.
     fn puts(self) -> i64 {
         match self {
             Self::Issue => i64::from(OPENED),
-            Self::Load => i64::from(LOADED),
+            Self::Load | Self::Adjusted => i64::from(LOADED),
             Self::Retire => 0,
         }
     }
@@ -67,7 +70,7 @@ impl Work {
     fn times(self, held: &Held) -> usize {
         let kind = match self {
             Self::Issue => RecordKind::Issue,
-            Self::Load => RecordKind::Load,
+            Self::Load | Self::Adjusted => RecordKind::Load,
             Self::Retire => RecordKind::Retire,
         };
         held.of_kind(kind).count()
@@ -83,7 +86,7 @@ impl Work {
             (_, 0x71 | 0xaf) => "authenticate",
             (_, 0xbb) => "read",
             (_, 0xbd | 0x6c) => "read products",
-            (Self::Load, 0x0c) => "credit",
+            (Self::Load | Self::Adjusted, 0x0c) => "credit",
             (Self::Retire, 0xdc) => "debit",
             _ => "?",
         }
@@ -232,11 +235,18 @@ impl Case {
 
     /// The card as the work finds it, and a quota for exactly that work.
     fn prepare(&self, depot: &mut Depot) -> SharedCard {
-        let card = depot.blank();
         if self.work != Work::Issue {
             depot.allow(i64::from(OPENED));
-            depot.command(0, Work::Issue, &card).unwrap();
         }
+        let card = match self.work {
+            Work::Issue => depot.blank(),
+            Work::Adjusted => depot.overcharged(),
+            Work::Load | Work::Retire => {
+                let card = depot.blank();
+                depot.command(0, Work::Issue, &card).unwrap();
+                card
+            }
+        };
         depot.allow(self.work.puts());
         card
     }
@@ -294,9 +304,9 @@ impl Case {
         assert_eq!((now.cash, now.quota_used), (before.cash, before.quota_used));
         assert_eq!(doubted, if open { self.work.puts() } else { 0 }, "it counts as used");
         match self.work {
-            Work::Issue | Work::Load => {
-                let beyond = on_card - now.on_card;
-                assert!(beyond == 0 || beyond == doubted, "{beyond} of {doubted}");
+            Work::Issue | Work::Load | Work::Adjusted => {
+                let (beyond, wanted) = (on_card - now.on_card, doubted + before.due);
+                assert!(beyond == 0 || beyond == wanted, "{beyond} of {wanted}");
             }
             Work::Retire => assert!(on_card == now.on_card || open && on_card == 0),
         }
@@ -317,11 +327,21 @@ impl Case {
             assert_eq!(times, 1, "once");
         }
         let put = i64::try_from(times).unwrap() * self.work.puts();
+        let given: i64 = match self.work {
+            Work::Adjusted => {
+                held.of_kind(RecordKind::Load).map(|load| i64::from(load.amount)).sum::<i64>() - put
+            }
+            Work::Issue | Work::Load | Work::Retire => 0,
+        };
+        // What the rider was owed went onto the card once, or is owed still.
+        assert_eq!(now.due + given, before.due + now.reduced - before.reduced);
+        assert_eq!(before.due, if self.work == Work::Adjusted { 50 } else { 0 });
+        assert!(times == 0 || given >= before.due, "{given}");
         let taken = held.of_kind(RecordKind::Retire).map(|record| i64::from(record.amount));
         let taken: i64 = taken.sum();
         let fares = rides * Operation::Board.fare();
         assert_eq!(now.on_card, held.balance, "the books hold what it holds");
-        assert_eq!(now.on_card, before.on_card + put - taken - fares);
+        assert_eq!(now.on_card, before.on_card + put + given - taken - fares);
         assert_eq!(now.cash, before.cash + put - taken, "in the drawers");
         assert_eq!(now.earned, before.earned + fares);
         assert_eq!(now.between, before.between, "met to the unit");
@@ -361,10 +381,10 @@ fn play_all(work: Work, then: Then, exchanges: &[Exchange]) -> Table {
 }
 
 /// The exchanges of each kind of work when nothing is torn.
-fn undisturbed() -> [(Work, Vec<Exchange>); 3] {
+fn undisturbed() -> [(Work, Vec<Exchange>); 4] {
     let mut depot = Depot::open();
     let card = depot.blank();
-    depot.allow(i64::from(OPENED + LOADED));
+    depot.allow(i64::from(OPENED + 2 * LOADED));
     Work::ALL.map(|work| (work, depot.exchanges(work, &card)))
 }
 

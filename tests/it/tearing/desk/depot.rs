@@ -2,6 +2,7 @@
 //! The cards are virtual, and so is the reader, so that a card leaves exactly where the case says.
 
 use std::{
+    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     sync::{Arc, Mutex},
@@ -19,7 +20,7 @@ use depot_server::{
     store::Store,
     verify::verify,
 };
-use fare::{Tariff, TariffSet};
+use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{CardId, CardRecord, RiderClass, StationId, Timestamp, ValidUntil};
 use reader::{Activation, Picc, Reader, VirtualField};
 use rusqlite::Connection;
@@ -30,7 +31,7 @@ use tapline_tests::sim::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::super::stage::{NINE, Operation, TARIFF, Who, context, depot_key, signing};
+use super::super::stage::{NINE, Operation, TARIFF, Who, context, depot_key, is_granted, signing};
 use super::{LOADED, OPENED, Work};
 use crate::processes::SharedCard;
 
@@ -127,7 +128,17 @@ pub(super) struct Tally {
     pub(super) between: [i64; 3],
     pub(super) quota_used: i64,
     pub(super) quota_in_doubt: i64,
+    /// Owed to the holder of that card beside it, and by how much fares were lowered for that.
+    pub(super) due: i64,
+    pub(super) reduced: i64,
 }
+
+/// Riders of class 1 pay no more than 1.00 a day; a card without counters pays it first.
+const CAP: &str = r#"
+class = [{ id = "adult", name = "Adult" }, { id = "capped", name = "Capped" }]
+cap = [{ number = 1, id = "day", name = "Day cap", period = "day", classes = ["capped"],
+         levels = [{ price = "1.00" }] }]
+"#;
 
 /// See the module's documentation.
 pub(super) struct Depot {
@@ -141,6 +152,7 @@ pub(super) struct Depot {
     now: Timestamp,
     dice: Dice,
     cards: u16,
+    wanted: Cell<WantedIssue>,
     look: Connection,
     _folder: TempDir,
 }
@@ -153,7 +165,9 @@ impl Depot {
         let under = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::tempdir_in(under).unwrap();
         let path = folder.path().join("depot.sqlite");
-        let tariffs = TariffSet::new(Tariff::parse(TARIFF).unwrap());
+        let berlin = |_: &str| Some(ZoneOffsets::fixed(3600));
+        let tariff = Tariff::parse_in(TARIFF, Some(CAP), &berlin);
+        let tariffs = TariffSet::new(tariff.unwrap_or_else(|found| panic!("{found:#?}")));
         let context = context(Operation::Board, Who::First, &tariffs);
         let place = Workplace {
             depot: "north".parse().unwrap(),
@@ -181,6 +195,7 @@ impl Depot {
             now: NINE,
             dice: Dice::new(0),
             cards: 0,
+            wanted: Cell::new(wanted()),
             look: Connection::open(&path).unwrap(),
             _folder: folder,
         }
@@ -192,6 +207,19 @@ impl Depot {
         let [high, low] = self.cards.to_be_bytes();
         let uid = CardId([4, 0x71, 0x72, 0x73, 0x74, high, low]);
         Arc::new(Mutex::new(VirtualCard::blank(uid, [low; 16])))
+    }
+
+    /// An issued card that has paid 1.50 for a bus where 1.00 was due.
+    pub(super) fn overcharged(&mut self) -> SharedCard {
+        let card = self.blank();
+        self.wanted.set(WantedIssue { class: RiderClass(1), counters: false, ..wanted() });
+        self.command(0, Work::Issue, &card).unwrap();
+        self.wanted.set(wanted());
+        assert!(is_granted(&self.tap(&card)));
+        self.deliver();
+        // No tap is taken for the same passage again.
+        self.wait(Duration::from_secs(120));
+        card
     }
 
     pub(super) fn wait(&mut self, time: Duration) {
@@ -254,8 +282,8 @@ impl Depot {
         let desk = &self.desks[desk];
         let command = async {
             match work {
-                Work::Issue => desk.issue(&mut hand, &wanted(), None).await,
-                Work::Load => desk.load(&mut hand, LOADED).await,
+                Work::Issue => desk.issue(&mut hand, &self.wanted.get(), None).await,
+                Work::Load | Work::Adjusted => desk.load(&mut hand, LOADED).await,
                 Work::Retire => desk.retire(&mut hand, Taken::PaidOut, false).await,
             }
         };
@@ -306,6 +334,8 @@ impl Depot {
             between: [Account::IssuerCash, Account::LoadClearing, Account::RefundClearing].map(on),
             quota_used: 0,
             quota_in_doubt: 0,
+            due: on(Account::RiderDue(card)),
+            reduced: -self.sum("code = 15"),
         };
         for desk in &self.desks {
             let quota = self.place.store.quota(desk.id).unwrap();
