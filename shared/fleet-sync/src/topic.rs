@@ -1,8 +1,9 @@
 //! Topic names: built and read in one place.
 //!
 //! `tapline/1/{depot}/{partition}/{validator}/up/taps`, `…/up/state`, `…/down/ack` and
-//! `tapline/1/{depot}/all/host`, `…/all/manifest` and `…/all/chunk/{block}`. The
-//! validator's level is its certificate's common name, so that a broker's ACL needs one pattern. No level holds `.`, `$`, `*`, `>`, `+` or `#`.
+//! `tapline/1/{depot}/all/host`, `…/all/manifest` and `…/all/chunk/{block}`. The validator's level
+//! is its certificate's common name, so that a broker's ACL needs one pattern. No level holds `.`,
+//! `$`, `*`, `>`, `+` or `#`.
 
 use alloc::{
     format,

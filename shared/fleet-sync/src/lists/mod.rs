@@ -2,8 +2,8 @@
 //!
 //! A *list* is bytes with a kind and a version. A signed *manifest* pins which lists are in force:
 //! version, length and root hash of each. A list's bytes travel as *blocks* of at most 8 KiB, each
-//! a retained message under its own SHA-256, so that the broker serves them and a validator takes up
-//! where it was cut off. Nothing here knows what is inside a list.
+//! a retained message under its own SHA-256, so that the broker serves them and a validator takes
+//! up where it was cut off. Nothing here knows what is inside a list.
 //!
 //! Invariants, whatever the network drops, repeats, reorders, alters or plays back, and whenever
 //! power goes (SEC-11):
