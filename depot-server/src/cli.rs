@@ -11,6 +11,7 @@ mod export;
 mod fares;
 mod inspect;
 mod keys;
+mod orders;
 mod receipt;
 mod rekey;
 mod settle;
@@ -45,6 +46,7 @@ Examples:
   depot-server serve
   depot-server user add ana                  print a one-time login link
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
+  depot-server order pay --card 04a1b2c3d4e5f6 --amount 20.00 --channel 7 --reference R-1
   depot-server ticket issue --network --price 2.40 --qr terminal
   depot-server close --day 2026-11-22        close a service day; again: the same document
   depot-server settle --day 2026-11-22       what each operator gets of it
@@ -119,6 +121,9 @@ enum Command {
     /// Issue, load, inspect, re-key, retire and replace cards at a reader.
     #[command(subcommand)]
     Card(card::Cards),
+    /// Top-ups that were paid elsewhere, on their way to cards.
+    #[command(subcommand)]
+    Order(orders::Orders),
     /// Tickets that are shown as codes.
     #[command(subcommand)]
     Ticket(tickets::Tickets),
@@ -192,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(command),
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
         Command::Card(command) => card::run(command),
+        Command::Order(command) => orders::run(command),
         Command::Ticket(command) => tickets::run(command),
         Command::Version { json } => Ok(commands::version(json)),
     };

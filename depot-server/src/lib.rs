@@ -19,6 +19,7 @@ pub mod intake;
 pub mod link;
 pub mod lists;
 pub mod metrics;
+pub mod orders;
 mod pages;
 pub mod receipts;
 pub mod rules;

@@ -8,6 +8,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use custody::SharedKeys;
 use fare::Tariff;
 use fleet_sync::{DepotName, ListSource, Shelf, ShelfError, SigningKey, Topic, open_tariff};
 use model::{ServiceDate, Timestamp};
@@ -19,9 +20,13 @@ use wire::ListKind;
 
 use crate::{
     clock::Clock,
-    intake::run::{chain, told_to},
+    intake::{
+        Workplace,
+        run::{chain, told_to},
+    },
     link::Publisher,
     metrics::Metrics,
+    orders::{self, OrderError, OrderRules, SealingError},
     rules::LiveRules,
     store::{Published, Store, StoreError},
 };
@@ -44,6 +49,12 @@ pub enum ListsError {
     /// The books.
     #[error("the lists cannot be read from the books")]
     Store(#[from] StoreError),
+    /// Load orders do not go on.
+    #[error("load orders do not go on")]
+    Orders(#[from] OrderError),
+    /// The list of load orders.
+    #[error("the list of load orders cannot be made")]
+    Sealing(#[from] SealingError),
     /// Too much, or contradicting itself.
     #[error("the lists cannot be published")]
     Shelf(#[from] ShelfError),
@@ -60,8 +71,17 @@ pub enum ListsError {
     },
 }
 
+/// What load orders need besides the books.
+pub(crate) struct OrderDesk {
+    pub(crate) place: Workplace,
+    pub(crate) keys: SharedKeys,
+    pub(crate) rules: OrderRules,
+}
+
 /// What the task needs.
 pub(crate) struct ListDesk {
+    /// `None` where validators are given no orders.
+    pub(crate) orders: Option<OrderDesk>,
     pub(crate) depot: DepotName,
     pub(crate) store: Arc<Store>,
     pub(crate) rules: LiveRules,
@@ -73,7 +93,7 @@ pub(crate) struct ListDesk {
 /// The lists as they were last read, and the manifest over them.
 #[derive(Debug, Clone, Default)]
 struct Edition {
-    revision: Option<u64>,
+    revision: Option<(u64, u64)>,
     shelf: Arc<Shelf>,
     manifest: Vec<u8>,
     issued: Timestamp,
@@ -127,6 +147,7 @@ impl ListDesk {
     /// A new edition, when the books changed or the manifest is due.
     fn look(&self, before: &Edition) -> Result<Option<Edition>, ListsError> {
         let now = self.clock.now();
+        self.look_after_orders()?;
         let revision = self.store.lists_revision()?;
         let due = now.since(before.issued) >= RENEW_EVERY || before.manifest.is_empty();
         if before.revision == Some(revision) && !due {
@@ -153,6 +174,14 @@ impl ListDesk {
         Ok(Some(Edition { revision, shelf: lists, manifest, issued: now, retired }))
     }
 
+    /// Orders go on by themselves, and into a list of their own.
+    fn look_after_orders(&self) -> Result<(), ListsError> {
+        let Some(OrderDesk { place, keys, rules }) = &self.orders else { return Ok(()) };
+        orders::tick(place, *rules)?;
+        orders::make_list(&self.store, keys.as_ref())?;
+        Ok(())
+    }
+
     /// All lists of now. Tariffs join the rules here.
     fn sources(&self, now: Timestamp) -> Result<Vec<ListSource>, ListsError> {
         let all = self.store.published_tariffs()?;
@@ -163,6 +192,16 @@ impl ListDesk {
                 kind: ListKind::TARIFF,
                 version: u64::from(published.version.0),
                 content: published.content.clone(),
+                deltas: Vec::new(),
+            });
+        }
+        if self.orders.is_some()
+            && let Some((version, content)) = self.store.orders_list()?
+        {
+            sources.push(ListSource {
+                kind: ListKind::ACTIONS,
+                version,
+                content,
                 deltas: Vec::new(),
             });
         }

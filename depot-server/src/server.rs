@@ -3,6 +3,7 @@
 use std::{fs, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use clearing::Rules;
+use custody::SharedKeys;
 use fare::{Tariff, TariffSet, TariffSetError};
 use fleet_sync::{DepotName, SigningKey};
 use model::TariffVersion;
@@ -12,7 +13,7 @@ use crate::{
     app::{App, AppState},
     auth::{LoginError, invite},
     clock::Clock,
-    config::{Config, KeyError, Keys, Settlement},
+    config::{Config, KeyError, Keys, Settlement, open_card_keys},
     events::Events,
     http::views::Books,
     intake::{
@@ -20,8 +21,9 @@ use crate::{
         run::{Surroundings, presence_topic, told_to},
     },
     link::{LinkSettings, Publisher},
-    lists::ListDesk,
+    lists::{ListDesk, OrderDesk},
     metrics::Metrics,
+    orders::OrderRules,
     rules::LiveRules,
     store::{ReadModel, Store, StoreError},
 };
@@ -100,12 +102,15 @@ pub struct Depot {
     place: Workplace,
     checker: Checker,
     signing: SigningKey,
+    /// Seal load orders; `None` where validators are given none.
+    order_keys: Option<SharedKeys>,
 }
 
 impl Depot {
     /// Reads keys and tariffs and opens the books.
     pub fn open(config: Config, clock: Clock) -> Result<Self, OpenError> {
         let keys = Keys::load(&config.keys)?;
+        let order_keys = config.orders.enabled.then(|| open_card_keys(&config.keys)).transpose()?;
         let store = Arc::new(Store::open(&config.database)?);
         let rules = LiveRules::from(load_rules(&config, &store, &clock)?);
         store.note_due_tariffs(rules.tariffs().iter().map(Tariff::version))?;
@@ -129,7 +134,7 @@ impl Depot {
             clock: clock.clone(),
         };
         let app = AppState::new(App { config, books, store, events, metrics, clock });
-        Ok(Self { app, place, checker, signing: keys.signing })
+        Ok(Self { app, place, checker, signing: keys.signing, order_keys })
     }
 
     /// What every part shares.
@@ -217,6 +222,11 @@ impl Depot {
     fn list_desk(&self) -> ListDesk {
         let Workplace { depot, store, rules, metrics, clock, .. } = &self.place;
         ListDesk {
+            orders: self.order_keys.clone().map(|keys| OrderDesk {
+                place: self.place.clone(),
+                keys,
+                rules: OrderRules::from(&self.app.config.orders),
+            }),
             depot: depot.clone(),
             store: Arc::clone(store),
             rules: rules.clone(),

@@ -6,6 +6,7 @@
 
 mod closings;
 mod due;
+mod orders;
 mod roots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -100,7 +101,12 @@ fn compare(
     let mut dues = due::Dues::open(store)?;
     let desk = store.desk_journal()?;
     let at_desks: Vec<_> = desk.iter().map(|(.., entry)| *entry).collect();
-    let mut by_hand = ByHand { issues: store.issues()?.into(), desk: desk.into() };
+    let mut by_hand = ByHand {
+        issues: store.issues()?.into(),
+        desk: desk.into(),
+        desks_booked: 0,
+        orders: orders::Orders::open(store)?,
+    };
     by_hand.book_through(0, rules, &mut books);
     dues.book_through(0, rules, &mut books)?;
     let mut seats = Seats::default();
@@ -140,6 +146,7 @@ fn compare(
     accounts(store, &books)?;
     transfers(store, &books)?;
     exceptions(store, &books)?;
+    orders::compare(store, &books)?;
     report.due_waiting = due::compare(store, rules, &books)?;
     Ok(())
 }
@@ -166,6 +173,8 @@ impl Sales<'_> {
 struct ByHand {
     issues: VecDeque<Registered>,
     desk: VecDeque<(i64, Timestamp, DeskEntry)>,
+    desks_booked: i64,
+    orders: orders::Orders,
 }
 
 impl ByHand {
@@ -182,8 +191,14 @@ impl ByHand {
             let Ok(booking) = register(books, rules, &cards, at);
             books.apply(booking);
         }
-        while self.desk.front().is_some_and(|(after_batch, ..)| *after_batch <= batch) {
-            let Some((_, at, entry)) = self.desk.pop_front() else { return };
+        loop {
+            if self.orders.book_next(batch, self.desks_booked, rules, books) {
+                continue;
+            }
+            let next = self.desk.front().filter(|(after_batch, ..)| *after_batch <= batch);
+            let Some((_, at, entry)) = next.copied() else { return };
+            self.desk.pop_front();
+            self.desks_booked += 1;
             let booked = BookedDesk { entry, how: "journal", proof: None };
             let Ok(booking) = book_desk(books, rules, &[booked], at);
             books.apply(booking);

@@ -133,6 +133,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
             place: "a".into(),
             route: Some("7".into()),
             depot: depot_name(),
+            clock_kept_by: None,
             language: texts::Language::English,
         },
         state: config::State::in_folder(folder.join("state")),

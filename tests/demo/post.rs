@@ -149,6 +149,7 @@ impl Post {
                 place: name(post.place),
                 route,
                 depot: fleet.depot.parse().expect("the demo's depot has a proper name"),
+                clock_kept_by: None,
                 language: texts::Language::English,
             },
             state: config::State::in_folder(fleet.folder.join(id(index).to_string())),

@@ -21,6 +21,7 @@ mod kill;
 mod lists;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;
+mod orders;
 mod processes;
 mod products;
 mod readers;

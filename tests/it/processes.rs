@@ -452,6 +452,7 @@ id = "{id}"
 role = "{role}"
 place = "{place}"
 {route}
+clock_kept_by = "ntp"
 depot = "{NAME}"
 [state]
 folder = "{at}/{id}.state"

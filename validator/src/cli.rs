@@ -170,7 +170,8 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let reader = Reader::open_or_wait(&config.reader).await?;
         tracing::info!(validator = %config.validator.id, reader = reader.describe(), "starting");
-        let language = config.validator.language;
+        let (language, clock) =
+            (config.validator.language, Clock::system().kept_by(config.validator.clock_kept_by));
         let daemon = Daemon::start(Parts {
             config,
             keys,
@@ -178,7 +179,7 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
             hotlist,
             reader,
             screen: Box::new(LineScreen { out: stdout(), language }),
-            clock: Clock::system(),
+            clock,
             durability: Durability::Synced,
         })
         .await?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::{ClockQuality, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// What a daemon knows about time. Cheap to copy; copies agree.
 #[derive(Debug, Clone, Copy)]
@@ -19,14 +20,21 @@ pub struct Clock {
 
 #[derive(Debug, Clone, Copy)]
 enum Wall {
-    System,
+    System { kept_by: Option<ClockQuality> },
     Scaled { from: Timestamp, speed: u32 },
 }
 
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self { started: instant(), wall: Wall::System }
+        Self { started: instant(), wall: Wall::System { kept_by: None } }
+    }
+
+    /// The same, kept by something that the system does not know of.
+    #[must_use]
+    pub fn kept_by(self, keeper: Option<ClockKeeper>) -> Self {
+        let kept_by = keeper.map(ClockKeeper::quality);
+        Self { wall: Wall::System { kept_by }, ..self }
     }
 
     /// A wall clock that starts at `from` and runs `speed` times as fast, for demos and tests.
@@ -37,7 +45,7 @@ impl Clock {
     /// Wall time.
     pub fn now(&self) -> Timestamp {
         match self.wall {
-            Wall::System => system_time(),
+            Wall::System { .. } => system_time(),
             Wall::Scaled { from, speed } => {
                 from.plus(instant().duration_since(self.started).saturating_mul(speed))
             }
@@ -55,15 +63,38 @@ impl Clock {
     }
 
     /// How far the wall clock can be believed: network time when the system says that it is
-    /// synchronised, else a hardware clock when there is one.
+    /// synchronised, else a hardware clock when there is one, else what was said to keep it.
     pub fn quality(&self) -> ClockQuality {
         match self.wall {
             Wall::Scaled { .. } => ClockQuality::Ntp,
-            Wall::System if Path::new("/run/systemd/timesync/synchronized").exists() => {
+            Wall::System { .. } if Path::new("/run/systemd/timesync/synchronized").exists() => {
                 ClockQuality::Ntp
             }
-            Wall::System if Path::new("/sys/class/rtc/rtc0").exists() => ClockQuality::Rtc,
-            Wall::System => ClockQuality::Unknown,
+            Wall::System { .. } if Path::new("/sys/class/rtc/rtc0").exists() => ClockQuality::Rtc,
+            Wall::System { kept_by } => kept_by.unwrap_or(ClockQuality::Unknown),
+        }
+    }
+}
+
+/// What may keep a clock without the system knowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockKeeper {
+    /// Network time.
+    Ntp,
+    /// Satellites.
+    Gnss,
+    /// A clock chip.
+    Rtc,
+}
+
+impl ClockKeeper {
+    /// How far such a clock can be believed.
+    pub const fn quality(self) -> ClockQuality {
+        match self {
+            Self::Ntp => ClockQuality::Ntp,
+            Self::Gnss => ClockQuality::Gnss,
+            Self::Rtc => ClockQuality::Rtc,
         }
     }
 }

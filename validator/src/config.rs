@@ -25,6 +25,8 @@ use texts::Language;
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
+use crate::clock::ClockKeeper;
+
 pub use console::Console;
 pub use tickets::Tickets;
 
@@ -82,6 +84,10 @@ pub struct Identity {
     /// The depot it belongs to: one topic level.
     #[serde(with = "text")]
     pub depot: DepotName,
+    /// What keeps the machine's clock, where the system does not say: chrony, a receiver of the
+    /// vehicle. Load orders are carried out by a clock that somebody set, and by no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_kept_by: Option<ClockKeeper>,
     /// The language of its riders, `en` or `ko`.
     #[serde(default, with = "text")]
     pub language: Language,

@@ -190,7 +190,7 @@ impl Daemon {
         let (stop, stopped) = watch::channel(false);
         let (events, tap_events) = mpsc::unbounded_channel();
         let lists = lists.start(events.clone(), metrics.clone()).map_err(OpenError::Thread)?;
-        let ListsThread { inputs, status, thread: lists } = lists;
+        let ListsThread { inputs, status, orders, applied, thread: lists } = lists;
         let link = start_link(&config, &identity, &keeper, status.clone(), first_connection);
         let sync = SyncLoop::new(
             identity,
@@ -216,6 +216,8 @@ impl Daemon {
             service: service_tell,
             keys_lost: None,
             lists_old: None,
+            orders,
+            orders_applied: applied,
             tap: Underway::default(),
             outage: Outage::default(),
         };

@@ -66,7 +66,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         store.unwrap_or_else(|e| check("store", Finding::Bad, e.to_string())),
         check_keys(config),
         check_tariff(config),
-        check_clock(Clock::system()),
+        check_clock(Clock::system().kept_by(config.validator.clock_kept_by)),
         check_reader(config).await,
         check_scanner(config),
         check_broker(config).await,

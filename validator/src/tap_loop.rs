@@ -5,7 +5,13 @@
 
 mod service;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use card::{CardStep, ExchangeError, Key, KeyError, KeyRole, KeyVersion, VersionedKey};
 use custody::SharedKeys;
@@ -16,11 +22,14 @@ use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
     watch,
 };
-use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
+use validation::{
+    LateAnswer, OpenedOrder, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict,
+};
 
 use crate::{
     clock::Clock,
     console::Asked,
+    lists::Orders,
     log_keeper::{KeeperError, LogKeeper, Reply, Request},
     metrics::Metrics,
     reader_task::Ask,
@@ -67,6 +76,8 @@ pub(crate) enum Event {
     Context(Box<ValidatorContext>),
     /// New tariffs, or another of them in force; place and route stay.
     Tariffs(TariffSet, TariffVersion),
+    /// Other load orders.
+    Orders(Orders),
     /// The lists are too old to serve by, or are not any more.
     ListsAge(Option<String>),
     /// The log began a new life.
@@ -99,6 +110,10 @@ pub(crate) struct TapLoop {
     pub(crate) keys_lost: Option<String>,
     /// Why the lists are too old to serve by; taps are refused until newer ones are here.
     pub(crate) lists_old: Option<String>,
+    /// Load orders that taps are made under.
+    pub(crate) orders: Orders,
+    /// Where it is told which version that is.
+    pub(crate) orders_applied: Arc<AtomicU64>,
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
@@ -129,6 +144,8 @@ pub(crate) struct Underway {
     tries: u8,
     /// Applied between taps.
     context: Option<Box<ValidatorContext>>,
+    /// Applied between taps.
+    orders: Option<Orders>,
 }
 
 /// One of each at most: a reader tells of one card at a time, and of two codes the later counts.
@@ -190,6 +207,10 @@ impl TapLoop {
             Event::ChoiceOver => self.machine.handle_timeout(self.clock.now()),
             Event::Context(context) => self.tap.context = Some(context),
             Event::Tariffs(set, version) => self.take_tariffs(set, version),
+            Event::Orders(orders) => {
+                self.tap.orders = Some(orders);
+                self.take_orders();
+            }
             Event::ListsAge(too_old) => self.judge_lists(too_old),
             Event::NewLife => self.machine.forget_doubts(),
             Event::KeysAgain => self.look_for_keys(),
@@ -206,6 +227,7 @@ impl TapLoop {
 
     /// A tap sees one context and one clock quality.
     fn begin(&mut self) {
+        self.take_orders();
         if let Some(context) = self.tap.context.take() {
             self.machine.replace_context(*context);
         }
@@ -232,7 +254,10 @@ impl TapLoop {
     fn present(&mut self, card: CardId) {
         self.tap.card = Some(card);
         let presented = match self.first_key(card) {
-            Ok((key, rnd_a)) => Presented::Card { card, key, rnd_a, order: None },
+            Ok((key, rnd_a)) => {
+                let order = self.order_of(card, &key);
+                Presented::Card { card, key, rnd_a, order }
+            }
             Err(e) => {
                 self.lose_keys(&e);
                 // Out of service, whatever it is.
@@ -240,6 +265,34 @@ impl TapLoop {
             }
         };
         self.machine.handle_presented(self.clock.now(), presented);
+    }
+
+    /// The load order that waits for a card, opened. One that does not open is no order of it.
+    fn order_of(&self, card: CardId, key: &VersionedKey) -> Option<OpenedOrder> {
+        let sealed = self.orders.by_card.get(&card)?;
+        let opened = if sealed.opened_by == key.version {
+            sealed.open(card, &key.key)
+        } else {
+            let older = self.keys.card_key(KeyRole::Debit, sealed.opened_by, &card).ok()?;
+            sealed.open(card, &older)
+        };
+        match opened {
+            Ok(key) => Some(OpenedOrder { order: sealed.order, key }),
+            Err(error) => {
+                tracing::warn!(order = %sealed.order.id, %error, "a load order is not carried out");
+                None
+            }
+        }
+    }
+
+    /// Taps are made under one list of orders each.
+    fn take_orders(&mut self) {
+        if self.machine.is_idle()
+            && let Some(orders) = self.tap.orders.take()
+        {
+            self.orders_applied.store(orders.version, Ordering::Release);
+            self.orders = orders;
+        }
     }
 
     fn first_key(&self, card: CardId) -> Result<(VersionedKey, [u8; 16]), KeyError> {

@@ -54,6 +54,9 @@ pub struct Config {
     /// What counts as dormant and as unclaimed.
     #[serde(default)]
     pub float: Float,
+    /// Load orders: top-ups that validators put on cards.
+    #[serde(default)]
+    pub orders: Orders,
 }
 
 /// Web pages, API and metrics.
@@ -182,6 +185,20 @@ pub struct Float {
     pub small: String,
 }
 
+/// Load orders: top-ups that validators put on cards. See `docs/orders.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Orders {
+    /// Whether the running server gives orders to validators. It then needs `keys.card`.
+    pub enabled: bool,
+    /// Days for which validators may carry an order out before it is offered anew (1 to 365).
+    pub offered_days: u16,
+    /// How far clocks that somebody set may be off, seconds (0 to 86400).
+    pub clock_bound_s: u32,
+    /// Whether what riders are owed is put on their cards at their next tap.
+    pub adjust: bool,
+}
+
 /// Why a configuration cannot be used. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -267,6 +284,12 @@ impl Default for Float {
     }
 }
 
+impl Default for Orders {
+    fn default() -> Self {
+        Self { enabled: false, offered_days: 30, clock_bound_s: 300, adjust: true }
+    }
+}
+
 impl Default for Intake {
     fn default() -> Self {
         Self { group_max: 64, verify_threads: 0 }
@@ -308,6 +331,7 @@ impl Config {
             days: Days::default(),
             settlement: Settlement::default(),
             float: Float::default(),
+            orders: Orders::default(),
         };
         config.resolve(folder);
         config
@@ -355,6 +379,15 @@ impl Config {
         let buckets = &self.float.bucket_days;
         if !buckets.is_sorted() || buckets.len() > 20 || buckets.first() == Some(&0) {
             return value("float.bucket_days", "use up to 20 numbers of days, ascending, above 0");
+        }
+        if !(1..=365).contains(&self.orders.offered_days) {
+            return value("orders.offered_days", "use 1 to 365 days");
+        }
+        if self.orders.clock_bound_s > 86_400 {
+            return value("orders.clock_bound_s", "use 0 to 86400 seconds");
+        }
+        if self.orders.enabled && self.keys.card.is_none() {
+            return value("orders.enabled", "orders are sealed with card keys: set keys.card");
         }
         if self.desk.lost_hold_hours < 24 {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
@@ -417,6 +450,9 @@ mod tests {
             ("depot = \"a\"\n[desk]\nstation = 0", "desk.station"),
             ("depot = \"a\"\n[float]\nbucket_days = [2, 1]", "float.bucket_days"),
             ("depot = \"a\"\n[days]\nclose_after_hours = 241", "days.close_after_hours"),
+            ("depot = \"a\"\n[orders]\noffered_days = 0", "orders.offered_days"),
+            ("depot = \"a\"\n[orders]\nclock_bound_s = 86401", "orders.clock_bound_s"),
+            ("depot = \"a\"\n[orders]\nenabled = true", "orders.enabled"),
             ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
         ] {
             assert!(parse(text).unwrap_err().starts_with(key), "{text}");

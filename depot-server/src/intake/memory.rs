@@ -6,13 +6,14 @@ use std::{
 };
 
 use clearing::{
-    CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, Exception, ExceptionChange,
-    ExceptionId, Known, KnownRecord, Source, TapRef, TicketState,
+    BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, Exception,
+    ExceptionChange, ExceptionId, Known, KnownRecord, ListTold, Source, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
 use model::{
-    CardId, Ctr, Epoch, ServiceDate, TapEvent, TapRecord, TapSeq, Ticket, Timestamp, ValidatorId,
+    CardId, Ctr, Epoch, OrderId, ServiceDate, TapEvent, TapRecord, TapSeq, Ticket, Timestamp,
+    ValidatorId,
 };
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
@@ -41,6 +42,10 @@ pub struct MemoryBooks {
     pub states: BTreeMap<ValidatorId, ValidatorState>,
     /// What cards are owed, by service day.
     pub due: BTreeMap<CardId, BTreeMap<ServiceDate, DayBooked>>,
+    /// Load orders.
+    pub orders: BTreeMap<OrderId, BookedOrder>,
+    /// What validators have told of their lists of orders.
+    pub orders_told: BTreeMap<ValidatorId, ListTold>,
     /// Messages set aside.
     pub set_aside: u64,
     /// The oldest open day, once there is one.
@@ -71,6 +76,8 @@ impl MemoryBooks {
         }
         self.cards.extend(booking.cards);
         self.tickets.extend(booking.tickets);
+        self.orders.extend(booking.orders);
+        self.orders_told.extend(booking.orders_told);
         let records = booking.records.into_iter();
         self.records.extend(records.map(|(card, known)| ((card, known.record.ctr), known)));
         self.accounts.extend(booking.ledger.balances);
@@ -250,6 +257,18 @@ impl Stored for MemoryBooks {
 
     fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, Infallible> {
         Ok(self.due.get(&card).cloned().unwrap_or_default())
+    }
+
+    fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, Infallible> {
+        Ok(self.orders.get(&id).copied())
+    }
+
+    fn orders_of(&self, card: CardId) -> Result<Vec<BookedOrder>, Infallible> {
+        Ok(self.orders.values().filter(|order| order.card == card).copied().collect())
+    }
+
+    fn orders_told(&self, validator: ValidatorId) -> Result<ListTold, Infallible> {
+        Ok(self.orders_told.get(&validator).copied().unwrap_or_default())
     }
 
     /// Payments are in the journal that is booked again; nothing is set apart.

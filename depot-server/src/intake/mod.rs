@@ -20,9 +20,9 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use clearing::{ExceptionChange, Rules, may_owe};
+use clearing::{ExceptionChange, ListVersion, Rules, may_owe};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
-use model::{CardId, CardRecord, TicketToken, ValidatorId};
+use model::{CardId, CardRecord, OrderId, TicketToken, ValidatorId};
 
 use crate::{
     clock::{Clock, Stopwatch},
@@ -343,4 +343,18 @@ pub fn sell_tickets(place: &Workplace, tokens: &[TicketToken]) -> Result<(), Int
     let booking = step::sell(&group, &place.rules, &sales, now)?;
     group.commit(&booking)?;
     Ok(())
+}
+
+/// Books what is done with load orders. The events are made under the lock, from the number of the
+/// next order, which is answered, and the version of the next list of orders.
+pub fn book_order_events(
+    place: &Workplace,
+    events: impl FnOnce(OrderId, ListVersion) -> Vec<stored::OrderEvent>,
+) -> Result<OrderId, IntakeError> {
+    let group = place.store.begin()?;
+    let next = group.next_order()?;
+    let events = events(next, group.next_orders_list()?);
+    let booking = step::book_orders(&group, &place.rules, &events, place.clock.now())?;
+    group.commit(&booking)?;
+    Ok(next)
 }

@@ -6,6 +6,7 @@
 
 mod by_hand;
 mod due;
+mod orders;
 mod ticket;
 mod transfers;
 
@@ -22,6 +23,7 @@ use wire::ValidatorState;
 
 pub use by_hand::{book_desk, register};
 pub use due::settle_due;
+pub use orders::book_orders;
 
 use super::{
     Reason,
@@ -178,8 +180,9 @@ impl<'a, S: Stored> Desk<'a, S> {
         let validator = state.validator;
         let presence = &mut seats.of(validator, self.stored)?.presence;
         if presence.handle_state(state.clone()) {
-            let report = StateReport { state, payload, linked: presence.is_linked() };
-            self.booking.states.insert(validator, report);
+            let linked = presence.is_linked();
+            self.told_of_orders(&state)?;
+            self.booking.states.insert(validator, StateReport { state, payload, linked });
         }
         Ok(())
     }
@@ -282,6 +285,7 @@ impl<'a, S: Stored> Desk<'a, S> {
             });
         }
         self.progress(mark, validator, known);
+        self.told_is_booked(validator)?;
         self.tally.booked += 1;
         self.tally.duplicate += known;
         self.tally.answer.push((validator, epoch));
@@ -374,6 +378,7 @@ impl<'a, S: Stored> Desk<'a, S> {
             self.booking.unusual.insert(card);
         }
         self.decide_ops(card, &cleared.records)?;
+        let loads = self.new_loads(card, &cleared.records)?;
         self.known.absorb(card, tap, &cleared.records);
         self.post(Some(card), tap, &cleared.transfers)?;
         if own.is_none() {
@@ -381,6 +386,7 @@ impl<'a, S: Stored> Desk<'a, S> {
         }
         self.booking.exceptions.extend(cleared.exceptions);
         self.booking.cards.insert(card, cleared.state);
+        self.carry_out(card, &loads)?;
         Ok(())
     }
 

@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearing::{
-    CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, ExceptionChange, Known,
-    KnownRecord, Period, TicketState,
+    BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, ExceptionChange,
+    Known, KnownRecord, ListTold, Period, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
-    CardId, CardProof, CardRecord, Epoch, OperatorId, ServiceDate, TapRecord, TapSeq, Ticket,
-    TicketToken, Timestamp, ValidatorId,
+    CardId, CardProof, CardRecord, Epoch, OperatorId, OrderId, ServiceDate, TapRecord, TapSeq,
+    Ticket, TicketToken, Timestamp, ValidatorId,
 };
+use serde::{Deserialize, Serialize};
 use wire::{ChainHash, ValidatorState};
 
 use super::Reason;
@@ -48,6 +49,12 @@ pub trait Stored: Known {
     fn history(&self, card: CardId) -> Result<CardHistory, Self::Error>;
     /// What the due journal says of a card, by service day.
     fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, Self::Error>;
+    /// A load order by its number.
+    fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, Self::Error>;
+    /// Every load order of a card, oldest first.
+    fn orders_of(&self, card: CardId) -> Result<Vec<BookedOrder>, Self::Error>;
+    /// What a validator has told of its list of orders.
+    fn orders_told(&self, validator: ValidatorId) -> Result<ListTold, Self::Error>;
     /// What of a card's due is set apart for this order, by service day.
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, Self::Error>;
 }
@@ -85,12 +92,66 @@ pub struct Booking {
     pub states: BTreeMap<ValidatorId, StateReport>,
     /// Messages that cannot be believed.
     pub quarantine: Vec<SetAside>,
+    /// What was done with load orders, in order.
+    pub order_events: Vec<OrderEvent>,
+    /// Load orders that were touched.
+    pub orders: BTreeMap<OrderId, BookedOrder>,
+    /// What validators have told of their lists of orders.
+    pub orders_told: BTreeMap<ValidatorId, ListTold>,
     /// New rows of the due journal, in order.
     pub due: Vec<DueRow>,
     /// Cards of which something came to be known that validators cannot have priced (ADR-0014).
     pub unusual: BTreeSet<CardId>,
     /// Cards whose due was worked out from all that is known.
     pub due_done: Vec<CardId>,
+}
+
+/// What people and lists do with load orders; the journal's part for them. Numbers as the books
+/// keep them, times in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OrderEvent {
+    /// A channel took the money.
+    Paid {
+        /// The order's number.
+        order: u64,
+        /// For which card.
+        card: [u8; 7],
+        /// Minor units.
+        amount: u32,
+        /// Which channel.
+        channel: u16,
+        /// The channel's own number of the payment.
+        reference: String,
+        /// By the channel's clock.
+        paid_at: u64,
+    },
+    /// Readers may carry it out.
+    Offered {
+        /// Which.
+        order: u64,
+        /// The card's newest known load number.
+        after: u16,
+        /// Until then, seconds since 1970.
+        not_after_s: u32,
+    },
+    /// It is taken off the list.
+    Withdrawn {
+        /// Which.
+        order: u64,
+        /// The first list that does not have it.
+        without: u64,
+    },
+    /// No reader can carry it out any more: it waits for another offer.
+    Renewed {
+        /// Which.
+        order: u64,
+    },
+    /// The money was given back.
+    GivenBack {
+        /// Which.
+        order: u64,
+    },
 }
 
 /// A ticket that we sold.

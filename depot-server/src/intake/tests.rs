@@ -2,6 +2,7 @@
 
 mod due;
 mod forgeries;
+mod orders;
 mod tickets;
 mod unserved;
 

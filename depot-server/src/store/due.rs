@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{CardHistory, DayBooked, DueChange, DueOrder, DueRow, KnownRecord};
+use clearing::{Account, CardHistory, DayBooked, DueChange, DueOrder, DueRow, KnownRecord};
+use ledger::AccountId;
 use model::{CardId, ServiceDate, TariffVersion, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -46,6 +47,27 @@ impl Store {
     /// happened.
     pub fn owed(&self, card: CardId) -> Result<Vec<OwedDay>, StoreError> {
         owed(&*self.reader()?, card)
+    }
+
+    /// Cards whose holders have something open, or set apart.
+    pub fn owed_cards(&self) -> Result<Vec<CardId>, StoreError> {
+        let failed = || StoreError::read("cards that are owed something");
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare_cached(
+                "SELECT id FROM accounts WHERE id >= x'000E' AND id < x'000F'
+                 AND credits_posted > debits_posted",
+            )
+            .map_err(failed())?;
+        let rows = statement.query_map([], |row| row.get::<_, [u8; 16]>(0)).map_err(failed())?;
+        let mut cards = Vec::new();
+        for id in rows {
+            let account = AccountId::from_bytes(id.map_err(failed())?);
+            if let Some(Account::RiderDue(card)) = account.ok().and_then(|id| Account::parse(&id)) {
+                cards.push(card);
+            }
+        }
+        Ok(cards)
     }
 
     /// Cards of which something is new since their due was worked out.

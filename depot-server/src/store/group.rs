@@ -10,14 +10,14 @@ use std::{
 };
 
 use clearing::{
-    Account, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, Known, KnownRecord, TapRef,
-    TicketState,
+    Account, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, Known,
+    KnownRecord, ListTold, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
-    CardId, CardTransaction, Ctr, Epoch, OperatorId, Registers, ServiceDate, TapEvent, TapRecord,
-    TapSeq, Ticket, ValidatorId,
+    CardId, CardTransaction, Ctr, Epoch, OperatorId, OrderId, Registers, ServiceDate, TapEvent,
+    TapRecord, TapSeq, Ticket, ValidatorId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
@@ -230,6 +230,18 @@ impl Stored for Group<'_> {
 
     fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, StoreError> {
         due::due_days(&self.writer, card)
+    }
+
+    fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, StoreError> {
+        self.order_by_id(id)
+    }
+
+    fn orders_of(&self, card: CardId) -> Result<Vec<BookedOrder>, StoreError> {
+        self.card_orders(card)
+    }
+
+    fn orders_told(&self, validator: ValidatorId) -> Result<ListTold, StoreError> {
+        self.told_by(validator)
     }
 
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, StoreError> {

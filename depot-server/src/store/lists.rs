@@ -87,9 +87,10 @@ impl Store {
 
     /// The newest version of each kind of list that was published.
     pub fn newest_lists(&self) -> Result<Vec<HeldList>, StoreError> {
-        let tariff = self.lists_revision()?;
-        let newest = HeldList { kind: ListKind::TARIFF, version: tariff };
-        Ok(if tariff == 0 { Vec::new() } else { vec![newest] })
+        let (tariff, orders) = self.lists_revision()?;
+        let kinds = [(ListKind::TARIFF, tariff), (ListKind::ACTIONS, orders)];
+        let published = kinds.into_iter().filter(|(_, version)| *version > 0);
+        Ok(published.map(|(kind, version)| HeldList { kind, version }).collect())
     }
 
     /// How many connected validators do not hold what was published, or have trouble with it.
@@ -109,14 +110,21 @@ impl Store {
         Ok(behind)
     }
 
-    /// Changes whenever a list does. Cheap: asked every second.
-    pub fn lists_revision(&self) -> Result<u64, StoreError> {
-        let newest: Option<i64> = self
-            .reader()?
-            .prepare_cached("SELECT max(version) FROM tariffs WHERE content IS NOT NULL")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(StoreError::read("the newest lists"))?;
-        Ok(unsigned(newest.unwrap_or(0)))
+    /// Changes whenever a list does: the newest tariff, and the list of load orders. Cheap: asked
+    /// every second.
+    pub fn lists_revision(&self) -> Result<(u64, u64), StoreError> {
+        let newest = |sql: &str| -> Result<u64, StoreError> {
+            let newest: Option<i64> = self
+                .reader()?
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                .map_err(StoreError::read("the newest lists"))?;
+            Ok(unsigned(newest.unwrap_or(0)))
+        };
+        Ok((
+            newest("SELECT max(version) FROM tariffs WHERE content IS NOT NULL")?,
+            newest("SELECT max(version) FROM order_list")?,
+        ))
     }
 
     /// A number for a manifest, above every one before it and never below the seconds of `now`:
@@ -215,14 +223,14 @@ mod tests {
     #[test]
     fn a_published_tariff_keeps_its_first_content() {
         let (_folder, store) = Store::for_test();
-        assert_eq!(store.lists_revision().unwrap(), 0);
+        assert_eq!(store.lists_revision().unwrap(), (0, 0));
         let version = TariffVersion(3);
         let first = Published { version, starts_at: Timestamp(5), content: vec![1, 2] };
         assert!(store.publish_tariff(&first, "text", Timestamp(1)).unwrap());
         let other = Published { content: vec![9], ..first.clone() };
         assert!(!store.publish_tariff(&other, "text", Timestamp(2)).unwrap());
         assert_eq!(store.published_tariffs().unwrap(), [first]);
-        assert_eq!(store.lists_revision().unwrap(), 3);
+        assert_eq!(store.lists_revision().unwrap(), (3, 0));
         assert_eq!(store.tariffs().unwrap(), [(version, "text".to_owned())]);
     }
 }

@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0006_due.sql"),
     include_str!("migrations/0007_settlement.sql"),
     include_str!("migrations/0008_lists.sql"),
+    include_str!("migrations/0009_orders.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

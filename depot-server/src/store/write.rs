@@ -40,6 +40,8 @@ impl Group<'_> {
         self.states(booking)?;
         self.quarantine(booking)?;
         self.due(booking)?;
+        self.orders(booking)?;
+        self.told(booking)?;
         self.periods()?;
         self.writer.execute_batch("COMMIT").map_err(StoreError::write("a group"))?;
         self.done = true;

@@ -40,7 +40,7 @@ pub use failure::{CardFailure, CardStep, ExchangeError};
 pub use inspect::InspectTransaction;
 pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKey};
 pub use opening::{IssueError, Issued, Opening};
-pub use order::{SealError, SealedOrder};
+pub use order::{SealError, SealedOrder, read_orders, write_orders};
 pub use personalise::IssueTransaction;
 pub use proof::{
     Tmi, issue_proof_holds, load_proof_holds, proof_holds, proving_version, transaction_proof,

@@ -18,6 +18,8 @@
 //! | 19 | version of the load key inside |
 //! | 20..44 | the load key, wrapped |
 
+use alloc::{collections::BTreeMap, vec::Vec};
+
 use aes_kw::{KeyInit, KwAes128};
 use model::{CardId, CardRecord, LoadOrder, LoadSeq, OrderId};
 use zeroize::Zeroize;
@@ -150,6 +152,29 @@ impl SealedOrder {
     }
 }
 
+/// The list of orders that validators are given: the format, 1, then of each order its card's 7
+/// bytes and its own 44, in order of the cards.
+pub fn write_orders(orders: &[(CardId, SealedOrder)]) -> Vec<u8> {
+    let mut sorted: Vec<_> = orders.iter().collect();
+    sorted.sort_unstable_by_key(|(card, _)| *card);
+    let rows = sorted.iter().flat_map(|(card, order)| [&card.0[..], &order.to_bytes()].concat());
+    [FORMAT].into_iter().chain(rows).collect()
+}
+
+/// Reads such a list.
+pub fn read_orders(bytes: &[u8]) -> Result<BTreeMap<CardId, SealedOrder>, SealError> {
+    let rows = match bytes.split_first() {
+        Some((&FORMAT, rows)) => rows.chunks(7 + SealedOrder::LEN),
+        Some((&format, _)) => return Err(SealError::Format(format)),
+        None => return Err(SealError::Length(0)),
+    };
+    rows.map(|row| {
+        let (card, order) = row.split_first_chunk::<7>().ok_or(SealError::Length(row.len()))?;
+        Ok((CardId(*card), SealedOrder::from_bytes(order)?))
+    })
+    .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +230,20 @@ mod tests {
                 _ => SealError::NotAuthentic,
             };
             assert_eq!(opened, Err(expected), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_orders_reads_back_as_written_and_one_that_is_cut_does_not() {
+        let other = CardId([4, 0, 0, 0, 0, 0, 1]);
+        let bytes = write_orders(&[(CARD, sealed()), (other, sealed())]);
+        let read = read_orders(&bytes).unwrap();
+        assert_eq!(read, BTreeMap::from([(CARD, sealed()), (other, sealed())]));
+        assert_eq!(read_orders(&write_orders(&[])), Ok(BTreeMap::new()));
+        assert_eq!(read_orders(&[2]), Err(SealError::Format(2)));
+        for cut in 0..bytes.len() {
+            let found = read_orders(&bytes[..cut]);
+            assert!(cut % 51 == 1 || found.is_err(), "{cut}: {found:?}");
         }
     }
 

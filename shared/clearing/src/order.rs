@@ -1,5 +1,4 @@
-//! Load orders in the books: paid, offered to readers, on the card, or given back (REC-5,
-//! ADR-0015).
+//! Load orders in the books: paid, offered, on the card, or given back (REC-5, ADR-0015).
 //!
 //! Invariants: an order's money stands on `load-orders` until the card shows it or it is given
 //! back, never both; it is given back only when no reader can apply it any more; should a reader
@@ -163,6 +162,12 @@ impl BookedOrder {
         }
     }
 
+    /// Whether it puts on the card what its holder is owed: nobody paid, the money stands on
+    /// `rider-due` until the card shows it, and there is nobody to give it back to.
+    pub const fn is_adjustment(&self) -> bool {
+        self.channel.0 == ChannelId::ADJUSTMENT.0
+    }
+
     /// Books the payment.
     pub fn paid(
         id: OrderId,
@@ -172,6 +177,9 @@ impl BookedOrder {
         currency: Currency,
     ) -> ClearedOrder {
         let order = Self { id, card, amount, channel, paid_at, phase: OrderPhase::Waiting };
+        if order.is_adjustment() {
+            return ClearedOrder { order, transfers: Vec::new() };
+        }
         let (to, from) = (Account::LoadOrders, Account::LoadChannel(channel));
         order.moved(Step::Paid, to, from, (paid_at, now), currency)
     }
@@ -233,6 +241,9 @@ impl BookedOrder {
         currency: Currency,
     ) -> Option<ClearedOrder> {
         let (phase, payer) = match self.phase {
+            OrderPhase::Out(_) | OrderPhase::Withdrawn(..) if self.is_adjustment() => {
+                (OrderPhase::Loaded, Account::RiderDue(self.card))
+            }
             OrderPhase::Out(_) | OrderPhase::Withdrawn(..) => {
                 (OrderPhase::Loaded, Account::LoadOrders)
             }
@@ -247,31 +258,60 @@ impl BookedOrder {
         Some(order.moved(Step::Loaded, Account::LoadClearing, payer, times, currency))
     }
 
-    /// Gives it back to who paid, when no reader can apply it any more (REC-5 (c)).
+    /// Whether no reader can carry it out any more (REC-5 (c)): it may be given back, or offered
+    /// anew.
     ///
     /// `bound_s` is how far clocks that somebody set may be off; `fleet` is the oldest list among
     /// all validators of which everything logged before it is booked ([`ListTold::settled`]).
-    pub fn refunded(
-        self,
+    pub fn over(
+        &self,
         now: Timestamp,
         bound_s: u32,
         fleet: ListVersion,
         card: CardSeen,
+    ) -> Result<(), OrderRefused> {
+        match self.phase {
+            OrderPhase::Waiting => Ok(()),
+            OrderPhase::Withdrawn(offer, without) => {
+                is_over(offer, without, (now, bound_s), fleet, card)
+            }
+            OrderPhase::Out(_) => Err(OrderRefused::StillOut),
+            OrderPhase::Loaded | OrderPhase::Owed => Err(OrderRefused::OnCard),
+            OrderPhase::Refunded(_) => Err(OrderRefused::GivenBack),
+        }
+    }
+
+    /// Gives it back to who paid. Only after [`Self::over`].
+    pub fn given_back(
+        self,
+        now: Timestamp,
         currency: Currency,
     ) -> Result<ClearedOrder, OrderRefused> {
         let offer = match self.phase {
             OrderPhase::Waiting => None,
-            OrderPhase::Withdrawn(offer, without) => {
-                is_over(offer, without, (now, bound_s), fleet, card)?;
-                Some(offer)
-            }
+            OrderPhase::Withdrawn(offer, _) => Some(offer),
             OrderPhase::Out(_) => return Err(OrderRefused::StillOut),
             OrderPhase::Loaded | OrderPhase::Owed => return Err(OrderRefused::OnCard),
             OrderPhase::Refunded(_) => return Err(OrderRefused::GivenBack),
         };
         let order = Self { phase: OrderPhase::Refunded(offer), ..self };
+        if order.is_adjustment() {
+            return Ok(ClearedOrder { order, transfers: Vec::new() });
+        }
         let (to, from) = (Account::LoadChannel(self.channel), Account::LoadOrders);
         Ok(order.moved(Step::Refunded, to, from, (now, now), currency))
+    }
+
+    /// Waits for another offer. Only after [`Self::over`].
+    pub fn renewed(self) -> Result<Self, OrderRefused> {
+        match self.phase {
+            OrderPhase::Withdrawn(..) => Ok(Self { phase: OrderPhase::Waiting, ..self }),
+            OrderPhase::Waiting
+            | OrderPhase::Out(_)
+            | OrderPhase::Loaded
+            | OrderPhase::Refunded(_)
+            | OrderPhase::Owed => Err(OrderRefused::NotOut),
+        }
     }
 
     fn moved(
@@ -361,6 +401,19 @@ impl ListTold {
             self.settled = self.settled.max(list);
             self.told = None;
         }
+    }
+
+    /// As a store kept it.
+    pub const fn restored(
+        settled: ListVersion,
+        pending: Option<(ListVersion, Epoch, TapSeq)>,
+    ) -> Self {
+        Self { settled, told: pending }
+    }
+
+    /// The list that was told and is not settled, with the log's life and head then.
+    pub const fn pending(&self) -> Option<(ListVersion, Epoch, TapSeq)> {
+        self.told
     }
 
     /// The newest list before which nothing of this validator is unknown.

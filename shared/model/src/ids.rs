@@ -162,6 +162,11 @@ impl TapSeq {
     }
 }
 
+impl ChannelId {
+    /// Nobody took money: the order puts on the card what its holder is owed (ADR-0014).
+    pub const ADJUSTMENT: Self = Self(0);
+}
+
 impl PlaceIx {
     /// "No place known", as the card's record writes it.
     pub const NONE: Self = Self(u16::MAX);

@@ -373,6 +373,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
             place: "s1".into(),
             route: Some("7".into()),
             depot: depot::NAME.parse().unwrap(),
+            clock_kept_by: None,
             language: texts::Language::English,
         },
         state: config::State::in_folder(folder.join("state")),

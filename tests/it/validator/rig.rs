@@ -139,6 +139,7 @@ impl Rig {
                 place: "s1".into(),
                 route: Some("7".into()),
                 depot: "north".parse().unwrap(),
+                clock_kept_by: None,
                 language: texts::Language::English,
             },
             state: config::State::in_folder(folder.path().join("state")),

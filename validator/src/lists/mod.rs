@@ -12,16 +12,21 @@ mod tariffs;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread,
     time::Duration,
 };
 
+use card::{SealedOrder, read_orders};
 use fare::{Tariff, TariffSet};
 use fleet_sync::{
     BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey, open_tariff,
 };
-use model::{TariffVersion, Timestamp};
+use model::{CardId, TariffVersion, Timestamp};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use wire::{HeldList, ListKind, ListsState, limits};
 
@@ -32,7 +37,7 @@ use tariffs::Tariffs;
 use crate::{clock::Clock, link::Publisher, metrics::Metrics, tap_loop::Event};
 
 /// What this validator makes use of.
-const WANTED: [ListKind; 1] = [ListKind::TARIFF];
+const WANTED: [ListKind; 2] = [ListKind::TARIFF, ListKind::ACTIONS];
 /// The clock is looked at this often: a wall clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -76,6 +81,9 @@ pub(crate) struct Lists {
     disk: ListDisk,
     fetcher: ListFetcher,
     tariffs: Tariffs,
+    orders: Orders,
+    /// The version of the orders that taps are made under.
+    applied: Arc<AtomicU64>,
     link: Option<Publisher>,
     /// When the newest manifest was signed whose lists were all here; of the first one at least.
     complete: Option<Timestamp>,
@@ -85,10 +93,20 @@ pub(crate) struct Lists {
     broken: Option<String>,
 }
 
+/// Load orders by card, as a list of one version has them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    pub(crate) version: u64,
+    pub(crate) by_card: Arc<BTreeMap<CardId, SealedOrder>>,
+}
+
 /// A running thread of lists.
 pub(crate) struct ListsThread {
     pub(crate) inputs: Sender<Input>,
     pub(crate) status: watch::Receiver<ListsStatus>,
+    /// The orders to begin with, and where the tap loop says which version it works by.
+    pub(crate) orders: Orders,
+    pub(crate) applied: Arc<AtomicU64>,
     pub(crate) thread: thread::JoinHandle<()>,
 }
 
@@ -99,6 +117,7 @@ struct Told {
     metrics: Metrics,
     in_force: TariffVersion,
     changes: u64,
+    orders_said: u64,
     too_old: bool,
 }
 
@@ -107,11 +126,14 @@ impl Lists {
     pub(crate) fn open(settings: Settings, files: TariffSet) -> Result<Self, DiskError> {
         let (disk, found) = ListDisk::open(&settings.state)?;
         let mut tariffs = Tariffs::new(files);
+        let mut orders = Orders::default();
         let mut held = Vec::new();
         for (list, pin) in found.lists {
             let content = disk.read_list(list)?.unwrap_or_default();
             match usable(&settings, &tariffs, list, &content) {
-                Ok(with) => tariffs = with,
+                Ok(Usable::Tariffs(with)) => tariffs = with,
+                Ok(Usable::Orders(with)) if with.version >= orders.version => orders = with,
+                Ok(Usable::Orders(_)) => {}
                 Err(problem) => {
                     tracing::warn!(version = list.version, problem, "a kept list is not used");
                     continue;
@@ -128,6 +150,8 @@ impl Lists {
             disk,
             fetcher,
             tariffs,
+            applied: Arc::new(AtomicU64::new(orders.version)),
+            orders,
             link: None,
             complete,
             unusable: BTreeMap::new(),
@@ -156,11 +180,14 @@ impl Lists {
         let in_force = self.in_force();
         let (status, watched) = watch::channel(self.status(in_force));
         let changes = self.tariffs.changes();
-        let mut told = Told { tell, status, metrics, in_force, changes, too_old: false };
+        let (orders, applied) = (self.orders.clone(), Arc::clone(&self.applied));
+        let orders_said = orders.version;
+        let too_old = false;
+        let mut told = Told { tell, status, metrics, in_force, changes, orders_said, too_old };
         let thread = thread::Builder::new().name("lists".into()).spawn(move || {
             self.run(&received, &mut told);
         })?;
-        Ok(ListsThread { inputs, status: watched, thread })
+        Ok(ListsThread { inputs, status: watched, orders, applied, thread })
     }
 
     fn run(&mut self, inputs: &Receiver<Input>, told: &mut Told) {
@@ -269,9 +296,12 @@ impl Lists {
             Err("it is not what the manifest says".to_owned())
         };
         match result {
-            Ok(tariffs) => {
+            Ok(usable) => {
                 self.disk.keep_list(list, content)?;
-                self.tariffs = tariffs;
+                match usable {
+                    Usable::Tariffs(tariffs) => self.tariffs = tariffs,
+                    Usable::Orders(orders) => self.orders = orders,
+                }
                 tracing::info!(kind = list.kind.0, version = list.version, "a list is complete");
                 self.fetcher.handle_held(now, list);
             }
@@ -304,6 +334,10 @@ impl Lists {
             // A loop that has ended needs no tariffs.
             let _ = told.tell.send(Event::Tariffs(self.tariffs.set().clone(), in_force));
         }
+        if self.orders.version != told.orders_said {
+            told.orders_said = self.orders.version;
+            let _ = told.tell.send(Event::Orders(self.orders.clone()));
+        }
         let too_old = self.too_old(now);
         if too_old.is_some() != told.too_old {
             told.too_old = too_old.is_some();
@@ -334,24 +368,40 @@ impl Lists {
 
     fn status(&self, tariff: TariffVersion) -> ListsStatus {
         let manifest = self.fetcher.manifest();
+        // The depot gives an order back on the word that no tap is made under an older list: that
+        // is so once the tap loop has taken the newer one up, between two taps (REC-5).
+        let applied = self.applied.load(Ordering::Acquire);
+        let worked_by = |list: &HeldList| list.kind != ListKind::ACTIONS || list.version <= applied;
         let trouble = self.broken.as_ref().or_else(|| self.unusable.values().next_back());
         let state = ListsState {
             manifest: manifest.map_or(0, |manifest| manifest.version),
             issued: manifest.map_or(Timestamp(0), |manifest| manifest.issued),
-            held: self.fetcher.held().take(limits::LISTS).collect(),
+            held: self.fetcher.held().filter(worked_by).take(limits::LISTS).collect(),
             trouble: shortened(trouble.unwrap_or(&self.trouble)),
         };
         ListsStatus { tariff, state }
     }
 }
 
-/// The tariffs with this list among them, or why it is of no use here.
+/// What a list is good for here.
+enum Usable {
+    /// The tariffs, with this list among them.
+    Tariffs(Tariffs),
+    /// The orders.
+    Orders(Orders),
+}
+
+/// What the list is good for, or why it is of no use here.
 fn usable(
     settings: &Settings,
     tariffs: &Tariffs,
     list: HeldList,
     content: &[u8],
-) -> Result<Tariffs, String> {
+) -> Result<Usable, String> {
+    if list.kind == ListKind::ACTIONS {
+        let by_card = read_orders(content).map_err(|e| crate::chain(&e))?;
+        return Ok(Usable::Orders(Orders { version: list.version, by_card: by_card.into() }));
+    }
     let Some(version) = tariff_version(list) else {
         return Err("this version of the validator does not know its kind".to_owned());
     };
@@ -370,7 +420,7 @@ fn usable(
     }
     let mut tariffs = tariffs.clone();
     tariffs.publish(published.starts_at, tariff).map_err(|e| e.to_string())?;
-    Ok(tariffs)
+    Ok(Usable::Tariffs(tariffs))
 }
 
 fn tariff_version(list: HeldList) -> Option<TariffVersion> {

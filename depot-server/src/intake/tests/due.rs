@@ -77,7 +77,7 @@ enum Told {
 }
 
 /// A card, as honest validators charge it.
-struct Rider {
+pub(super) struct Rider {
     keys: KeySet,
     card: u32,
     newest: CardRecord,
@@ -88,7 +88,7 @@ struct Rider {
 
 impl Rider {
     /// Card `card` of the rig; it has counters when it is odd.
-    fn new(rig: &Rig, card: u32) -> Self {
+    pub(super) fn new(rig: &Rig, card: u32) -> Self {
         let counters = (card % 2 == 1).then_some(CardCounters::EMPTY);
         let newest = CardRecord { counters: counters.is_some(), ..*rig.cards.newest(card) };
         Self { keys: card_keys(), card, newest, counters, surcharge: 0 }
@@ -176,14 +176,18 @@ impl Rider {
         Some(done.after.amount)
     }
 
-    fn board(&mut self, rig: &mut Rig, bus: usize, at_s: u32) -> Option<u32> {
+    pub(super) const fn newest(&self) -> CardRecord {
+        self.newest
+    }
+
+    pub(super) fn board(&mut self, rig: &mut Rig, bus: usize, at_s: u32) -> Option<u32> {
         self.tap(rig, bus, at_s, (TapRole::Board, STOP), Told::Committed)
     }
 }
 
 impl Rig {
     /// Odd cards have counters.
-    fn town() -> Self {
+    pub(super) fn town() -> Self {
         Self::with(town(), |card| card % 2 == 1)
     }
 

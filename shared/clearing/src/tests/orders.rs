@@ -154,7 +154,8 @@ impl Town {
         let order = depot.orders[0];
         let now = Timestamp::from_secs(NOON_S + world.step * STEP_S);
         let seen = depot.seen(order);
-        order.refunded(now, BOUND_S, fleet, seen, euro()).map(|cleared| cleared.order)
+        order.over(now, BOUND_S, fleet, seen)?;
+        order.given_back(now, euro()).map(|cleared| cleared.order)
     }
 }
 
@@ -455,7 +456,10 @@ fn rec_5_an_order_that_is_carried_out_after_its_refund_is_owed_and_credited_once
     let paid = BookedOrder::paid(FIRST, (CARD, AMOUNT), ChannelId(7), (noon, noon), euro());
     let mut transfers = paid.transfers;
     let out = paid.order.offered(LoadSeq(0), end_s(2)).unwrap();
-    let refund = |order: BookedOrder, fleet| order.refunded(late, BOUND_S, fleet, unseen, euro());
+    let refund = |order: BookedOrder, fleet| {
+        order.over(late, BOUND_S, fleet, unseen)?;
+        order.given_back(late, euro())
+    };
     assert_eq!(refund(out, ListVersion(2)), Err(OrderRefused::StillOut));
     let off = out.withdrawn(ListVersion(2)).unwrap();
     assert_eq!(refund(off, ListVersion(1)), Err(OrderRefused::NotHeard));

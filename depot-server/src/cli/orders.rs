@@ -1,0 +1,144 @@
+//! `depot-server order …`: top-ups that were paid elsewhere, on their way to cards.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use clearing::{BookedOrder, OrderPhase};
+use model::{CardId, ChannelId, Money, OrderId, Timestamp};
+
+use super::{ConfigPath, commands::workplace, say, warn};
+use crate::{
+    clock::Clock,
+    config::Config,
+    orders::{self, OrderRules, Payment},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Orders {
+    /// Take a payment: any validator puts it on the card at its next tap. Told again, it is the
+    /// same order.
+    Pay(Pay),
+    /// List orders: the unfinished ones, or the newest of all.
+    List {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// The newest of all, finished or not.
+        #[arg(long)]
+        all: bool,
+        /// How many of all.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Give an order back to who paid it, once no validator can carry it out any more. One that
+    /// validators have is taken from them first: ask again later.
+    GiveBack {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Its number.
+        order: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pay {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// The card's number, 14 hexadecimal digits.
+    #[arg(long)]
+    card: CardId,
+    /// How much, in the tariff's currency, such as 20.00.
+    #[arg(long)]
+    amount: String,
+    /// Who took the money: 1 to 65535, your own numbering of agents, kiosks and providers.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    channel: u16,
+    /// The channel's own number of the payment. One payment is one order.
+    #[arg(long)]
+    reference: String,
+    /// When it was paid, RFC 3339; now without it.
+    #[arg(long)]
+    paid_at: Option<jiff::Timestamp>,
+}
+
+pub(super) fn run(command: Orders) -> anyhow::Result<ExitCode> {
+    match command {
+        Orders::Pay(pay) => take(&pay),
+        Orders::List { config, all, limit } => {
+            let config = Config::load(&config.config)?;
+            let place = workplace(&config)?;
+            let orders = if all {
+                place.store.newest_orders(limit)?
+            } else {
+                place.store.unfinished_orders()?
+            };
+            let currency = place.rules.currency();
+            say("order  state      amount        card            channel  paid at");
+            for order in &orders {
+                let amount = Money::new(order.amount.into(), currency).to_string();
+                let paid_at = i64::try_from(order.paid_at.0).unwrap_or(i64::MAX);
+                let paid_at = jiff::Timestamp::from_millisecond(paid_at)?;
+                say(&format!(
+                    "{:<6} {:<10} {amount:<13} {:<15} {:<8} {paid_at:.0}",
+                    order.id.0,
+                    order.phase.word(),
+                    order.card.to_hex(),
+                    channel(order),
+                ));
+            }
+            if !config.orders.enabled {
+                warn("[orders] enabled = false: validators are given no orders");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Orders::GiveBack { config, order } => {
+            let config = Config::load(&config.config)?;
+            let place = workplace(&config)?;
+            orders::give_back(&place, OrderRules::from(&config.orders), OrderId(order))?;
+            say(&format!("order {order} is given back: pay it out through its channel"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn channel(order: &BookedOrder) -> String {
+    if order.is_adjustment() { "owed".to_owned() } else { order.channel.to_string() }
+}
+
+fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&pay.config.config)?;
+    let place = workplace(&config)?;
+    let amount = Money::parse(&pay.amount, place.rules.currency())?;
+    let now = Clock::system().now();
+    let paid_at = match pay.paid_at {
+        Some(at) => Timestamp(u64::try_from(at.as_millisecond())?),
+        None => now,
+    };
+    let order = orders::pay(
+        &place,
+        &Payment {
+            channel: ChannelId(pay.channel),
+            reference: pay.reference.clone(),
+            card: pay.card,
+            amount: u32::try_from(amount.minor()).unwrap_or(0),
+            paid_at,
+        },
+    )?;
+    let id = order.id;
+    match order.phase {
+        OrderPhase::Waiting if config.orders.enabled => {
+            say(&format!("order {id} over {amount}: validators have it within seconds"));
+        }
+        OrderPhase::Waiting => {
+            say(&format!("order {id} over {amount}"));
+            warn("[orders] enabled = false: validators are given no orders");
+        }
+        OrderPhase::Out(_)
+        | OrderPhase::Withdrawn(..)
+        | OrderPhase::Loaded
+        | OrderPhase::Refunded(_)
+        | OrderPhase::Owed => {
+            say(&format!("order {id} over {amount} was taken before: {}", order.phase.word()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

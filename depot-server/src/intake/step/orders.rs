@@ -1,0 +1,195 @@
+//! Load orders in a booking: what people and lists did with them, and loads that cards show
+//! (ADR-0015).
+
+use clearing::{
+    BookedOrder, ClearedOrder, DueOrder, KnownRecord, ListVersion, OrderRefused, Rules, Source,
+};
+use model::{CardId, ChannelId, LoadSeq, OrderId, RecordKind, Timestamp, ValidatorId};
+use wire::{ListKind, ValidatorState};
+
+use super::{Desk, StepError};
+use crate::intake::stored::{Booking, OrderEvent, Stored};
+
+/// Books what was done with orders. One that does not fit is passed over: whoever does it looks
+/// first.
+pub fn book_orders<S: Stored>(
+    stored: &S,
+    rules: &Rules,
+    events: &[OrderEvent],
+    now: Timestamp,
+) -> Result<Booking, StepError<S::Error>> {
+    let mut desk = Desk::new(stored, rules, now);
+    for event in events {
+        desk.order_event(event)?;
+    }
+    Ok(desk.finish().0)
+}
+
+impl<S: Stored> Desk<'_, S> {
+    fn order_event(&mut self, event: &OrderEvent) -> Result<(), StepError<S::Error>> {
+        let now = self.booking.at;
+        let currency = self.rules.currency();
+        let still = |order: Result<BookedOrder, OrderRefused>| {
+            order.map(|order| ClearedOrder { order, transfers: Vec::new() })
+        };
+        let cleared = match event {
+            OrderEvent::Paid { order, card, amount, channel, paid_at, .. } => {
+                let times = (Timestamp(*paid_at), now);
+                let of = (CardId(*card), *amount);
+                Some(Ok(BookedOrder::paid(
+                    OrderId(*order),
+                    of,
+                    ChannelId(*channel),
+                    times,
+                    currency,
+                )))
+            }
+            OrderEvent::Offered { order, after, not_after_s } => {
+                let offered = |order: BookedOrder| order.offered(LoadSeq(*after), *not_after_s);
+                self.order(*order)?.map(|order| still(offered(order)))
+            }
+            OrderEvent::Withdrawn { order, without } => {
+                self.order(*order)?.map(|order| still(order.withdrawn(ListVersion(*without))))
+            }
+            OrderEvent::Renewed { order } => {
+                self.order(*order)?.map(|order| still(order.renewed()))
+            }
+            OrderEvent::GivenBack { order } => {
+                self.order(*order)?.map(|order| order.given_back(now, currency))
+            }
+        };
+        match cleared {
+            Some(Ok(ClearedOrder { order, transfers })) => {
+                self.post(Some(order.card), None, &transfers)?;
+                self.booking.orders.insert(order.id, order);
+                self.booking.order_events.push(event.clone());
+            }
+            Some(Err(refused)) => tracing::warn!(?event, %refused, "an order stays as it is"),
+            None => tracing::warn!(?event, "no such load order"),
+        }
+        Ok(())
+    }
+
+    /// Loads among these records that the books did not know. To be asked before they do.
+    pub(super) fn new_loads(
+        &self,
+        card: CardId,
+        records: &[KnownRecord],
+    ) -> Result<Vec<KnownRecord>, StepError<S::Error>> {
+        let is_load = |known: &&KnownRecord| {
+            matches!(known.record.kind, RecordKind::Load | RecordKind::LoadInJourney)
+        };
+        let mut new = Vec::new();
+        for known in records.iter().filter(is_load) {
+            if !self.was_known(card, &known.record)? {
+                new.push(*known);
+            }
+        }
+        Ok(new)
+    }
+
+    /// Loads that a card shows for the first time: they carry an order out, or take its number.
+    pub(super) fn carry_out(
+        &mut self,
+        card: CardId,
+        loads: &[KnownRecord],
+    ) -> Result<(), StepError<S::Error>> {
+        for known in loads {
+            let record = &known.record;
+            let orders = self.card_orders(card)?;
+            if orders.is_empty() {
+                continue;
+            }
+            let by_desk = known.source == Source::Issued
+                || self.decided.values().any(|(op, happened)| *happened && op.written() == record);
+            let carried =
+                (!by_desk).then(|| BookedOrder::carried_out_by(&orders, record)).flatten();
+            if let Some(at) = carried {
+                let done = orders[at].carried_out(record, self.booking.at, self.rules.currency());
+                if let Some(ClearedOrder { order, transfers }) = done {
+                    self.post(Some(card), None, &transfers)?;
+                    self.booking.orders.insert(order.id, order);
+                    self.pay_due(card, DueOrder::Load(order.id.0))?;
+                }
+            }
+            for order in self.card_orders(card)? {
+                if let Some(waits) = order.passed_over(record) {
+                    self.booking.orders.insert(waits.id, waits);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a validator says of its lists.
+    pub(super) fn told_of_orders(
+        &mut self,
+        state: &ValidatorState,
+    ) -> Result<(), StepError<S::Error>> {
+        let lists = state.lists.iter().flat_map(|lists| &lists.held);
+        let newest = lists.filter(|list| list.kind == ListKind::ACTIONS).map(|list| list.version);
+        let Some(list) = newest.max() else { return Ok(()) };
+        let mut told = self.told(state.validator)?;
+        let drained_before = state.undrained_before == 0;
+        told.tells(ListVersion(list), state.epoch, state.head, drained_before);
+        self.settle_told(state.validator, told)
+    }
+
+    /// After entries of this validator were booked.
+    pub(super) fn told_is_booked(
+        &mut self,
+        validator: ValidatorId,
+    ) -> Result<(), StepError<S::Error>> {
+        let told = self.told(validator)?;
+        if told.pending().is_some() { self.settle_told(validator, told) } else { Ok(()) }
+    }
+
+    fn settle_told(
+        &mut self,
+        validator: ValidatorId,
+        mut told: clearing::ListTold,
+    ) -> Result<(), StepError<S::Error>> {
+        if let Some((_, epoch, _)) = told.pending() {
+            let here = self.booking.progress.get(&(validator, epoch)).map(|p| p.mark.through);
+            let stored = self.stored.marks(validator).map_err(StepError::Stored)?;
+            let stored = stored.iter().find(|mark| mark.epoch == epoch).map(|mark| mark.through);
+            if let Some(through) = here.max(stored) {
+                told.booked(epoch, through);
+            }
+        }
+        self.booking.orders_told.insert(validator, told);
+        Ok(())
+    }
+
+    fn told(&self, validator: ValidatorId) -> Result<clearing::ListTold, StepError<S::Error>> {
+        if let Some(told) = self.booking.orders_told.get(&validator) {
+            return Ok(*told);
+        }
+        self.stored.orders_told(validator).map_err(StepError::Stored)
+    }
+
+    fn was_known(
+        &self,
+        card: CardId,
+        record: &model::CardRecord,
+    ) -> Result<bool, StepError<S::Error>> {
+        use clearing::Known as _;
+        let known = self.known.record(card, record.ctr).map_err(StepError::Stored)?;
+        Ok(known.is_some_and(|known| known.record == *record))
+    }
+
+    fn order(&self, id: u64) -> Result<Option<BookedOrder>, StepError<S::Error>> {
+        let id = OrderId(id);
+        if let Some(order) = self.booking.orders.get(&id) {
+            return Ok(Some(*order));
+        }
+        self.stored.order(id).map_err(StepError::Stored)
+    }
+
+    fn card_orders(&self, card: CardId) -> Result<Vec<BookedOrder>, StepError<S::Error>> {
+        let stored = self.stored.orders_of(card).map_err(StepError::Stored)?;
+        let newest =
+            |order: BookedOrder| self.booking.orders.get(&order.id).copied().unwrap_or(order);
+        Ok(stored.into_iter().map(newest).collect())
+    }
+}

@@ -1,0 +1,284 @@
+//! Load orders: taken from channels, offered to validators, taken back, given back (ADR-0015).
+//!
+//! Invariants: a payment is one order however often it is told, and another content under its
+//! reference is refused (LED-3); one order of a card is out at a time; nothing is given back or
+//! offered anew before no reader can carry out the offer before it (REC-5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use card::{CardKeys, KeyError, KeyRole, SealError, SealedOrder};
+use clearing::{BookedOrder, CardSeen, ListTold, ListVersion, OrderPhase, OrderRefused};
+use model::{CardId, CardRecord, ChannelId, LoadSeq, OrderId, RecordKind, Timestamp};
+
+use crate::{
+    intake::{IntakeError, Workplace, book_order_events, stored::OrderEvent},
+    store::{Store, StoreError},
+};
+
+/// Rules of orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderRules {
+    /// How long readers may carry an order out before it is offered anew, seconds.
+    pub offered_s: u32,
+    /// How far clocks that somebody set may be off, seconds.
+    pub clock_bound_s: u32,
+    /// Whether what riders are owed is put on their cards at their next tap (USR-5).
+    pub adjusts: bool,
+}
+
+impl From<&crate::config::Orders> for OrderRules {
+    fn from(set: &crate::config::Orders) -> Self {
+        Self {
+            offered_s: u32::from(set.offered_days) * 86_400,
+            clock_bound_s: set.clock_bound_s,
+            adjusts: set.adjust,
+        }
+    }
+}
+
+/// A payment that a channel took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Who took it.
+    pub channel: ChannelId,
+    /// The channel's own number of it.
+    pub reference: String,
+    /// For which card.
+    pub card: CardId,
+    /// How much, minor units.
+    pub amount: u32,
+    /// When, by the channel's clock.
+    pub paid_at: Timestamp,
+}
+
+/// Why an order is not taken, or not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The books do not know the card.
+    #[error("card {0} was not issued on these books: look at the number")]
+    UnknownCard(CardId),
+    /// It is out of use.
+    #[error("card {0} is retired: nothing can be loaded onto it")]
+    Retired(CardId),
+    /// Nothing, or more than a record holds.
+    #[error("an order is over 1 to {max} minor units", max = CardRecord::AMOUNT_MAX)]
+    Amount,
+    /// The channel used this number for another payment.
+    #[error(
+        "channel {channel} has used the reference {reference:?} for another payment, order \
+         {order}: each payment needs its own"
+    )]
+    OtherContent {
+        /// Which channel.
+        channel: ChannelId,
+        /// Which reference.
+        reference: String,
+        /// What it became.
+        order: OrderId,
+    },
+    /// No such order.
+    #[error("there is no load order {0}")]
+    Unknown(OrderId),
+    /// Not now.
+    #[error("order {0} cannot be given back now")]
+    Refused(OrderId, #[source] OrderRefused),
+    /// The books failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The booking failed.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+}
+
+/// Takes a payment. The same payment again is the same order.
+pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderError> {
+    let Payment { channel, reference, card, amount, paid_at } = payment;
+    if !(1..=CardRecord::AMOUNT_MAX).contains(amount) {
+        return Err(OrderError::Amount);
+    }
+    if let Some(order) = place.store.order_of_payment(*channel, reference)? {
+        return if (order.card, order.amount) == (*card, *amount) {
+            Ok(order)
+        } else {
+            Err(OrderError::OtherContent {
+                channel: *channel,
+                reference: reference.clone(),
+                order: order.id,
+            })
+        };
+    }
+    let (state, _) = place.store.card_state(*card)?.ok_or(OrderError::UnknownCard(*card))?;
+    if !state.is_registered() {
+        return Err(OrderError::UnknownCard(*card));
+    }
+    if state.newest().is_some_and(|newest| newest.record.kind == RecordKind::Retire) {
+        return Err(OrderError::Retired(*card));
+    }
+    let id = book_order_events(place, |next, _| {
+        vec![OrderEvent::Paid {
+            order: next.0,
+            card: card.0,
+            amount: *amount,
+            channel: channel.0,
+            reference: reference.clone(),
+            paid_at: paid_at.0,
+        }]
+    })?;
+    place.store.order(id)?.ok_or(OrderError::Unknown(id))
+}
+
+/// Gives an order back to who paid it. One that is out is taken off the list first, and has to be
+/// asked for again once no reader can carry it out.
+pub fn give_back(place: &Workplace, rules: OrderRules, id: OrderId) -> Result<(), OrderError> {
+    let order = place.store.order(id)?.ok_or(OrderError::Unknown(id))?;
+    if let OrderPhase::Out(_) = order.phase {
+        book_order_events(place, |_, next| {
+            vec![OrderEvent::Withdrawn { order: id.0, without: next.0 }]
+        })?;
+        return Err(OrderError::Refused(id, OrderRefused::NotHeard));
+    }
+    let now = place.clock.now();
+    order
+        .over(now, rules.clock_bound_s, fleet(&place.store)?, seen(&place.store, &order)?)
+        .map_err(|refused| OrderError::Refused(id, refused))?;
+    book_order_events(place, |_, _| vec![OrderEvent::GivenBack { order: id.0 }])?;
+    Ok(())
+}
+
+/// What happens by itself as time goes on: what riders are owed is ordered, offers end, orders are
+/// offered, or offered anew.
+pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
+    let now = place.clock.now();
+    let fleet = fleet(&place.store)?;
+    let mut busy = BTreeSet::new();
+    let mut waiting: BTreeMap<CardId, BookedOrder> = BTreeMap::new();
+    let mut ended = Vec::new();
+    let mut events = Vec::new();
+    for order in place.store.unfinished_orders()? {
+        match order.phase {
+            OrderPhase::Out(offer) => {
+                busy.insert(order.card);
+                ended.extend((now.secs() >= u64::from(offer.not_after_s)).then_some(order.id));
+            }
+            OrderPhase::Withdrawn(..) => {
+                busy.insert(order.card);
+                let seen = seen(&place.store, &order)?;
+                if order.over(now, rules.clock_bound_s, fleet, seen).is_ok() {
+                    events.push(OrderEvent::Renewed { order: order.id.0 });
+                }
+            }
+            OrderPhase::Waiting => {
+                waiting.entry(order.card).or_insert(order);
+            }
+            OrderPhase::Loaded | OrderPhase::Refunded(_) | OrderPhase::Owed => {}
+        }
+    }
+    for (card, order) in waiting.into_iter().filter(|(card, _)| !busy.contains(card)) {
+        let Some((state, _)) = place.store.card_state(card)? else { continue };
+        let LoadSeq(after) = state.newest().map_or(LoadSeq(0), |newest| newest.record.load_seq);
+        let end = now.secs() + u64::from(rules.offered_s);
+        let not_after_s = u32::try_from(end).unwrap_or(u32::MAX);
+        events.push(OrderEvent::Offered { order: order.id.0, after, not_after_s });
+    }
+    let owed = owed(place, &busy, rules)?;
+    if !(events.is_empty() && ended.is_empty()) {
+        book_order_events(place, |_, next| {
+            let off = |id: OrderId| OrderEvent::Withdrawn { order: id.0, without: next.0 };
+            events.extend(ended.into_iter().map(off));
+            events
+        })?;
+    }
+    for (card, amount) in owed {
+        book_order_events(place, |next, _| {
+            vec![OrderEvent::Paid {
+                order: next.0,
+                card: card.0,
+                amount,
+                channel: ChannelId::ADJUSTMENT.0,
+                reference: next.to_string(),
+                paid_at: now.0,
+            }]
+        })?;
+    }
+    Ok(())
+}
+
+/// What is owed to holders of cards that no order is out for, and can be put on them.
+fn owed(
+    place: &Workplace,
+    busy: &BTreeSet<CardId>,
+    rules: OrderRules,
+) -> Result<Vec<(CardId, u32)>, StoreError> {
+    let mut owed = Vec::new();
+    if !rules.adjusts {
+        return Ok(owed);
+    }
+    for card in place.store.owed_cards()? {
+        if busy.contains(&card) {
+            continue;
+        }
+        let open: i64 = place.store.owed(card)?.iter().map(crate::store::OwedDay::open).sum();
+        let amount = u32::try_from(open).unwrap_or(0).min(CardRecord::AMOUNT_MAX);
+        let usable = place.store.card_state(card)?.is_some_and(|(state, _)| {
+            let retired = |kind| kind == RecordKind::Retire;
+            state.is_registered()
+                && state.forks().is_empty()
+                && state.newest().is_some_and(|newest| !retired(newest.record.kind))
+        });
+        if amount > 0 && usable {
+            owed.push((card, amount));
+        }
+    }
+    Ok(owed)
+}
+
+/// The oldest list among the validators of which everything before it is booked.
+fn fleet(store: &Store) -> Result<ListVersion, StoreError> {
+    let told = store.lists_told()?;
+    Ok(told.iter().map(|(_, told)| ListTold::settled(told)).min().unwrap_or_default())
+}
+
+/// What the books know of the order's card.
+fn seen(store: &Store, order: &BookedOrder) -> Result<CardSeen, StoreError> {
+    let Some((state, _)) = store.card_state(order.card)? else {
+        return Ok(CardSeen { newest: None, other_load: false, load_in_doubt: false });
+    };
+    let is_load =
+        |record: &CardRecord| matches!(record.kind, RecordKind::Load | RecordKind::LoadInJourney);
+    let load_in_doubt = state.doubts().any(|doubt| is_load(&doubt.after));
+    let newest = state.newest().map(|known| known.record);
+    // A known load under the order's number has moved the order on when it was booked.
+    Ok(CardSeen { newest, other_load: false, load_in_doubt })
+}
+
+/// Why the list of orders cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SealingError {
+    /// The keys.
+    #[error(
+        "the keys that seal load orders cannot be used: put the card keystore into `keys.card`"
+    )]
+    Keys(#[from] KeyError),
+    /// An order.
+    #[error("a load order cannot be sealed")]
+    Seal(#[from] SealError),
+    /// The books.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes the list of orders anew if what is out has changed: the orders, each sealed for its card.
+/// Answers its version; 0 while there never was an order.
+pub fn make_list(store: &Store, keys: &dyn CardKeys) -> Result<u64, SealingError> {
+    store.make_orders_list(|out| {
+        let mut entries = Vec::new();
+        for order in out {
+            let Some(to_readers) = order.to_readers() else { continue };
+            let debit = keys.debit_key(&order.card)?;
+            let load = keys.current_key(KeyRole::Load, &order.card)?;
+            let sealed = SealedOrder::seal(to_readers, order.card, &debit, &load)?;
+            entries.push((order.card, sealed));
+        }
+        Ok(card::write_orders(&entries))
+    })
+}

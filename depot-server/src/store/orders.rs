@@ -1,0 +1,415 @@
+//! Load orders: where each stands, and the journal's part for them (ADR-0015).
+//!
+//! Invariants: one payment of a channel is one order, however often it is told; the journal is only
+//! added to, and each row's hash covers the row before; that a card shows an order is in no row of
+//! it, because it follows from the taps.
+
+use clearing::{BookedOrder, DueOrder, ListTold, ListVersion, Offer, OrderPhase};
+use model::{CardId, ChannelId, Epoch, LoadSeq, OrderId, TapSeq, Timestamp, ValidatorId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Store, StoreError,
+    codes::{card_of, sql_card, sql_seq, sql_time, time, unsigned},
+    due::{hold_due, release_due},
+    group::Group,
+};
+use crate::intake::stored::{Booking, OrderEvent};
+
+/// Columns that make an order, in the order of `order_of`.
+const ORDER: &str = "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without";
+
+/// A row of the order journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OrderRow {
+    /// The row of `batches` that it came after.
+    pub(crate) after_batch: i64,
+    /// Rows of the desk's journal before it.
+    pub(crate) after_desk: i64,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What happened.
+    pub(crate) event: OrderEvent,
+}
+
+impl Store {
+    /// An order by its number.
+    pub fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, StoreError> {
+        Ok(orders(&*self.reader()?, "WHERE id = ?1", sql_order(id))?.pop())
+    }
+
+    /// The order that this payment of a channel became.
+    pub fn order_of_payment(
+        &self,
+        channel: ChannelId,
+        reference: &str,
+    ) -> Result<Option<BookedOrder>, StoreError> {
+        self.reader()?
+            .prepare_cached(&format!(
+                "SELECT {ORDER} FROM orders WHERE channel = ?1 AND reference = ?2"
+            ))
+            .and_then(|mut statement| {
+                statement.query_row(params![channel.0, reference], order_of).optional()
+            })
+            .map_err(StoreError::read("a load order"))?
+            .transpose()
+    }
+
+    /// Orders of a card, oldest first.
+    pub fn orders_of(&self, card: CardId) -> Result<Vec<BookedOrder>, StoreError> {
+        orders(&*self.reader()?, "WHERE card = ?1 ORDER BY id", sql_card(card))
+    }
+
+    /// Orders that are neither on their cards nor given back, oldest first.
+    pub fn unfinished_orders(&self) -> Result<Vec<BookedOrder>, StoreError> {
+        orders(&*self.reader()?, "WHERE phase < 4 AND id > ?1 ORDER BY id", 0)
+    }
+
+    /// The newest orders, newest first.
+    pub fn newest_orders(&self, limit: u32) -> Result<Vec<BookedOrder>, StoreError> {
+        orders(&*self.reader()?, "ORDER BY id DESC LIMIT ?1", limit.into())
+    }
+
+    /// The order journal from its first row. A row that is not what was booked is named.
+    pub(crate) fn order_journal(&self) -> Result<Vec<OrderRow>, StoreError> {
+        let failed = || StoreError::read("the order journal");
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare(
+                "SELECT after_batch, after_desk, at, event, hash, id FROM order_journal
+                 ORDER BY id",
+            )
+            .map_err(failed())?;
+        let mut rows = statement.query([]).map_err(failed())?;
+        let mut hash = [0; 32];
+        let mut journal = Vec::new();
+        while let Some(row) = rows.next().map_err(failed())? {
+            let read = || -> rusqlite::Result<(i64, i64, i64, String, [u8; 32], i64)> {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            };
+            let (after_batch, after_desk, at, event, stored, id) = read().map_err(failed())?;
+            hash = chained(hash, (after_batch, after_desk, at), &event);
+            if hash != stored {
+                let what = format!("row {id} of the order journal was altered");
+                return Err(StoreError::damaged(what));
+            }
+            let event = serde_json::from_str(&event).map_err(|error| {
+                StoreError::damaged(format!("row {id} of the order journal: {error}"))
+            })?;
+            journal.push(OrderRow { after_batch, after_desk, at: time(at), event });
+        }
+        Ok(journal)
+    }
+
+    /// The list of orders that validators were given last, with its version; `None` before the
+    /// first.
+    pub fn orders_list(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        orders_list(&*self.reader()?)
+    }
+
+    /// Makes the list of orders from those that are out, under a new version when it is another.
+    /// What is out cannot change meanwhile, so whoever withdraws an order knows which list is
+    /// the first without it. Answers the newest version; 0 while there never was an order.
+    pub fn make_orders_list<E: From<StoreError>>(
+        &self,
+        content: impl FnOnce(&[BookedOrder]) -> Result<Vec<u8>, E>,
+    ) -> Result<u64, E> {
+        let failed = || StoreError::write("the list of load orders");
+        let mut writer = self.writer();
+        let transaction = writer
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed())?;
+        let out = orders(&transaction, "WHERE phase = 2 AND id > ?1 ORDER BY card", 0)?;
+        let newest = orders_list(&transaction)?;
+        if newest.is_none() && out.is_empty() {
+            return Ok(0);
+        }
+        let content = content(&out)?;
+        let version = match newest {
+            Some((version, known)) if known == content => return Ok(version),
+            newest => newest.map_or(0, |(version, _)| version) + 1,
+        };
+        transaction
+            .execute(
+                "INSERT INTO order_list (id, version, content) VALUES (1, ?1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET version = excluded.version,
+                 content = excluded.content",
+                params![i64::try_from(version).unwrap_or(i64::MAX), content],
+            )
+            .map_err(failed())?;
+        transaction.commit().map_err(failed())?;
+        Ok(version)
+    }
+
+    /// What each enrolled validator has told of its list of orders.
+    pub fn lists_told(&self) -> Result<Vec<(ValidatorId, ListTold)>, StoreError> {
+        let failed = || StoreError::read("which orders validators have");
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare_cached(
+                "SELECT validators.id, settled, told, epoch, head FROM validators
+                 LEFT JOIN orders_told ON orders_told.validator = validators.id",
+            )
+            .map_err(failed())?;
+        let mut rows = statement.query([]).map_err(failed())?;
+        let mut told = Vec::new();
+        while let Some(row) = rows.next().map_err(failed())? {
+            told.push(told_of(row).map_err(failed())??);
+        }
+        Ok(told)
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn order_by_id(&self, id: OrderId) -> Result<Option<BookedOrder>, StoreError> {
+        Ok(orders(&self.writer, "WHERE id = ?1", sql_order(id))?.pop())
+    }
+
+    pub(super) fn card_orders(&self, card: CardId) -> Result<Vec<BookedOrder>, StoreError> {
+        orders(&self.writer, "WHERE card = ?1 ORDER BY id", sql_card(card))
+    }
+
+    /// The number of the next order.
+    pub(crate) fn next_order(&self) -> Result<OrderId, StoreError> {
+        self.writer
+            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM orders")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map(|id| OrderId(unsigned(id)))
+            .map_err(StoreError::read("the number of the next load order"))
+    }
+
+    /// The version of the next list of orders: the first without what is withdrawn now.
+    pub(crate) fn next_orders_list(&self) -> Result<ListVersion, StoreError> {
+        let newest = orders_list(&self.writer)?;
+        Ok(ListVersion(newest.map_or(0, |(version, _)| version) + 1))
+    }
+
+    /// What became of orders, and the journal's part for them. Written after the batches and the
+    /// desk's journal of the same group.
+    pub(super) fn orders(&self, booking: &Booking) -> Result<(), StoreError> {
+        self.order_rows(booking)?;
+        for order in booking.orders.values() {
+            let (phase, offer, without) = sql_phase(order.phase);
+            let changed = self
+                .writer
+                .prepare_cached(
+                    "UPDATE orders SET phase = ?2, load_seq = ?3, not_after_s = ?4, without = ?5
+                     WHERE id = ?1",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        sql_order(order.id),
+                        phase,
+                        offer.map(|offer| offer.load_seq.0),
+                        offer.map(|offer| offer.not_after_s),
+                        without.map(|list| i64::try_from(list.0).unwrap_or(i64::MAX)),
+                    ])
+                })
+                .map_err(StoreError::write("a load order"))?;
+            if changed != 1 {
+                return Err(StoreError::damaged(format!("load order {} is gone", order.id)));
+            }
+        }
+        Ok(())
+    }
+
+    fn order_rows(&self, booking: &Booking) -> Result<(), StoreError> {
+        if booking.order_events.is_empty() {
+            return Ok(());
+        }
+        let failed = || StoreError::write("the order journal");
+        let number = |sql: &str| -> Result<i64, StoreError> {
+            self.writer.query_row(sql, [], |row| row.get(0)).map_err(failed())
+        };
+        let after_batch = number("SELECT coalesce(max(id), 0) FROM batches")?;
+        let after_desk = number("SELECT count(*) FROM desk_journal")?;
+        let mut hash: [u8; 32] = self
+            .writer
+            .query_row("SELECT hash FROM order_journal ORDER BY id DESC LIMIT 1", [], |r| r.get(0))
+            .optional()
+            .map_err(failed())?
+            .unwrap_or_default();
+        let at = sql_time(booking.at);
+        for event in &booking.order_events {
+            if let OrderEvent::Paid { order, card, amount, channel, reference, paid_at } = event {
+                self.writer
+                    .prepare_cached(
+                        "INSERT INTO orders (id, card, amount, channel, reference, paid_at, phase)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)",
+                    )
+                    .and_then(|mut statement| {
+                        let card = sql_card(CardId(*card));
+                        statement.execute(params![
+                            i64::try_from(*order).unwrap_or(i64::MAX),
+                            card,
+                            amount,
+                            channel,
+                            reference,
+                            i64::try_from(*paid_at).unwrap_or(i64::MAX),
+                        ])
+                    })
+                    .map_err(StoreError::write("a load order"))?;
+            }
+            self.set_apart(event)?;
+            let text = serde_json::to_string(event).map_err(|error| StoreError::Write {
+                what: "the order journal",
+                source: error.to_string().into(),
+            })?;
+            hash = chained(hash, (after_batch, after_desk, at), &text);
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO order_journal (after_batch, after_desk, at, event, hash)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )
+                .and_then(|mut s| s.execute(params![after_batch, after_desk, at, text, hash]))
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    /// What a card is owed is set apart for the order that puts it on the card.
+    fn set_apart(&self, event: &OrderEvent) -> Result<(), StoreError> {
+        match event {
+            OrderEvent::Paid { order, card, amount, channel, .. }
+                if ChannelId(*channel) == ChannelId::ADJUSTMENT =>
+            {
+                let by = DueOrder::Load(*order);
+                if hold_due(&self.writer, CardId(*card), by, i64::from(*amount))? {
+                    return Ok(());
+                }
+                let what = format!("load order {order} is over more than its card is owed");
+                Err(StoreError::damaged(what))
+            }
+            OrderEvent::GivenBack { order } => release_due(&self.writer, DueOrder::Load(*order)),
+            OrderEvent::Paid { .. }
+            | OrderEvent::Offered { .. }
+            | OrderEvent::Withdrawn { .. }
+            | OrderEvent::Renewed { .. } => Ok(()),
+        }
+    }
+
+    /// Keeps what validators told of their lists of orders.
+    pub(super) fn told(&self, booking: &Booking) -> Result<(), StoreError> {
+        for (validator, told) in &booking.orders_told {
+            let pending = told.pending();
+            self.writer
+                .prepare_cached(
+                    "INSERT INTO orders_told (validator, settled, told, epoch, head)
+                     VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (validator) DO UPDATE SET settled = excluded.settled,
+                     told = excluded.told, epoch = excluded.epoch, head = excluded.head",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        validator.number(),
+                        i64::try_from(told.settled().0).unwrap_or(i64::MAX),
+                        pending.map(|(list, ..)| i64::try_from(list.0).unwrap_or(i64::MAX)),
+                        pending.map(|(_, epoch, _)| epoch.0),
+                        pending.map(|(.., head)| sql_seq(head)),
+                    ])
+                })
+                .map_err(StoreError::write("which orders a validator has"))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn told_by(&self, validator: ValidatorId) -> Result<ListTold, StoreError> {
+        let failed = || StoreError::read("which orders a validator has");
+        let told = self
+            .writer
+            .prepare_cached(
+                "SELECT validator, settled, told, epoch, head FROM orders_told
+                 WHERE validator = ?1",
+            )
+            .and_then(|mut statement| statement.query_row([validator.number()], told_of).optional())
+            .map_err(failed())?;
+        told.transpose().map(|told| told.map(|(_, told)| told).unwrap_or_default())
+    }
+}
+
+fn told_of(row: &Row<'_>) -> rusqlite::Result<Result<(ValidatorId, ListTold), StoreError>> {
+    let validator = super::codes::validator(row.get(0)?);
+    let list = |number: i64| ListVersion(unsigned(number));
+    let settled = list(row.get::<_, Option<i64>>(1)?.unwrap_or(0));
+    let pending = match (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<u32>>(3)?) {
+        (Some(told), Some(epoch)) => {
+            let head = row.get::<_, Option<i64>>(4)?.unwrap_or(0);
+            Some((list(told), Epoch(epoch), TapSeq(unsigned(head))))
+        }
+        _ => None,
+    };
+    Ok(validator.map(|validator| (validator, ListTold::restored(settled, pending))))
+}
+
+fn orders_list(connection: &Connection) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    connection
+        .prepare_cached("SELECT version, content FROM order_list")
+        .and_then(|mut statement| {
+            statement.query_row([], |row| Ok((unsigned(row.get(0)?), row.get(1)?))).optional()
+        })
+        .map_err(StoreError::read("the list of load orders"))
+}
+
+fn sql_order(id: OrderId) -> i64 {
+    i64::try_from(id.0).unwrap_or(i64::MAX)
+}
+
+const fn sql_phase(phase: OrderPhase) -> (i64, Option<Offer>, Option<ListVersion>) {
+    match phase {
+        OrderPhase::Waiting => (1, None, None),
+        OrderPhase::Out(offer) => (2, Some(offer), None),
+        OrderPhase::Withdrawn(offer, without) => (3, Some(offer), Some(without)),
+        OrderPhase::Loaded => (4, None, None),
+        OrderPhase::Refunded(offer) => (5, offer, None),
+        OrderPhase::Owed => (6, None, None),
+    }
+}
+
+fn orders(connection: &Connection, of: &str, key: i64) -> Result<Vec<BookedOrder>, StoreError> {
+    let failed = || StoreError::read("load orders");
+    let sql = format!("SELECT {ORDER} FROM orders {of}");
+    let mut statement = connection.prepare_cached(&sql).map_err(failed())?;
+    let rows = statement.query_map([key], order_of).map_err(failed())?;
+    rows.map(|row| row.map_err(failed())?).collect()
+}
+
+fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> {
+    let id = OrderId(unsigned(row.get(0)?));
+    let offer = match (row.get::<_, Option<u16>>(6)?, row.get::<_, Option<u32>>(7)?) {
+        (Some(load_seq), Some(not_after_s)) => {
+            Some(Offer { load_seq: LoadSeq(load_seq), not_after_s })
+        }
+        _ => None,
+    };
+    let without = row.get::<_, Option<i64>>(8)?.map(|list| ListVersion(unsigned(list)));
+    let phase = match (row.get::<_, i64>(5)?, offer, without) {
+        (1, None, None) => OrderPhase::Waiting,
+        (2, Some(offer), None) => OrderPhase::Out(offer),
+        (3, Some(offer), Some(without)) => OrderPhase::Withdrawn(offer, without),
+        (4, None, None) => OrderPhase::Loaded,
+        (5, offer, None) => OrderPhase::Refunded(offer),
+        (6, None, None) => OrderPhase::Owed,
+        _ => return Ok(Err(StoreError::damaged(format!("load order {id} stands nowhere")))),
+    };
+    Ok(Ok(BookedOrder {
+        id,
+        card: card_of(row.get(1)?),
+        amount: row.get(2)?,
+        channel: ChannelId(row.get(3)?),
+        paid_at: time(row.get(4)?),
+        phase,
+    }))
+}
+
+fn chained(
+    before: [u8; 32],
+    (after_batch, after_desk, at): (i64, i64, i64),
+    event: &str,
+) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(before);
+    let hash = [after_batch, after_desk, at]
+        .into_iter()
+        .fold(hash, |hash, number| hash.chain_update(number.to_be_bytes()));
+    hash.chain_update(event).finalize().into()
+}

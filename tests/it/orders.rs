@@ -1,0 +1,127 @@
+//! Load orders through the real parts: a payment told to the depot's program, Mosquitto, a
+//! validator as a process, a card at its chip. One tap tops the card up and pays the ride from it.
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use card::{Key, KeyRole, KeySet, KeyVersion};
+use tokio::{task::block_in_place, time::sleep};
+
+use crate::{
+    broker::now,
+    processes::{CITY, PATIENCE, POSTS, Yard, said},
+};
+
+/// A bus, and a depot that seals orders.
+fn yard(cards: u8) -> Yard {
+    let mut yard = Yard::open_under(CITY, &POSTS[..1], cards, &[]);
+    yard.depot.kill();
+    let keys = KeySet::from_root(&Key([7; 16]));
+    let line = |role: KeyRole| {
+        let master = keys.master(role, KeyVersion::FIRST).unwrap().0;
+        format!("{} = \"{}\"\n", role.word(), custody::to_hex(&master))
+    };
+    let file = yard.folder().join("desk.key");
+    let text: String = [KeyRole::Issuer, KeyRole::Debit, KeyRole::Load].map(line).concat();
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = yard.folder().join("depot.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let more = "[keys]\ncard = \"desk.key\"\n[orders]\nenabled = true\n";
+    fs::write(&config, text + more).unwrap();
+    yard.depot.start();
+    yard
+}
+
+fn pay(yard: &Yard, card: &str, amount: &str, reference: &str) -> String {
+    let more = ["--card", card, "--amount", amount, "--channel", "7", "--reference", reference];
+    said(&yard.depot_server(&["order", "pay"], &more))
+}
+
+/// The version of the orders that the bus works by.
+fn orders_at_the_bus(yard: &Yard) -> u64 {
+    let page = yard.gates[0].page("/metrics").unwrap_or_default();
+    let name = "tapline_list_version{kind=\"actions\"} ";
+    let version = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    version.unwrap_or(0)
+}
+
+async fn bus_has_orders(yard: &mut Yard, version: u64) {
+    let deadline = now() + PATIENCE;
+    while orders_at_the_bus(yard) < version {
+        yard.gates[0].process.assert_running();
+        assert!(now() < deadline, "no orders: {}", yard.gates[0].process.logged());
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usr_2_a_payment_is_on_the_card_at_its_next_tap_and_pays_the_ride() {
+    let mut yard = block_in_place(|| yard(2));
+    let card = yard.cards[0].clone();
+    let number = card.lock().unwrap().uid().to_hex();
+    let before = card.lock().unwrap().contents().unwrap().balance;
+    let told = block_in_place(|| pay(&yard, &number, "20.00", "R-1"));
+    assert!(told.contains("order 1 over 20.00 EUR"), "{told}");
+    let again = block_in_place(|| pay(&yard, &number, "20.00", "R-1"));
+    assert!(again.contains("order 1 over 20.00 EUR"), "{again}");
+    bus_has_orders(&mut yard, 1).await;
+
+    let mut bus = yard.gates[0].take_reader();
+    let answer = bus.tap(card.clone()).await;
+    assert!(answer.contains("accepted, charge 1.50 EUR"), "{answer}");
+    assert!(answer.contains("topped up 20.00 EUR"), "{answer}");
+    assert_eq!(card.lock().unwrap().contents().unwrap().balance, before + 2_000 - 150);
+
+    yard.drained().await;
+    // The list without it comes by itself, and so does the card's next order.
+    bus_has_orders(&mut yard, 2).await;
+    let other = yard.cards[1].clone();
+    let number = other.lock().unwrap().uid().to_hex();
+    block_in_place(|| pay(&yard, &number, "5.00", "R-2"));
+    bus_has_orders(&mut yard, 3).await;
+    // Killed with the orders on its disk, the validator goes on with them.
+    block_in_place(|| yard.gates[0].process.kill());
+    block_in_place(|| yard.gates[0].process.start());
+    let answer = bus.tap(other.clone()).await;
+    assert!(answer.contains("topped up 5.00 EUR"), "{answer}");
+    assert_eq!(other.lock().unwrap().contents().unwrap().balance, before + 500 - 150);
+
+    yard.drained().await;
+    block_in_place(|| {
+        assert!(yard.gates[0].process.stop().success());
+        assert!(yard.depot.stop().success());
+    });
+    let list = said(&yard.depot_server(&["order", "list"], &["--all"]));
+    let loaded = list.lines().filter(|line| line.contains(" loaded ")).count();
+    assert_eq!(loaded, 2, "{list}");
+    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
+    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
+    let books = rusqlite::Connection::open(yard.folder().join("depot.sqlite")).unwrap();
+    let open: i64 =
+        books.query_row("SELECT count(*) FROM exceptions", [], |row| row.get(0)).unwrap();
+    assert_eq!(open, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_cannot_be_is_refused_by_what_is_wrong() {
+    let yard = block_in_place(|| yard(1));
+    let card = yard.cards[0].lock().unwrap().uid().to_hex();
+    pay(&yard, &card, "20.00", "R-1");
+    let refused = |arguments: [&str; 4], problem: &str| {
+        let [card, amount, channel, reference] = arguments;
+        let more =
+            ["--card", card, "--amount", amount, "--channel", channel, "--reference", reference];
+        let output = yard.depot_server(&["order", "pay"], &more);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && complaint.contains(problem), "{complaint}");
+    };
+    refused(
+        [&card, "21.00", "7", "R-1"],
+        "used the reference \"R-1\" for another payment, order 1",
+    );
+    refused(["04aaaaaaaaaaaa", "20.00", "7", "R-2"], "was not issued on these books");
+    refused([&card, "0.00", "7", "R-3"], "1 to 16777215 minor units");
+    refused([&card, "20.001", "7", "R-4"], "20.001");
+    refused([&card, "20.00", "0", "R-5"], "0 is not in 1..");
+    refused(["xyz", "20.00", "7", "R-6"], "xyz");
+}
