@@ -16,13 +16,15 @@ use crate::{
 };
 
 /// Accounts other than cards' that hold what belongs to holders, or wait for what may.
-const WAITING: [AccountCode; 6] = [
+const WAITING: [AccountCode; 8] = [
     AccountCode(3),  // gap-suspense
     AccountCode(4),  // difference
     AccountCode(5),  // unknown-origin
     AccountCode(8),  // refund-clearing
     AccountCode(10), // replaced
     AccountCode(14), // rider-due
+    AccountCode(30), // load-orders
+    AccountCode(32), // order-owed
 ];
 
 /// The float at one moment.
