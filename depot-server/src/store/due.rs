@@ -42,7 +42,7 @@ impl OwedDay {
 
 impl Store {
     /// **What a card is owed now**, by service day, oldest first. The sum of [`OwedDay::open`] is
-    /// what a load may put on it; a load sets it apart with [`hold_due`] in the transaction that
+    /// what a load may put on it; a load sets it apart with `hold_due` in the transaction that
     /// keeps its intent, and `pay_due` of the intake's step pays it once the load is known to have
     /// happened.
     pub fn owed(&self, card: CardId) -> Result<Vec<OwedDay>, StoreError> {
