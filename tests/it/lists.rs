@@ -148,7 +148,7 @@ async fn lists_arrive_though_validator_depot_and_broker_are_killed_amid_the_tran
     while amid == 0 {
         version += 1;
         assert!(version < 10, "no transfer was ever caught halfway");
-        publish(&yard, version, "1.70", &in_seconds(0), 20_000);
+        publish(&yard, version, "1.70", &in_seconds(-5), 20_000);
         // As soon as a block is there, of some two hundred.
         let deadline = now() + PATIENCE;
         while count_files(&blocks) == 0 && now() < deadline {
@@ -179,7 +179,7 @@ fn count_files(folder: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_plays_back_an_old_manifest_is_not_followed_and_the_depot_hears_of_it() {
     let mut yard = block_in_place(|| yard(1));
-    publish(&yard, 2, "1.70", &in_seconds(0), 0);
+    publish(&yard, 2, "1.70", &in_seconds(-5), 0);
     holds(&mut yard, 2).await;
     let topic = Topic::Manifest.name(&NAME.parse().unwrap());
     // Whoever has the depot's certificate has the broker, and not the depot's signing key.
@@ -189,7 +189,7 @@ async fn a_broker_that_plays_back_an_old_manifest_is_not_followed_and_the_depot_
         if let Packet::Publish(publish) = packet { Some(publish.payload.to_vec()) } else { None }
     });
     let old = retained.await.unwrap();
-    publish(&yard, 3, "1.90", &in_seconds(0), 0);
+    publish(&yard, 3, "1.90", &in_seconds(-5), 0);
     holds(&mut yard, 3).await;
 
     thief.publish(&topic, QoS::AtLeastOnce, true, old).await.unwrap();

@@ -259,12 +259,11 @@ impl Reader {
     /// What the rider's screen says next, but for its greeting; `None` when nothing comes in time.
     pub(crate) async fn answer(&mut self, within: Duration) -> Option<String> {
         let answer = async {
-            loop {
-                let line = self.screen.recv().await.expect("the screen outlives the process");
-                if !line.starts_with("- ") {
-                    return line;
-                }
+            let mut line = String::from("- ");
+            while line.starts_with("- ") {
+                line = self.screen.recv().await.expect("the screen outlives the process");
             }
+            line
         };
         timeout(within, answer).await.ok()
     }
@@ -274,11 +273,15 @@ impl Reader {
         while self.screen.try_recv().is_ok() {}
     }
 
-    /// Holds a medium to the reader until there is an answer.
+    /// Holds a medium to the reader until there is an answer to it.
     pub(crate) async fn tap(&mut self, medium: impl Picc + 'static) -> String {
         self.forget();
         self.emulator.place(medium);
-        let answer = self.answer(PATIENCE).await.expect("an answer in time");
+        let mut answer = self.answer(PATIENCE).await.expect("an answer in time");
+        if answer.contains("code 45") {
+            // A busy machine answered late for the card: one that lies there is tried again.
+            answer = self.answer(PATIENCE).await.expect("another try");
+        }
         self.emulator.chip().clear();
         answer
     }
