@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use card::{CardKeys, KeyError, KeyRole, SealError, SealedOrder};
 use clearing::{BookedOrder, CardSeen, ListTold, ListVersion, OrderPhase, OrderRefused};
-use model::{CardId, CardRecord, ChannelId, LoadSeq, OrderId, RecordKind, Timestamp};
+use model::{CardId, CardRecord, ChannelId, LoadOrder, LoadSeq, OrderId, RecordKind, Timestamp};
 
 use crate::{
     intake::{IntakeError, Workplace, book_order_events, stored::OrderEvent},
@@ -149,12 +149,16 @@ pub fn give_back(place: &Workplace, rules: OrderRules, id: OrderId) -> Result<()
 /// offered, or offered anew.
 pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
     let now = place.clock.now();
-    let fleet = fleet(&place.store)?;
+    let unfinished = place.store.unfinished_orders()?;
+    let is_off = |order: &BookedOrder| matches!(order.phase, OrderPhase::Withdrawn(..));
+    // All validators are asked for only while it matters: this runs every second.
+    let fleet =
+        if unfinished.iter().any(is_off) { fleet(&place.store)? } else { ListVersion::default() };
     let mut busy = BTreeSet::new();
     let mut waiting: BTreeMap<CardId, BookedOrder> = BTreeMap::new();
     let mut ended = Vec::new();
     let mut events = Vec::new();
-    for order in place.store.unfinished_orders()? {
+    for order in unfinished {
         match order.phase {
             OrderPhase::Out(offer) => {
                 busy.insert(order.card);
@@ -243,9 +247,7 @@ fn seen(store: &Store, order: &BookedOrder) -> Result<CardSeen, StoreError> {
     let Some((state, _)) = store.card_state(order.card)? else {
         return Ok(CardSeen { newest: None, other_load: false, load_in_doubt: false });
     };
-    let is_load =
-        |record: &CardRecord| matches!(record.kind, RecordKind::Load | RecordKind::LoadInJourney);
-    let load_in_doubt = state.doubts().any(|doubt| is_load(&doubt.after));
+    let load_in_doubt = state.doubts().any(|doubt| doubt.after.kind.is_load());
     let newest = state.newest().map(|known| known.record);
     // A known load under the order's number has moved the order on when it was booked.
     Ok(CardSeen { newest, other_load: false, load_in_doubt })
@@ -270,6 +272,12 @@ pub enum SealingError {
 /// Makes the list of orders anew if what is out has changed: the orders, each sealed for its card.
 /// Answers its version; 0 while there never was an order.
 pub fn make_list(store: &Store, keys: &dyn CardKeys) -> Result<u64, SealingError> {
+    // Sealing may ask a token for keys, and making the list keeps everybody else from writing.
+    if let Some((version, content)) = store.orders_list()?
+        && is_of(&content, &store.unfinished_orders()?, keys)?
+    {
+        return Ok(version);
+    }
     store.make_orders_list(|out| {
         let mut entries = Vec::new();
         for order in out {
@@ -281,4 +289,21 @@ pub fn make_list(store: &Store, keys: &dyn CardKeys) -> Result<u64, SealingError
         }
         Ok(card::write_orders(&entries))
     })
+}
+
+/// Whether a list holds just those of these orders that are out, sealed with the keys of now.
+fn is_of(content: &[u8], orders: &[BookedOrder], keys: &dyn CardKeys) -> Result<bool, KeyError> {
+    let Ok(given) = card::read_orders(content) else { return Ok(false) };
+    let out = orders.iter().filter_map(|order| Some((order.card, order.to_readers()?)));
+    let out: BTreeMap<CardId, LoadOrder> = out.collect();
+    if given.len() != out.len() {
+        return Ok(false);
+    }
+    if out.is_empty() {
+        return Ok(true);
+    }
+    let versions = (keys.current(KeyRole::Debit)?, keys.current(KeyRole::Load)?);
+    Ok(given.iter().all(|(card, sealed)| {
+        out.get(card) == Some(&sealed.order) && (sealed.opened_by, sealed.brings) == versions
+    }))
 }

@@ -75,8 +75,13 @@ impl From<StoreError> for Stop {
 
 /// Compares the books with the journal.
 pub fn verify(store: &Store, checker: &Checker, rules: &Rules) -> Result<Report, StoreError> {
+    reported(|report| compare(store, checker, rules, report))
+}
+
+/// What a comparison came to; a difference ends it and is no error.
+fn reported(compare: impl FnOnce(&mut Report) -> Result<(), Stop>) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    match compare(store, checker, rules, &mut report) {
+    match compare(&mut report) {
         Ok(()) => {}
         Err(Stop::Differs(difference)) => report.first_difference = Some(difference),
         Err(Stop::Store(error)) => return Err(error),

@@ -6,7 +6,7 @@
 use card::{
     CardKeys, Key, KeySet, Tmi,
     apdu::{cmd, span},
-    layout::{FILE_LOG, FILE_VALUE, RECORD_LEN},
+    layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_VALUE, RECORD_LEN},
     transaction_proof,
 };
 use clearing::{Priced, Rules};
@@ -181,19 +181,31 @@ impl Cards {
     /// The card commits: its newest record is the one written. Returns its proof.
     pub fn commit(&mut self, card: u32, transaction: &CardTransaction) -> CardProof {
         self.newest[card as usize] = transaction.after;
-        let uid = Self::id(card);
-        let key = self.keys.tmac_key(&uid).expect("the set holds every key");
-        let record = |record: &CardRecord| record.to_bytes().expect("an honest record has bytes");
-        let mut tmi = Tmi::new();
-        tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &record(&transaction.before));
-        if transaction.after.amount > 0 {
-            let [a, b, c, d] = transaction.after.amount.to_le_bytes();
-            tmi.step(cmd::DEBIT, &[FILE_VALUE, a, b, c, d], &[]);
-        }
-        let written = record(&transaction.after);
-        tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &written);
-        transaction_proof(&key, &uid, transaction.after.ctr.0, &tmi)
+        card_proof(&self.keys, Self::id(card), transaction)
     }
+}
+
+/// What a card without products answers to the commit of a tap or a load.
+pub fn card_proof(keys: &KeySet, uid: CardId, transaction: &CardTransaction) -> CardProof {
+    let CardTransaction { before, after, counters, .. } = transaction;
+    let record = |record: &CardRecord| record.to_bytes().expect("an honest record has bytes");
+    let mut tmi = Tmi::new();
+    tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &record(before));
+    let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
+    if let Some(used) = counters {
+        tmi.step(cmd::READ_DATA, &header, &used.found.to_bytes());
+    }
+    if after.amount > 0 {
+        let moved = if after.kind.is_load() { cmd::CREDIT } else { cmd::DEBIT };
+        let [a, b, c, d] = after.amount.to_le_bytes();
+        tmi.step(moved, &[FILE_VALUE, a, b, c, d], &[]);
+    }
+    if let Some(written) = counters.and_then(|used| used.written) {
+        tmi.step(cmd::WRITE_DATA, &header, &written.to_bytes());
+    }
+    tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &record(after));
+    let key = keys.tmac_key(&uid).expect("the set holds every key");
+    transaction_proof(&key, &uid, after.ctr.0, &tmi)
 }
 
 impl Bus {

@@ -197,17 +197,7 @@ fn booking(batch: usize, count: u64) {
     let mut root = BatchRoot::genesis();
     let work = || {
         for batch in transfers.chunks(batch) {
-            let mut touched = Touched::default();
-            for transfer in batch {
-                for account in [transfer.debit, transfer.credit] {
-                    if !touched.has_balance(&account) {
-                        let balance = all.get(&account).copied().unwrap_or_default();
-                        touched.preload_balance(account, balance);
-                    }
-                }
-                apply(&mut touched, transfer).expect("is booked");
-            }
-            all.extend(touched.take_changes().balances);
+            crate::ledger::book(&mut all, batch);
             root = root.after(batch.iter());
         }
     };

@@ -78,6 +78,21 @@ fn one(n: u64, debit: AccountId, credit: AccountId, currency: Currency) -> Trans
     }
 }
 
+/// One batch into books that are one map.
+pub(crate) fn book(all: &mut BTreeMap<AccountId, Balance>, batch: &[Transfer]) {
+    let mut touched = Touched::default();
+    for transfer in batch {
+        for account in [transfer.debit, transfer.credit] {
+            if !touched.has_balance(&account) {
+                let balance = all.get(&account).copied().unwrap_or_default();
+                touched.preload_balance(account, balance);
+            }
+        }
+        apply(&mut touched, transfer).expect("is booked");
+    }
+    all.extend(touched.take_changes().balances);
+}
+
 /// The pure step: (books, batch) to changes, with the books in one map.
 fn memory(name: &str, batch: usize, count: u64, hot: bool) {
     let transfers = transfers(count, hot);
@@ -86,17 +101,7 @@ fn memory(name: &str, batch: usize, count: u64, hot: bool) {
     let work = || {
         for batch in transfers.chunks(batch) {
             batches.time(|| {
-                let mut touched = Touched::default();
-                for transfer in batch {
-                    for account in [transfer.debit, transfer.credit] {
-                        if !touched.has_balance(&account) {
-                            let balance = all.get(&account).copied().unwrap_or_default();
-                            touched.preload_balance(account, balance);
-                        }
-                    }
-                    apply(&mut touched, transfer).expect("is booked");
-                }
-                all.extend(touched.take_changes().balances);
+                book(&mut all, batch);
             });
         }
     };

@@ -82,7 +82,7 @@ fn text(
         }
     };
     let _ = writeln!(out, "valid until  {until}");
-    if matches!(newest.kind, RecordKind::Entry | RecordKind::LoadInJourney) {
+    if newest.kind.is_in_journey() {
         let _ = writeln!(out, "journey      open: tap out");
     }
     for record in contents.records.iter().rev().flatten() {

@@ -386,7 +386,7 @@ impl Station {
         if before.kind == RecordKind::Retire {
             return Err(DeskError::Retired(card));
         }
-        let open = matches!(before.kind, RecordKind::Entry | RecordKind::LoadInJourney);
+        let open = before.kind.is_in_journey();
         if open && !despite_journey {
             return Err(DeskError::JourneyOpen(card));
         }

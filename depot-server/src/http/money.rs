@@ -59,7 +59,7 @@ pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
     let day = |facts: &DayFacts| {
         let rows = facts.rows.iter();
         let currency = currency?;
-        let sum = facts.rows.iter().fold(OperatorRow::default(), |sum, (_, row)| plus(sum, row));
+        let sum = facts.rows.iter().fold(OperatorRow::default(), |sum, (_, row)| sum.plus(row));
         Some(Day {
             date: facts.day.to_string(),
             closed: times.age(facts.closed_at),
@@ -90,16 +90,5 @@ fn row(operator: &str, row: &OperatorRow, currency: Currency) -> Row {
         payable: cash(row.payable()),
         late: count(row.late.0),
         disputed: count(row.disputed.0),
-    }
-}
-
-const fn plus(a: OperatorRow, b: &OperatorRow) -> OperatorRow {
-    OperatorRow {
-        rides: a.rides + b.rides,
-        gross: a.gross + b.gross,
-        shared: a.shared + b.shared,
-        fee: a.fee + b.fee,
-        late: (a.late.0 + b.late.0, a.late.1 + b.late.1),
-        disputed: (a.disputed.0 + b.disputed.0, a.disputed.1 + b.disputed.1),
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use clearing::{
     ClearError, Cleared, DeskEntry, Evidence, ExceptionChange, ExceptionKind, Known, KnownRecord,
-    Outcome, Overlay, Rules, Source, TapRef, ValidatorFinding, clear,
+    ListTold, Outcome, Overlay, Rules, Source, TapRef, ValidatorFinding, clear,
 };
 use fleet_sync::{Accepted, Incident, Intake, Presence, RegistersCheck, Verdict};
 use ledger::Touched;
@@ -41,6 +41,8 @@ pub use ticket::sell;
 struct Seat {
     intake: Intake,
     presence: Presence,
+    /// Of its list of orders.
+    told: ListTold,
 }
 
 /// What the second stage remembers between groups.
@@ -141,7 +143,8 @@ impl Seats {
                 if let Some(state) = stored.state(validator).map_err(StepError::Stored)? {
                     presence.handle_state(state);
                 }
-                Ok(empty.insert(Seat { intake, presence }))
+                let told = stored.orders_told(validator).map_err(StepError::Stored)?;
+                Ok(empty.insert(Seat { intake, presence, told }))
             }
         }
     }
@@ -178,10 +181,10 @@ impl<'a, S: Stored> Desk<'a, S> {
         payload: Vec<u8>,
     ) -> Result<(), StepError<S::Error>> {
         let validator = state.validator;
-        let presence = &mut seats.of(validator, self.stored)?.presence;
-        if presence.handle_state(state.clone()) {
-            let linked = presence.is_linked();
-            self.told_of_orders(&state)?;
+        let seat = seats.of(validator, self.stored)?;
+        if seat.presence.handle_state(state.clone()) {
+            let linked = seat.presence.is_linked();
+            self.told_of_orders(seat, &state);
             self.booking.states.insert(validator, StateReport { state, payload, linked });
         }
         Ok(())
@@ -203,7 +206,10 @@ impl<'a, S: Stored> Desk<'a, S> {
             }
         }
         match verdict {
-            Verdict::Accepted(accepted) => self.accepted(checked, accepted)?,
+            Verdict::Accepted(accepted) => {
+                self.accepted(checked, accepted)?;
+                self.settle_told(seats.of(validator, self.stored)?, validator);
+            }
             Verdict::Known { count } => {
                 self.tally.known += 1;
                 self.tally.duplicate += count;
@@ -285,7 +291,6 @@ impl<'a, S: Stored> Desk<'a, S> {
             });
         }
         self.progress(mark, validator, known);
-        self.told_is_booked(validator)?;
         self.tally.booked += 1;
         self.tally.duplicate += known;
         self.tally.answer.push((validator, epoch));

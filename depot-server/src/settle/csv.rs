@@ -17,14 +17,7 @@ pub fn statement_csv(place: &Workplace, statement: &Statement) -> String {
     for (operator, row) in &statement.rows {
         let name = operator_name(place, *operator);
         line(&mut text, statement, &name, row, place.rules.currency());
-        sum = OperatorRow {
-            rides: sum.rides + row.rides,
-            gross: sum.gross + row.gross,
-            shared: sum.shared + row.shared,
-            fee: sum.fee + row.fee,
-            late: (sum.late.0 + row.late.0, sum.late.1 + row.late.1),
-            disputed: (sum.disputed.0 + row.disputed.0, sum.disputed.1 + row.disputed.1),
-        };
+        sum = sum.plus(row);
     }
     line(&mut text, statement, "total", &sum, place.rules.currency());
     text

@@ -227,14 +227,7 @@ impl Group<'_> {
 
     /// The newest row of the journal, with the chain's value.
     pub(crate) fn journal_head(&self) -> Result<(u64, [u8; 32]), StoreError> {
-        self.writer
-            .prepare_cached("SELECT id, hash FROM batches ORDER BY id DESC LIMIT 1")
-            .and_then(|mut statement| {
-                let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?));
-                statement.query_row([], read).optional()
-            })
-            .map(Option::unwrap_or_default)
-            .map_err(StoreError::read("the journal"))
+        self.end_of("batches").map(|(id, hash)| (unsigned(id), hash))
     }
 
     /// The newest closed day's root; zeros when there is none.

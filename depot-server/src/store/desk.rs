@@ -7,7 +7,7 @@
 
 use clearing::{DeskDeed, DeskEntry, DueOrder, Taken};
 use model::{CardId, CardRecord, StationId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -254,18 +254,8 @@ impl Group<'_> {
             return Ok(());
         }
         let failed = || StoreError::write("the desk's journal");
-        let after_batch: i64 = self
-            .writer
-            .query_row("SELECT coalesce(max(id), 0) FROM batches", [], |row| row.get(0))
-            .map_err(failed())?;
-        let mut hash: [u8; 32] = self
-            .writer
-            .query_row("SELECT hash FROM desk_journal ORDER BY id DESC LIMIT 1", [], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(failed())?
-            .unwrap_or_default();
+        let (after_batch, _) = self.end_of("batches")?;
+        let (_, mut hash) = self.end_of("desk_journal")?;
         for BookedDesk { entry, how, proof } in &booking.desk {
             let at = sql_time(booking.at);
             let op = i64::try_from(entry.op).unwrap_or(i64::MAX);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use clearing::{Account, CardHistory, DayBooked, DueChange, DueOrder, DueRow, KnownRecord};
 use ledger::AccountId;
 use model::{CardId, ServiceDate, TariffVersion, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -288,16 +288,8 @@ impl Group<'_> {
             return Ok(());
         }
         let failed = || StoreError::write("the due journal");
-        let after_batch: i64 = self
-            .writer
-            .query_row("SELECT coalesce(max(id), 0) FROM batches", [], |row| row.get(0))
-            .map_err(failed())?;
-        let mut hash: [u8; 32] = self
-            .writer
-            .query_row("SELECT hash FROM due_journal ORDER BY id DESC LIMIT 1", [], |r| r.get(0))
-            .optional()
-            .map_err(failed())?
-            .unwrap_or_default();
+        let (after_batch, _) = self.end_of("batches")?;
+        let (_, mut hash) = self.end_of("due_journal")?;
         let at = sql_time(booking.at);
         for row in &booking.due {
             let columns = Columns::of(row);

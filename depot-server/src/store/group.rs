@@ -81,6 +81,17 @@ impl Drop for Group<'_> {
 }
 
 impl Group<'_> {
+    /// The newest row of a journal, with the value of its hash chain; zeros when it is empty.
+    pub(super) fn end_of(&self, journal: &'static str) -> Result<(i64, [u8; 32]), StoreError> {
+        self.writer
+            .prepare_cached(&format!("SELECT id, hash FROM {journal} ORDER BY id DESC LIMIT 1"))
+            .and_then(|mut statement| {
+                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            })
+            .map(Option::unwrap_or_default)
+            .map_err(StoreError::read("the end of a journal"))
+    }
+
     pub(super) fn card_row(&self, card: CardId) -> Result<CardRow, StoreError> {
         if let Some(row) = self.cards.borrow().get(&card) {
             return Ok(row.clone());

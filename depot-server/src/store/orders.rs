@@ -219,17 +219,12 @@ impl Group<'_> {
             return Ok(());
         }
         let failed = || StoreError::write("the order journal");
-        let number = |sql: &str| -> Result<i64, StoreError> {
-            self.writer.query_row(sql, [], |row| row.get(0)).map_err(failed())
-        };
-        let after_batch = number("SELECT coalesce(max(id), 0) FROM batches")?;
-        let after_desk = number("SELECT count(*) FROM desk_journal")?;
-        let mut hash: [u8; 32] = self
+        let (after_batch, _) = self.end_of("batches")?;
+        let after_desk: i64 = self
             .writer
-            .query_row("SELECT hash FROM order_journal ORDER BY id DESC LIMIT 1", [], |r| r.get(0))
-            .optional()
-            .map_err(failed())?
-            .unwrap_or_default();
+            .query_row("SELECT count(*) FROM desk_journal", [], |row| row.get(0))
+            .map_err(failed())?;
+        let (_, mut hash) = self.end_of("order_journal")?;
         let at = sql_time(booking.at);
         for event in &booking.order_events {
             if let OrderEvent::Paid { order, card, amount, channel, reference, paid_at } = event {

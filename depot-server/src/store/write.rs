@@ -50,12 +50,7 @@ impl Group<'_> {
 
     fn batches(&self, booking: &Booking) -> Result<i64, StoreError> {
         let failed = || StoreError::write("the journal");
-        let mut hash: [u8; 32] = self
-            .writer
-            .prepare_cached("SELECT hash FROM batches ORDER BY id DESC LIMIT 1")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional())
-            .map_err(failed())?
-            .unwrap_or_default();
+        let (_, mut hash) = self.end_of("batches")?;
         let first: i64 = self
             .writer
             .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM taps")

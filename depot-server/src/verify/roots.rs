@@ -11,7 +11,7 @@ use ledger::{AccountId, Balance, Touched};
 use model::ValidatorId;
 use settlement::{DayLedger, Salt};
 
-use super::{Report, Stop, chained};
+use super::{Report, Stop, chained, reported};
 use crate::{
     days::{Contents, SignedDay, check_head, first_difference, take},
     intake::Checker,
@@ -20,13 +20,7 @@ use crate::{
 
 /// Compares the books with their own roots.
 pub fn roots(store: &Store, checker: &Checker, rules: &Rules) -> Result<Report, StoreError> {
-    let mut report = Report::default();
-    match compare(store, checker, rules, &mut report) {
-        Ok(()) => {}
-        Err(Stop::Differs(difference)) => report.first_difference = Some(difference),
-        Err(Stop::Store(error)) => return Err(error),
-    }
-    Ok(report)
+    reported(|report| compare(store, checker, rules, report))
 }
 
 fn compare(

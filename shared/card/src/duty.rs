@@ -105,7 +105,7 @@ impl Duty for Load {
     const MOVE: u8 = cmd::CREDIT;
 
     fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
-        let open = matches!(before.kind, RecordKind::Entry | RecordKind::LoadInJourney);
+        let open = before.kind.is_in_journey();
         match after.kind {
             RecordKind::Load if !open => {}
             RecordKind::LoadInJourney if open => {}

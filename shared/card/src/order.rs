@@ -42,7 +42,8 @@ pub struct SealedOrder {
     pub order: LoadOrder,
     /// The version of the card's debit key that opens it.
     pub opened_by: KeyVersion,
-    load_version: KeyVersion,
+    /// The version of the card's load key inside.
+    pub brings: KeyVersion,
     wrapped: [u8; WRAPPED],
 }
 
@@ -77,12 +78,8 @@ impl SealedOrder {
         if !(1..=CardRecord::AMOUNT_MAX).contains(&order.amount) {
             return Err(SealError::Amount(order.amount));
         }
-        let mut sealed = Self {
-            order,
-            opened_by: debit.version,
-            load_version: load.version,
-            wrapped: [0; WRAPPED],
-        };
+        let mut sealed =
+            Self { order, opened_by: debit.version, brings: load.version, wrapped: [0; WRAPPED] };
         let kek = sealed.wrapping_key(card, &debit.key);
         kek.wrap_key(&load.key.0, &mut sealed.wrapped).expect("16 bytes wrap into 24");
         Ok(sealed)
@@ -93,7 +90,7 @@ impl SealedOrder {
         let mut key = Key([0; 16]);
         let opened = self.wrapping_key(card, debit).unwrap_key(&self.wrapped, &mut key.0);
         opened.map_err(|_| SealError::NotAuthentic)?;
-        Ok(VersionedKey { version: self.load_version, key })
+        Ok(VersionedKey { version: self.brings, key })
     }
 
     /// As it travels.
@@ -126,7 +123,7 @@ impl SealedOrder {
                 not_after_s: u32::from_le_bytes([b[14], b[15], b[16], b[17]]),
             },
             opened_by: KeyVersion(b[18]),
-            load_version: KeyVersion(b[19]),
+            brings: KeyVersion(b[19]),
             wrapped,
         })
     }
@@ -140,7 +137,7 @@ impl SealedOrder {
         b[11..14].copy_from_slice(&amount.to_le_bytes()[..3]);
         b[14..18].copy_from_slice(&not_after_s.to_le_bytes());
         b[18] = self.opened_by.0;
-        b[19] = self.load_version.0;
+        b[19] = self.brings.0;
         b
     }
 

@@ -54,7 +54,7 @@ pub fn load_record(
         products: unused(before),
         ..*before
     };
-    if matches!(before.kind, RecordKind::Entry | RecordKind::LoadInJourney) {
+    if before.kind.is_in_journey() {
         // The open journey goes on: its place and its time are the entry's.
         return Ok(CardRecord { kind: RecordKind::LoadInJourney, ..next });
     }

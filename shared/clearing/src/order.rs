@@ -8,13 +8,16 @@
 
 use alloc::vec::Vec;
 
-use ledger::{Cause, Kind, Transfer};
+use ledger::Transfer;
 use model::{
-    CardId, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, OrderId, RecordKind,
-    TapSeq, Timestamp,
+    CardId, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, OrderId, TapSeq, Timestamp,
 };
 
-use crate::{Account, account::CauseCode};
+use crate::{
+    Account,
+    account::CauseCode,
+    postings::{Event, Postings},
+};
 
 /// The number of a list of orders, as it was signed; counts up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -215,7 +218,7 @@ impl BookedOrder {
             return None;
         };
         let waits = Self { phase: OrderPhase::Waiting, ..self };
-        (is_load(load) && load.load_seq >= offer.load_seq).then_some(waits)
+        (load.kind.is_load() && load.load_seq >= offer.load_seq).then_some(waits)
     }
 
     /// Which of a card's orders this record of it carries out. Orders of one load number and amount
@@ -229,7 +232,7 @@ impl BookedOrder {
         };
         let places = orders.iter().enumerate();
         let fitting = places.filter_map(|(at, order)| fits(order).map(|back| (back, at)));
-        fitting.min().filter(|_| is_load(record)).map(|(_, at)| at)
+        fitting.min().filter(|_| record.kind.is_load()).map(|(_, at)| at)
     }
 
     /// The card shows it: from the orders to what the record took it from. One that was given back
@@ -322,20 +325,11 @@ impl BookedOrder {
         (event_at, booked_at): (Timestamp, Timestamp),
         currency: Currency,
     ) -> ClearedOrder {
-        let cause =
-            Cause::new(CauseCode::Order.number(), &[&self.id.0.to_be_bytes(), &[step as u8]]);
-        let transfer = Transfer {
-            id: cause.transfer_id(0),
-            debit: from.id(currency),
-            credit: to.id(currency),
-            amount: self.amount.into(),
-            currency,
-            kind: Kind::Direct,
-            event_at,
-            booked_at,
-            cause,
-        };
-        ClearedOrder { order: self, transfers: alloc::vec![transfer] }
+        let parts: [&[u8]; 2] = [&self.id.0.to_be_bytes(), &[step as u8]];
+        let mut event = Event::new(CauseCode::Order, &parts, event_at);
+        let mut postings = Postings::new(self.card, currency, booked_at);
+        postings.shift(&mut event, to, from, self.amount.into());
+        ClearedOrder { order: self, transfers: postings.transfers }
     }
 }
 
@@ -363,10 +357,6 @@ fn is_over(
     let over = |newest: CardRecord| newest.at_s >= offer.not_after_s;
     let seen_unloaded = card.newest.is_some_and(over);
     if fleet >= without || seen_unloaded { Ok(()) } else { Err(OrderRefused::NotHeard) }
-}
-
-const fn is_load(record: &CardRecord) -> bool {
-    matches!(record.kind, RecordKind::Load | RecordKind::LoadInJourney)
 }
 
 /// What one validator has told of the list that it works by.

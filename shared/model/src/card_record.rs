@@ -47,6 +47,18 @@ pub enum RecordKind {
     LoadInJourney,
 }
 
+impl RecordKind {
+    /// Whether value was added to a card in use.
+    pub const fn is_load(self) -> bool {
+        matches!(self, Self::Load | Self::LoadInJourney)
+    }
+
+    /// Whether a card that ends with it is on a journey that was tapped in.
+    pub const fn is_in_journey(self) -> bool {
+        matches!(self, Self::Entry | Self::LoadInJourney)
+    }
+}
+
 /// The run of rides that one transfer right ties together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransferRun {

@@ -80,6 +80,19 @@ impl OperatorRow {
     pub const fn payable(&self) -> i64 {
         self.gross + self.shared - self.fee
     }
+
+    /// Both together, for totals.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            rides: self.rides + other.rides,
+            gross: self.gross + other.gross,
+            shared: self.shared + other.shared,
+            fee: self.fee + other.fee,
+            late: (self.late.0 + other.late.0, self.late.1 + other.late.1),
+            disputed: (self.disputed.0 + other.disputed.0, self.disputed.1 + other.disputed.1),
+        }
+    }
 }
 
 /// A closed day, settled.

@@ -41,7 +41,7 @@ pub(super) fn is_plain(
 
 /// Whether a tap-in was followed by another tap than its tap-out.
 const fn misses_tap_out(done: &CardTransaction) -> bool {
-    let was_open = matches!(done.before.kind, RecordKind::Entry | RecordKind::LoadInJourney);
+    let was_open = done.before.kind.is_in_journey();
     was_open && matches!(done.after.kind, RecordKind::Entry | RecordKind::Board)
 }
 

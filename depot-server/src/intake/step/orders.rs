@@ -4,10 +4,10 @@
 use clearing::{
     BookedOrder, ClearedOrder, DueOrder, KnownRecord, ListVersion, OrderRefused, Rules, Source,
 };
-use model::{CardId, ChannelId, LoadSeq, OrderId, RecordKind, Timestamp, ValidatorId};
+use model::{CardId, ChannelId, LoadSeq, OrderId, Timestamp, ValidatorId};
 use wire::{ListKind, ValidatorState};
 
-use super::{Desk, StepError};
+use super::{Desk, Seat, StepError};
 use crate::intake::stored::{Booking, OrderEvent, Stored};
 
 /// Books what was done with orders. One that does not fit is passed over: whoever does it looks
@@ -76,11 +76,8 @@ impl<S: Stored> Desk<'_, S> {
         card: CardId,
         records: &[KnownRecord],
     ) -> Result<Vec<KnownRecord>, StepError<S::Error>> {
-        let is_load = |known: &&KnownRecord| {
-            matches!(known.record.kind, RecordKind::Load | RecordKind::LoadInJourney)
-        };
         let mut new = Vec::new();
-        for known in records.iter().filter(is_load) {
+        for known in records.iter().filter(|known| known.record.kind.is_load()) {
             if !self.was_known(card, &known.record)? {
                 new.push(*known);
             }
@@ -122,50 +119,25 @@ impl<S: Stored> Desk<'_, S> {
     }
 
     /// What a validator says of its lists.
-    pub(super) fn told_of_orders(
-        &mut self,
-        state: &ValidatorState,
-    ) -> Result<(), StepError<S::Error>> {
+    pub(super) fn told_of_orders(&mut self, seat: &mut Seat, state: &ValidatorState) {
         let lists = state.lists.iter().flat_map(|lists| &lists.held);
         let newest = lists.filter(|list| list.kind == ListKind::ACTIONS).map(|list| list.version);
-        let Some(list) = newest.max() else { return Ok(()) };
-        let mut told = self.told(state.validator)?;
-        let drained_before = state.undrained_before == 0;
-        told.tells(ListVersion(list), state.epoch, state.head, drained_before);
-        self.settle_told(state.validator, told)
-    }
-
-    /// After entries of this validator were booked.
-    pub(super) fn told_is_booked(
-        &mut self,
-        validator: ValidatorId,
-    ) -> Result<(), StepError<S::Error>> {
-        let told = self.told(validator)?;
-        if told.pending().is_some() { self.settle_told(validator, told) } else { Ok(()) }
-    }
-
-    fn settle_told(
-        &mut self,
-        validator: ValidatorId,
-        mut told: clearing::ListTold,
-    ) -> Result<(), StepError<S::Error>> {
-        if let Some((_, epoch, _)) = told.pending() {
-            let here = self.booking.progress.get(&(validator, epoch)).map(|p| p.mark.through);
-            let stored = self.stored.marks(validator).map_err(StepError::Stored)?;
-            let stored = stored.iter().find(|mark| mark.epoch == epoch).map(|mark| mark.through);
-            if let Some(through) = here.max(stored) {
-                told.booked(epoch, through);
-            }
+        if let Some(list) = newest.max() {
+            let drained_before = state.undrained_before == 0;
+            seat.told.tells(ListVersion(list), state.epoch, state.head, drained_before);
+            self.settle_told(seat, state.validator);
         }
-        self.booking.orders_told.insert(validator, told);
-        Ok(())
     }
 
-    fn told(&self, validator: ValidatorId) -> Result<clearing::ListTold, StepError<S::Error>> {
-        if let Some(told) = self.booking.orders_told.get(&validator) {
-            return Ok(*told);
+    /// After the validator said something, or entries of it were booked.
+    pub(super) fn settle_told(&mut self, seat: &mut Seat, validator: ValidatorId) {
+        let Some((_, epoch, _)) = seat.told.pending() else { return };
+        let here = self.booking.progress.get(&(validator, epoch)).map(|progress| progress.mark);
+        let booked = [here, seat.intake.committed(epoch)].into_iter().flatten();
+        if let Some(through) = booked.map(|mark| mark.through).max() {
+            seat.told.booked(epoch, through);
         }
-        self.stored.orders_told(validator).map_err(StepError::Stored)
+        self.booking.orders_told.insert(validator, seat.told);
     }
 
     fn was_known(

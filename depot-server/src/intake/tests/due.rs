@@ -1,12 +1,7 @@
 //! What cards are owed, over a real database: worked out after the commit, in whatever order the
 //! entries come, and found again after a crash.
 
-use card::{
-    CardKeys, KeySet, Tmi,
-    apdu::{cmd, span},
-    layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_VALUE, RECORD_LEN},
-    transaction_proof,
-};
+use card::KeySet;
 use clearing::{Account, DeskDeed, DeskEntry, Priced, Rules};
 use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{
@@ -19,6 +14,7 @@ use super::*;
 use crate::{
     intake::stored::BookedDesk,
     store::{Begun, OwedDay},
+    workload::card_proof,
 };
 
 /// Gates with a maximum fare, a bus, and a day cap of 4.00.
@@ -95,23 +91,7 @@ impl Rider {
     }
 
     fn proof(&self, transaction: &CardTransaction) -> CardProof {
-        let uid = Cards::id(self.card);
-        let CardTransaction { before, after, counters, .. } = transaction;
-        let mut tmi = Tmi::new();
-        tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before.to_bytes().unwrap());
-        let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
-        if let Some(used) = counters {
-            tmi.step(cmd::READ_DATA, &header, &used.found.to_bytes());
-        }
-        if after.amount > 0 {
-            let [a, b, c, d] = after.amount.to_le_bytes();
-            tmi.step(cmd::DEBIT, &[FILE_VALUE, a, b, c, d], &[]);
-        }
-        if let Some(written) = counters.and_then(|used| used.written) {
-            tmi.step(cmd::WRITE_DATA, &header, &written.to_bytes());
-        }
-        tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &after.to_bytes().unwrap());
-        transaction_proof(&self.keys.tmac_key(&uid).unwrap(), &uid, after.ctr.0, &tmi)
+        card_proof(&self.keys, Cards::id(self.card), transaction)
     }
 
     /// One tap at validator `bus`, `at_s` after noon; one that is refused leaves nothing. Answers

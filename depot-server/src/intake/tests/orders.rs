@@ -1,11 +1,6 @@
 //! Load orders over a real database: paid once, on the card once, and the books follow (ADR-0015).
 
-use card::{
-    CardKeys, SealedOrder, Tmi,
-    apdu::{cmd, span},
-    layout::{FILE_LOG, FILE_VALUE, RECORD_LEN},
-    load_record, read_orders, transaction_proof,
-};
+use card::{CardKeys, SealedOrder, load_record, read_orders};
 use clearing::{Account, BookedOrder, OrderPhase, OrderRefused};
 use model::{
     CardRecord, CardTransaction, ChannelId, ClockQuality, Epoch, OrderId, PlaceIx, RecordKind,
@@ -13,7 +8,10 @@ use model::{
 };
 
 use super::{due::Rider, *};
-use crate::orders::{OrderError, OrderRules, Payment, give_back, make_list, pay, tick};
+use crate::{
+    orders::{OrderError, OrderRules, Payment, give_back, make_list, pay, tick},
+    workload::card_proof,
+};
 
 const RULES: OrderRules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
 
@@ -45,12 +43,6 @@ fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> Tap
     let validator = rig.buses[bus].id;
     let is_plain = after.kind == RecordKind::Load;
     let after = if is_plain { CardRecord { validator, ..after } } else { after };
-    let mut tmi = Tmi::new();
-    tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &newest.to_bytes().unwrap());
-    let [a, b, c, d] = after.amount.to_le_bytes();
-    tmi.step(cmd::CREDIT, &[FILE_VALUE, a, b, c, d], &[]);
-    tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &after.to_bytes().unwrap());
-    let proof = transaction_proof(&card_keys().tmac_key(&uid).unwrap(), &uid, after.ctr.0, &tmi);
     let transaction = CardTransaction {
         before: *newest,
         after,
@@ -58,6 +50,7 @@ fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> Tap
         counters: None,
         companions: model::Companions::NONE,
     };
+    let proof = card_proof(&card_keys(), uid, &transaction);
     TapRecord {
         validator,
         epoch: Epoch(1),

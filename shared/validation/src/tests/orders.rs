@@ -51,8 +51,7 @@ fn balance(card: &VirtualCard) -> i32 {
 
 fn loads(card: &VirtualCard) -> usize {
     let records = card.contents().unwrap().records;
-    let is_load = |kind| matches!(kind, RecordKind::Load | RecordKind::LoadInJourney);
-    records.iter().filter(|record| is_load(record.kind)).count()
+    records.iter().filter(|record| record.kind.is_load()).count()
 }
 
 fn euros(minor: i64) -> Money {
