@@ -98,7 +98,7 @@ impl Cards {
             class: RiderClass(0),
             run: None,
             products: None,
-            counters: false,
+            layout: model::CardLayout::Plain,
         };
         let newest = vec![opening; count as usize];
         Self { keys: card_keys(), rules, newest, issued_at_s }
@@ -163,6 +163,7 @@ impl Cards {
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         };
         let Priced::Quote(quote) = self.rules.price(&unpriced_tap, Some(route)) else {
             unreachable!("the city's only route has a fare")
@@ -175,6 +176,7 @@ impl Cards {
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         }
     }
 

@@ -38,6 +38,7 @@ fn pricing(count: u32) {
         route,
         class: RiderClass(0),
         companions: Companions::NONE,
+        purse: None,
         validator: ValidatorId::new(1).expect("24 bits"),
         tariff: TariffVersion(1),
     };

@@ -27,6 +27,7 @@ fn ride(set: &TariffSet, from: PlaceIx, to: PlaceIx) -> Option<Money> {
         route: None,
         class: RiderClass(0),
         companions: Companions::NONE,
+        purse: None,
         validator: ValidatorId::DEPOT,
         tariff: set.newest().version(),
     };

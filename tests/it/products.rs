@@ -298,6 +298,15 @@ proptest! {
 
 /// A validator that has the debit key and no scruples: what it can write is what the card lets it
 /// write, and the depot's own price of that tap differs.
+fn plain(
+    before: CardRecord,
+    after: CardRecord,
+    products: Option<ProductsFound>,
+) -> CardTransaction {
+    let companions = Companions::NONE;
+    CardTransaction { before, after, products, counters: None, companions, purse: None }
+}
+
 #[test]
 fn a_ride_given_away_without_a_product_is_a_work_item() {
     let (rules, keys) = (rules(), keys());
@@ -328,10 +337,7 @@ fn a_ride_given_away_without_a_product_is_a_work_item() {
                     ..found.record
                 };
                 machine.write(&after).unwrap();
-                let (before, products, counters) = (found.record, found.products, None);
-                let companions = Companions::NONE;
-                transaction =
-                    Some(CardTransaction { before, after, products, counters, companions });
+                transaction = Some(plain(found.record, after, found.products));
             }
             card::CardOutput::ReadyToCommit => machine.commit(),
             card::CardOutput::Settled(card::Settlement::Committed { proof, .. }) => break proof,

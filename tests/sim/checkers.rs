@@ -150,7 +150,7 @@ pub fn caps(truth: &Truth) -> Result<u64, String> {
     for (card, records) in &truth.cards {
         let (mut days, mut weeks) = (BTreeMap::new(), BTreeMap::new());
         let pairs = records.values().zip(records.values().skip(1));
-        for (before, record) in pairs.filter(|(_, record)| record.counters) {
+        for (before, record) in pairs.filter(|(_, record)| record.layout.has_counters()) {
             let others = truth.others.get(&(*card, record.ctr)).copied().unwrap_or(0);
             let Some((began_s, paid)) = counted(before, record, others) else { continue };
             let day = (u64::from(began_s) - city::DAY_STARTS_S) / 86_400;

@@ -174,6 +174,7 @@ impl Station {
                     products,
                     counters: None,
                     companions: Companions::NONE,
+                    purse: None,
                 };
                 proof_holds(key, &entry.card, &transaction, proof)
             }

@@ -9,7 +9,7 @@ mod unserved;
 use std::{collections::BTreeSet, sync::Arc};
 
 use fleet_sync::{DepotName, SigningKey, verify_ack};
-use model::{CardId, CardProof, Refusal, TapEvent, TapSeq, Timestamp};
+use model::{CardId, CardLayout, CardProof, Refusal, TapEvent, TapSeq, Timestamp};
 
 use super::{Checker, Message, Output, Pipeline, Workplace, register_cards, step};
 use crate::{
@@ -62,7 +62,8 @@ impl Rig {
         let cards = Cards::new(3, NOON - 1000);
         let mut issues = cards.issues();
         for (card, (_, record)) in issues.iter_mut().enumerate() {
-            record.counters = has_counters(card);
+            record.layout =
+                if has_counters(card) { CardLayout::Counters } else { CardLayout::Plain };
         }
         register_cards(&place, &issues).unwrap();
         let buses: Vec<_> = (1..=4).map(|number| Bus::new(number, &depot())).collect();

@@ -159,7 +159,7 @@ pub(crate) fn checked_successor<D: Duty>(
     if !carries(found.products.as_ref(), after.products) {
         return Err(WriteError::ProductsMismatch);
     }
-    if after.counters != before.counters || (counters.is_some() && found.counters.is_none()) {
+    if after.layout != before.layout || (counters.is_some() && found.counters.is_none()) {
         return Err(WriteError::CountersMismatch);
     }
     Ok(after.to_bytes()?)

@@ -1,8 +1,8 @@
 //! What a new card starts with, and the record and the profile that say so.
 
 use model::{
-    CardId, CardProof, CardRecord, Ctr, LoadSeq, PlaceIx, ProductLoad, ProductUse, RecordError,
-    RecordKind, RiderClass, TariffVersion, ValidUntil, ValidatorId,
+    CardId, CardLayout, CardProof, CardRecord, Ctr, LoadSeq, PlaceIx, ProductLoad, ProductUse,
+    RecordError, RecordKind, RiderClass, TariffVersion, ValidUntil, ValidatorId,
 };
 
 use crate::failure::CardFailure;
@@ -96,7 +96,7 @@ impl Opening {
             class: self.class,
             run: None,
             products: self.products.map(|_| ProductUse::default()),
-            counters: self.counters,
+            layout: if self.counters { CardLayout::Counters } else { CardLayout::Plain },
         }
     }
 

@@ -149,7 +149,7 @@ impl Contents {
                     let (counter, record) = (self.ctr.0, newest.ctr.0);
                     found.push(Contradiction::Counter { counter, record });
                 }
-                match (newest.counters, &self.counters) {
+                match (newest.layout.has_counters(), &self.counters) {
                     (true, None) => found.push(Contradiction::CountersMissing),
                     (false, Some(_)) => found.push(Contradiction::CountersUnknown),
                     (true, Some(_)) | (false, None) => {}

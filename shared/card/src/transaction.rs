@@ -307,7 +307,7 @@ impl<D: Duty> ValueTransaction<D> {
         record: CardRecord,
         products: Option<ProductsFound>,
     ) -> CardOutput {
-        if !(record.counters && self.wants_counters) {
+        if !(record.layout.has_counters() && self.wants_counters) {
             return self.found(session, CardFound { record, products, counters: None });
         }
         let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);

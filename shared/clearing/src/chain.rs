@@ -302,6 +302,7 @@ impl<K: Known> Step<'_, K> {
             products: transaction.products,
             counters: transaction.counters,
             companions: transaction.companions,
+            purse: transaction.purse,
             route: tap.route,
             operator: self.rules.operator(&transaction.after, tap.route),
             tapped_at: tap.tapped_at,
@@ -378,7 +379,7 @@ impl<K: Known> Step<'_, K> {
         if quote.counters_after != counters.map(|used| used.left()) {
             return (Some("other counters than were written".to_string()), 0);
         }
-        if before.counters != after.counters {
+        if before.layout != after.layout {
             let why = "the record's layout is not that of the record before it";
             return (Some(why.to_string()), 0);
         }
@@ -391,7 +392,8 @@ impl<K: Known> Step<'_, K> {
         if before.products.is_some() != products.is_some() {
             return Some("the card carries products, and they were not read");
         }
-        let needed = before.counters && self.rules.tariffs().needs_counters(after.tariff);
+        let needed =
+            before.layout.has_counters() && self.rules.tariffs().needs_counters(after.tariff);
         match (needed, counters) {
             (true, None) => Some("the card's counters are needed, and they were not read"),
             (false, Some(_)) => Some("the card's counters are not needed, and they were read"),

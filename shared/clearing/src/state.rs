@@ -8,8 +8,8 @@
 use alloc::vec::Vec;
 
 use model::{
-    CardRecord, CardTransaction, Companions, CounterUse, Ctr, OperatorId, ProductsFound, RouteIx,
-    Timestamp,
+    CardRecord, CardTransaction, Companions, CounterUse, Ctr, Currency, OperatorId, ProductsFound,
+    RouteIx, Timestamp,
 };
 
 use crate::known::{KnownRecord, Source, TapRef};
@@ -92,6 +92,8 @@ pub struct Doubt {
     pub counters: Option<CounterUse>,
     /// Who rode on the card besides its holder.
     pub companions: Companions,
+    /// The currency that the card's profile names, when it was read.
+    pub purse: Option<Currency>,
     /// The route it was on.
     pub route: Option<RouteIx>,
     /// Whose revenue it would be.
@@ -124,6 +126,7 @@ impl Doubt {
             products: self.products,
             counters: self.counters,
             companions: self.companions,
+            purse: self.purse,
         }
     }
 }

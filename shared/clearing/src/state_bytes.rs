@@ -124,6 +124,7 @@ impl Doubt {
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         };
         r.files(doubt)
     }

@@ -349,6 +349,7 @@ fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal>
         route,
         class: RiderClass(0),
         companions: Companions::NONE,
+        purse: None,
         validator: ValidatorId::DEPOT,
         tariff: tariff.version(),
     };

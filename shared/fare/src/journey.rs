@@ -1,8 +1,8 @@
 //! What pricing needs to know about a card, and about the tap.
 
 use model::{
-    CardCounters, CardRecord, Companions, PlaceIx, ProductsFound, RecordKind, RiderClass, RouteIx,
-    TapRole, TariffVersion, Timestamp, TransferRun, ValidatorId,
+    CardCounters, CardRecord, Companions, Currency, PlaceIx, ProductsFound, RecordKind, RiderClass,
+    RouteIx, TapRole, TariffVersion, Timestamp, TransferRun, ValidatorId,
 };
 
 /// The card's newest transaction, as far as pricing needs it.
@@ -48,6 +48,8 @@ pub struct FareTap {
     pub class: RiderClass,
     /// Who rides on the same card besides the holder, by the categories of `tariff`.
     pub companions: Companions,
+    /// The currency of the card's purse; `None` = the tariff's.
+    pub purse: Option<Currency>,
     /// Who takes the tap.
     pub validator: ValidatorId,
     /// The version in force at the validator; the card's new record names it.
@@ -121,7 +123,7 @@ mod tests {
             class: RiderClass(0),
             run: None,
             products: None,
-            counters: false,
+            layout: model::CardLayout::Plain,
         };
         let of = |kind| Journey::from_record(&CardRecord { kind, ..entry });
         assert_eq!(of(RecordKind::LoadInJourney), of(RecordKind::Entry));

@@ -16,7 +16,7 @@ mod terms;
 use alloc::{sync::Arc, vec::Vec};
 
 use model::{
-    CardCounters, Money, PlaceIx, ProductUse, RecordKind, Refusal, RiderClass, TapRole,
+    CardCounters, Currency, Money, PlaceIx, ProductUse, RecordKind, Refusal, RiderClass, TapRole,
     TariffVersion, Timestamp, TransferRun,
 };
 
@@ -37,8 +37,10 @@ pub use companions::companions;
 /// What a tap costs and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quote {
-    /// To debit now.
+    /// The fare of this tap, in the tariff's currency.
     pub charge: Money,
+    /// To debit now, in the purse's currency: `charge` itself where that is the tariff's.
+    pub debit: Money,
     /// Why; the amounts sum to `charge`.
     pub steps: Vec<Step>,
     /// What of the card's products pays besides.
@@ -47,7 +49,7 @@ pub struct Quote {
     pub run_after: Option<TransferRun>,
     /// The counters to leave on the card; `None` when they were not read.
     pub counters_after: Option<CardCounters>,
-    /// Stored value that the card must hold before this tap.
+    /// Stored value that the card must hold before this tap, in the purse's currency.
     pub min_balance: Money,
     /// The version whose tables priced this ride: that of the tap-in for an exit.
     pub priced_under: TariffVersion,
@@ -72,6 +74,9 @@ pub enum FareRefusal {
     /// The tariff takes no companions with this tap, not so many, or none of a category.
     #[error("not so many companions, or none of a category, may ride here on one card")]
     Companions,
+    /// The tariff gives no rate for the currency of the card's purse on this day.
+    #[error("{0} is not taken here on this day")]
+    NoRate(Currency),
     /// The table has no fare for this pair.
     #[error("no fare is known from place {from} to place {to}")]
     UnknownPair {
@@ -96,6 +101,7 @@ impl FareRefusal {
             | Self::UnknownPlace(_)
             | Self::UnknownRoute
             | Self::Companions
+            | Self::NoRate(_)
             | Self::UnknownPair { .. } => Refusal::NotValidHere,
             Self::PassBack => Refusal::DoubleEntry,
             Self::NoEntry => Refusal::NoEntry,
@@ -145,7 +151,11 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         tariff: tap.tariff,
         run: ride.run,
     };
+    if let Some(purse) = tap.purse.filter(|purse| *purse != tariff.currency()) {
+        return Err(FareRefusal::NoRate(purse));
+    }
     Ok(Quote {
+        debit: charge,
         min_balance: add(add(tariff.after_dip(own), less(charge, own)), ride.reserve),
         charge,
         steps,

@@ -4,8 +4,8 @@
 //! the debit. So the newest record tells the counter, the balance and the journey, and a lost
 //! answer to a commit is decided by reading it again.
 //!
-//! Layouts 1 and 2, integers LSB first. Layout 2 is layout 1 on a card that has the counters file
-//! (ADR-0013):
+//! Layouts 1 to 3, integers LSB first. Layout 2 is layout 1 on a card that has the counters file
+//! (ADR-0013), layout 3 is layout 2 on a card whose purse is in another currency (ADR-0019):
 //!
 //! | bytes | field |
 //! |---|---|
@@ -113,8 +113,49 @@ pub struct CardRecord {
     /// What this transaction used of the card's products; `None` on a card that carries none,
     /// whose products file nobody needs to read.
     pub products: Option<ProductUse>,
-    /// Whether the card has the counters file: layout 2.
-    pub counters: bool,
+    /// Which files the card has, and which of them say more than this record.
+    pub layout: CardLayout,
+}
+
+/// What a card is besides its newest record, which says so in its first nibble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum CardLayout {
+    /// 1: a purse in the tariff's currency, no counters file.
+    #[default]
+    Plain,
+    /// 2: the same with the counters file (ADR-0013).
+    Counters,
+    /// 3: with the counters file, and the purse's currency is what the profile says (ADR-0019).
+    OtherCurrency,
+}
+
+impl CardLayout {
+    /// Whether the card has the counters file.
+    pub const fn has_counters(self) -> bool {
+        matches!(self, Self::Counters | Self::OtherCurrency)
+    }
+
+    /// Whether only the card's profile says what currency its purse is in.
+    pub const fn profile_names_currency(self) -> bool {
+        matches!(self, Self::OtherCurrency)
+    }
+
+    const fn nibble(self) -> u8 {
+        match self {
+            Self::Plain => 1,
+            Self::Counters => 2,
+            Self::OtherCurrency => 3,
+        }
+    }
+
+    const fn from_nibble(nibble: u8) -> Option<Self> {
+        match nibble {
+            1 => Some(Self::Plain),
+            2 => Some(Self::Counters),
+            3 => Some(Self::OtherCurrency),
+            _ => None,
+        }
+    }
 }
 
 /// Why 32 bytes are no record, or a record has no bytes.
@@ -137,9 +178,6 @@ pub enum RecordError {
     TooBig(&'static str),
 }
 
-const LAYOUT: u8 = 1;
-/// Of a card that has the counters file.
-const LAYOUT_COUNTERS: u8 = 2;
 const U24_MAX: u32 = (1 << 24) - 1;
 const U20_MAX: u32 = (1 << 20) - 1;
 /// Bit of byte 0 that says that the card carries products.
@@ -203,8 +241,7 @@ impl CardRecord {
             return Err(RecordError::RunWithoutLegs);
         }
         let mut b = [0; Self::LEN];
-        let layout = if self.counters { LAYOUT_COUNTERS } else { LAYOUT };
-        b[0] = layout << 4 | kind;
+        b[0] = self.layout.nibble() << 4 | kind;
         b[1..4].copy_from_slice(&u24(self.ctr.0, "ctr")?);
         if let Some(used) = self.products {
             let nibble = used.to_nibble().ok_or(RecordError::TooBig("rides taken"))?;
@@ -235,11 +272,8 @@ impl CardRecord {
 
     /// Reads 32 bytes. Whatever a card holds is parsed, never asserted.
     pub fn from_bytes(b: &[u8; Self::LEN]) -> Result<Self, RecordError> {
-        let counters = match b[0] >> 4 {
-            LAYOUT => false,
-            LAYOUT_COUNTERS => true,
-            other => return Err(RecordError::UnknownLayout(other)),
-        };
+        let nibble = b[0] >> 4;
+        let layout = CardLayout::from_nibble(nibble).ok_or(RecordError::UnknownLayout(nibble))?;
         let kind = match b[0] & 0x07 {
             0 => RecordKind::Issue,
             1 => RecordKind::Board,
@@ -278,7 +312,7 @@ impl CardRecord {
             class: RiderClass(b[25] >> 4),
             run,
             products,
-            counters,
+            layout,
         })
     }
 }
@@ -321,7 +355,7 @@ mod tests {
             class: RiderClass(1),
             run: Some(TransferRun { legs: 2, paid: 275, age_s: 1800, group: 4 }),
             products: None,
-            counters: false,
+            layout: CardLayout::Plain,
         }
     }
 
@@ -333,19 +367,22 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_layout_2_differ_from_layout_1_in_their_first_nibble_only() {
-        let record = CardRecord { counters: true, ..sample() };
-        let bytes = record.to_bytes().unwrap();
-        assert_eq!(CardRecord::from_bytes(&bytes), Ok(record));
-        let hex = alloc::format!("{bytes:02x?}");
-        expect_test::expect!["[210700001b080000130100c086fd6a2a00000300020009003c12130100080704]"]
-            .assert_eq(&hex.replace(", ", ""));
+    fn golden_bytes_of_layouts_2_and_3_differ_from_layout_1_in_their_first_nibble_only() {
+        for layout in [CardLayout::Counters, CardLayout::OtherCurrency] {
+            let record = CardRecord { layout, ..sample() };
+            let bytes = record.to_bytes().unwrap();
+            assert_eq!(CardRecord::from_bytes(&bytes), Ok(record));
+            let hex = alloc::format!("{bytes:02x?}").replace(", ", "");
+            let digit = layout.nibble();
+            let others = "10700001b080000130100c086fd6a2a00000300020009003c12130100080704";
+            assert_eq!(hex, alloc::format!("[{digit}{others}]"));
+        }
     }
 
     #[test]
     fn a_layout_of_a_later_release_is_refused_by_its_number() {
         let mut bytes = sample().to_bytes().unwrap();
-        for layout in [0, 3, 15] {
+        for layout in [0, 4, 15] {
             bytes[0] = layout << 4 | 1;
             assert_eq!(CardRecord::from_bytes(&bytes), Err(RecordError::UnknownLayout(layout)));
         }

@@ -19,7 +19,7 @@ mod tap;
 mod ticket;
 mod time;
 
-pub use card_record::{CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
+pub use card_record::{CardLayout, CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
 pub use companions::{Companions, CompanionsError};
 pub use counters::{CardCounters, Counter, CounterError, CounterUse};
 pub use ids::{

@@ -98,7 +98,7 @@ mod tests {
             class: RiderClass(0),
             run: None,
             products: None,
-            counters: false,
+            layout: crate::CardLayout::Plain,
         }
     }
 

@@ -3,7 +3,7 @@
 use core::{fmt, str::FromStr};
 
 use crate::{
-    CardId, CardRecord, ClockQuality, Companions, CounterUse, Epoch, OrderId, PlaceIx,
+    CardId, CardRecord, ClockQuality, Companions, CounterUse, Currency, Epoch, OrderId, PlaceIx,
     ProductsFound, Refusal, RouteIx, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
 };
 
@@ -69,6 +69,9 @@ pub struct CardTransaction {
     pub counters: Option<CounterUse>,
     /// The riders besides the holder whose rides it pays.
     pub companions: Companions,
+    /// What the card's profile says its purse is in, on a card whose records are of that layout:
+    /// the currency of the balances and amounts of `before` and `after`. `None` = the tariff's.
+    pub purse: Option<Currency>,
 }
 
 /// Whether the presentation that confirmed an in-doubt tap ended in passage.

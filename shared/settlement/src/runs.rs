@@ -108,6 +108,7 @@ fn alone(ride: &Ride, rules: &Rules) -> Option<i64> {
         class: after.class,
         // Their fares are in what was paid, so they are in what it is weighed by.
         companions: ride.transaction.companions,
+        purse: ride.transaction.purse,
         validator: after.validator,
         tariff: after.tariff,
     };

@@ -61,7 +61,7 @@ pub fn decide(
     let journey = Journey::from_record(before).holding(found.products).counting(found.counters);
     let tap = FareTap { companions, ..tap(context, before, now) };
     let quote = price(&context.tariffs, &journey, &tap)?;
-    let has = Money::new(i64::from(before.balance), quote.charge.currency());
+    let has = Money::new(i64::from(before.balance), quote.debit.currency());
     if has.minor() < quote.min_balance.minor() {
         // With companions too: nobody is asked at the reader which of them stays behind.
         let missing = quote.min_balance.checked_sub(has).ok();
@@ -83,6 +83,7 @@ pub(crate) fn tap(context: &ValidatorContext, before: &CardRecord, now: Timestam
         route: context.route,
         class: before.class,
         companions: Companions::NONE,
+        purse: None,
         validator: context.id,
         tariff: context.tariff,
     }
@@ -101,6 +102,7 @@ pub(crate) fn chosen_at(
         route: context.route,
         class: RiderClass(0),
         companions,
+        purse: None,
         validator: context.id,
         tariff: context.tariff,
     }
@@ -123,7 +125,7 @@ fn successor(
     now: Timestamp,
     quote: &Quote,
 ) -> Option<CardRecord> {
-    let amount = u32::try_from(quote.charge.minor()).ok()?;
+    let amount = u32::try_from(quote.debit.minor()).ok()?;
     let balance = i64::from(before.balance) - i64::from(amount);
     let after = CardRecord {
         kind: match context.role {

@@ -105,7 +105,8 @@ impl Doubt {
 
     /// The explanation of the tap, priced again; empty when its tariff is gone.
     pub(crate) fn explained(&self, context: &ValidatorContext) -> Explained {
-        let CardTransaction { before, after, products, counters, companions } = &self.transaction;
+        let CardTransaction { before, after, products, counters, companions, purse } =
+            &self.transaction;
         let role = match after.kind {
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,
@@ -122,6 +123,7 @@ impl Doubt {
             route: context.route,
             class: after.class,
             companions: *companions,
+            purse: *purse,
             validator: after.validator,
             tariff: after.tariff,
         };

@@ -107,6 +107,7 @@ impl Decided {
             products: self.products,
             counters: self.counters.map(|found| CounterUse { found, written }),
             companions,
+            purse: None,
         }
     }
 }

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 use model::{
     CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
-    Companions, CounterUse, Epoch, OrderId, PlaceIx, ProductsFound, Refusal, RouteIx, Served,
-    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    Companions, CounterUse, Currency, Epoch, OrderId, PlaceIx, ProductsFound, Refusal, RouteIx,
+    Served, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
+    ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,9 +83,9 @@ struct EntryV1 {
     /// the first in the lowest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     companions: Option<u64>,
-    /// 22: kept free for a purse in another currency than the tariff's.
+    /// 22: ISO 4217 number of the currency that the card's profile names, when it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    purse: Option<()>,
+    purse: Option<u16>,
     /// 23: the load order that the transaction carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<u64>,
@@ -152,7 +153,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         counters: counters.map(|used| used.found.to_bytes()),
         counters_written: counters.and_then(|used| used.written).map(|left| left.to_bytes()),
         companions: companions.map(Companions::number),
-        purse: None,
+        purse: transaction.and_then(|t| t.purse).map(Currency::numeric),
         order: record.order.map(|order| order.0),
     };
     let mut bytes = Vec::with_capacity(128);
@@ -213,6 +214,7 @@ fn event(
             products: products(e)?,
             counters: counters(e)?,
             companions: companions(e)?,
+            purse: purse(e)?,
         })
     };
     let proof = || e.proof.map(CardProof).ok_or(WireError::Missing("card proof"));
@@ -256,6 +258,11 @@ fn products(e: &EntryV1) -> Result<Option<ProductsFound>, WireError> {
 fn companions(e: &EntryV1) -> Result<Companions, WireError> {
     let Some(number) = e.companions else { return Ok(Companions::NONE) };
     Companions::from_number(number).map_err(|_| WireError::OutOfRange("number of companions"))
+}
+
+fn purse(e: &EntryV1) -> Result<Option<Currency>, WireError> {
+    let known = |number| Currency::from_numeric(number).map_err(|_| WireError::OutOfRange("purse"));
+    e.purse.map(known).transpose()
 }
 
 fn counters(e: &EntryV1) -> Result<Option<CounterUse>, WireError> {

@@ -7,11 +7,11 @@ use core::fmt::Write;
 
 use expect_test::{ExpectFile, expect_file};
 use model::{
-    CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
-    ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Epoch, LoadSeq, OrderId,
-    PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound, RecordKind,
-    Refusal, Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord, TapRole,
-    TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
+    CardTransaction, ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Epoch,
+    LoadSeq, OrderId, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound,
+    RecordKind, Refusal, Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord,
+    TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -48,7 +48,7 @@ fn before() -> CardRecord {
         class: RiderClass(1),
         run: None,
         products: None,
-        counters: false,
+        layout: CardLayout::Plain,
     }
 }
 
@@ -96,6 +96,7 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let proof = CardProof([1, 2, 3, 4, 5, 6, 7, 8]);
     let of = TapSeq(1002);
@@ -143,6 +144,7 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         products: Some(ProductsFound { file: CardProducts::new(slots).unwrap(), rides }),
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let by_pass = ProductUse { pass: Some(ProductSlot::First), rides: 0 };
     let by_ride = ProductUse { pass: None, rides: 1 };
@@ -161,7 +163,7 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
 
 /// Taps whose tariff counts: the fields 19 and 20.
 fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
-    let layout_2 = |record: CardRecord| CardRecord { counters: true, ..record };
+    let layout_2 = |record: CardRecord| CardRecord { layout: CardLayout::Counters, ..record };
     let day = |counted| Counter { cap: 1, level: 2, start: 2519, counted };
     let week = Counter { cap: 9, level: 0, start: 2513, counted: 1250 };
     let counters = |counted| CardCounters([Some(day(counted)), Some(week), None, None]);
@@ -175,6 +177,7 @@ fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
             products: None,
             counters: Some(used),
             companions: Companions::NONE,
+            purse: None,
         };
         record(1008, TapEvent::Committed { transaction, proof: CardProof([9; 8]) })
     };
@@ -193,6 +196,7 @@ fn served_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let (of, proof) = (TapSeq(1002), CardProof([1, 2, 3, 4, 5, 6, 7, 8]));
     let confirmed = |served| TapEvent::Confirmed { of, transaction, proof, served };
@@ -215,6 +219,7 @@ fn group_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
         products: None,
         counters: None,
         companions: Companions::new(riders).unwrap(),
+        purse: None,
     };
     let event = TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
     let file = expect_file!["../../../tests/vectors/wire/v1/entry-group.hex"];
@@ -238,6 +243,7 @@ fn order_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let event = TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
     let order = Some(OrderId(77));
@@ -453,6 +459,7 @@ fn an_entry_leaves_out_only_what_its_own_record_says() {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let same = record(1, TapEvent::InDoubt { transaction });
     let length = encode_entry(&same).unwrap().len();
@@ -529,16 +536,20 @@ fn event() -> impl Strategy<Value = TapEvent> {
     let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason, served);
     let riders = prop::collection::vec((0..16_u8).prop_map(RiderClass), 0..16)
         .prop_map(|classes| Companions::new(classes.into_iter().map(|class| (class, 1))).unwrap());
-    let found = (products_found(), counters_used(), riders);
+    let currency = |letters| model::Currency::parse(letters).unwrap();
+    let purses = ["CHF", "JPY", "KWD"].map(currency);
+    let purse = option::of(prop::sample::select(purses.to_vec()));
+    let found = (products_found(), counters_used(), riders, purse);
     (0..6, card_record(), card_record(), found, rest).prop_map(
         |(
             kind,
             before,
             after,
-            (products, counters, companions),
+            (products, counters, companions, purse),
             (of, proof, seen, reason, served),
         )| {
-            let transaction = CardTransaction { before, after, products, counters, companions };
+            let transaction =
+                CardTransaction { before, after, products, counters, companions, purse };
             let (of, proof) = (TapSeq(of), CardProof(proof));
             match kind {
                 0 => TapEvent::Committed { transaction, proof },

@@ -6,10 +6,10 @@ use card::CardFound;
 use clearing::{CardState, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue};
 use fare::{ProductStep, Quote, Step, StepKind};
 use model::{
-    CardCounters, CardId, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
-    ClockQuality, Companions, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx, ProductKind, ProductScope,
-    ProductUse, ProductsFound, RecordKind, RiderClass, RouteIx, TapEvent, TapRecord, TapRole,
-    TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
+    CardTransaction, ClockQuality, Companions, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx,
+    ProductKind, ProductScope, ProductUse, ProductsFound, RecordKind, RiderClass, RouteIx,
+    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 use tapline_tests::sim::dice::Dice;
 use validation::{Decision, Hotlist, ValidatorContext, decide};
@@ -111,7 +111,7 @@ impl<'c> Rider<'c> {
             class: RiderClass(class),
             run: None,
             products: products.map(|_| ProductUse::default()),
-            counters: dice.chance(900),
+            layout: if dice.chance(900) { CardLayout::Counters } else { CardLayout::Plain },
         };
         let issue = CardRecord { amount: u32::try_from(issue.balance).unwrap(), ..issue };
         let rules = Rules::new(city.set.clone());
@@ -137,7 +137,7 @@ impl<'c> Rider<'c> {
             counters: CardCounters::EMPTY.to_bytes(),
         };
         let steady = city.sketches.len() == 1 && dice.chance(800);
-        let bounds = Bounds::new(&city.sketches[0], class, issue.counters);
+        let bounds = Bounds::new(&city.sketches[0], class, issue.layout.has_counters());
         let depot = Depot { state, known, rules };
         Self { city, context, card, depot, now, steady, bounds }
     }
@@ -227,6 +227,7 @@ impl<'c> Rider<'c> {
             products: found.products,
             counters,
             companions: decision.companions,
+            purse: None,
         };
         let context = &self.context;
         let tap = TapRecord {
@@ -252,7 +253,7 @@ impl<'c> Rider<'c> {
 impl Card {
     fn read(&self, context: &ValidatorContext) -> CardFound {
         let record = CardRecord::from_bytes(&self.record).unwrap();
-        let wanted = record.counters && context.tariffs.needs_counters(context.tariff);
+        let wanted = record.layout.has_counters() && context.tariffs.needs_counters(context.tariff);
         CardFound {
             record,
             products: self

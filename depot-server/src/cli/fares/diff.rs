@@ -198,6 +198,7 @@ fn replay(set: &TariffSet, known: &[Tariff], history: &CardHistory) -> Option<Mo
             },
             class: after.class,
             companions: transaction.companions,
+            purse: transaction.purse,
             validator: after.validator,
             tariff: tariff.version(),
         };
@@ -312,7 +313,7 @@ mod tests {
             class: RiderClass(0),
             run: None,
             products: None,
-            counters: false,
+            layout: model::CardLayout::Plain,
         };
         let entry = |ctr: u32| {
             let (before, after) =
@@ -323,6 +324,7 @@ mod tests {
                 products: None,
                 counters: None,
                 companions: Companions::NONE,
+                purse: None,
             };
             (Ctr(ctr), (transaction, Some(RouteIx(0))))
         };

@@ -336,7 +336,7 @@ pub(super) fn depot_tap(
 ) -> FareTap {
     let (validator, tariff) = (ValidatorId::DEPOT, tariff.version());
     let companions = Companions::NONE;
-    FareTap { at, role, place, route: None, class, companions, validator, tariff }
+    FareTap { at, role, place, route: None, class, companions, purse: None, validator, tariff }
 }
 
 impl TapLine {

@@ -5,8 +5,8 @@ use card::KeySet;
 use clearing::{Account, DeskDeed, DeskEntry, Priced, Rules};
 use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{
-    CardCounters, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Epoch, PlaceIx,
-    RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole, TariffVersion,
+    CardCounters, CardLayout, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Epoch,
+    PlaceIx, RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole, TariffVersion,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -86,7 +86,8 @@ impl Rider {
     /// Card `card` of the rig; it has counters when it is odd.
     pub(super) fn new(rig: &Rig, card: u32) -> Self {
         let counters = (card % 2 == 1).then_some(CardCounters::EMPTY);
-        let newest = CardRecord { counters: counters.is_some(), ..*rig.cards.newest(card) };
+        let layout = if counters.is_some() { CardLayout::Counters } else { CardLayout::Plain };
+        let newest = CardRecord { layout, ..*rig.cards.newest(card) };
         Self { keys: card_keys(), card, newest, counters, surcharge: 0 }
     }
 
@@ -122,6 +123,7 @@ impl Rider {
             products: None,
             counters: found,
             companions: model::Companions::NONE,
+            purse: None,
         };
         let Priced::Quote(quote) = town().price(&done, route) else { return None };
         let charge = u32::try_from(quote.charge.minor()).unwrap();

@@ -422,6 +422,7 @@ fn a_tap_replayed_in_another_life_of_the_log_is_found() {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let proof = rig.cards.commit(0, &transaction);
     rig.buses[0].new_life(Epoch(2));

@@ -49,6 +49,7 @@ fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> Tap
         products: None,
         counters: None,
         companions: model::Companions::NONE,
+        purse: None,
     };
     let proof = card_proof(&card_keys(), uid, &transaction);
     TapRecord {

@@ -5,8 +5,9 @@ use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write as _;
 
 use model::{
-    CardCounters, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction, Companions,
-    Counter, CounterError, CounterUse, ProductKind, ProductLoad, ProductScope, ProductUse,
+    CardCounters, CardLayout, CardProduct, CardProducts, CardProof, CardRecord, CardTransaction,
+    Companions, Counter, CounterError, CounterUse, ProductKind, ProductLoad, ProductScope,
+    ProductUse,
 };
 
 use super::virtual_card::Terminal;
@@ -116,6 +117,7 @@ fn tap_over(
                     products,
                     counters,
                     companions: Companions::NONE,
+                    purse: None,
                 });
             }
             CardOutput::ReadyToCommit => machine.commit(),
@@ -188,27 +190,27 @@ fn what_a_tap_counted_is_what_the_next_one_finds() {
         assert_eq!(find(&mut card).1.counters, Some(counted(n * FARE)));
     }
     let (transaction, _) = quietly(&mut card, Deed { amount: 0, ..paying(None) });
-    assert!(transaction.after.counters, "the next record is of layout 2, too");
+    assert!(transaction.after.layout.has_counters(), "the next record is of layout 2, too");
     assert_eq!(card.contents().unwrap().counters, Some(counted(3 * FARE)));
 }
 
 #[test]
 fn counters_are_written_only_where_they_were_read() {
-    let refused = |card: &mut VirtualCard, wants: bool, counters, has: bool| {
+    let refused = |card: &mut VirtualCard, wants: bool, counters, has: CardLayout| {
         card.power_off();
         let mut machine = start(card).wanting_counters(wants);
         let output = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
         let CardOutput::Found(found) = output else { panic!("{output:?}") };
-        let after = CardRecord { counters: has, ..charge(&found.record, FARE) };
+        let after = CardRecord { layout: has, ..charge(&found.record, FARE) };
         let written = machine.write_counting(&after, counters);
         assert_eq!(written, Err(WriteError::CountersMismatch));
         assert_eq!(machine.poll(), None, "nothing is sent");
         assert_eq!(machine.write(&charge(&found.record, FARE)), Ok(()), "the card is still found");
     };
-    refused(&mut card(), false, Some(counted(1)), true);
-    refused(&mut issued_card(), true, Some(counted(1)), false);
-    refused(&mut card(), true, None, false);
-    refused(&mut issued_card(), true, None, true);
+    refused(&mut card(), false, Some(counted(1)), CardLayout::Counters);
+    refused(&mut issued_card(), true, Some(counted(1)), CardLayout::Plain);
+    refused(&mut card(), true, None, CardLayout::Plain);
+    refused(&mut issued_card(), true, None, CardLayout::Counters);
 }
 
 #[test]
@@ -231,7 +233,7 @@ fn the_proof_holds_for_the_counters_found_and_written_and_for_nothing_else() {
         ] {
             assert!(!proof_holds(&tmac, &UID, &CardTransaction { counters, ..t }, proof));
         }
-        let after = CardRecord { counters: false, ..t.after };
+        let after = CardRecord { layout: CardLayout::Plain, ..t.after };
         assert!(!proof_holds(&tmac, &UID, &CardTransaction { after, ..t }, proof));
     }
 }
@@ -303,9 +305,10 @@ fn loads_and_the_end_of_a_card_leave_its_counters_and_prove_without_them() {
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         };
         assert!(proof_holds(&tmac, &UID, &transaction, proof));
-        assert!(after.counters);
+        assert!(after.layout.has_counters());
         assert_eq!(card.contents().unwrap().counters, Some(counted(FARE)));
     }
 }

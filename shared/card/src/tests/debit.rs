@@ -292,6 +292,7 @@ fn committed() -> (VirtualCard, CardTransaction, CardProof) {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     assert_eq!(ctr, transaction.after.ctr);
     (card, transaction, proof)
@@ -337,6 +338,7 @@ fn a_tap_that_debits_nothing_is_proven_too() {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     assert!(proof_holds(&keys().tmac_key(&UID).unwrap(), &UID, &transaction, proof));
 }

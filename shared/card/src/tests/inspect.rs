@@ -130,11 +130,11 @@ fn counters_are_shown_and_what_the_record_says_of_them_is_compared_with_the_file
     assert!(said.contains(&Contradiction::CountersUnreadable), "{said:?}");
 
     for (mut card, claims, named) in [
-        (issued, false, Contradiction::CountersUnknown),
-        (issued_card(), true, Contradiction::CountersMissing),
+        (issued, model::CardLayout::Plain, Contradiction::CountersUnknown),
+        (issued_card(), model::CardLayout::Counters, Contradiction::CountersMissing),
     ] {
         let newest = super::newest(&mut card);
-        let record = model::CardRecord { counters: claims, ..charge(&newest, 0) };
+        let record = model::CardRecord { layout: claims, ..charge(&newest, 0) };
         write(&mut card, layout::FILE_LOG, &record.to_bytes().unwrap(), cmd::WRITE_RECORD);
         assert_eq!(contents(&mut card).contradictions(), [named]);
     }

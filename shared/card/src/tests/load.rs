@@ -39,6 +39,7 @@ fn proven(before: CardRecord, after: CardRecord, settlement: &Settlement) -> boo
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         },
         *proof,
     )

@@ -83,7 +83,7 @@ pub(crate) fn charge(before: &CardRecord, amount: u32) -> CardRecord {
         class: RiderClass(0),
         run: None,
         products: before.products.map(|_| model::ProductUse::default()),
-        counters: before.counters,
+        layout: before.layout,
     }
 }
 

@@ -107,6 +107,7 @@ fn tap_over(
                     products,
                     counters: None,
                     companions: Companions::NONE,
+                    purse: None,
                 });
             }
             CardOutput::ReadyToCommit => machine.commit(),
@@ -357,6 +358,7 @@ fn torn_everywhere(amount: u32, used: ProductUse, exchanges: usize) {
                     products,
                     counters: None,
                     companions: Companions::NONE,
+                    purse: None,
                 };
                 let tmac = keys().tmac_key(&UID).unwrap();
                 assert!(proof_holds(&tmac, &UID, &transaction, proof));

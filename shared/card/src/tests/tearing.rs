@@ -63,6 +63,7 @@ fn present_again(card: &mut VirtualCard, first: &Settlement, intent: &CardRecord
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         };
         let tmac = super::keys().tmac_key(&card.uid()).unwrap();
         assert_eq!(ctr, intent.ctr);

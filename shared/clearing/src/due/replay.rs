@@ -186,6 +186,7 @@ impl Replay<'_> {
             route: usual.route,
             class: tap.class,
             companions: Companions::NONE,
+            purse: None,
             // No reader took it, so nothing can be a pass-back to it.
             validator: ValidatorId::DEPOT,
             tariff: entry.tariff,
@@ -259,6 +260,7 @@ fn fare_tap(past: &Past) -> Option<FareTap> {
         route: past.route,
         class: record.class,
         companions: past.companions,
+        purse: None,
         validator: record.validator,
         tariff: record.tariff,
     })

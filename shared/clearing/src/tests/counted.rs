@@ -35,7 +35,7 @@ impl Card {
     fn new(rules: &Rules, text: &str, deeds: &[Deed]) -> Self {
         let mut history = history(rules, text);
         for record in &mut history.records {
-            record.counters = true;
+            record.layout = model::CardLayout::Counters;
         }
         assert_eq!(history.records.len(), deeds.len() + 1);
         Self { history, deeds: deeds.to_vec() }

@@ -4,8 +4,8 @@ use alloc::{format, string::ToString, vec::Vec};
 
 use fare::{FareTap, Journey, Tariff, TariffSet, price, rules::ZoneOffsets};
 use model::{
-    CardCounters, CardRecord, CardTransaction, Companions, CounterUse, Ctr, PlaceIx, RecordKind,
-    RouteIx, ServiceDate, TapRecord, TapRole, ValidatorId,
+    CardCounters, CardLayout, CardRecord, CardTransaction, Companions, CounterUse, Ctr, PlaceIx,
+    RecordKind, RouteIx, ServiceDate, TapRecord, TapRole, ValidatorId,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -45,7 +45,8 @@ struct Card {
 impl Card {
     fn new(has_counters: bool) -> Self {
         let issue = *History::issued(100_000).newest();
-        let newest = CardRecord { counters: has_counters, at_s: (MONDAY - 1) * 86_400, ..issue };
+        let layout = if has_counters { CardLayout::Counters } else { CardLayout::Plain };
+        let newest = CardRecord { layout, at_s: (MONDAY - 1) * 86_400, ..issue };
         let (counters, taps) = (CardCounters::EMPTY, Vec::new());
         let others = Companions::NONE;
         Self { set: tariffs(), has_counters, newest, counters, taps, others }
@@ -64,6 +65,7 @@ impl Card {
             route,
             class: before.class,
             companions,
+            purse: None,
             validator: ValidatorId::new(before.ctr.0 + 10).unwrap(),
             tariff: before.tariff,
         };
@@ -91,7 +93,8 @@ impl Card {
         });
         self.counters = quote.counters_after.unwrap_or(self.counters);
         self.newest = after;
-        let transaction = CardTransaction { before, after, products: None, counters, companions };
+        let transaction =
+            CardTransaction { before, after, products: None, counters, companions, purse: None };
         self.taps.push(entry_of(&transaction, route, 1, committed(transaction)));
         Some(amount)
     }

@@ -118,7 +118,7 @@ impl History {
             class: RiderClass(0),
             run: None,
             products: None,
-            counters: false,
+            layout: model::CardLayout::Plain,
         };
         Self { records: alloc::vec![issue], waited_s: 0, routes: alloc::vec![None] }
     }
@@ -155,6 +155,7 @@ impl History {
                     products: None,
                     counters: None,
                     companions: Companions::NONE,
+                    purse: None,
                 },
                 route,
             ),
@@ -185,6 +186,7 @@ impl History {
             products: None,
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         }
     }
 
@@ -448,6 +450,7 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                         products: None,
                         counters: None,
                         companions: Companions::NONE,
+                        purse: None,
                     })
                 }),
                 other => panic!("no such delivery: {other}"),

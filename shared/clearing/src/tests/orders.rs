@@ -135,7 +135,7 @@ impl Written {
             class: RiderClass(0),
             run: None,
             products: None,
-            counters: false,
+            layout: model::CardLayout::Plain,
         }
     }
 }

@@ -42,6 +42,7 @@ fn honest(rules: &Rules, products: ProductsFound) -> CardTransaction {
         products: Some(products),
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let Priced::Quote(quote) = rules.price(&tap, BUS) else { panic!("the bus has a fare") };
     let amount = u32::try_from(quote.charge.minor()).unwrap();
@@ -161,6 +162,7 @@ fn a_ride_in_doubt_is_priced_by_the_products_that_it_found_when_it_is_decided() 
             products: Some(products),
             counters: None,
             companions: Companions::NONE,
+            purse: None,
         };
         let done = depot.clear(&rules, &entry_of(&later, BUS, 2, committed(later)));
         assert_eq!(done.outcome, Outcome::Booked);

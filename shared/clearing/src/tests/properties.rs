@@ -164,6 +164,7 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
                 products: None,
                 counters: None,
                 companions: Companions::NONE,
+                purse: None,
             };
             next.after.ctr.0 += 1;
             next = forked(next, 900);

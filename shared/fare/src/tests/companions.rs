@@ -66,6 +66,7 @@ fn tap(set: &TariffSet, role: &str, place: &str, companions: Companions) -> Fare
         route: tariff.route_ix("7"),
         class: RiderClass(0),
         companions,
+        purse: None,
         validator: ValidatorId::new(3).unwrap(),
         tariff: TariffVersion(1),
     }

@@ -122,6 +122,7 @@ pub(crate) fn ride_with(set: &TariffSet, held: Option<ProductsFound>, script: &s
             route: words.get(3).and_then(|id| tariff.route_ix(id)),
             class: RiderClass(0),
             companions: Companions::NONE,
+            purse: None,
             validator: ValidatorId::new(validator).unwrap(),
             tariff: TariffVersion(version),
         };

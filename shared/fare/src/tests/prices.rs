@@ -346,6 +346,7 @@ fn a_step_is_a_key_with_parameters_so_that_texts_can_be_translated() {
         route: None,
         class: RiderClass(0),
         companions: Companions::NONE,
+        purse: None,
         validator: ValidatorId::DEPOT,
         tariff: TariffVersion(1),
     };

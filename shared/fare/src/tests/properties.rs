@@ -31,6 +31,7 @@ proptest! {
                 route: route.map(model::RouteIx),
                 class: RiderClass(0),
                 companions: Companions::NONE,
+                purse: None,
                 validator: ValidatorId::new(validator).unwrap(),
                 tariff: TariffVersion(1),
             };

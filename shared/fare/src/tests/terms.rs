@@ -57,6 +57,7 @@ impl Card {
             route: words.get(4).and_then(|id| tariff.route_ix(id)),
             class: self.class,
             companions: Companions::NONE,
+            purse: None,
             // Another reader each time, so that no pass-back stands in the way.
             validator: ValidatorId::new(u32::try_from(minutes).unwrap()).unwrap(),
             tariff: tariff.version(),

@@ -35,7 +35,7 @@ fn card_record(seq: u64, ctr: u32) -> CardRecord {
         class: RiderClass(1),
         run: Some(TransferRun { legs: 2, paid: 275, age_s: 1800, group: 4 }),
         products: None,
-        counters: false,
+        layout: model::CardLayout::Plain,
     }
 }
 
@@ -48,6 +48,7 @@ fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
         products: None,
         counters: None,
         companions: Companions::NONE,
+        purse: None,
     };
     let uid = seq.to_be_bytes();
     let draft = TapDraft {

@@ -95,6 +95,7 @@ impl Card {
             route: tariff.route_ix(route),
             class: RiderClass(0),
             companions: Companions::NONE,
+            purse: None,
             validator: ValidatorId::DEPOT,
             tariff: TariffVersion(1),
         };

@@ -34,7 +34,7 @@ fn card_record(ctr: u32, at_s: u32) -> CardRecord {
         class: RiderClass(0),
         run: None,
         products: None,
-        counters: false,
+        layout: model::CardLayout::Plain,
     }
 }
 
@@ -45,6 +45,7 @@ fn transaction(at_s: u32) -> CardTransaction {
         products: None,
         counters: None,
         companions: model::Companions::NONE,
+        purse: None,
     }
 }
 

@@ -107,6 +107,7 @@ impl Card {
             route: Some(route),
             class: self.class,
             companions: Companions::NONE,
+            purse: None,
             validator: ValidatorId::DEPOT,
             tariff: TariffVersion(1),
         };
