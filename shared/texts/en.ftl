@@ -98,6 +98,7 @@ refusal-ticket-not-valid = This ticket is not valid here or now: see staff
 refusal-double-entry = Already tapped in here
 refusal-ticket-used = This ticket has been used: see staff
 refusal-no-entry = No journey to end: tap in first
+refusal-currency-not-taken = The card's currency is not taken here: see staff
 refusal-insufficient-value = Not enough credit: top up
 refusal-out-of-service = Out of service: use another reader
 

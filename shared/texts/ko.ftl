@@ -86,6 +86,7 @@ refusal-ticket-not-valid = 지금 이곳에서는 사용할 수 없는 승차권
 refusal-double-entry = 이곳에서 이미 승차 태그를 하셨습니다
 refusal-ticket-used = 이미 사용한 승차권입니다: 직원에게 문의하세요
 refusal-no-entry = 승차 기록이 없습니다: 먼저 승차 태그를 해 주세요
+refusal-currency-not-taken = 여기서는 이 카드의 통화로 결제할 수 없습니다: 직원에게 문의하세요
 refusal-insufficient-value = 잔액이 부족합니다: 충전해 주세요
 refusal-out-of-service = 사용할 수 없는 단말기입니다: 다른 단말기를 이용하세요
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use card::{CardKeys, IssueError, Opening, VirtualCard};
 use fare::Tariff;
 use model::{
-    CardId, CardProduct, CardProducts, CardRecord, PlaceIx, ProductKind, ProductLoad, ProductScope,
-    RiderClass, Timestamp, ValidUntil,
+    CardId, CardLayout, CardProduct, CardProducts, CardRecord, PlaceIx, ProductKind, ProductLoad,
+    ProductScope, RiderClass, Timestamp, ValidUntil,
 };
 
 use super::lines::Lines;
@@ -104,7 +104,7 @@ pub fn issue(
             at_s: u32::try_from(at.secs()).unwrap_or(u32::MAX),
             tariff: tariff.version(),
             products: products(n, at),
-            counters: true,
+            layout: CardLayout::Counters,
             ..Opening::default()
         };
         let (card, paper) = VirtualCard::issue(uid, dice.bytes16(), keys, &opening)?;

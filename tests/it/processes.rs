@@ -23,7 +23,7 @@ use std::{
 };
 
 use card::{Key, KeyRole, KeySet, KeyVersion, Opening, VirtualCard};
-use model::{CardId, TapRole, TariffVersion, ValidatorId};
+use model::{CardId, CardLayout, TapRole, TariffVersion, ValidatorId};
 use reader::Picc;
 use rustix::process::{Pid, Signal, kill_process};
 use tapline_tests::pn532::Emulator;
@@ -162,8 +162,9 @@ impl Yard {
         let public = said(&depot_server(at, &["init"], &[]));
         write(&at.join("depot.pub"), &public);
         let gates = posts.iter().map(|post| Gate::install(at, &broker, *post)).collect();
-        let counters = tariff.contains("[[cap]]");
-        let cards = (1..=cards).map(|n| issue(at, &keys, n, counters)).collect();
+        let capped = tariff.contains("[[cap]]");
+        let layout = if capped { CardLayout::Counters } else { CardLayout::Plain };
+        let cards = (1..=cards).map(|n| issue(at, &keys, n, layout)).collect();
         let config = at.join("depot.toml");
         let arguments = ["serve", "--config", config.to_str().unwrap()];
         let depot = Process::new("depot", DEPOT, &arguments, at, None);
@@ -402,21 +403,20 @@ pub(crate) fn said(output: &Output) -> String {
 pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
     Some(page)
 }
 
-fn issue(at: &Path, keys: &KeySet, n: u8, counters: bool) -> SharedCard {
+fn issue(at: &Path, keys: &KeySet, n: u8, layout: CardLayout) -> SharedCard {
     let uid = CardId([4, 0x51, 0x52, 0x53, 0x54, 0x55, n]);
     let now = validator::clock::Clock::system().now();
     let opening = Opening {
         balance: 50_000,
         at_s: u32::try_from(now.secs()).unwrap(),
         tariff: TariffVersion(1),
-        counters,
+        layout,
         ..Opening::default()
     };
     let (card, issued) = VirtualCard::issue(uid, [n; 16], keys, &opening).unwrap();

@@ -10,8 +10,8 @@ use card::{CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCard};
 use clearing::Rules;
 use fleet_sync::SigningKey;
 use model::{
-    CardId, CardProduct, CardProducts, CardRecord, Companions, ProductKind, ProductLoad,
-    ProductScope, RiderClass, TapRole, TariffVersion, Timestamp,
+    CardId, CardLayout, CardProduct, CardProducts, CardRecord, Companions, ProductKind,
+    ProductLoad, ProductScope, RiderClass, TapRole, TariffVersion, Timestamp,
 };
 
 use super::{
@@ -422,7 +422,7 @@ fn issue(
         products: products(index),
         class: RiderClass(u8::try_from(index % 3).expect("three categories")),
         // Every fifth card is of the layout without a counters file.
-        counters: index % 5 != 4,
+        layout: if index % 5 == 4 { CardLayout::Plain } else { CardLayout::Counters },
         ..Opening::default()
     };
     let (card, issued) =

@@ -244,6 +244,7 @@ const fn advice(failure: &CardFailure) -> &'static str {
         CardFailure::AnswerNotAuthentic(_)
         | CardFailure::Refused { .. }
         | CardFailure::Record(_)
+        | CardFailure::Purse(_)
         | CardFailure::Counters(_)
         | CardFailure::AlreadyIssued => "`depot-server card inspect` shows what is on it",
     }

@@ -41,6 +41,7 @@ const fn is_not_issued(failure: &CardFailure) -> bool {
         | CardFailure::ValueLimit
         | CardFailure::ValueCeiling
         | CardFailure::Record(_)
+        | CardFailure::Purse(_)
         | CardFailure::Counters(_)
         | CardFailure::AlreadyIssued
         | CardFailure::ForeignApplication(_)

@@ -9,7 +9,9 @@ use card::{
     retire_record,
 };
 use clearing::{Account, CardState, DeskDeed, DeskEntry, Rules, Taken};
-use model::{CardId, CardRecord, Money, RecordKind, RiderClass, StationId, Timestamp, ValidUntil};
+use model::{
+    CardId, CardLayout, CardRecord, Money, RecordKind, RiderClass, StationId, Timestamp, ValidUntil,
+};
 
 use super::{DeskError, Hand, hand::random};
 use crate::{
@@ -126,7 +128,7 @@ impl Station {
             at_s: self.now_s(),
             tariff: self.rules.tariffs().newest().version(),
             products: None,
-            counters: wanted.counters,
+            layout: if wanted.counters { CardLayout::Counters } else { CardLayout::Plain },
         };
         let rnd_a = [random()?, random()?, random()?];
         let mut machine =

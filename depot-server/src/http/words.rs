@@ -201,6 +201,7 @@ impl Shown for Refusal {
             Self::DoubleEntry => ("Double entry", Tone::Calm),
             Self::TicketUsed => ("Ticket used before", Tone::Calm),
             Self::NoEntry => ("No entry", Tone::Calm),
+            Self::CurrencyNotTaken => ("Currency not taken", Tone::Calm),
             Self::InsufficientValue => ("Insufficient value", Tone::Calm),
             Self::OutOfService => ("Out of service", Tone::Warn),
         };

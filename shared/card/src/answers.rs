@@ -5,11 +5,11 @@
 
 use alloc::vec::Vec;
 
-use model::{CardProof, CardRecord, Ctr};
+use model::{CardProof, CardRecord, Ctr, Currency};
 
 use crate::apdu::{self, StatusWord, parse_answer};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
-use crate::layout::FILE_MODE;
+use crate::layout::{self, FILE_MODE};
 use crate::session::{Authentication, CommMode, Session, SessionError};
 use crate::transaction::Settlement;
 
@@ -137,6 +137,11 @@ pub(crate) fn read<const N: usize>(
 ) -> Result<[u8; N], CardFailure> {
     let data = opened(session, FILE_MODE, step, response)?;
     data.try_into().map_err(|_| CardFailure::Malformed(step))
+}
+
+/// The currency of a purse, by the letters that the card's profile names.
+pub(crate) fn purse(letters: [u8; 3]) -> Result<Currency, CardFailure> {
+    layout::currency(letters).ok_or(CardFailure::Purse(letters))
 }
 
 /// `TMC(4) ‖ TMV(8)`, as the commit answers it and as the TMAC file holds it.

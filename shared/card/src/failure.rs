@@ -36,6 +36,8 @@ pub enum CardStep {
     Authenticate,
     /// Reading the newest record.
     Read,
+    /// Reading which currency the card's purse is in.
+    ReadPurse,
     /// Reading the products that the card carries.
     ReadProducts,
     /// Reading what the card has counted.
@@ -102,6 +104,9 @@ pub enum CardFailure {
     /// The newest record cannot be read.
     #[error("the card's newest record is invalid")]
     Record(#[source] RecordError),
+    /// The purse is in another currency than the tariff's, and the profile names none.
+    #[error("the card's profile names no currency of its purse: {}", .0.escape_ascii())]
+    Purse([u8; 3]),
     /// The counters file cannot be read.
     #[error("the card's counters are invalid")]
     Counters(#[source] CounterError),
@@ -140,6 +145,7 @@ impl CardFailure {
             | Self::NoRecord
             | Self::AlreadyIssued
             | Self::Record(_)
+            | Self::Purse(_)
             | Self::Counters(_) => Refusal::CardDataInvalid,
         }
     }
@@ -162,6 +168,7 @@ impl CardFailure {
             Self::ValueCeiling => "value-ceiling",
             Self::NoRecord => "no-record",
             Self::Record(_) => "record-invalid",
+            Self::Purse(_) => "purse-invalid",
             Self::Counters(_) => "counters-invalid",
             Self::AlreadyIssued => "already-issued",
             Self::ForeignApplication(_) => "foreign-application",

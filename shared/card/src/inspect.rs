@@ -16,7 +16,7 @@ use crate::issue_plan::records_in;
 use crate::keys::{Key, KeyRole, VersionedKey};
 use crate::layout::{
     self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PROFILE, FILE_TMAC, FILE_VALUE,
-    Profile,
+    FILE_VALUE_OTHER, Profile,
 };
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::report::{Application, CardReport, Contents};
@@ -49,7 +49,8 @@ enum Ask {
     LogSettings,
     LogIn,
     Profile,
-    Value,
+    /// Of this file.
+    Value(u8),
     Proof,
     Counters,
     /// Counted back from the newest.
@@ -182,7 +183,9 @@ impl InspectTransaction {
                 self.output = Some(CardOutput::NeedKey { role, version });
             }
             LoginStep::Done(session, _) => {
-                self.asks.extend([Ask::Profile, Ask::Value, Ask::Proof]);
+                let other = self.app().files.contains(&FILE_VALUE_OTHER);
+                let value = if other { FILE_VALUE_OTHER } else { FILE_VALUE };
+                self.asks.extend([Ask::Profile, Ask::Value(value), Ask::Proof]);
                 if self.app().files.contains(&FILE_COUNTERS) {
                     self.asks.push_back(Ask::Counters);
                 }
@@ -235,7 +238,7 @@ impl InspectTransaction {
             },
             Ask::LogIn
             | Ask::Profile
-            | Ask::Value
+            | Ask::Value(_)
             | Ask::Proof
             | Ask::Counters
             | Ask::Record(_) => {}
@@ -271,7 +274,7 @@ impl InspectTransaction {
             | Ask::SelectApplication
             | Ask::LogIn
             | Ask::Profile
-            | Ask::Value
+            | Ask::Value(_)
             | Ask::Proof
             | Ask::Counters
             | Ask::Record(_) => {}
@@ -285,8 +288,9 @@ impl InspectTransaction {
                 let bytes = data.try_into().map_err(|_| malformed())?;
                 self.contents().profile = Profile::from_bytes(bytes);
             }
-            Ask::Value => {
+            Ask::Value(file) => {
                 let bytes = data.try_into().map_err(|_| malformed())?;
+                self.contents().other_value = file == FILE_VALUE_OTHER;
                 self.contents().value = i32::from_le_bytes(bytes);
             }
             Ask::Proof => {
@@ -355,7 +359,7 @@ fn command(ask: Ask) -> (u8, Vec<u8>) {
         Ask::Files => (cmd::GET_FILE_IDS, vec![]),
         Ask::LogSettings => (cmd::GET_FILE_SETTINGS, vec![FILE_LOG]),
         Ask::Profile => (cmd::READ_DATA, span(FILE_PROFILE, 0, 32).to_vec()),
-        Ask::Value => (cmd::GET_VALUE, vec![FILE_VALUE]),
+        Ask::Value(file) => (cmd::GET_VALUE, vec![file]),
         Ask::Proof => (cmd::READ_DATA, span(FILE_TMAC, 0, 12).to_vec()),
         Ask::Counters => (cmd::READ_DATA, span(FILE_COUNTERS, 0, COUNTERS_LEN).to_vec()),
         Ask::Record(back) => (cmd::READ_RECORDS, span(FILE_LOG, back, 1).to_vec()),

@@ -13,7 +13,7 @@ use crate::apdu::{cmd, span};
 use crate::keys::{CardKeys, Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{
     self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_PROFILE,
-    FILE_RIDES, FILE_TMAC, FILE_VALUE, PRODUCTS_LEN, RECORD_LEN,
+    FILE_RIDES, FILE_TMAC, PRODUCTS_LEN, RECORD_LEN,
 };
 use crate::opening::{IssueError, Opening};
 use crate::session::{CommMode, change_key_data};
@@ -116,6 +116,9 @@ impl Plan {
             }
         }
         opening.record().to_bytes()?;
+        if layout::currency(opening.currency).is_none() {
+            return Err(IssueError::Purse(opening.currency));
+        }
         Ok(Self {
             opening,
             issuer: current(KeyRole::Issuer)?,
@@ -241,7 +244,8 @@ impl Plan {
         let mut steps = vec![Step::LogIn { key_no, key, rnd_a: self.rnd_a[1] }];
         if self.opening.balance > 0 {
             let amount = self.opening.balance.to_le_bytes();
-            steps.push(command(FILE_MODE, cmd::CREDIT, &[&[FILE_VALUE]], &amount));
+            let file = layout::value_file(self.opening.layout);
+            steps.push(command(FILE_MODE, cmd::CREDIT, &[&[file]], &amount));
         }
         if let Some(load) = &self.opening.products {
             steps.extend(load_products(load));
@@ -275,14 +279,15 @@ impl Plan {
             Some([&[kind, MAC][..], &rights, rest].concat())
         };
         let profile = self.opening.profile().to_bytes();
+        let profile_rights = layout::rights_profile(self.opening.layout);
         let mut files = vec![
             FilePlan {
                 no: FILE_PROFILE,
                 create: create(
                     cmd::CREATE_STD_DATA_FILE,
-                    &[&[FILE_PROFILE, MAC], &layout::RIGHTS_PROFILE, &profile_len[4..]],
+                    &[&[FILE_PROFILE, MAC], &profile_rights, &profile_len[4..]],
                 ),
-                keeps: settings(0x00, layout::RIGHTS_PROFILE, &profile_len[4..]),
+                keeps: settings(0x00, profile_rights, &profile_len[4..]),
                 content: Some(command(
                     FILE_MODE,
                     cmd::WRITE_DATA,
@@ -290,7 +295,7 @@ impl Plan {
                     &profile,
                 )),
             },
-            value(FILE_VALUE, &layout::RIGHTS_VALUE, lower, i32::MAX),
+            value(layout::value_file(self.opening.layout), &layout::RIGHTS_VALUE, lower, i32::MAX),
             backup(FILE_PRODUCTS, &layout::RIGHTS_PRODUCTS, PRODUCTS_LEN),
             value(FILE_RIDES, &layout::RIGHTS_RIDES, 0, layout::RIDES_MAX),
             FilePlan {
@@ -304,7 +309,7 @@ impl Plan {
                 content: None,
             },
         ];
-        if self.opening.counters {
+        if self.opening.layout.has_counters() {
             files.push(backup(FILE_COUNTERS, &layout::RIGHTS_COUNTERS, COUNTERS_LEN));
         }
         files.push(FilePlan {

@@ -1,9 +1,14 @@
 //! What is on the card: application, files, keys, access rights. See `docs/card-layout.md`.
 //!
-//! Layout 1, and layout 2 for cards that have the counters file, too.
+//! Layout 1, layout 2 for cards that have the counters file, too, and layout 3 for those of them
+//! whose purse is in another currency than the tariff's.
 
-use model::{CardCounters, CardId, CardProducts, CardRecord, ProductLoad, RiderClass, ValidUntil};
+use model::{
+    CardCounters, CardId, CardLayout, CardProducts, CardRecord, Currency, ProductLoad, RiderClass,
+    ValidUntil,
+};
 
+use crate::apdu::span;
 use crate::keys::KeyRole;
 use crate::session::CommMode;
 
@@ -12,7 +17,8 @@ pub const AID: [u8; 3] = [0x01, 0xF5, 0x54];
 /// Part of every diversification input.
 pub const SYSTEM_ID: [u8; 6] = *b"TAPLN1";
 
-/// Profile: standard file, 32 bytes; not read in a plain tap.
+/// Profile: standard file, 32 bytes; of a card whose records are of layout 3 a tap reads the
+/// currency, of any other nothing (ADR-0019).
 pub const FILE_PROFILE: u8 = 1;
 /// Stored value: value file.
 pub const FILE_VALUE: u8 = 2;
@@ -25,6 +31,10 @@ pub const FILE_RIDES: u8 = 4;
 pub const FILE_LOG: u8 = 5;
 /// Counters of fare caps: backup file, on a card whose records are of layout 2 (ADR-0013).
 pub const FILE_COUNTERS: u8 = 6;
+/// Stored value in another currency than the tariff's: value file, in the place of file 2, on a
+/// card whose records are of layout 3. What a debit key can change, the record, can thus not turn
+/// an amount of one currency into the same amount of another (ADR-0019).
+pub const FILE_VALUE_OTHER: u8 = 7;
 /// Transaction MAC file.
 pub const FILE_TMAC: u8 = 15;
 
@@ -59,6 +69,10 @@ const fn rights(read: u8, write: u8, both: u8, change: u8) -> [u8; 2] {
 
 /// Profile: read by the debit key, written by the issuer.
 pub const RIGHTS_PROFILE: [u8; 2] = rights(KEY_DEBIT, KEY_ISSUER, KEY_ISSUER, KEY_ISSUER);
+/// Profile of a card whose purse is in another currency: the load key reads it too, so that a load
+/// knows what it puts on. A file that two keys read, one of them may write: the one that can put
+/// value on the card anyway.
+pub const RIGHTS_PROFILE_OTHER: [u8; 2] = rights(KEY_DEBIT, KEY_ISSUER, KEY_LOAD, KEY_ISSUER);
 /// Value: debited by the debit key, credited by the load key only, limited credit by nobody:
 /// a validator cannot make money (ADR-0001).
 pub const RIGHTS_VALUE: [u8; 2] = rights(KEY_DEBIT, FREE_NEVER, KEY_LOAD, KEY_ISSUER);
@@ -82,6 +96,37 @@ pub fn diversification_input(uid: &CardId, role: KeyRole) -> [u8; 17] {
     input[10..16].copy_from_slice(&SYSTEM_ID);
     input[16] = role.label();
     input
+}
+
+/// The value file of a card with such records.
+pub const fn value_file(layout: CardLayout) -> u8 {
+    match layout {
+        CardLayout::Plain | CardLayout::Counters => FILE_VALUE,
+        CardLayout::OtherCurrency => FILE_VALUE_OTHER,
+    }
+}
+
+/// The rights of file 1 of a card with such records.
+pub const fn rights_profile(layout: CardLayout) -> [u8; 2] {
+    match layout {
+        CardLayout::Plain | CardLayout::Counters => RIGHTS_PROFILE,
+        CardLayout::OtherCurrency => RIGHTS_PROFILE_OTHER,
+    }
+}
+
+/// Where in the profile the currency stands.
+pub(crate) fn purse_span() -> [u8; 7] {
+    span(FILE_PROFILE, 4, 3)
+}
+
+/// The currency of these letters; `None` when ISO 4217 knows none.
+pub fn currency(letters: [u8; 3]) -> Option<Currency> {
+    Currency::parse(core::str::from_utf8(&letters).ok()?).ok()
+}
+
+/// The three letters of a currency.
+pub(crate) fn letters(currency: Currency) -> [u8; 3] {
+    currency.letters().as_bytes().try_into().expect("ISO 4217 codes have three letters")
 }
 
 /// What the card says about itself, written once by the issuer.

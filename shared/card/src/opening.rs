@@ -32,8 +32,9 @@ pub struct Opening {
     pub tariff: TariffVersion,
     /// The products that it is sold with. Without any a tap does not read the products file.
     pub products: Option<ProductLoad>,
-    /// Whether it gets the counters file, with nothing counted: layout 2.
-    pub counters: bool,
+    /// Whether it gets the counters file, with nothing counted, and whether readers are to look
+    /// into the profile for the currency, because it is not the tariff's.
+    pub layout: CardLayout,
 }
 
 impl Default for Opening {
@@ -49,7 +50,7 @@ impl Default for Opening {
             at_s: 0,
             tariff: TariffVersion(0),
             products: None,
-            counters: false,
+            layout: CardLayout::Plain,
         }
     }
 }
@@ -74,6 +75,9 @@ pub enum IssueError {
     /// The opening cannot be written as a record.
     #[error(transparent)]
     Opening(#[from] RecordError),
+    /// Every reader would refuse it.
+    #[error("a purse cannot be in {}: use an ISO 4217 code such as EUR", .0.escape_ascii())]
+    Purse([u8; 3]),
     /// The card did not do it.
     #[error(transparent)]
     Card(#[from] CardFailure),
@@ -96,7 +100,7 @@ impl Opening {
             class: self.class,
             run: None,
             products: self.products.map(|_| ProductUse::default()),
-            layout: if self.counters { CardLayout::Counters } else { CardLayout::Plain },
+            layout: self.layout,
         }
     }
 

@@ -9,8 +9,8 @@
 //!
 //! | bytes | field, integers LSB first |
 //! |---|---|
-//! | 0 | format, 1 |
-//! | 1..9 | order |
+//! | 0 | format: 1; 2 when the amount is in another currency than the tariff's (ADR-0019) |
+//! | 1..9 | order; in format 2 it is 1..7, and 7..9 is the ISO 4217 number of the currency |
 //! | 9..11 | `load_seq` |
 //! | 11..14 | amount, minor units |
 //! | 14..18 | not after, seconds since 1970 |
@@ -21,7 +21,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use aes_kw::{KeyInit, KwAes128};
-use model::{CardId, CardRecord, LoadOrder, LoadSeq, OrderId};
+use model::{CardId, CardRecord, Currency, LoadOrder, LoadSeq, OrderId};
 use zeroize::Zeroize;
 
 use crate::{
@@ -29,7 +29,13 @@ use crate::{
     keys::{Key, KeyVersion, VersionedKey},
 };
 
+/// Of the list, and of an order in the tariff's currency.
 const FORMAT: u8 = 1;
+/// Of an order that says its currency. A reader that does not know it refuses the list, which is
+/// right: to it the amount would be one in the tariff's currency.
+const FORMAT_PURSE: u8 = 2;
+/// Numbers of orders that leave room for a currency.
+const ID_MAX: u64 = (1 << 48) - 1;
 /// What the wrapping key's CMAC begins with, so that it is a key for nothing else.
 const LABEL: &[u8] = b"tapline/order/1";
 const CLEAR: usize = 20;
@@ -59,6 +65,12 @@ pub enum SealError {
     /// An amount that no record can hold, or none.
     #[error("a load order is over 1 to {max} minor units, not {0}", max = CardRecord::AMOUNT_MAX)]
     Amount(u32),
+    /// A currency that ISO 4217 does not know.
+    #[error("a load order is in no currency that is known here, but in number {0} of ISO 4217")]
+    Currency(u16),
+    /// No room for the currency.
+    #[error("order {0} is in another currency than the tariff's: its number must be below 2^48")]
+    Id(OrderId),
     /// Changed, for another card, or sealed with another debit key.
     #[error("the load order does not open with this card's debit key")]
     NotAuthentic,
@@ -77,6 +89,9 @@ impl SealedOrder {
     ) -> Result<Self, SealError> {
         if !(1..=CardRecord::AMOUNT_MAX).contains(&order.amount) {
             return Err(SealError::Amount(order.amount));
+        }
+        if order.purse.is_some() && order.id.0 > ID_MAX {
+            return Err(SealError::Id(order.id));
         }
         let mut sealed =
             Self { order, opened_by: debit.version, brings: load.version, wrapped: [0; WRAPPED] };
@@ -104,7 +119,7 @@ impl SealedOrder {
     /// Reads an order. Whether it is authentic, [`Self::open`] tells.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
         match bytes.first() {
-            Some(&FORMAT) | None => {}
+            Some(&(FORMAT | FORMAT_PURSE)) | None => {}
             Some(&format) => return Err(SealError::Format(format)),
         }
         let b: &[u8; Self::LEN] = bytes.try_into().map_err(|_| SealError::Length(bytes.len()))?;
@@ -112,7 +127,14 @@ impl SealedOrder {
         if amount == 0 {
             return Err(SealError::Amount(amount));
         }
-        let id = u64::from_le_bytes([b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]]);
+        let mut id = u64::from_le_bytes([b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]]);
+        let mut purse = None;
+        if b[0] == FORMAT_PURSE {
+            id &= ID_MAX;
+            let number = u16::from_le_bytes([b[7], b[8]]);
+            let known = Currency::from_numeric(number);
+            purse = Some(known.map_err(|_| SealError::Currency(number))?);
+        }
         let mut wrapped = [0; WRAPPED];
         wrapped.copy_from_slice(&b[CLEAR..]);
         Ok(Self {
@@ -120,6 +142,7 @@ impl SealedOrder {
                 id: OrderId(id),
                 load_seq: LoadSeq(u16::from_le_bytes([b[9], b[10]])),
                 amount,
+                purse,
                 not_after_s: u32::from_le_bytes([b[14], b[15], b[16], b[17]]),
             },
             opened_by: KeyVersion(b[18]),
@@ -129,10 +152,14 @@ impl SealedOrder {
     }
 
     fn clear(&self) -> [u8; CLEAR] {
-        let LoadOrder { id, load_seq, amount, not_after_s } = self.order;
+        let LoadOrder { id, load_seq, amount, purse, not_after_s } = self.order;
         let mut b = [0; CLEAR];
         b[0] = FORMAT;
         b[1..9].copy_from_slice(&id.0.to_le_bytes());
+        if let Some(purse) = purse {
+            b[0] = FORMAT_PURSE;
+            b[7..9].copy_from_slice(&purse.numeric().to_le_bytes());
+        }
         b[9..11].copy_from_slice(&load_seq.0.to_le_bytes());
         b[11..14].copy_from_slice(&amount.to_le_bytes()[..3]);
         b[14..18].copy_from_slice(&not_after_s.to_le_bytes());
@@ -183,23 +210,42 @@ mod tests {
         KeySet::from_root(&Key([7; 16]))
     }
 
-    fn sealed() -> SealedOrder {
-        let order = LoadOrder {
+    fn order() -> LoadOrder {
+        LoadOrder {
             id: OrderId(0x0102_0304_0506_0708),
             load_seq: LoadSeq(3),
             amount: 2_000,
+            purse: None,
             not_after_s: 1_800_000_000,
-        };
+        }
+    }
+
+    fn in_francs() -> LoadOrder {
+        let purse = Some(Currency::parse("CHF").unwrap());
+        LoadOrder { id: OrderId(0x0304_0506_0708), purse, ..order() }
+    }
+
+    fn seal(order: LoadOrder) -> SealedOrder {
         let load = keys().current_key(KeyRole::Load, &CARD).unwrap();
         SealedOrder::seal(order, CARD, &keys().debit_key(&CARD).unwrap(), &load).unwrap()
     }
 
+    fn sealed() -> SealedOrder {
+        seal(order())
+    }
+
     #[test]
     fn golden_bytes_of_a_sealed_order_never_change() {
-        let hex = alloc::format!("{:02x?}", sealed().to_bytes());
-        let hex = alloc::format!("{}\n", hex.trim_matches(['[', ']']).replace(", ", ""));
-        expect_test::expect_file!["../../../tests/vectors/card/load-order.hex"].assert_eq(&hex);
-        assert_eq!(SealedOrder::from_bytes(&sealed().to_bytes()), Ok(sealed()));
+        let check = |order: LoadOrder, file: expect_test::ExpectFile| {
+            let hex = alloc::format!("{:02x?}", seal(order).to_bytes());
+            let hex = alloc::format!("{}\n", hex.trim_matches(['[', ']']).replace(", ", ""));
+            file.assert_eq(&hex);
+            assert_eq!(SealedOrder::from_bytes(&seal(order).to_bytes()), Ok(seal(order)));
+        };
+        let vector = expect_test::expect_file!["../../../tests/vectors/card/load-order.hex"];
+        check(order(), vector);
+        let vector = expect_test::expect_file!["../../../tests/vectors/card/load-order-purse.hex"];
+        check(in_francs(), vector);
     }
 
     #[test]
@@ -217,27 +263,32 @@ mod tests {
     #[test]
     fn an_order_that_is_changed_in_any_bit_does_not_open() {
         let debit = keys().debit_key(&CARD).unwrap().key;
-        let bytes = sealed().to_bytes();
-        for bit in 0..SealedOrder::LEN * 8 {
-            let mut changed = bytes;
-            changed[bit / 8] ^= 1 << (bit % 8);
-            let opened = SealedOrder::from_bytes(&changed).and_then(|o| o.open(CARD, &debit));
-            let expected = match bit / 8 {
-                0 => SealError::Format(changed[0]),
-                _ => SealError::NotAuthentic,
-            };
-            assert_eq!(opened, Err(expected), "bit {bit}");
+        for bytes in [sealed().to_bytes(), seal(in_francs()).to_bytes()] {
+            for bit in 0..SealedOrder::LEN * 8 {
+                let mut changed = bytes;
+                changed[bit / 8] ^= 1 << (bit % 8);
+                let read = SealedOrder::from_bytes(&changed);
+                let opened = read.and_then(|o| o.open(CARD, &debit).map(|_| ()));
+                let number = u16::from_le_bytes([changed[7], changed[8]]);
+                let named = Currency::from_numeric(number).is_ok();
+                let expected = match (bit / 8, bytes[0]) {
+                    (0, _) => SealError::Format(changed[0]),
+                    (7 | 8, FORMAT_PURSE) if !named => SealError::Currency(number),
+                    _ => SealError::NotAuthentic,
+                };
+                assert_eq!(opened, Err(expected), "bit {bit}");
+            }
         }
     }
 
     #[test]
     fn a_list_of_orders_reads_back_as_written_and_one_that_is_cut_does_not() {
         let other = CardId([4, 0, 0, 0, 0, 0, 1]);
-        let bytes = write_orders(&[(CARD, sealed()), (other, sealed())]);
+        let bytes = write_orders(&[(CARD, sealed()), (other, seal(in_francs()))]);
         let read = read_orders(&bytes).unwrap();
-        assert_eq!(read, BTreeMap::from([(CARD, sealed()), (other, sealed())]));
+        assert_eq!(read, BTreeMap::from([(CARD, sealed()), (other, seal(in_francs()))]));
         assert_eq!(read_orders(&write_orders(&[])), Ok(BTreeMap::new()));
-        assert_eq!(read_orders(&[2]), Err(SealError::Format(2)));
+        assert_eq!(read_orders(&[3]), Err(SealError::Format(3)));
         for cut in 0..bytes.len() {
             let found = read_orders(&bytes[..cut]);
             assert!(cut % 51 == 1 || found.is_err(), "{cut}: {found:?}");
@@ -255,5 +306,8 @@ mod tests {
         let debit = keys().debit_key(&CARD).unwrap();
         let refused = SealedOrder::seal(order, CARD, &debit, &debit);
         assert_eq!(refused, Err(SealError::Amount(1 << 24)));
+        let order = LoadOrder { id: OrderId(1 << 48), ..in_francs() };
+        let refused = SealedOrder::seal(order, CARD, &debit, &debit);
+        assert_eq!(refused, Err(SealError::Id(OrderId(1 << 48))));
     }
 }

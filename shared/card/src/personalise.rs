@@ -337,6 +337,7 @@ fn refused_command(cmd: u8, failure: CardFailure) -> CardFailure {
         | CardFailure::ValueCeiling
         | CardFailure::NoRecord
         | CardFailure::Record(_)
+        | CardFailure::Purse(_)
         | CardFailure::Counters(_)
         | CardFailure::AlreadyIssued
         | CardFailure::ForeignApplication(_)

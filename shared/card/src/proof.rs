@@ -1,10 +1,10 @@
 //! The card's Transaction MAC: rebuilding what it was computed over, and verifying it.
 //!
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
-//! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(products) ‖ [GetValue(rides)]] ‖
-//! [ReadData(counters)] ‖ [Debit or Credit] ‖ [Debit(rides)] ‖ [WriteData(counters)] ‖
-//! WriteRecord(after)`: reads count, and the tap carries what was read (ADR-0002, ADR-0005,
-//! ADR-0009, ADR-0013).
+//! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(currency)] ‖ [ReadData(products) ‖
+//! [GetValue(rides)]] ‖ [ReadData(counters)] ‖ [Debit or Credit] ‖ [Debit(rides)] ‖
+//! [WriteData(counters)] ‖ WriteRecord(after)`: reads count, and the tap carries what was read
+//! (ADR-0002, ADR-0005, ADR-0009, ADR-0013, ADR-0019).
 
 use alloc::vec::Vec;
 
@@ -17,7 +17,7 @@ use crate::apdu::{cmd, span};
 use crate::crypto::{Cipher, cmac, same_mac};
 use crate::keys::{CardKeys, Key, KeyError, KeyRole, KeyVersion};
 use crate::layout::{
-    COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_PRODUCTS, FILE_RIDES, FILE_VALUE, PRODUCTS_LEN,
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_PRODUCTS, FILE_RIDES, PRODUCTS_LEN,
     RECORD_LEN,
 };
 
@@ -84,10 +84,17 @@ pub fn load_proof_holds(
     load: Option<&ProductLoad>,
     proof: CardProof,
 ) -> bool {
-    let CardTransaction { before, after, products, counters, .. } = transaction;
+    let CardTransaction { before, after, products, counters, purse, .. } = transaction;
+    // A reader that left out what the record asks it to read has a proof of nothing that counts.
+    if purse.is_some() != before.layout.profile_names_currency() {
+        return false;
+    }
     let Ok(before) = before.to_bytes() else { return false };
     let mut tmi = Tmi::new();
     tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &before);
+    if let Some(purse) = purse {
+        tmi.step(cmd::READ_DATA, &layout::purse_span(), &layout::letters(*purse));
+    }
     if let Some(found) = products {
         append_products(&mut tmi, found);
     }
@@ -170,7 +177,7 @@ fn append_write(tmi: &mut Tmi, written: &Written<'_>) -> Result<(), RecordError>
                 cmd::DEBIT
             }
         };
-        append_value(tmi, moved, FILE_VALUE, after.amount);
+        append_value(tmi, moved, layout::value_file(after.layout), after.amount);
     }
     if let Some(load) = load {
         let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use model::{CardCounters, CardProof, CardRecord, CounterError, Ctr, RecordError};
+use model::{CardCounters, CardProof, CardRecord, CounterError, Ctr, Currency, RecordError};
 
 use crate::failure::CardFailure;
-use crate::layout::Profile;
+use crate::layout::{self, Profile};
 
 /// What is on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,8 +38,10 @@ pub struct Application {
 pub struct Contents {
     /// File 1; `None` when its layout is not known.
     pub profile: Option<Profile>,
-    /// File 2.
+    /// The value file: 2, or 7 on a card whose purse is in another currency than the tariff's.
     pub value: i32,
+    /// Whether that is file 7.
+    pub other_value: bool,
     /// The transaction counter.
     pub ctr: Ctr,
     /// The proof of the last transaction.
@@ -87,6 +89,15 @@ pub enum Contradiction {
     /// A newest record of layout 2 on a card without the file.
     #[error("the newest record says that it has a counters file, and it has none")]
     CountersMissing,
+    /// A value file for another currency beside a newest record of layout 1 or 2.
+    #[error("its value is in another currency's file, and the newest record does not say so")]
+    PurseUnknown,
+    /// A newest record of layout 3 on a card whose value is in the file of the tariff's currency.
+    #[error("the newest record says that its value is in another currency's file, and it is not")]
+    PurseMissing,
+    /// A profile without a currency.
+    #[error("its profile names no currency that ISO 4217 knows")]
+    Currency,
     /// Neighbours whose counters do not follow.
     #[error("record {0} does not follow the one before it")]
     Order(u32),
@@ -99,6 +110,7 @@ impl Contents {
     pub(crate) const EMPTY: Self = Self {
         profile: None,
         value: 0,
+        other_value: false,
         ctr: Ctr(0),
         proof: CardProof([0; 8]),
         counters: None,
@@ -108,6 +120,18 @@ impl Contents {
     /// The newest record.
     pub fn newest(&self) -> Option<&CardRecord> {
         self.records.last()?.as_ref().ok()
+    }
+
+    /// The currency that the profile names, whether a reader goes by it or not.
+    pub fn currency(&self) -> Option<Currency> {
+        layout::currency(self.profile?.currency)
+    }
+
+    /// The currency of the purse: that of the profile on a card whose records say so, and on any
+    /// other the tariff's, `tariff`. `None` when the profile is to say it and does not.
+    pub fn purse(&self, tariff: Currency) -> Option<Currency> {
+        let other = self.newest().is_some_and(|newest| newest.layout.profile_names_currency());
+        if other { self.currency() } else { Some(tariff) }
     }
 
     /// The record with this counter, if the log still has it.
@@ -120,6 +144,8 @@ impl Contents {
         let mut found = Vec::new();
         if self.profile.is_none() {
             found.push(Contradiction::Profile);
+        } else if self.currency().is_none() {
+            found.push(Contradiction::Currency);
         }
         if matches!(self.counters, Some(Err(_))) {
             found.push(Contradiction::CountersUnreadable);
@@ -153,6 +179,11 @@ impl Contents {
                     (true, None) => found.push(Contradiction::CountersMissing),
                     (false, Some(_)) => found.push(Contradiction::CountersUnknown),
                     (true, Some(_)) | (false, None) => {}
+                }
+                match (newest.layout.profile_names_currency(), self.other_value) {
+                    (true, false) => found.push(Contradiction::PurseMissing),
+                    (false, true) => found.push(Contradiction::PurseUnknown),
+                    (true, true) | (false, false) => {}
                 }
             }
         }

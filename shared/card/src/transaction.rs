@@ -3,8 +3,10 @@
 //!
 //! Sans-IO: `poll` says what to do next, `handle_response` takes the card's answer. Seven
 //! exchanges: Select, Authenticate 1 + 2, `ReadRecords`, [Debit or Credit], `WriteRecord`, Commit.
+//! A card whose newest record says that its purse is in another currency is asked in which:
+//! [`ReadData`] of three letters of the profile after `ReadRecords` (ADR-0019).
 //! A card whose newest record says that it carries products is asked for them, too: [`ReadData`,
-//! [`GetValue`]] after `ReadRecords`, and [Debit of rides] before `WriteRecord` (ADR-0009).
+//! [`GetValue`]] next, and [Debit of rides] before `WriteRecord` (ADR-0009).
 //! A card that has counters is asked for them when its caller wants them: [`ReadData`] last of the
 //! reads, and [`WriteData`] before `WriteRecord` when they change (ADR-0013).
 //! A card whose key has another version than the current one costs three more (`login`).
@@ -13,24 +15,26 @@
 //! commit was sent and no authentic answer came back (ADR-0012); an answer without its right MAC is
 //! never used.
 
+mod reading;
+
 use alloc::vec::Vec;
 use core::{marker::PhantomData, mem};
 
-use model::{CardCounters, CardId, CardProducts, CardProof, CardRecord, Ctr, ProductsFound};
+use model::{CardCounters, CardId, CardProof, CardRecord, Ctr, Currency, ProductsFound};
 
 use crate::answers::{
-    acknowledged, counter_and_proof, newest_record, opened, plain, read, selected, settled_commit,
+    acknowledged, counter_and_proof, newest_record, opened, plain, selected, settled_commit,
 };
 use crate::apdu::{cmd, span, wrap};
 use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{
-    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_RIDES, FILE_TMAC,
-    FILE_VALUE, PRODUCTS_LEN, RECORD_LEN,
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_RIDES, FILE_TMAC, RECORD_LEN,
 };
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::{CommMode, Session};
+use reading::More;
 
 /// What the transaction wants done, or has found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub enum CardOutput {
 pub struct CardFound {
     /// Its newest record.
     pub record: CardRecord,
+    /// The currency of its purse, when the record says that the profile names it.
+    pub purse: Option<Currency>,
     /// Its products, when the record says that it carries some.
     pub products: Option<ProductsFound>,
     /// Its counters, when it has some and they were wanted.
@@ -112,14 +118,29 @@ enum State {
     LoggingIn(Login),
     NeedingKey(KeyWanted),
     Reading(Session),
-    ReadingProducts { session: Session, record: CardRecord },
-    ReadingRides { session: Session, record: CardRecord, file: CardProducts },
-    ReadingCounters { session: Session, record: CardRecord, products: Option<ProductsFound> },
-    Found { session: Session, found: CardFound },
+    /// Found so far; what is being read is still `None` in it.
+    ReadingMore {
+        session: Session,
+        found: CardFound,
+        what: More,
+    },
+    Found {
+        session: Session,
+        found: CardFound,
+    },
     ReadingProof(Session),
-    Moving { session: Session, next: Writes },
-    TakingRides { session: Session, next: Writes },
-    Counting { session: Session, after: [u8; CardRecord::LEN] },
+    Moving {
+        session: Session,
+        next: Writes,
+    },
+    TakingRides {
+        session: Session,
+        next: Writes,
+    },
+    Counting {
+        session: Session,
+        after: [u8; CardRecord::LEN],
+    },
     Writing(Session),
     Ready(Session),
     Committing(Session),
@@ -166,11 +187,12 @@ impl<D: Duty> ValueTransaction<D> {
         match self.state {
             State::Selecting(..) => CardStep::Select,
             State::LoggingIn(_) | State::NeedingKey(_) => CardStep::Authenticate,
-            State::Reading(_)
-            | State::ReadingProducts { .. }
-            | State::ReadingRides { .. }
-            | State::Found { .. } => CardStep::Read,
-            State::ReadingCounters { .. } => CardStep::ReadCounters,
+            State::Reading(_) | State::Found { .. } => CardStep::Read,
+            State::ReadingMore { ref what, .. } => match what {
+                More::Purse => CardStep::ReadPurse,
+                More::Products | More::Rides(_) => CardStep::Read,
+                More::Counters => CardStep::ReadCounters,
+            },
             State::ReadingProof(_) => CardStep::ReadProof,
             State::Moving { .. } => CardStep::Value,
             State::TakingRides { .. } => CardStep::Rides,
@@ -240,7 +262,8 @@ impl<D: Duty> ValueTransaction<D> {
         if after.amount == 0 {
             self.take_rides(session, next);
         } else {
-            self.change_value(&session, D::MOVE, FILE_VALUE, after.amount);
+            let file = layout::value_file(after.layout);
+            self.change_value(&session, D::MOVE, file, after.amount);
             self.state = State::Moving { session, next };
         }
         Ok(())
@@ -273,52 +296,6 @@ impl<D: Duty> ValueTransaction<D> {
     fn settle(&mut self, settlement: Settlement) {
         self.state = State::Settled;
         self.output = Some(CardOutput::Settled(settlement));
-    }
-
-    /// Found, unless the record says that there are products to be read first.
-    fn read_products(&mut self, session: Session, record: CardRecord) -> CardOutput {
-        if record.products.is_none() {
-            return self.read_counters(session, record, None);
-        }
-        let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
-        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &header, &[]);
-        self.state = State::ReadingProducts { session, record };
-        transmit(cmd::READ_DATA, &data)
-    }
-
-    fn read_rides(
-        &mut self,
-        session: Session,
-        record: CardRecord,
-        file: CardProducts,
-    ) -> CardOutput {
-        if file.with_rides().is_none() {
-            let products = Some(ProductsFound { file, rides: None });
-            return self.read_counters(session, record, products);
-        }
-        let data = session.seal_command(FILE_MODE, cmd::GET_VALUE, &[FILE_RIDES], &[]);
-        self.state = State::ReadingRides { session, record, file };
-        transmit(cmd::GET_VALUE, &data)
-    }
-
-    fn read_counters(
-        &mut self,
-        session: Session,
-        record: CardRecord,
-        products: Option<ProductsFound>,
-    ) -> CardOutput {
-        if !(record.layout.has_counters() && self.wants_counters) {
-            return self.found(session, CardFound { record, products, counters: None });
-        }
-        let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
-        let data = session.seal_command(FILE_MODE, cmd::READ_DATA, &header, &[]);
-        self.state = State::ReadingCounters { session, record, products };
-        transmit(cmd::READ_DATA, &data)
-    }
-
-    fn found(&mut self, session: Session, found: CardFound) -> CardOutput {
-        self.state = State::Found { session, found };
-        CardOutput::Found(found)
     }
 
     fn change_value(&mut self, session: &Session, cmd: u8, file: u8, amount: u32) {
@@ -365,25 +342,11 @@ impl<D: Duty> ValueTransaction<D> {
             State::LoggingIn(login) => Ok(Some(self.log_in(login.handle_response(response)?))),
             State::Reading(mut session) => {
                 let record = newest_record(&mut session, response)?;
-                Ok(Some(self.read_products(session, record)))
+                let found = CardFound { record, purse: None, products: None, counters: None };
+                Ok(Some(self.read_purse(session, found)))
             }
-            State::ReadingProducts { mut session, record } => {
-                let bytes = read(&mut session, CardStep::ReadProducts, response)?;
-                let file = CardProducts::from_bytes(bytes);
-                Ok(Some(self.read_rides(session, record, file)))
-            }
-            State::ReadingRides { mut session, record, file } => {
-                let step = CardStep::ReadProducts;
-                let rides = i32::from_le_bytes(read(&mut session, step, response)?);
-                let rides = u32::try_from(rides).map_err(|_| CardFailure::Malformed(step))?;
-                let products = Some(ProductsFound { file, rides: Some(rides) });
-                Ok(Some(self.read_counters(session, record, products)))
-            }
-            State::ReadingCounters { mut session, record, products } => {
-                let bytes = read(&mut session, CardStep::ReadCounters, response)?;
-                let counters = CardCounters::from_bytes(&bytes).map_err(CardFailure::Counters)?;
-                let found = CardFound { record, products, counters: Some(counters) };
-                Ok(Some(self.found(session, found)))
+            State::ReadingMore { session, found, what } => {
+                self.has_read(session, found, what, response).map(Some)
             }
             State::ReadingProof(mut session) => {
                 let data = opened(&mut session, FILE_MODE, CardStep::ReadProof, response)?;

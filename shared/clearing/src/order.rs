@@ -155,7 +155,8 @@ impl BookedOrder {
     pub const fn to_readers(&self) -> Option<LoadOrder> {
         match self.phase {
             OrderPhase::Out(Offer { load_seq, not_after_s }) => {
-                Some(LoadOrder { id: self.id, load_seq, amount: self.amount, not_after_s })
+                let (id, amount) = (self.id, self.amount);
+                Some(LoadOrder { id, load_seq, amount, purse: None, not_after_s })
             }
             OrderPhase::Waiting
             | OrderPhase::Withdrawn(..)

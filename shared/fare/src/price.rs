@@ -101,8 +101,8 @@ impl FareRefusal {
             | Self::UnknownPlace(_)
             | Self::UnknownRoute
             | Self::Companions
-            | Self::NoRate(_)
             | Self::UnknownPair { .. } => Refusal::NotValidHere,
+            Self::NoRate(_) => Refusal::CurrencyNotTaken,
             Self::PassBack => Refusal::DoubleEntry,
             Self::NoEntry => Refusal::NoEntry,
         }

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::{CardRecord, ClockQuality, LoadSeq, RecordKind, Timestamp};
+use crate::{CardRecord, ClockQuality, Currency, LoadSeq, RecordKind, Timestamp};
 
 /// The number of a load order, unique within the depot and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,10 @@ pub struct LoadOrder {
     pub id: OrderId,
     /// The card's load counter after it: it fits a card whose newest record says one less.
     pub load_seq: LoadSeq,
-    /// How much, minor units; 1..=[`CardRecord::AMOUNT_MAX`].
+    /// How much, minor units of the purse's currency; 1..=[`CardRecord::AMOUNT_MAX`].
     pub amount: u32,
+    /// Which currency that is; `None` for the tariff's.
+    pub purse: Option<Currency>,
     /// From this second on no reader applies it any more, seconds since 1970.
     pub not_after_s: u32,
 }
@@ -44,19 +46,25 @@ pub enum OrderMisfit {
     NoTime,
     /// The card is out of use.
     Retired,
+    /// The card's purse is in another currency: the same number of units is another amount.
+    OtherCurrency,
 }
 
 impl LoadOrder {
-    /// Whether a reader whose clock says `now` may apply it to a card that ends with `newest`
-    /// (REC-5 (b)).
+    /// Whether a reader whose clock says `now` may apply it to a card that ends with `newest` and
+    /// whose profile says that its purse is in `purse`, when its records ask for that (REC-5 (b)).
     pub fn fits(
         &self,
         newest: &CardRecord,
+        purse: Option<Currency>,
         now: Timestamp,
         clock: ClockQuality,
     ) -> Result<(), OrderMisfit> {
         if newest.kind == RecordKind::Retire {
             return Err(OrderMisfit::Retired);
+        }
+        if purse != self.purse {
+            return Err(OrderMisfit::OtherCurrency);
         }
         if newest.load_seq >= self.load_seq {
             return Err(OrderMisfit::Passed);
@@ -106,8 +114,13 @@ mod tests {
     fn rec_5_an_order_fits_one_load_counter_and_ends() {
         use ClockQuality::{Gnss, Ntp, Rtc, Saved, Unknown};
         use RecordKind::{Board, Retire};
-        let order =
-            LoadOrder { id: OrderId(9), load_seq: LoadSeq(3), amount: 500, not_after_s: 2_000 };
+        let order = LoadOrder {
+            id: OrderId(9),
+            load_seq: LoadSeq(3),
+            amount: 500,
+            purse: None,
+            not_after_s: 2_000,
+        };
         let table = [
             (Board, 2, 1_500, Ntp, Ok(())),
             (Board, 2, 1_000, Rtc, Ok(())),
@@ -123,8 +136,29 @@ mod tests {
             (Retire, 2, 1_500, Ntp, Err(OrderMisfit::Retired)),
         ];
         for (kind, seq, now, clock, expected) in table {
-            let found = order.fits(&newest(kind, seq), Timestamp::from_secs(now), clock);
+            let found = order.fits(&newest(kind, seq), None, Timestamp::from_secs(now), clock);
             assert_eq!(found, expected, "{kind:?} {seq} {now} {clock:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_fits_a_purse_in_its_own_currency_only() {
+        let [francs, yen] = ["CHF", "JPY"].map(|letters| Currency::parse(letters).ok());
+        let order = |purse| LoadOrder {
+            id: OrderId(9),
+            load_seq: LoadSeq(3),
+            amount: 500,
+            purse,
+            not_after_s: 2_000,
+        };
+        for ordered in [None, francs, yen] {
+            for purse in [None, francs, yen] {
+                let now = Timestamp::from_secs(1_500);
+                let newest = newest(RecordKind::Board, 2);
+                let found = order(ordered).fits(&newest, purse, now, ClockQuality::Ntp);
+                let fits = (ordered == purse).then_some(()).ok_or(OrderMisfit::OtherCurrency);
+                assert_eq!(found, fits, "{ordered:?} {purse:?}");
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Refusal {
     TicketUsed,
     /// Tapped out without a journey to end.
     NoEntry,
+    /// The card's purse is in a currency for which the tariff gives no rate on this day.
+    CurrencyNotTaken,
     /// The stored value does not cover what this tap needs.
     InsufficientValue,
     /// The validator may not take taps: its lists are too old or its store is unsafe (OPS-6).
@@ -37,7 +39,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in order of precedence.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SeveralCards,
         Self::Unreadable,
         Self::TooSlow,
@@ -50,6 +52,7 @@ impl Refusal {
         Self::DoubleEntry,
         Self::TicketUsed,
         Self::NoEntry,
+        Self::CurrencyNotTaken,
         Self::InsufficientValue,
         Self::OutOfService,
     ];
@@ -71,6 +74,7 @@ impl Refusal {
             Self::DoubleEntry => 21,
             Self::TicketUsed => 46,
             Self::NoEntry => 22,
+            Self::CurrencyNotTaken => 48,
             Self::InsufficientValue => 24,
             Self::OutOfService => 90,
         }
@@ -96,6 +100,7 @@ impl Refusal {
             Self::DoubleEntry => "double-entry",
             Self::TicketUsed => "ticket-used",
             Self::NoEntry => "no-entry",
+            Self::CurrencyNotTaken => "currency-not-taken",
             Self::InsufficientValue => "insufficient-value",
             Self::OutOfService => "out-of-service",
         }

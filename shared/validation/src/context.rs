@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use fare::TariffSet;
 use model::{
-    CardId, ClockQuality, PlaceIx, RouteIx, TapDraft, TapRole, TariffVersion, Timestamp,
+    CardId, ClockQuality, Currency, PlaceIx, RouteIx, TapDraft, TapRole, TariffVersion, Timestamp,
     ValidatorId,
 };
 
@@ -34,6 +34,16 @@ pub struct ValidatorContext {
 }
 
 impl ValidatorContext {
+    /// The tariff's currency.
+    pub(crate) fn currency(&self) -> Currency {
+        self.tariffs.newest().currency()
+    }
+
+    /// The currency of a purse that a card says to be in `purse`.
+    pub(crate) fn purse(&self, purse: Option<Currency>) -> Currency {
+        purse.unwrap_or_else(|| self.currency())
+    }
+
     /// Whether a tap reads the counters of a card that has some.
     pub(crate) fn needs_counters(&self) -> bool {
         self.tariffs.needs_counters(self.tariff)
@@ -102,7 +112,7 @@ pub struct Rules {
     /// A card whose boarding was in doubt and that comes back within this time gets its passage
     /// without a second charge. At gates there is no such limit.
     pub retry_window: Duration,
-    /// A balance below this, in minor units, is pointed out.
+    /// A balance below this, in minor units of the tariff's currency, is pointed out.
     pub low_balance: i64,
     /// How long a card may take to answer; `None` where no card is far from its reader.
     pub relay: Option<RelayGuard>,

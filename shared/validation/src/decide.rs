@@ -57,9 +57,10 @@ pub fn decide(
     if before.ctr.0 >= before.ctr_max() {
         return Err(Refusal::CardDataInvalid.into());
     }
-    // Not valid here, double entry, no entry: `fare` keeps the same order among them.
+    // Not valid here, double entry, no entry, currency not taken: `fare` keeps the same order among
+    // them.
     let journey = Journey::from_record(before).holding(found.products).counting(found.counters);
-    let tap = FareTap { companions, ..tap(context, before, now) };
+    let tap = FareTap { companions, purse: found.purse, ..tap(context, before, now) };
     let quote = price(&context.tariffs, &journey, &tap)?;
     let has = Money::new(i64::from(before.balance), quote.debit.currency());
     if has.minor() < quote.min_balance.minor() {

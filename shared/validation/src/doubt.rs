@@ -103,10 +103,12 @@ impl Doubt {
         if newest.ctr > after.ctr { Proof::Overtaken } else { Proof::Contradicted }
     }
 
-    /// The explanation of the tap, priced again; empty when its tariff is gone.
+    /// The explanation of the tap, priced again in its purse's currency; empty when its tariff is
+    /// gone.
     pub(crate) fn explained(&self, context: &ValidatorContext) -> Explained {
         let CardTransaction { before, after, products, counters, companions, purse } =
             &self.transaction;
+        let nothing = || Explained::nothing(context, context.purse(*purse));
         let role = match after.kind {
             RecordKind::Board => TapRole::Board,
             RecordKind::Entry => TapRole::Entry,
@@ -114,7 +116,7 @@ impl Doubt {
             RecordKind::Issue
             | RecordKind::Load
             | RecordKind::LoadInJourney
-            | RecordKind::Retire => return Explained::default(),
+            | RecordKind::Retire => return nothing(),
         };
         let tap = FareTap {
             at: after.at(),
@@ -130,8 +132,7 @@ impl Doubt {
         let found = counters.map(|used| used.found);
         let journey = Journey::from_record(before).holding(*products).counting(found);
         price(&context.tariffs, &journey, &tap)
-            .map(|quote| Explained::of(context, quote, after.class))
-            .unwrap_or_default()
+            .map_or_else(|_| nothing(), |quote| Explained::of(context, quote, after.class))
     }
 }
 

@@ -15,7 +15,7 @@ use core::{mem, time::Duration};
 
 use card::{CardFound, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Settlement};
 use model::{
-    CardId, CardRecord, ClockQuality, Money, Refusal, TapDraft, TapEvent, TapSeq, Timestamp,
+    CardId, ClockQuality, Currency, Money, Refusal, TapDraft, TapEvent, TapSeq, Timestamp,
 };
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     doubt::{Doubts, Proof},
     orders::Tried,
     relay::Pace,
-    state::{Decided, State, Tap, Writes, Writing},
+    state::{Decided, Seen, State, Tap, Writes, Writing},
     work::Work,
 };
 
@@ -187,7 +187,7 @@ impl TapMachine {
             }
             // Nobody waits for an answer; a late one changes nothing.
             State::Idle => State::Idle,
-            State::Abandoned { tap, before, reason } => State::Abandoned { tap, before, reason },
+            State::Abandoned { tap, seen, reason } => State::Abandoned { tap, seen, reason },
             State::Closing(passage) => State::Closing(passage),
             State::ClosingOrder => State::ClosingOrder,
         };
@@ -243,8 +243,8 @@ impl TapMachine {
                 writing.intent = Some(seq);
                 self.commit_when_both(writing)
             }
-            State::Abandoned { tap, before, reason } => {
-                self.refuse(tap.draft, Some(seq), reason, Some(before))
+            State::Abandoned { tap, seen, reason } => {
+                self.refuse(tap.draft, Some(seq), reason, Some(seen))
             }
             other @ (State::Idle
             | State::Finding { .. }
@@ -331,7 +331,7 @@ impl TapMachine {
             Work::Order(order, card) => return self.found_for_order(tap, order, card, &found),
             Work::Tap(card) => card,
         };
-        let CardFound { record: before, products, counters } = found;
+        let before = found.record;
         if let Some(doubt) = self.doubts.find(tap.card) {
             let window = self.context.rules.retry_window;
             let late = tap.draft.tapped_at.since(doubt.tapped_at) > window;
@@ -369,15 +369,15 @@ impl TapMachine {
             Ok(decision) => decision,
             Err(denied) => {
                 card.release();
-                return self.deny(tap.draft, None, denied, Some(before));
+                return self.deny(tap.draft, None, denied, Some(Seen::on(&found)));
             }
         };
         if card.write_counting(&decision.after, decision.counters).is_err() {
             card.release();
-            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(before));
+            let seen = Some(Seen::on(&found));
+            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, seen);
         }
-        let decided =
-            Decided { before, products, counters, writes: Writes::Tap(Box::new(decision)) };
+        let decided = Decided { found, writes: Writes::Tap(Box::new(decision)) };
         self.intend(tap, Work::Tap(card), decided)
     }
 
@@ -400,10 +400,10 @@ impl TapMachine {
             }
             Some(CardOutput::Settled(Settlement::Refused(failure))) => {
                 let Writing { tap, decision, intent, .. } = *writing;
-                let (before, reason) = (decision.before, failure.refusal());
+                let (seen, reason) = (Seen::on(&decision.found), failure.refusal());
                 match intent {
-                    Some(seq) => self.refuse(tap.draft, Some(seq), reason, Some(before)),
-                    None => State::Abandoned { tap, before, reason },
+                    Some(seq) => self.refuse(tap.draft, Some(seq), reason, Some(seen)),
+                    None => State::Abandoned { tap, seen, reason },
                 }
             }
             Some(CardOutput::NeedKey { .. } | CardOutput::Found(_) | CardOutput::Settled(_))
@@ -439,7 +439,8 @@ impl TapMachine {
                 let passage = match decision.writes {
                     Writes::Tap(decision) => Passage::committed(&self.context, *decision, ctr),
                     Writes::Order(after) if after.ctr == ctr => {
-                        return self.order_loaded(tap, seq, event, after.amount);
+                        let loaded = self.money_in(transaction.purse, i64::from(after.amount));
+                        return self.order_loaded(tap, seq, event, loaded);
                     }
                     Writes::Order(_) => {
                         Passage::refused(Refusal::CardDataInvalid, self.money(0), None)
@@ -468,7 +469,7 @@ impl TapMachine {
         draft: TapDraft,
         seq: Option<TapSeq>,
         reason: Refusal,
-        seen: Option<CardRecord>,
+        seen: Option<Seen>,
     ) -> State {
         self.deny(draft, seq, reason.into(), seen)
     }
@@ -478,16 +479,21 @@ impl TapMachine {
         draft: TapDraft,
         seq: Option<TapSeq>,
         Denied { reason, missing }: Denied,
-        seen: Option<CardRecord>,
+        seen: Option<Seen>,
     ) -> State {
-        let event = TapEvent::Refused { reason, seen };
+        let event = TapEvent::Refused { reason, seen: seen.map(|seen| seen.record) };
         self.outbox.push_back(Output::LogOutcome { seq, draft, event });
-        let balance = seen.map(|record| self.money(i64::from(record.balance)));
-        let passage = Passage::refused(reason, self.money(0), balance);
+        let zero = self.money_in(seen.and_then(|seen| seen.purse), 0);
+        let balance = |seen: Seen| self.money_in(seen.purse, i64::from(seen.record.balance));
+        let passage = Passage::refused(reason, zero, seen.map(balance));
         State::Closing(Box::new(Passage { missing, ..passage }))
     }
 
     fn money(&self, minor: i64) -> Money {
-        Money::new(minor, self.context.tariffs.newest().currency())
+        self.money_in(None, minor)
+    }
+
+    fn money_in(&self, purse: Option<Currency>, minor: i64) -> Money {
+        Money::new(minor, self.context.purse(purse))
     }
 }

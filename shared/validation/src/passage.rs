@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use fare::{CapProgress, ProductStep, Quote, Step, StepKind};
-use model::{Ctr, Money, Note, Refusal, RiderClass};
+use model::{Ctr, Currency, Money, Note, Refusal, RiderClass};
 
 use crate::{ValidatorContext, decide::Decision};
 
@@ -12,7 +12,7 @@ use crate::{ValidatorContext, decide::Decision};
 pub struct Passage {
     /// Whether the rider may pass.
     pub verdict: Verdict,
-    /// What this tap took off the card.
+    /// What this tap took off the card, in the currency of its purse.
     pub charge: Money,
     /// Stored value after it, when the card was read.
     pub balance: Option<Money>,
@@ -33,13 +33,27 @@ pub struct Passage {
 pub(crate) struct Explained {
     steps: Vec<Step>,
     caps: Vec<CapProgress>,
+    /// A balance below this is pointed out, in the purse's currency.
+    low_balance: Option<i64>,
 }
 
 impl Explained {
     pub(crate) fn of(context: &ValidatorContext, quote: Quote, class: RiderClass) -> Self {
         let caps = quote.cap_progress(&context.tariffs, class);
-        Self { steps: quote.steps, caps }
+        let low_balance = low_balance(context, quote.debit.currency());
+        Self { steps: quote.steps, caps, low_balance }
     }
+
+    /// Of a tap that cannot be priced here any more.
+    pub(crate) fn nothing(context: &ValidatorContext, purse: Currency) -> Self {
+        Self { low_balance: low_balance(context, purse), ..Self::default() }
+    }
+}
+
+/// The operator's threshold is one in the tariff's currency: units of another are not compared
+/// with it.
+fn low_balance(context: &ValidatorContext, purse: Currency) -> Option<i64> {
+    (purse == context.currency()).then_some(context.rules.low_balance)
 }
 
 /// Whether the rider may pass.
@@ -88,8 +102,7 @@ impl Passage {
     pub(crate) fn granted(
         charge: Money,
         balance: Money,
-        Explained { steps, caps }: Explained,
-        low_balance: i64,
+        Explained { steps, caps, low_balance }: Explained,
         finished: bool,
     ) -> Self {
         let has = |wanted: fn(&StepKind) -> bool| steps.iter().any(|step| wanted(&step.kind));
@@ -109,7 +122,7 @@ impl Passage {
             (product(&|s| matches!(s, ProductStep::UsedUp(_))), Note::RidesUsedUp),
             (product(&|s| matches!(s, ProductStep::RidePays { left: 0, .. })), Note::LastRide),
             (product(&|s| matches!(s, ProductStep::Unknown(_))), Note::ProductUnknown),
-            (balance.minor() < low_balance, Note::LowBalance),
+            (low_balance.is_some_and(|low| balance.minor() < low), Note::LowBalance),
         ];
         Self {
             verdict: Verdict::Granted,
@@ -142,19 +155,13 @@ impl Passage {
     /// one that no honest card holds: its rider is sent to staff, the depot has the proof.
     pub(crate) fn committed(context: &ValidatorContext, decision: Decision, ctr: Ctr) -> Self {
         let Decision { quote, after, .. } = decision;
-        let currency = quote.charge.currency();
+        let currency = quote.debit.currency();
         if ctr != after.ctr {
             return Self::refused(Refusal::CardDataInvalid, Money::zero(currency), None);
         }
         let balance = Money::new(i64::from(after.balance), currency);
-        let (charge, low_balance) = (quote.charge, context.rules.low_balance);
-        Self::granted(
-            charge,
-            balance,
-            Explained::of(context, quote, after.class),
-            low_balance,
-            false,
-        )
+        let debit = quote.debit;
+        Self::granted(debit, balance, Explained::of(context, quote, after.class), false)
     }
 
     /// Not granted: nothing was charged, as far as is known.
@@ -173,6 +180,7 @@ impl Passage {
             | Refusal::DoubleEntry
             | Refusal::TicketUsed
             | Refusal::NoEntry
+            | Refusal::CurrencyNotTaken
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };
         let (steps, caps, notes) = (Vec::new(), Vec::new(), Vec::new());

@@ -58,6 +58,7 @@ impl RelayGuard {
             | CardStep::Authenticate
             | CardStep::Read
             | CardStep::ReadProducts
+            | CardStep::ReadPurse
             | CardStep::ReadCounters
             | CardStep::ReadProof => 15,
             CardStep::Rides

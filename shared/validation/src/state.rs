@@ -2,10 +2,10 @@
 
 use alloc::boxed::Box;
 
-use card::CardStep;
+use card::{CardFound, CardStep};
 use model::{
-    CardCounters, CardId, CardRecord, CardTransaction, Companions, CounterUse, ProductsFound,
-    Refusal, TapDraft, TapSeq,
+    CardId, CardRecord, CardTransaction, Companions, CounterUse, Currency, Refusal, TapDraft,
+    TapSeq,
 };
 
 use crate::{Doubt, Passage, decide::Decision, work::Work};
@@ -26,7 +26,7 @@ pub(crate) enum State {
     /// The card was lost while the intent was being written; its number must still be closed.
     Abandoned {
         tap: Tap,
-        before: CardRecord,
+        seen: Seen,
         reason: Refusal,
     },
     Committing {
@@ -63,10 +63,25 @@ pub(crate) struct Writing {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Decided {
-    pub(crate) before: CardRecord,
-    pub(crate) products: Option<ProductsFound>,
-    pub(crate) counters: Option<CardCounters>,
+    pub(crate) found: CardFound,
     pub(crate) writes: Writes,
+}
+
+/// The record that a refused card showed, and the currency of what it says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) record: CardRecord,
+    pub(crate) purse: Option<Currency>,
+}
+
+impl Seen {
+    pub(crate) const fn on(found: &CardFound) -> Self {
+        Self { record: found.record, purse: found.purse }
+    }
+
+    pub(crate) const fn after(transaction: &CardTransaction) -> Self {
+        Self { record: transaction.after, purse: transaction.purse }
+    }
 }
 
 /// What is written, and for what.
@@ -101,13 +116,8 @@ impl Decided {
             Writes::Tap(decision) => (decision.after, decision.counters, decision.companions),
             Writes::Order(after) => (*after, None, Companions::NONE),
         };
-        CardTransaction {
-            before: self.before,
-            after,
-            products: self.products,
-            counters: self.counters.map(|found| CounterUse { found, written }),
-            companions,
-            purse: None,
-        }
+        let CardFound { record: before, purse, products, counters } = self.found;
+        let counters = counters.map(|found| CounterUse { found, written });
+        CardTransaction { before, after, products, counters, companions, purse }
     }
 }

@@ -8,10 +8,11 @@ use core::fmt::Write;
 use expect_test::{ExpectFile, expect_file};
 use model::{
     CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
-    CardTransaction, ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Epoch,
-    LoadSeq, OrderId, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse, ProductsFound,
-    RecordKind, Refusal, Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent, TapRecord,
-    TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil, ValidatorId,
+    CardTransaction, ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Currency,
+    Epoch, LoadSeq, OrderId, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse,
+    ProductsFound, RecordKind, Refusal, Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent,
+    TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil,
+    ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -226,6 +227,22 @@ fn group_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
     [("group", record(1010, event), file)]
 }
 
+/// A tap of a card whose purse is in francs: the field 22.
+fn purse_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
+    let layout = CardLayout::OtherCurrency;
+    let transaction = CardTransaction {
+        before: CardRecord { layout, ..before() },
+        after: CardRecord { layout, ..after() },
+        products: None,
+        counters: None,
+        companions: Companions::NONE,
+        purse: Currency::parse("CHF").ok(),
+    };
+    let event = TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
+    let file = expect_file!["../../../tests/vectors/wire/v1/entry-purse.hex"];
+    [("purse", record(1011, event), file)]
+}
+
 /// A load order, put on its card: the field 23.
 fn order_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
     let after = CardRecord {
@@ -308,6 +325,7 @@ fn golden_entries_are_written_and_read_for_ever() {
         .chain(counter_samples())
         .chain(order_samples())
         .chain(group_samples())
+        .chain(purse_samples())
     {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
@@ -452,6 +470,24 @@ fn counters_read_cost_35_bytes_and_counters_written_35_more() {
 }
 
 #[test]
+fn the_purse_costs_four_bytes_and_a_number_that_is_no_currency_is_refused() {
+    let [(_, record, _)] = purse_samples();
+    let id = (record.validator, record.epoch, record.seq);
+    let bytes = encode_entry(&record).unwrap();
+    assert_eq!(bytes.len(), encode_entry(&samples()[0].1).unwrap().len() + 4);
+    let francs = [22, 0x19, 0x02, 0xF4];
+    let at = bytes.windows(4).position(|w| w == francs).unwrap();
+    let mut nobodys = bytes.clone();
+    nobodys[at + 3] = 0xF5;
+    assert_eq!(decode_entry(&nobodys, id), Err(WireError::OutOfRange("purse")));
+    let mut without = [&bytes[..at], &bytes[at + 4..]].concat();
+    without[1] -= 1;
+    let decoded = decode_entry(&without, id).unwrap();
+    let (transaction, _) = decoded.settled().unwrap();
+    assert_eq!(transaction.purse, None, "it decodes; no proof of such a card holds without it");
+}
+
+#[test]
 fn an_entry_leaves_out_only_what_its_own_record_says() {
     let transaction = CardTransaction {
         before: before(),
@@ -536,7 +572,7 @@ fn event() -> impl Strategy<Value = TapEvent> {
     let rest = (any::<u64>(), any::<[u8; 8]>(), option::of(card_record()), reason, served);
     let riders = prop::collection::vec((0..16_u8).prop_map(RiderClass), 0..16)
         .prop_map(|classes| Companions::new(classes.into_iter().map(|class| (class, 1))).unwrap());
-    let currency = |letters| model::Currency::parse(letters).unwrap();
+    let currency = |letters| Currency::parse(letters).unwrap();
     let purses = ["CHF", "JPY", "KWD"].map(currency);
     let purse = option::of(prop::sample::select(purses.to_vec()));
     let found = (products_found(), counters_used(), riders, purse);

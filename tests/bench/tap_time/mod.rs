@@ -82,6 +82,7 @@ fn name(step: CardStep, before: &[Exchange]) -> &'static str {
         CardStep::Authenticate => "authenticate, answer",
         CardStep::Read => "read the newest record",
         CardStep::ReadProducts => "read the products",
+        CardStep::ReadPurse => "read the currency",
         CardStep::ReadCounters => "read the counters",
         CardStep::ReadProof => "read the proof",
         CardStep::Value => "debit",

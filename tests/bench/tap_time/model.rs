@@ -73,6 +73,7 @@ pub(super) const fn card_time(step: CardStep) -> Duration {
         CardStep::Authenticate
         | CardStep::Read
         | CardStep::ReadProducts
+        | CardStep::ReadPurse
         | CardStep::ReadCounters
         | CardStep::ReadProof => 3,
         CardStep::Rides

@@ -227,7 +227,7 @@ impl<'c> Rider<'c> {
             products: found.products,
             counters,
             companions: decision.companions,
-            purse: None,
+            purse: found.purse,
         };
         let context = &self.context;
         let tap = TapRecord {
@@ -256,6 +256,7 @@ impl Card {
         let wanted = record.layout.has_counters() && context.tariffs.needs_counters(context.tariff);
         CardFound {
             record,
+            purse: None,
             products: self
                 .products
                 .map(|(file, rides)| ProductsFound { file: CardProducts::from_bytes(file), rides }),

@@ -38,7 +38,7 @@ fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> Tap
     let uid = Cards::id(card);
     sealed.open(uid, &card_keys().debit_key(&uid).unwrap().key).unwrap();
     let at = Timestamp::from_secs(u64::from(NOON + at_s));
-    assert_eq!(sealed.order.fits(newest, at, ClockQuality::Ntp), Ok(()));
+    assert_eq!(sealed.order.fits(newest, None, at, ClockQuality::Ntp), Ok(()));
     let after = load_record(newest, sealed.order.amount, NOON + at_s).unwrap();
     let validator = rig.buses[bus].id;
     let is_plain = after.kind == RecordKind::Load;

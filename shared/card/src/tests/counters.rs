@@ -23,10 +23,10 @@ use crate::{
     issue_proof_holds, layout, load_record, proof_holds, retire_record, transaction_proof,
 };
 
-const NOW: u32 = 1_795_000_000;
-const FARE: u32 = 275;
+pub(super) const NOW: u32 = 1_795_000_000;
+pub(super) const FARE: u32 = 275;
 
-const fn opening(products: Option<ProductLoad>) -> Opening {
+pub(super) const fn opening(products: Option<ProductLoad>) -> Opening {
     Opening {
         issuer: 1,
         currency: *b"EUR",
@@ -38,11 +38,11 @@ const fn opening(products: Option<ProductLoad>) -> Opening {
         at_s: NOW,
         tariff: model::TariffVersion(0),
         products,
-        counters: true,
+        layout: CardLayout::Counters,
     }
 }
 
-fn issued(opening: &Opening) -> VirtualCard {
+pub(super) fn issued(opening: &Opening) -> VirtualCard {
     VirtualCard::issue(UID, [1; 16], &keys(), opening).expect("a blank card can be issued").0
 }
 
@@ -53,6 +53,10 @@ fn card() -> VirtualCard {
 
 /// The same with ten rides.
 fn card_with_rides() -> VirtualCard {
+    issued(&opening(Some(ten_rides())))
+}
+
+pub(super) fn ten_rides() -> ProductLoad {
     let carnet = CardProduct {
         id: 20,
         kind: ProductKind::Rides,
@@ -62,10 +66,10 @@ fn card_with_rides() -> VirtualCard {
         until_s: 0,
     };
     let file = CardProducts::new([Some(carnet), None]).unwrap();
-    issued(&opening(Some(ProductLoad::new(file, 10).unwrap())))
+    ProductLoad::new(file, 10).unwrap()
 }
 
-fn counted(minor: u32) -> CardCounters {
+pub(super) fn counted(minor: u32) -> CardCounters {
     let day = Counter { cap: 1, level: 2, start: 2519, counted: minor };
     let week = Counter { cap: 9, level: 0, start: 2513, counted: 2 * minor };
     CardCounters([Some(day), None, Some(week), None])
@@ -75,7 +79,7 @@ fn wanting(card: &VirtualCard) -> DebitTransaction {
     start(card).wanting_counters(true)
 }
 
-fn find(card: &mut VirtualCard) -> (DebitTransaction, CardFound) {
+pub(super) fn find(card: &mut VirtualCard) -> (DebitTransaction, CardFound) {
     card.power_off();
     let mut machine = wanting(card);
     let output = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
@@ -85,10 +89,10 @@ fn find(card: &mut VirtualCard) -> (DebitTransaction, CardFound) {
 
 /// What one tap does: charges, takes rides, and leaves these counters where it is to write them.
 #[derive(Debug, Clone, Copy)]
-struct Deed {
-    amount: u32,
-    rides: u8,
-    written: Option<CardCounters>,
+pub(super) struct Deed {
+    pub(super) amount: u32,
+    pub(super) rides: u8,
+    pub(super) written: Option<CardCounters>,
 }
 
 impl Deed {
@@ -107,7 +111,7 @@ fn tap_over(
     let mut done = None;
     loop {
         match run(machine, link) {
-            CardOutput::Found(CardFound { record: before, products, counters }) => {
+            CardOutput::Found(CardFound { record: before, purse, products, counters }) => {
                 let after = deed.after(&before);
                 machine.write_counting(&after, deed.written).unwrap();
                 let counters = counters.map(|found| CounterUse { found, written: deed.written });
@@ -117,7 +121,7 @@ fn tap_over(
                     products,
                     counters,
                     companions: Companions::NONE,
-                    purse: None,
+                    purse,
                 });
             }
             CardOutput::ReadyToCommit => machine.commit(),
@@ -128,7 +132,7 @@ fn tap_over(
 }
 
 /// The same on a card in the field; answers the lengths of its answers, too.
-fn tap(
+pub(super) fn tap(
     card: &mut VirtualCard,
     deed: Deed,
     exchange: &mut dyn FnMut(&[u8], &[u8]),
@@ -146,11 +150,11 @@ fn tap(
     }
 }
 
-fn quietly(card: &mut VirtualCard, deed: Deed) -> (CardTransaction, CardProof) {
+pub(super) fn quietly(card: &mut VirtualCard, deed: Deed) -> (CardTransaction, CardProof) {
     tap(card, deed, &mut |_, _| ())
 }
 
-const fn paying(written: Option<CardCounters>) -> Deed {
+pub(super) const fn paying(written: Option<CardCounters>) -> Deed {
     Deed { amount: FARE, rides: 0, written }
 }
 
@@ -354,7 +358,7 @@ fn counters_that_are_missing_or_cannot_be_read_refuse_the_card_by_name() {
 
 /// Cuts tap after tap at every exchange and at every byte of every answer, presents the card
 /// again, and looks at what one ride took and counted.
-fn torn_everywhere(issued: &dyn Fn() -> VirtualCard, deed: Deed, exchanges: usize) {
+pub(super) fn torn_everywhere(issued: &dyn Fn() -> VirtualCard, deed: Deed, exchanges: usize) {
     let tmac = keys().tmac_key(&UID).unwrap();
     let mut lengths = Vec::new();
     let mut whole = issued();
@@ -423,7 +427,7 @@ fn value_rides_counters_and_record_move_together_wherever_the_card_is_pulled_awa
 }
 
 /// Runs an issue, cut after so many whole exchanges and so many bytes of the next answer.
-fn issue(
+pub(super) fn issue(
     card: &mut VirtualCard,
     opening: &Opening,
     cut: Option<(usize, usize)>,
@@ -454,7 +458,7 @@ fn issue(
 fn an_issue_with_counters_torn_at_any_byte_ends_in_whichever_layout_is_asked_for_next() {
     let tmac = keys().tmac_key(&UID).unwrap();
     let with = opening(None);
-    let without = Opening { counters: false, ..with };
+    let without = Opening { layout: CardLayout::Plain, ..with };
     let (_, lengths) = issue(&mut VirtualCard::blank(UID, [1; 16]), &with, None);
     assert_eq!(lengths.len(), 21, "one exchange more than without counters");
     for (n, length) in lengths.iter().enumerate() {
@@ -476,7 +480,7 @@ fn an_issue_with_counters_torn_at_any_byte_ends_in_whichever_layout_is_asked_for
                     next
                 };
                 assert_eq!(contents.records, [opened.record()], "{why}");
-                assert_eq!(contents.counters.is_some(), opened.counters, "{why}");
+                assert_eq!(contents.counters.is_some(), opened.layout.has_counters(), "{why}");
             }
         }
     }

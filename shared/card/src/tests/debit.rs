@@ -350,7 +350,8 @@ fn the_proof_of_the_last_transaction_can_be_read_back() {
         card.power_off();
         let mut machine = start(&card);
         let found = run(&mut machine, &mut |a| Ok(card.handle_apdu(a)));
-        let expected = CardFound { record: transaction.after, products: None, counters: None };
+        let expected =
+            CardFound { record: transaction.after, purse: None, products: None, counters: None };
         assert_eq!(found, CardOutput::Found(expected));
         machine.read_proof();
         let read = Settlement::ProofRead { ctr: transaction.after.ctr, proof };

@@ -2,6 +2,8 @@
 
 use alloc::vec;
 
+use model::{CardLayout, Currency};
+
 use super::virtual_card::Terminal;
 use super::{UID, charge, debit, issued_card, keys, start};
 use crate::apdu::cmd;
@@ -117,7 +119,8 @@ fn counters_are_shown_and_what_the_record_says_of_them_is_compared_with_the_file
     };
     let contents =
         |card: &mut VirtualCard| inspect(card).application.unwrap().contents.unwrap().unwrap();
-    let opening = Opening { balance: 1000, counters: true, ..Opening::default() };
+    let layout = CardLayout::Counters;
+    let opening = Opening { balance: 1000, layout, ..Opening::default() };
     let (issued, _) = VirtualCard::issue(UID, [1; 16], &keys(), &opening).unwrap();
     let mut card = issued.clone();
     let whole = contents(&mut card);
@@ -129,13 +132,45 @@ fn counters_are_shown_and_what_the_record_says_of_them_is_compared_with_the_file
     let said = contents(&mut garbled).contradictions();
     assert!(said.contains(&Contradiction::CountersUnreadable), "{said:?}");
 
+    let other = Opening { currency: *b"CHF", layout: CardLayout::OtherCurrency, ..opening };
+    let (other, _) = VirtualCard::issue(UID, [1; 16], &keys(), &other).unwrap();
     for (mut card, claims, named) in [
-        (issued, model::CardLayout::Plain, Contradiction::CountersUnknown),
-        (issued_card(), model::CardLayout::Counters, Contradiction::CountersMissing),
+        (issued.clone(), CardLayout::Plain, Contradiction::CountersUnknown),
+        (issued_card(), CardLayout::Counters, Contradiction::CountersMissing),
+        (issued, CardLayout::OtherCurrency, Contradiction::PurseMissing),
+        (other, CardLayout::Counters, Contradiction::PurseUnknown),
     ] {
         let newest = super::newest(&mut card);
         let record = model::CardRecord { layout: claims, ..charge(&newest, 0) };
         write(&mut card, layout::FILE_LOG, &record.to_bytes().unwrap(), cmd::WRITE_RECORD);
         assert_eq!(contents(&mut card).contradictions(), [named]);
     }
+}
+
+#[test]
+fn a_purse_in_another_currency_is_shown_with_it_and_one_without_a_currency_is_named() {
+    let contents =
+        |card: &mut VirtualCard| inspect(card).application.unwrap().contents.unwrap().unwrap();
+    let [euro, francs] = ["EUR", "CHF"].map(|letters| Currency::parse(letters).unwrap());
+    let layout = CardLayout::OtherCurrency;
+    let opening = Opening { balance: 1000, currency: *b"CHF", layout, ..Opening::default() };
+    let (mut card, _) = VirtualCard::issue(UID, [1; 16], &keys(), &opening).unwrap();
+    let found = contents(&mut card);
+    assert_eq!((found.value, found.other_value, found.purse(euro)), (1000, true, Some(francs)));
+    assert_eq!(found.contradictions(), []);
+
+    let found = contents(&mut issued_card());
+    assert_eq!((found.currency(), found.purse(euro)), (Some(euro), Some(euro)));
+    assert_eq!(found.purse(francs), Some(francs), "a profile that no tap reads decides nothing");
+
+    let issuer = keys().current_key(KeyRole::Issuer, &UID).unwrap().key;
+    let mut terminal = Terminal::new(&mut card);
+    terminal.select(layout::AID).unwrap();
+    terminal.login(layout::KEY_ISSUER, &issuer);
+    let write = [&layout::purse_span()[..], b"EU?"].concat();
+    terminal.mac(cmd::WRITE_DATA, &write).unwrap();
+    card.power_off();
+    let found = contents(&mut card);
+    assert_eq!((found.currency(), found.purse(euro)), (None, None));
+    assert_eq!(found.contradictions(), [Contradiction::Currency]);
 }

@@ -23,7 +23,7 @@ const OPENING: Opening = Opening {
     at_s: 1_795_000_000,
     tariff: model::TariffVersion(3),
     products: None,
-    counters: false,
+    layout: model::CardLayout::Plain,
 };
 
 /// Where the card leaves the field.

@@ -22,6 +22,7 @@ mod load;
 mod old_schemes;
 mod products;
 mod properties;
+mod purse;
 mod rekey;
 mod tearing;
 mod vectors;

@@ -97,7 +97,7 @@ fn tap_over(
     let mut done = None;
     loop {
         match run(machine, link) {
-            CardOutput::Found(CardFound { record, products, counters }) => {
+            CardOutput::Found(CardFound { record, products, counters, .. }) => {
                 let after = using(&record, amount, used);
                 machine.write(&after).unwrap();
                 assert_eq!(counters, None, "a card of layout 1");

@@ -235,7 +235,8 @@ impl VirtualCard {
     /// What the fare application holds; `None` when the card was never issued.
     pub fn contents(&self) -> Option<CardContents> {
         let app = self.memory.apps.iter().find(|app| app.aid == layout::AID)?;
-        let Body::Value { value, .. } = &app.file(layout::FILE_VALUE)?.body else { return None };
+        let value = app.file(layout::FILE_VALUE).or_else(|| app.file(layout::FILE_VALUE_OTHER));
+        let Body::Value { value, .. } = &value?.body else { return None };
         let Body::Records { data, .. } = &app.file(layout::FILE_LOG)?.body else { return None };
         let Body::Tmac { ctr, .. } = &app.file(layout::FILE_TMAC)?.body else { return None };
         let (records, _) = data.as_chunks::<{ CardRecord::LEN }>();

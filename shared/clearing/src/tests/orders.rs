@@ -201,12 +201,13 @@ impl World {
         let found = before.unwrap_or(blank);
         let fits = |order: LoadOrder| {
             let newest = found.record(self.card.len());
-            order.fits(&newest, now, ClockQuality::Ntp).is_ok().then_some(order)
+            order.fits(&newest, None, now, ClockQuality::Ntp).is_ok().then_some(order)
         };
         let order = validator.order.map(|(id, load_seq, not_after_s)| LoadOrder {
             id,
             load_seq: LoadSeq(load_seq),
             amount: AMOUNT,
+            purse: None,
             not_after_s,
         });
         let load = order.and_then(fits);

@@ -7,7 +7,9 @@
 use alloc::boxed::Box;
 
 use card::{CardFound, LoadTransaction, load_record};
-use model::{CardId, CardRecord, Companions, LoadOrder, RecordKind, TapDraft, TapEvent, TapSeq};
+use model::{
+    CardId, CardRecord, Companions, LoadOrder, Money, RecordKind, TapDraft, TapEvent, TapSeq,
+};
 
 use super::{State, TapMachine};
 use crate::{
@@ -43,8 +45,7 @@ impl TapMachine {
         mut load: LoadTransaction,
         found: &CardFound,
     ) -> State {
-        let CardFound { record: before, products, counters } = *found;
-        let Some(after) = self.order_record(&tap.draft, order, &before) else {
+        let Some(after) = self.order_record(&tap.draft, order, found) else {
             load.release();
             return self.pass_over(order);
         };
@@ -52,7 +53,7 @@ impl TapMachine {
             load.release();
             return self.pass_over(order);
         }
-        let decided = Decided { before, products, counters, writes: Writes::Order(after) };
+        let decided = Decided { found: *found, writes: Writes::Order(after) };
         self.intend(tap, Work::Order(order, load), decided)
     }
 
@@ -61,9 +62,11 @@ impl TapMachine {
         &self,
         draft: &TapDraft,
         order: LoadOrder,
-        before: &CardRecord,
+        found: &CardFound,
     ) -> Option<CardRecord> {
-        order.fits(before, draft.tapped_at, draft.clock).ok()?;
+        let before = &found.record;
+        // An order over another currency never goes on: its amount would be another.
+        order.fits(before, found.purse, draft.tapped_at, draft.clock).ok()?;
         if !before.valid_until.allows(draft.tapped_at) {
             return None;
         }
@@ -93,12 +96,12 @@ impl TapMachine {
         tap: Tap,
         seq: TapSeq,
         event: TapEvent,
-        amount: u32,
+        loaded: Money,
     ) -> State {
         if let Some(order) = tap.draft.order {
             self.tried.insert(order);
         }
-        self.loaded = Some((tap.card, self.money(i64::from(amount))));
+        self.loaded = Some((tap.card, loaded));
         self.outbox.push_back(Output::LogOutcome { seq: Some(seq), draft: tap.draft, event });
         State::ClosingOrder
     }

@@ -4,10 +4,14 @@
 use alloc::boxed::Box;
 
 use card::{CardOutput, Settlement};
-use model::{CardProof, Ctr, Refusal, Served, TapDraft, TapEvent};
+use model::{CardProof, CardTransaction, Ctr, Refusal, Served, TapDraft, TapEvent};
 
 use super::{State, TapMachine};
-use crate::{Doubt, Output, Passage, state::Tap, work::Work};
+use crate::{
+    Doubt, Output, Passage,
+    state::{Seen, Tap},
+    work::Work,
+};
 
 impl TapMachine {
     pub(super) fn prove(&mut self, tap: Tap, mut card: Box<Work>, doubt: Box<Doubt>) -> State {
@@ -23,7 +27,8 @@ impl TapMachine {
             Some(CardOutput::Settled(Settlement::Refused(failure)))
                 if failure.refusal() == Refusal::TooSlow =>
             {
-                self.refuse(tap.draft, None, Refusal::TooSlow, Some(doubt.transaction.after))
+                let seen = Some(Seen::after(&doubt.transaction));
+                self.refuse(tap.draft, None, Refusal::TooSlow, seen)
             }
             Some(
                 CardOutput::NeedKey { .. }
@@ -32,7 +37,7 @@ impl TapMachine {
                 | CardOutput::Settled(_),
             )
             | None => {
-                let seen = Some(doubt.transaction.after);
+                let seen = Some(Seen::after(&doubt.transaction));
                 self.refuse(tap.draft, None, Refusal::Unreadable, seen)
             }
         }
@@ -43,7 +48,8 @@ impl TapMachine {
         self.doubts.forget(tap.card);
         if ctr != after.ctr {
             // Counter and record of the card contradict each other.
-            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, Some(after));
+            let seen = Some(Seen::after(&doubt.transaction));
+            return self.refuse(tap.draft, None, Refusal::CardDataInvalid, seen);
         }
         let draft = TapDraft { order: doubt.order, ..tap.draft };
         let over = doubt.is_over(&draft, self.context.rules.retry_window);
@@ -61,12 +67,11 @@ impl TapMachine {
 
     /// The passage of an earlier tap whose rider did not get it.
     pub(super) fn finished(&self, doubt: &Doubt) -> Passage {
-        let after = doubt.transaction.after;
+        let CardTransaction { after, purse, .. } = doubt.transaction;
         Passage::granted(
-            self.money(i64::from(after.amount)),
-            self.money(i64::from(after.balance)),
+            self.money_in(purse, i64::from(after.amount)),
+            self.money_in(purse, i64::from(after.balance)),
             doubt.explained(&self.context),
-            self.context.rules.low_balance,
             true,
         )
     }

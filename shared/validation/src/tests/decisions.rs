@@ -14,7 +14,7 @@ use crate::{Hotlist, Note, Output, PassageClass, Presented, Rules, Verdict, deci
 
 /// A card without products.
 fn plain(record: CardRecord) -> CardFound {
-    CardFound { record, products: None, counters: None }
+    CardFound { record, purse: None, products: None, counters: None }
 }
 
 /// Rows of `role place | last kind at minute | balance | valid | hotlist`, decided at minute 0.
@@ -200,7 +200,7 @@ fn a_card_of_another_issuer_is_foreign_and_a_blank_one_too() {
         at_s: 0,
         tariff: model::TariffVersion(1),
         products: None,
-        counters: false,
+        layout: model::CardLayout::Plain,
     };
     let (mut foreign, _) = card::VirtualCard::issue(uid, [2; 16], &other, &opening).unwrap();
     assert_eq!(bench.tap(&mut foreign, NEVER).unwrap().assist_code(), Some(10));

@@ -6,6 +6,7 @@ mod counters;
 mod decisions;
 mod orders;
 mod products;
+mod purse;
 mod relay;
 mod tearing;
 mod tickets;
@@ -16,8 +17,8 @@ use core::time::Duration;
 use card::{CardKeys, ExchangeError, Key, KeyRole, KeySet, Opening, SealedOrder, VirtualCard};
 use fare::{Tariff, TariffSet};
 use model::{
-    CardId, CardTransaction, ClockQuality, ProductLoad, RiderClass, TapDraft, TapEvent, TapRole,
-    TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    CardId, CardLayout, CardTransaction, ClockQuality, ProductLoad, RiderClass, TapDraft, TapEvent,
+    TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 
 use crate::{
@@ -104,7 +105,7 @@ pub(crate) fn card_with(n: u8, balance: u32, products: Option<ProductLoad>) -> V
         at_s: 1_700_000_000,
         tariff: TariffVersion(1),
         products,
-        counters: true,
+        layout: CardLayout::Counters,
     };
     VirtualCard::issue(uid, [n; 16], &keys(), &opening).unwrap().0
 }

@@ -15,7 +15,13 @@ const AMOUNT: u32 = 1_000;
 
 fn order(id: u64, load_seq: u16) -> LoadOrder {
     let not_after_s = u32::try_from(START.secs()).unwrap() + 86_400;
-    LoadOrder { id: OrderId(id), load_seq: LoadSeq(load_seq), amount: AMOUNT, not_after_s }
+    LoadOrder {
+        id: OrderId(id),
+        load_seq: LoadSeq(load_seq),
+        amount: AMOUNT,
+        purse: None,
+        not_after_s,
+    }
 }
 
 fn sealed(order: LoadOrder, card: CardId) -> SealedOrder {
