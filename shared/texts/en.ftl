@@ -137,6 +137,38 @@ due-held = { $amount } is on its way onto the card
 due-paid = { $amount } was put on the card
 due-forgiven = { $amount } more than owed was put on the card: nobody asks for it back
 
+## A charge in the currency of the card
+
+exchange =
+    { $charge } at { $rate } for { $one } (rate of { $date }), { $rounding ->
+        [up] rounded up
+        [down] rounded down
+        [half-up] rounded to the nearest, a half up
+       *[half-even] rounded to the nearest, a half to even
+    }: { $debit }
+    .unit =
+    { $charge } at { $rate } for { $one } (rate of { $date }), { $rounding ->
+        [up] rounded up to whole { $unit }
+        [down] rounded down to whole { $unit }
+        [half-up] rounded to the nearest { $unit }, a half up
+       *[half-even] rounded to the nearest { $unit }, a half to even
+    }: { $debit }
+date =
+    { $month ->
+        [1] { $day } January { $year }
+        [2] { $day } February { $year }
+        [3] { $day } March { $year }
+        [4] { $day } April { $year }
+        [5] { $day } May { $year }
+        [6] { $day } June { $year }
+        [7] { $day } July { $year }
+        [8] { $day } August { $year }
+        [9] { $day } September { $year }
+        [10] { $day } October { $year }
+        [11] { $day } November { $year }
+       *[12] { $day } December { $year }
+    }
+
 ## Durations
 
 duration-seconds = { $seconds } s

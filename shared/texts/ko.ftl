@@ -125,6 +125,24 @@ due-held = { $amount } 카드에 넣는 중입니다
 due-paid = { $amount } 카드에 환급되었습니다
 due-forgiven = { $amount } 더 환급되었으며 돌려받지 않습니다
 
+## A charge in the currency of the card
+
+exchange =
+    { $charge }, 환율 { $one } = { $rate } ({ $date } 기준), { $rounding ->
+        [up] 올림
+        [down] 버림
+        [half-up] 반올림
+       *[half-even] 반올림(절반은 짝수로)
+    }: { $debit }
+    .unit =
+    { $charge }, 환율 { $one } = { $rate } ({ $date } 기준), { $unit } 단위 { $rounding ->
+        [up] 올림
+        [down] 버림
+        [half-up] 반올림
+       *[half-even] 반올림(절반은 짝수로)
+    }: { $debit }
+date = { $year }년 { $month }월 { $day }일
+
 ## Durations
 
 duration-seconds = { $seconds }초

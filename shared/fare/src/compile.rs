@@ -1,5 +1,6 @@
 //! From tables to a tariff: every check that does not need the text, then the look-up tables.
 
+mod exchange;
 mod rules;
 mod terms;
 
@@ -12,12 +13,13 @@ use alloc::{
 };
 
 use model::{
-    Companions, Money, PlaceIx, ProductScope, RiderClass, RouteIx, TapRole, Timestamp, ValidatorId,
+    Companions, Money, PlaceIx, ProductScope, Refusal, RiderClass, RouteIx, TapRole, Timestamp,
+    ValidatorId,
 };
 
 use crate::{
-    Diagnostic, ExampleRide, FareTap, Gate, GroupIx, Journey, Layer, ProductIx, Severity, Tariff,
-    TariffParts, TariffSet, TransferPrice, price,
+    Diagnostic, Example, ExampleRide, FareRefusal, FareTap, Gate, GroupIx, Journey, Layer,
+    ProductIx, Quote, Severity, Tariff, TariffParts, TariffSet, TransferPrice, price,
 };
 
 /// A penalty and a fare in one tap must fit the card's 24-bit amount.
@@ -77,6 +79,7 @@ pub(crate) fn compile(parts: TariffParts) -> Result<Tariff, Vec<Flaw>> {
     check_amounts(&parts, &mut flaws);
     check_fares_exist(&parts, &mut flaws);
     terms::check_terms(&parts, &mut flaws);
+    exchange::check_exchanges(&parts, &mut flaws);
     let transfer_of = transfer_table(&parts, &mut flaws);
     let maximum = maximum_table(&parts, &mut flaws);
     let table = rules::compile_rules(&parts, &mut flaws);
@@ -328,28 +331,52 @@ fn check_examples(tariff: Tariff) -> Result<Tariff, Vec<Flaw>> {
     let set = TariffSet::new(tariff);
     let mut flaws = Vec::new();
     for (i, example) in set.newest().parts.examples.iter().enumerate() {
-        let message = match example_price(&set, i) {
-            Ok(price) if price == example.price => continue,
-            Ok(price) => format!("the rules give {price}, the example says {}", example.price),
-            Err(why) => format!("the rules give no price: {why}"),
+        let advice = "correct the rules or the example";
+        let mut said = |key, message| flaw(&mut flaws, ("example", i, key), message, advice);
+        let quote = match example_quote(&set, i) {
+            Ok(quote) => quote,
+            Err(why) => {
+                let purse = why.refusal() == Refusal::CurrencyNotTaken;
+                let key = if purse { "purse" } else { "price" };
+                said(key, format!("the rules give no price: {why}"));
+                continue;
+            }
         };
-        flaw(&mut flaws, ("example", i, "price"), message, "correct the rules or the example");
+        let differ = |is, says| format!("the rules give {is}, the example says {says}");
+        if quote.charge != example.price {
+            said("price", differ(quote.charge, example.price));
+        }
+        if let Some(purse) = example.purse.filter(|purse| purse.debit != quote.debit) {
+            said("purse", differ(quote.debit, purse.debit));
+        }
     }
     if flaws.is_empty() { Ok(set.newest().clone()) } else { Err(flaws) }
 }
 
+/// The first tap of an example: at some time, or twelve hours into the service day that its purse
+/// names.
+fn began(tariff: &Tariff, example: &Example) -> Timestamp {
+    let calendar = &tariff.terms().calendar;
+    let noon_s = calendar.day_starts_s + 43_200;
+    match (example.purse, &calendar.clock) {
+        (Some(purse), Some(clock)) => clock.moment(purse.on, noon_s),
+        (Some(_), None) | (None, _) => Timestamp::from_secs(1_000_000_000),
+    }
+}
+
 /// Prices example `i` through the real taps.
-fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal> {
+fn example_quote(set: &TariffSet, i: usize) -> Result<Quote, FareRefusal> {
     let tariff = set.newest();
     let example = &tariff.parts.examples[i];
-    let tap = |at_s: u64, role, place, route| FareTap {
-        at: Timestamp::from_secs(1_000_000_000 + at_s),
+    let began = began(tariff, example);
+    let tap = |after_s: u64, role, place, route| FareTap {
+        at: Timestamp::from_secs(began.secs() + after_s),
         role,
         place,
         route,
         class: RiderClass(0),
         companions: Companions::NONE,
-        purse: None,
+        purse: example.purse.map(|purse| purse.debit.currency()),
         validator: ValidatorId::DEPOT,
         tariff: tariff.version(),
     };
@@ -366,7 +393,7 @@ fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal>
             let validator = ValidatorId::new(1).expect("one fits");
             let second = tap(start_s, TapRole::Board, PlaceIx(0), Some(route));
             let second = FareTap { validator, companions: example.companions, ..second };
-            price(set, &journey, &second).map(|quote| quote.charge)
+            price(set, &journey, &second)
         }
         ExampleRide::Gate { from, to } => {
             let entry = tap(start_s, TapRole::Entry, from, None);
@@ -374,7 +401,7 @@ fn example_price(set: &TariffSet, i: usize) -> Result<Money, crate::FareRefusal>
             let same = tariff.gate().and_then(|gate: &Gate| gate.same_station.last());
             let inside_s = same.map_or(60, |same| u64::from(same.within_s) + 1);
             let exit = tap(start_s + inside_s, TapRole::Exit, to, None);
-            price(set, &journey, &exit).map(|quote| quote.charge)
+            price(set, &journey, &exit)
         }
     }
 }

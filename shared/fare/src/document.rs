@@ -125,7 +125,8 @@ impl<'a> Section<'a> {
     fn push(&self, found: &mut Findings, line: u32, key: &str, message: String, advice: String) {
         let key = match self.name {
             "" => key.to_owned(),
-            section @ ("companions" | "gate" | "gate.same_station" | "matrix" | "matrix.from") => {
+            section @ ("companions" | "gate" | "gate.same_station" | "matrix" | "matrix.from"
+            | "purse") => {
                 format!("{section}.{key}")
             }
             section => format!("{section}[{}].{key}", self.index + 1),
@@ -227,6 +228,24 @@ impl<'a> Section<'a> {
     ) -> Option<Money> {
         let value = self.opt_money(found, key, currency);
         self.required(found, key, value)
+    }
+
+    /// A date, quoted or as TOML writes one; its characters are taken as written.
+    pub(crate) fn date_text(&self, found: &mut Findings, key: &str) -> Option<String> {
+        let text = self.value(key).and_then(|value| {
+            let date = value.as_datetime().map(|date| format!("{date}"));
+            date.or_else(|| value.as_str().map(ToOwned::to_owned))
+        });
+        if text.is_none() && self.has(key) {
+            self.note(found, key, "is no date", "write YYYY-MM-DD");
+        }
+        self.required(found, key, text)
+    }
+
+    /// A text or a number; its digits are taken as written.
+    pub(crate) fn scalar(&self, found: &mut Findings, key: &str) -> Option<String> {
+        let text = self.value(key).map(raw);
+        self.required(found, key, text)
     }
 
     /// A decimal number of degrees, in millionths; more than six decimals are cut off.

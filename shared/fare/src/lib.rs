@@ -12,6 +12,7 @@ extern crate alloc;
 mod compile;
 mod diagnostic;
 mod document;
+mod exchange;
 mod journey;
 mod parse;
 mod price;
@@ -26,6 +27,7 @@ mod write;
 
 pub use diagnostic::{Diagnostic, Layer, Severity};
 pub use document::micro as parse_degrees;
+pub use exchange::{DatedRate, ExamplePurse, Exchange, ExchangeError, Exchanged, Rate, RateError};
 pub use journey::{FareTap, Journey, LastTap};
 pub use price::{FareRefusal, Quote, companions, price};
 pub use products::ProductStep;

@@ -2,6 +2,7 @@
 //! replaces the section of that name, so that an import stays untouched and the rules that GTFS
 //! cannot say stand beside it.
 
+mod exchange;
 mod gate;
 pub(crate) mod rules;
 pub(crate) mod terms;
@@ -11,8 +12,8 @@ use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec, vec::Vec};
 use model::{Companions, Currency, Money, OperatorId, PlaceIx, RiderClass, RouteIx, TariffVersion};
 
 use crate::{
-    Class, Diagnostic, Example, ExampleRide, GroupIx, Layer, MODES, Mode, Operator, Place,
-    PlaceKind, Product, ProductIx, Route, Severity, Tariff, TariffParts, Terms, Transfer,
+    Class, Diagnostic, Example, ExamplePurse, ExampleRide, GroupIx, Layer, MODES, Mode, Operator,
+    Place, PlaceKind, Product, ProductIx, Route, Severity, Tariff, TariffParts, Terms, Transfer,
     TransferPrice,
     compile::compile,
     diagnostic::nearest,
@@ -23,7 +24,7 @@ use crate::{
 /// The version of the tariff file's own format.
 pub(crate) const FORMAT: u32 = 1;
 
-const TOP_KEYS: [&str; 38] = [
+const TOP_KEYS: [&str; 39] = [
     "format",
     "version",
     "network",
@@ -50,6 +51,7 @@ const TOP_KEYS: [&str; 38] = [
     "interchange",
     "pass",
     "companions",
+    "exchange",
     "leg_groups",
     "leg_priority",
     "card_medium",
@@ -210,7 +212,7 @@ fn read(top: &Top<'_>, found: &mut Findings, zone: &Zones<'_>) -> Option<TariffP
         transfer(at, found, &group_names, currency)
     });
     let gate = gate::gate(top, found, currency, (&group_names, &product_names, &place_names));
-    let keys = ["from", "to", "route", "after", "after_s", "companions", "price"];
+    let keys = ["from", "to", "route", "after", "after_s", "companions", "price", "purse"];
     let examples = list(top, found, "example", &keys, |at, found| {
         example(at, found, (&route_names, &place_names, &class_names), currency)
     });
@@ -245,6 +247,7 @@ fn read(top: &Top<'_>, found: &mut Findings, zone: &Zones<'_>) -> Option<TariffP
     };
     let zone = zone(&parts.timezone);
     parts.terms = terms::terms(top, found, &known, zone);
+    parts.terms.exchanges = exchange::exchanges(top, found);
     parts.rules = rules::rules(top, found, &known, &parts);
     Some(parts)
 }
@@ -437,7 +440,21 @@ fn example(
         at.note(found, "companions", "the example rides through gates", advice);
         return None;
     }
-    Some(Example { ride, after, companions, price: price? })
+    let purse = example_purse(at, found)?;
+    Some(Example { ride, after, companions, price: price?, purse })
+}
+
+/// `Some(None)` = the purse is in the tariff's currency; `None` = it was not understood.
+#[expect(clippy::option_option, reason = "absent and wrong are two answers")]
+fn example_purse(at: &Section<'_>, found: &mut Findings) -> Option<Option<ExamplePurse>> {
+    let Some(own) = at.sub(found, "purse", "purse") else {
+        return (!at.has("purse")).then_some(None);
+    };
+    own.check_keys(&["currency", "on", "debit"], found);
+    let on = own.date_text(found, "on").and_then(|text| terms::date(&own, found, "on", &text));
+    let currency = currency(&own, found)?;
+    let debit = own.money(found, "debit", currency);
+    Some(Some(ExamplePurse { on: on?, debit: debit? }))
 }
 
 /// Who comes along, by the ids of their categories.

@@ -1,8 +1,8 @@
 //! The one pricing function of validator and depot.
 //!
 //! Order of work: unfinished journey, fare of this ride, transfer right; of each, what the products
-//! on the card pay; then discounts and surcharges, then caps; then the companions of a boarding.
-//! Limits are inclusive.
+//! on the card pay; then discounts and surcharges, then caps; then the companions of a boarding;
+//! last the purse, when it is in another currency. Limits are inclusive.
 //! The record written after a tap names the version
 //! in force at the validator (`FareTap::tariff`), and the quote's run is numbered by it, although
 //! a journey's fare comes from the version of its tap-in.
@@ -21,7 +21,8 @@ use model::{
 };
 
 use crate::{
-    FareTap, GroupIx, Journey, LastTap, Step, StepKind, Tariff, TariffSet, UnknownFare,
+    Exchanged, FareTap, GroupIx, Journey, LastTap, Step, StepKind, Tariff, TariffSet, UnknownFare,
+    exchange,
     journey::seconds,
     products::Wallet,
     tariff_set::{place_in, route_in},
@@ -41,6 +42,8 @@ pub struct Quote {
     pub charge: Money,
     /// To debit now, in the purse's currency: `charge` itself where that is the tariff's.
     pub debit: Money,
+    /// How `charge` became `debit`; `None` where the purse's currency is the tariff's.
+    pub exchanged: Option<Exchanged>,
     /// Why; the amounts sum to `charge`.
     pub steps: Vec<Step>,
     /// What of the card's products pays besides.
@@ -74,9 +77,6 @@ pub enum FareRefusal {
     /// The tariff takes no companions with this tap, not so many, or none of a category.
     #[error("not so many companions, or none of a category, may ride here on one card")]
     Companions,
-    /// The tariff gives no rate for the currency of the card's purse on this day.
-    #[error("{0} is not taken here on this day")]
-    NoRate(Currency),
     /// The table has no fare for this pair.
     #[error("no fare is known from place {from} to place {to}")]
     UnknownPair {
@@ -91,6 +91,12 @@ pub enum FareRefusal {
     /// A tap-out without a tap-in.
     #[error("no journey is open")]
     NoEntry,
+    /// The tariff gives no rate for the currency of the card's purse on this day.
+    #[error("{0} is not taken here on this day")]
+    NoRate(Currency),
+    /// In the currency of the purse it is more than a card's record can hold.
+    #[error("in {0} this is more than a card's record can hold")]
+    TooMuch(Currency),
 }
 
 impl FareRefusal {
@@ -102,9 +108,9 @@ impl FareRefusal {
             | Self::UnknownRoute
             | Self::Companions
             | Self::UnknownPair { .. } => Refusal::NotValidHere,
-            Self::NoRate(_) => Refusal::CurrencyNotTaken,
             Self::PassBack => Refusal::DoubleEntry,
             Self::NoEntry => Refusal::NoEntry,
+            Self::NoRate(_) | Self::TooMuch(_) => Refusal::CurrencyNotTaken,
         }
     }
 }
@@ -151,12 +157,13 @@ pub fn price(set: &TariffSet, journey: &Journey, tap: &FareTap) -> Result<Quote,
         tariff: tap.tariff,
         run: ride.run,
     };
-    if let Some(purse) = tap.purse.filter(|purse| *purse != tariff.currency()) {
-        return Err(FareRefusal::NoRate(purse));
-    }
+    let needs = add(add(tariff.after_dip(own), less(charge, own)), ride.reserve);
+    let priced_under = set.get(ride.priced_under).unwrap_or(tariff);
+    let paid = exchange::pay(priced_under, ride.began, tap.purse, (charge, needs))?;
     Ok(Quote {
-        debit: charge,
-        min_balance: add(add(tariff.after_dip(own), less(charge, own)), ride.reserve),
+        debit: paid.debit,
+        exchanged: paid.exchanged,
+        min_balance: paid.min_balance,
         charge,
         steps,
         used: wallet.used,

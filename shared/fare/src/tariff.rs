@@ -233,6 +233,8 @@ pub struct Example {
     pub companions: Companions,
     /// What this ride must cost, companions included.
     pub price: Money,
+    /// What it must take off a purse in another currency.
+    pub purse: Option<crate::ExamplePurse>,
 }
 
 /// All tables of one tariff, as written.

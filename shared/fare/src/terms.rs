@@ -1,11 +1,11 @@
-//! What GTFS cannot say: discounts and surcharges, caps, interchanges, terms of passes, and the
-//! times at which they hold. Plain tables; `price/terms.rs` reads them.
+//! What GTFS cannot say: discounts and surcharges, caps, interchanges, terms of passes, rates of
+//! other currencies, and the times at which they hold. Plain tables; `price/terms.rs` reads them.
 
 use alloc::{sync::Arc, vec::Vec};
 
 use model::{Companions, Money, PlaceIx, RiderClass, RouteIx, ServiceDate, Timestamp};
 
-use crate::{GroupIx, rules::ZoneOffsets};
+use crate::{Exchange, GroupIx, rules::ZoneOffsets};
 
 /// A time band, by its index in the tariff's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -206,6 +206,8 @@ pub struct Terms {
     pub dip: Option<Money>,
     /// Who may ride on the holder's card; `None` = nobody.
     pub companions: Option<CompanionTerms>,
+    /// Purses in other currencies; at most one entry for each.
+    pub exchanges: Vec<Exchange>,
 }
 
 /// The number of the counter slot in which a journey through an interchange is kept.
@@ -268,13 +270,25 @@ impl CapPeriod {
 /// `fare × (100 + percent) / 100`, rounded to whole units.
 pub(crate) fn percent_of(fare: i64, percent: i32, rounding: Rounding, unit: i64) -> i64 {
     let exact = i128::from(fare) * (100 + i128::from(percent));
-    let step = 100 * i128::from(unit.max(1));
-    let (down, rest) = (exact.div_euclid(step), exact.rem_euclid(step));
-    let up = match rounding {
-        Rounding::Up => rest > 0,
-        Rounding::Down => false,
-        Rounding::HalfUp => rest * 2 >= step,
-        Rounding::HalfEven => rest * 2 > step || rest * 2 == step && down % 2 != 0,
-    };
-    i64::try_from((down + i128::from(up)) * i128::from(unit.max(1))).unwrap_or(fare)
+    let units = rounding.divide(exact, 100 * i128::from(unit.max(1)));
+    i64::try_from(units * i128::from(unit.max(1))).unwrap_or(fare)
+}
+
+impl Rounding {
+    /// The word in tariff files and the API.
+    pub fn word(self) -> &'static str {
+        ROUNDINGS.iter().find(|(known, _)| *known == self).expect("ROUNDINGS lists every one").1
+    }
+
+    /// So many whole steps as `exact` is, or is rounded to; `step` is above zero.
+    pub(crate) const fn divide(self, exact: i128, step: i128) -> i128 {
+        let (down, rest) = (exact.div_euclid(step), exact.rem_euclid(step));
+        let up = match self {
+            Self::Up => rest > 0,
+            Self::Down => false,
+            Self::HalfUp => rest >= step - rest,
+            Self::HalfEven => rest > step - rest || rest == step - rest && down % 2 != 0,
+        };
+        if up { down + 1 } else { down }
+    }
 }

@@ -10,7 +10,8 @@ use core::fmt::{self, Write as _};
 use model::Money;
 
 use crate::{
-    ExampleRide, GroupIx, PlaceKind, ProductIx, Tariff, TransferPrice, UnknownFare, parse::FORMAT,
+    ExamplePurse, ExampleRide, GroupIx, PlaceKind, ProductIx, Tariff, TransferPrice, UnknownFare,
+    parse::FORMAT,
 };
 
 impl Tariff {
@@ -174,6 +175,10 @@ fn write_examples(tariff: &Tariff, out: &mut String) -> fmt::Result {
             writeln!(out, "after = {}\nafter_s = {after_s}", route(ix))?;
         }
         writeln!(out, "price = {}", Amount(example.price))?;
+        if let Some(ExamplePurse { on, debit }) = example.purse {
+            let (letters, debit) = (Text(debit.currency().letters()), Amount(debit));
+            writeln!(out, "purse = {{ currency = {letters}, on = \"{on}\", debit = {debit} }}")?;
+        }
     }
     Ok(())
 }

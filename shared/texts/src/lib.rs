@@ -12,9 +12,9 @@ mod language;
 #[cfg(test)]
 mod tests;
 
-use fare::{CapPeriod, CapProgress, Param, Step};
+use fare::{CapPeriod, CapProgress, Exchanged, Param, Step};
 use fluent_bundle::{FluentArgs, FluentValue};
-use model::{Money, Note, Refusal};
+use model::{Money, Note, Refusal, ServiceDate};
 
 pub use amount::amount_text;
 pub use language::{Language, UnknownLanguage};
@@ -65,6 +65,34 @@ pub fn refusal_text(language: Language, refusal: Refusal) -> String {
 /// One sentence for the rider after an accepted tap.
 pub fn note_text(language: Language, note: Note) -> String {
     bundle::text(language, &format!("note-{}", note.word()), None, None)
+}
+
+/// How a charge became what was taken off a purse in another currency.
+pub fn exchange_text(language: Language, exchanged: &Exchanged) -> String {
+    let Exchanged { charge, debit, rate, since, rounding, unit } = exchanged;
+    let mut facts = FluentArgs::new();
+    facts.set("charge", amount_text(language, *charge));
+    facts.set("debit", amount_text(language, *debit));
+    facts.set("rate", format!("{rate} {}", debit.currency()));
+    facts.set("one", format!("1 {}", charge.currency()));
+    facts.set("date", date_text(language, *since));
+    facts.set("rounding", rounding.word());
+    // The smallest amount that the currency has needs no words.
+    let form = (unit.minor() != 1).then_some("unit");
+    if form.is_some() {
+        facts.set("unit", amount_text(language, *unit));
+    }
+    bundle::text(language, "exchange", form, Some(&facts))
+}
+
+/// A date in full.
+pub fn date_text(language: Language, date: ServiceDate) -> String {
+    let (year, month, day) = date.civil();
+    let mut facts = FluentArgs::new();
+    for (name, number) in [("year", year), ("month", month), ("day", day)] {
+        facts.set(name, number);
+    }
+    bundle::text(language, "date", None, Some(&facts))
 }
 
 /// A phrase of the validator's screen.

@@ -6,14 +6,17 @@ use std::{
 };
 
 use expect_test::expect_file;
-use fare::{CapPeriod, CapProgress, ProductStep, Step, StepKind};
+use fare::{
+    CapPeriod, CapProgress, DatedRate, Exchange, Exchanged, ProductStep, ROUNDINGS, Rate, Step,
+    StepKind,
+};
 use fluent_syntax::ast::{Entry, Expression, InlineExpression, Pattern, PatternElement};
-use model::{Currency, Money, Note, ProductSlot, Refusal};
+use model::{Currency, Money, Note, ProductSlot, Refusal, ServiceDate};
 use proptest::prelude::*;
 
 use crate::{
-    DueText, Language, Phrase, amount_text, bundle, cap_text, due_text, note_text, past_cap_text,
-    phrase_text, refusal_text, step_label, step_text,
+    DueText, Language, Phrase, amount_text, bundle, cap_text, date_text, due_text, exchange_text,
+    note_text, past_cap_text, phrase_text, refusal_text, step_label, step_text,
 };
 
 fn won(minor: i64) -> Money {
@@ -196,6 +199,9 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
         ("due-held", &["amount"]),
         ("due-paid", &["amount"]),
         ("due-forgiven", &["amount"]),
+        ("exchange", &["charge", "rate", "one", "date", "rounding", "debit"]),
+        ("exchange.unit", &["charge", "rate", "one", "date", "rounding", "unit", "debit"]),
+        ("date", &["year", "month", "day"]),
         ("duration-seconds", &["seconds"]),
         ("duration-minutes", &["minutes"]),
         ("duration-minutes-seconds", &["minutes", "seconds"]),
@@ -270,7 +276,30 @@ fn all_texts(language: Language) -> String {
     ] {
         writeln!(all, "{}", due_text(language, &due)).unwrap();
     }
+    for exchanged in exchanges() {
+        writeln!(all, "{}", exchange_text(language, &exchanged)).unwrap();
+    }
     all
+}
+
+/// 1.20 EUR in francs by every rule, to the cent and to five of them, and once in won.
+fn exchanges() -> Vec<Exchanged> {
+    let of = |minor, letters| Money::new(minor, Currency::parse(letters).unwrap());
+    let mut list = Vec::new();
+    for (purse, text, rounding, unit) in [1, 5]
+        .into_iter()
+        .flat_map(|unit| ROUNDINGS.map(|(r, _)| ("CHF", "0.9432", r, unit)))
+        .chain([("KRW", "1650.5", ROUNDINGS[0].0, 10)])
+    {
+        let (charge, rate) = (of(120, "EUR"), Rate::parse(text).unwrap());
+        let since = ServiceDate::parse("2026-01-01").unwrap();
+        let dated = vec![DatedRate { from: since, rate }];
+        let unit = of(unit, purse);
+        let table = Exchange::new(unit.currency(), dated, rounding, unit.minor()).unwrap();
+        let debit = table.convert(rate, charge).unwrap();
+        list.push(Exchanged { charge, debit, rate, since, rounding, unit });
+    }
+    list
 }
 
 fn check(language: Language, expected: &expect_test::ExpectFile) {
@@ -290,6 +319,15 @@ fn the_english_of_the_fare_engine_is_the_english_of_the_file() {
         let step = Step { kind, rule: "rule".into(), amount: euro(0) };
         let text = step.text().replace("all 1 rides are used", "the one ride is used");
         assert_eq!(step_text(Language::English, &step), text);
+    }
+    for exchanged in exchanges().iter().filter(|e| e.debit.currency().letters() != "KRW") {
+        assert_eq!(exchange_text(Language::English, exchanged), exchanged.text());
+    }
+    for month in 1..=12 {
+        let since = ServiceDate::parse(&format!("2026{month:02}09")).unwrap();
+        let date = date_text(Language::English, since);
+        let text = Exchanged { since, ..exchanges()[0] }.text();
+        assert!(text.contains(&format!("(rate of {date})")), "{date}: {text}");
     }
 }
 

@@ -10,11 +10,16 @@ use super::{Flaw, flaw};
 
 pub(super) fn check_terms(parts: &TariffParts, flaws: &mut Vec<Flaw>) {
     let terms = &parts.terms;
-    let asks = [("time", !terms.times.is_empty()), ("cap", !terms.caps.is_empty())];
-    for (section, _) in asks.iter().filter(|(_, asks)| *asks && terms.calendar.clock.is_none()) {
+    let asks = [
+        ("time", "id", !terms.times.is_empty()),
+        ("cap", "id", !terms.caps.is_empty()),
+        ("exchange", "currency", !terms.exchanges.is_empty()),
+    ];
+    let no_clock = terms.calendar.clock.is_none();
+    for (section, key, _) in asks.iter().filter(|(_, _, asks)| *asks && no_clock) {
         let advice = "name a time zone that is known, or write [clock]; `depot-server fares \
                       compile` writes it";
-        flaw(flaws, (section, 0, "id"), "the tariff asks for the time and has no clock", advice);
+        flaw(flaws, (section, 0, key), "the tariff asks for the time and has no clock", advice);
     }
     let mut seen = BTreeSet::new();
     for (i, cap) in terms.caps.iter().enumerate() {

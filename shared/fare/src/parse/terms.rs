@@ -76,6 +76,7 @@ pub(super) fn terms(
         passes,
         dip: top.with("dip").opt_money(found, "dip", known.currency),
         companions: companions(top, found, known),
+        exchanges: Vec::new(),
     }
 }
 
@@ -187,7 +188,7 @@ fn adjustment(at: &Section<'_>, found: &mut Findings, known: &Known<'_>) -> Opti
     Some(Adjustment { id: id?.into(), name: name?.into(), scope, change, counts_to_caps })
 }
 
-fn rounding(at: &Section<'_>, found: &mut Findings, word: &str) -> Option<Rounding> {
+pub(super) fn rounding(at: &Section<'_>, found: &mut Findings, word: &str) -> Option<Rounding> {
     let rounding = ROUNDINGS.iter().find(|(_, known)| *known == word).map(|(r, _)| *r);
     if rounding.is_none() {
         let words = ROUNDINGS.map(|(_, word)| word).join(", ");

@@ -1,6 +1,7 @@
 //! Tables: one line of input per tap, one line of answer, so that every rule has its row.
 
 mod companions;
+mod exchange;
 mod prices;
 mod products;
 mod properties;

@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::{self, Write as _};
 
-use crate::{CapPeriod, Change, ROUNDINGS, Scope, Tariff, Terms, TimeIx, parse::terms::DAY_WORDS};
+use crate::{CapPeriod, Change, Scope, Tariff, Terms, TimeIx, parse::terms::DAY_WORDS};
 
 use super::{Amount, Text, group, list};
 
@@ -32,8 +32,7 @@ pub(super) fn write_terms(tariff: &Tariff, out: &mut String) -> fmt::Result {
         write_scope(tariff, &adjustment.scope, out)?;
         match adjustment.change {
             Change::Percent { percent, rounding, unit } => {
-                let word = ROUNDINGS.iter().find(|(known, _)| *known == rounding);
-                let word = word.expect("ROUNDINGS lists every one").1;
+                let word = rounding.word();
                 let unit = Amount(model::Money::new(unit, tariff.currency()));
                 writeln!(out, "percent = {percent}\nrounding = {}\nunit = {unit}", Text(word))?;
             }
@@ -59,6 +58,22 @@ pub(super) fn write_terms(tariff: &Tariff, out: &mut String) -> fmt::Result {
         writeln!(out, "\n[companions]\nriders_max = {}", companions.riders_max)?;
         let scope = Scope { classes: companions.classes.clone(), ..Scope::default() };
         write_scope(tariff, &scope, out)?;
+    }
+    write_exchanges(terms, out)
+}
+
+fn write_exchanges(terms: &Terms, out: &mut String) -> fmt::Result {
+    for exchange in &terms.exchanges {
+        writeln!(out, "\n[[exchange]]\ncurrency = {}", Text(exchange.currency().letters()))?;
+        let (rounding, unit) = (Text(exchange.rounding().word()), Amount(exchange.unit()));
+        writeln!(out, "rounding = {rounding}\nunit = {unit}")?;
+        for rate in exchange.rates() {
+            writeln!(
+                out,
+                "[[exchange.rates]]\nfrom = \"{}\"\nrate = \"{}\"",
+                rate.from, rate.rate
+            )?;
+        }
     }
     Ok(())
 }
