@@ -56,10 +56,9 @@ pub fn statement(card: CardId, report: &CardReport, whole: bool) -> anyhow::Resu
     let Some(newest) = contents.newest() else {
         bail!("the card was never issued to the end: take it to a desk")
     };
-    let currency = contents
-        .profile
-        .and_then(|profile| Currency::parse(std::str::from_utf8(&profile.currency).ok()?).ok())
-        .context("the card does not say its currency: take it to a desk")?;
+    // Of a card of layout 1 or 2 the issuer wrote the tariff's there, and no tariff is needed here.
+    let currency =
+        contents.currency().context("the card does not say its currency: take it to a desk")?;
     Ok(text(card, contents, newest, currency, whole))
 }
 
@@ -128,6 +127,7 @@ fn random() -> anyhow::Result<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use card::{Key, KeySet, Opening, VirtualCard};
+    use model::CardLayout;
 
     use super::*;
 
@@ -150,6 +150,29 @@ mod tests {
             assert!(text.contains(words), "{text}\nlacks {words}");
         }
         assert!(!text.contains("04010203"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_purse_in_another_currency_is_shown_in_it_with_the_decimals_that_it_has() {
+        let keys = KeySet::from_root(&Key([7; 16]));
+        for (letters, balance, until) in [
+            (*b"CHF", "12.50 CHF", "12.50"),
+            (*b"KRW", "1250 KRW", "1250"),
+            (*b"KWD", "1.250 KWD", "1.250"),
+        ] {
+            let opening = Opening {
+                balance: 1_250,
+                currency: letters,
+                layout: CardLayout::OtherCurrency,
+                at_s: 1_795_000_000,
+                ..Opening::default()
+            };
+            let card = VirtualCard::issue(UID, [1; 16], &keys, &opening).unwrap().0;
+            let text = shown(card, &keys.for_validator()).await.unwrap();
+            let issued = text.lines().last().unwrap();
+            assert!(text.contains(balance) && issued.ends_with(until), "{text}");
+            assert!(!text.contains("take the card to a desk"), "{text}");
+        }
     }
 
     #[tokio::test]
