@@ -360,6 +360,7 @@ mod tests {
             charge: money(charge),
             balance: None,
             steps: steps.iter().map(step).collect(),
+            exchanged: None,
             caps: caps.filter(|cap| cap.counted.minor() > 0).collect(),
             notes: Vec::new(),
             loaded: None,

@@ -4,7 +4,8 @@ use std::{io::Write, time::Duration};
 
 use fare::Step;
 use texts::{
-    Language, Phrase, amount_text, cap_text, note_text, phrase_text, refusal_text, step_text,
+    Language, Phrase, amount_text, cap_text, exchange_text, note_text, phrase_text, refusal_text,
+    step_text,
 };
 use validation::Passage;
 
@@ -65,7 +66,7 @@ impl<W: Write + Send> RiderScreen for LineScreen<W> {
     }
 }
 
-/// Class, amount, balance, then why, how far the caps have come, and what to do; never a card
+/// Class, amount, balance, then why, by which rate, how far the caps have come, and what to do; never a card
 /// number.
 pub fn line(language: Language, passage: &Passage) -> String {
     use std::fmt::Write;
@@ -91,6 +92,9 @@ pub fn line(language: Language, passage: &Passage) -> String {
         let _ = write!(line, ", {}", phrase(Phrase::Missing(missing)));
     }
     write_steps(&mut line, language, &passage.steps);
+    if let Some(exchanged) = &passage.exchanged {
+        let _ = write!(line, "; {}", exchange_text(language, exchanged));
+    }
     for cap in &passage.caps {
         let _ = write!(line, "; {}", cap_text(language, cap));
     }
@@ -129,8 +133,8 @@ pub fn advice(language: Language, passage: &Passage) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use fare::{CapPeriod, CapProgress, StepKind};
-    use model::{Currency, Money, Note, Refusal};
+    use fare::{CapPeriod, CapProgress, Exchanged, Rate, Rounding, StepKind};
+    use model::{Currency, Money, Note, Refusal, ServiceDate};
     use validation::Verdict;
 
     use super::*;
@@ -144,8 +148,8 @@ mod tests {
             Verdict::TryAgain(_) | Verdict::Refused(_) | Verdict::OutOfService => Vec::new(),
         };
         let (charge, balance, caps) = (won(150), Some(won(12_350)), Vec::new());
-        let (loaded, missing) = (None, None);
-        Passage { verdict, charge, balance, steps, caps, notes, loaded, missing }
+        let (exchanged, loaded, missing) = (None, None, None);
+        Passage { verdict, charge, balance, steps, exchanged, caps, notes, loaded, missing }
     }
 
     #[test]
@@ -167,6 +171,39 @@ mod tests {
             line(Language::English, &shown),
             "A accepted, charge \u{20a9}150, balance \u{20a9}12,350; \
              Day cap: 3.40 EUR of 6.00 EUR today; Week cap: 18.40 EUR of 24.00 EUR this week"
+        );
+    }
+
+    #[test]
+    fn a_purse_in_another_currency_is_answered_in_it_with_the_rate() {
+        let of = |minor, letters| Money::new(minor, Currency::parse(letters).unwrap());
+        let (charge, debit) = (of(120, "EUR"), of(113, "CHF"));
+        let kind = StepKind::Flat { route: "Bus 7".into(), product: "bus".into() };
+        let mut shown = passage(Verdict::Granted, Vec::new());
+        shown.steps = vec![Step { kind, rule: "bus".into(), amount: charge }];
+        shown.exchanged = Some(Exchanged {
+            charge,
+            debit,
+            rate: Rate::parse("0.9432").unwrap(),
+            since: ServiceDate::parse("2026-01-01").unwrap(),
+            rounding: Rounding::HalfUp,
+            unit: of(1, "CHF"),
+        });
+        (shown.charge, shown.balance) = (debit, Some(of(1_887, "CHF")));
+        assert_eq!(
+            line(Language::English, &shown),
+            "A accepted, charge 1.13 CHF, balance 18.87 CHF; Bus 7: bus 1.20 EUR; \
+             1.20 EUR at 0.9432 CHF for 1 EUR (rate of 1 January 2026), \
+             rounded to the nearest, a half up: 1.13 CHF"
+        );
+        let short = Passage {
+            balance: Some(of(70, "CHF")),
+            missing: Some(of(43, "CHF")),
+            ..passage(Verdict::Refused(Refusal::InsufficientValue), Vec::new())
+        };
+        assert_eq!(
+            line(Language::English, &short),
+            "D code 24, balance 0.70 CHF, 0.43 CHF missing; Not enough credit: top up"
         );
     }
 

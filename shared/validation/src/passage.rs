@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use fare::{CapProgress, ProductStep, Quote, Step, StepKind};
+use fare::{CapProgress, Exchanged, ProductStep, Quote, Step, StepKind};
 use model::{Ctr, Currency, Money, Note, Refusal, RiderClass};
 
 use crate::{ValidatorContext, decide::Decision};
@@ -16,8 +16,10 @@ pub struct Passage {
     pub charge: Money,
     /// Stored value after it, when the card was read.
     pub balance: Option<Money>,
-    /// Why it cost that.
+    /// Why it cost that; amounts in the tariff's currency.
     pub steps: Vec<Step>,
+    /// How their sum became the charge, when the purse is in another currency.
+    pub exchanged: Option<Exchanged>,
     /// How far the card has come towards each cap that counts.
     pub caps: Vec<CapProgress>,
     /// What else the rider should know.
@@ -32,6 +34,7 @@ pub struct Passage {
 #[derive(Debug, Default)]
 pub(crate) struct Explained {
     steps: Vec<Step>,
+    exchanged: Option<Exchanged>,
     caps: Vec<CapProgress>,
     /// A balance below this is pointed out, in the purse's currency.
     low_balance: Option<i64>,
@@ -40,20 +43,26 @@ pub(crate) struct Explained {
 impl Explained {
     pub(crate) fn of(context: &ValidatorContext, quote: Quote, class: RiderClass) -> Self {
         let caps = quote.cap_progress(&context.tariffs, class);
-        let low_balance = low_balance(context, quote.debit.currency());
-        Self { steps: quote.steps, caps, low_balance }
+        let low_balance = low_balance(context, &quote);
+        Self { steps: quote.steps, exchanged: quote.exchanged, caps, low_balance }
     }
 
     /// Of a tap that cannot be priced here any more.
     pub(crate) fn nothing(context: &ValidatorContext, purse: Currency) -> Self {
-        Self { low_balance: low_balance(context, purse), ..Self::default() }
+        let own = purse == context.currency();
+        Self { low_balance: own.then_some(context.rules.low_balance), ..Self::default() }
     }
 }
 
-/// The operator's threshold is one in the tariff's currency: units of another are not compared
-/// with it.
-fn low_balance(context: &ValidatorContext, purse: Currency) -> Option<i64> {
-    (purse == context.currency()).then_some(context.rules.low_balance)
+/// The operator's threshold is an amount in the tariff's currency: for a purse in another it is
+/// that amount by the rate of the ride.
+fn low_balance(context: &ValidatorContext, quote: &Quote) -> Option<i64> {
+    let low = context.rules.low_balance;
+    let Some(exchanged) = &quote.exchanged else { return Some(low) };
+    let tariff = context.tariffs.get(quote.priced_under)?;
+    let low = Money::new(low, tariff.currency());
+    let exchange = tariff.exchange(exchanged.debit.currency())?;
+    exchange.convert(exchanged.rate, low).map(Money::minor)
 }
 
 /// Whether the rider may pass.
@@ -102,7 +111,7 @@ impl Passage {
     pub(crate) fn granted(
         charge: Money,
         balance: Money,
-        Explained { steps, caps, low_balance }: Explained,
+        Explained { steps, exchanged, caps, low_balance }: Explained,
         finished: bool,
     ) -> Self {
         let has = |wanted: fn(&StepKind) -> bool| steps.iter().any(|step| wanted(&step.kind));
@@ -130,6 +139,7 @@ impl Passage {
             balance: Some(balance),
             notes: notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect(),
             steps,
+            exchanged,
             caps,
             loaded: None,
             missing: None,
@@ -144,6 +154,7 @@ impl Passage {
             charge: zero,
             balance: None,
             steps: Vec::new(),
+            exchanged: None,
             caps: Vec::new(),
             notes,
             loaded: None,
@@ -184,8 +195,8 @@ impl Passage {
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };
         let (steps, caps, notes) = (Vec::new(), Vec::new(), Vec::new());
-        let (loaded, missing) = (None, None);
-        Self { verdict, charge: zero, balance, steps, caps, notes, loaded, missing }
+        let (exchanged, loaded, missing) = (None, None, None);
+        Self { verdict, charge: zero, balance, steps, exchanged, caps, notes, loaded, missing }
     }
 
     /// Whether the gate opens.
