@@ -4,7 +4,9 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use clearing::{Rules, TapRef};
 use fare::{FareTap, Journey, LastTap, Tariff, price};
-use model::{CardId, CardTransaction, OperatorId, PlaceIx, RecordKind, RouteIx, TapRole};
+use model::{
+    CardId, CardTransaction, Companions, OperatorId, PlaceIx, RecordKind, RouteIx, TapRole,
+};
 
 use crate::share::Leg;
 
@@ -85,11 +87,14 @@ fn leg(ride: &Ride, rules: &Rules) -> Leg {
     };
     let paid = i64::from(after.amount);
     let operator: Option<OperatorId> = rules.operator(after, ride.route);
-    Leg { operator, paid, alone: alone(ride, rules).unwrap_or(paid), distance_m }
+    let holder = alone(ride, Companions::NONE, rules);
+    let group = alone(ride, ride.transaction.companions, rules);
+    let companions = holder.zip(group).map_or(0, |(holder, group)| (group - holder).min(paid));
+    Leg { operator, paid, companions, alone: holder.unwrap_or(paid), distance_m }
 }
 
-/// What the ride would have cost without the rides before it.
-fn alone(ride: &Ride, rules: &Rules) -> Option<i64> {
+/// What the ride would have cost with these companions and without the rides before it.
+fn alone(ride: &Ride, companions: Companions, rules: &Rules) -> Option<i64> {
     let CardTransaction { before, after, .. } = &ride.transaction;
     let role = match after.kind {
         RecordKind::Board => TapRole::Board,
@@ -106,8 +111,7 @@ fn alone(ride: &Ride, rules: &Rules) -> Option<i64> {
         place: after.place,
         route: ride.route,
         class: after.class,
-        // Their fares are in what was paid, so they are in what it is weighed by.
-        companions: ride.transaction.companions,
+        companions,
         purse: ride.transaction.purse,
         validator: after.validator,
         tariff: after.tariff,

@@ -47,7 +47,10 @@ pub struct Leg {
     pub operator: Option<OperatorId>,
     /// What was paid at it, minor units.
     pub paid: i64,
-    /// What it would have cost alone, minor units.
+    /// How much of that was paid for companions, minor units. They take no transfer, so it is the
+    /// leg's own and not shared.
+    pub companions: i64,
+    /// What it would have cost its holder alone, minor units.
     pub alone: i64,
     /// How long it is, when its end is known.
     pub distance_m: Option<u32>,
@@ -89,10 +92,17 @@ pub fn largest_remainder(total: i64, weights: &[u64]) -> Vec<i64> {
 impl ShareRules {
     /// What each leg of a run gets of all that was paid in it.
     pub fn of_legs(&self, run: &[Leg]) -> Vec<i64> {
-        let total = run.iter().map(|leg| leg.paid).sum();
+        let own = run.iter().map(|leg| leg.companions);
+        self.of_holder(run).into_iter().zip(own).map(|(share, own)| share + own).collect()
+    }
+
+    /// What each leg gets of what was paid for the card's holder.
+    fn of_holder(&self, run: &[Leg]) -> Vec<i64> {
+        let paid = |leg: &Leg| leg.paid - leg.companions;
+        let total = run.iter().map(paid).sum();
         let amount = |minor: i64| u64::try_from(minor).unwrap_or(0);
         let weights: Vec<u64> = match &self.transfer {
-            Split::Own => return run.iter().map(|leg| leg.paid).collect(),
+            Split::Own => return run.iter().map(paid).collect(),
             Split::Fare => run.iter().map(|leg| amount(leg.alone)).collect(),
             Split::Distance { unknown_m } => {
                 run.iter().map(|leg| leg.distance_m.unwrap_or(*unknown_m).into()).collect()
@@ -162,7 +172,23 @@ mod tests {
     }
 
     fn leg(operator: u16, paid: i64, alone: i64, distance_m: Option<u32>) -> Leg {
-        Leg { operator: Some(OperatorId(operator)), paid, alone, distance_m }
+        Leg { operator: Some(OperatorId(operator)), paid, companions: 0, alone, distance_m }
+    }
+
+    #[test]
+    fn rec_12_what_companions_paid_stays_with_the_leg_that_they_rode() {
+        // Two children at 1.00 each on the first bus, one on the free second; the holder paid 2.00
+        // for both buses.
+        let first = Leg { companions: 200, ..leg(0, 400, 200, None) };
+        let second = Leg { companions: 100, ..leg(1, 100, 200, None) };
+        for (split, shares) in [
+            (Split::Own, [400, 100]),
+            (Split::Fare, [300, 200]),
+            (Split::Boarding, [300, 200]),
+            (Split::Fixed(BTreeMap::from([(OperatorId(1), 1)])), [200, 300]),
+        ] {
+            assert_eq!(rules(split.clone()).of_legs(&[first, second]), shares, "{split:?}");
+        }
     }
 
     #[test]
@@ -227,14 +253,15 @@ mod tests {
     proptest! {
         #[test]
         fn rec_12_shares_add_up_to_the_fare_for_all_inputs(
-            legs in vec(any_leg(), 1..8),
+            legs in vec((any_leg(), 0_i64..1 << 24), 1..8),
             split in any_split(),
         ) {
             let run: Vec<Leg> = legs
                 .into_iter()
-                .map(|(operator, paid, alone, distance_m)| Leg {
+                .map(|((operator, paid, alone, distance_m), companions)| Leg {
                     operator: operator.map(OperatorId),
                     paid,
+                    companions: companions.min(paid),
                     alone,
                     distance_m,
                 })
