@@ -29,7 +29,7 @@ use reader::{Activation, FileCard, Picc, Reader};
 use rusqlite::Connection;
 use tapline_tests::pn532::Emulator;
 
-use crate::processes::{DEPOT, PATIENCE, POSTS, SharedCard, Yard, said};
+use crate::processes::{DATABASE, DEPOT, PATIENCE, POSTS, SharedCard, Yard, said};
 
 /// The master keys of every depot here, as in `processes`.
 pub(crate) fn keys() -> KeySet {
@@ -74,7 +74,7 @@ pub(crate) fn grant(at: &Path, amount: &str) {
 
 /// What stands on all accounts of a kind together: credits less debits.
 pub(crate) fn on(at: &Path, code: u16) -> i64 {
-    let books = Connection::open(at.join("depot.sqlite")).unwrap();
+    let books = Connection::open(at.join(DATABASE)).unwrap();
     let sql = "SELECT coalesce(sum(credits_posted - debits_posted), 0) FROM account_groups
                WHERE code = ?1";
     books.query_row(sql, [code], |row| row.get(0)).unwrap()

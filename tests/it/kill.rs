@@ -7,14 +7,20 @@
 #![expect(clippy::panic, reason = "a run that cannot go on is a failed test")]
 
 mod books;
+mod drive;
+mod power;
 mod riders;
 
 use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 
 use tapline_tests::sim::dice::Dice;
-use tokio::{sync::watch, task::block_in_place, time::sleep};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, block_in_place},
+    time::sleep,
+};
 
-use self::riders::{History, Platform, Rider};
+use self::riders::{History, Platform, Rider, Tally};
 use crate::{
     broker::now,
     processes::{POSTS, Process, Reader, Yard},
@@ -29,69 +35,86 @@ async fn kill_nine_at_random_points_loses_no_acked_tap() {
     say(&format!("kills: {rounds} rounds, TAPLINE_KILL_SEED={seed}"));
     let began = now();
     let mut yard = block_in_place(|| Yard::open(&POSTS, CARDS, &[]));
-    let platform = Arc::new(Platform::new(&yard.cards));
-    let (stop, stopped) = watch::channel(false);
-    let riders: Vec<_> = (1..)
-        .zip(yard.gates.iter_mut())
-        .map(|(n, gate)| {
-            let reader = gate.take_reader();
-            let dice = Dice::new(seed.wrapping_mul(1_000) + n);
-            let rider = Rider::new(gate.post.role, reader, Arc::clone(&platform), dice);
-            tokio::spawn(rider.ride_until(stopped.clone()))
-        })
-        .collect();
-
-    let killed = kill(&mut yard, rounds, seed, &riders).await;
-    stop.send(true).unwrap();
-    let mut ridden = riders::Tally::default();
-    let mut readers = Vec::new();
-    for rider in riders {
-        let (reader, tally) = rider.await.unwrap();
-        ridden.add(&tally);
-        readers.push(reader);
-    }
+    let riding = Riding::begin(&mut yard, seed);
+    let killed = kill(&mut yard, rounds, seed, &riding).await;
+    let (history, ridden) = riding.end(&mut yard).await;
     say(&format!("killed {killed:?} in {:?}; {ridden:?}", now() - began));
     assert!(ridden.granted > rounds, "riders got through: {ridden:?}");
-
-    // Everything works again: the next tap of each card decides whatever is in doubt.
-    let bus = &mut readers[0];
-    bus.emulator.chip().heal();
-    for card in &yard.cards {
-        let mut answer = String::new();
-        for _ in 0..10 {
-            answer = bus.tap(Arc::clone(card)).await;
-            platform.history.lock().unwrap().observe(card);
-            if answer.contains("accepted") {
-                break;
-            }
-            sleep(riders::AWAY).await;
-        }
-        assert!(answer.contains("accepted"), "each card can be used: {answer}");
-    }
-    yard.drained().await;
-    block_in_place(|| {
-        for gate in &mut yard.gates {
-            assert!(gate.process.stop().success(), "{} stops in order", gate.post.id);
-        }
-        assert!(yard.depot.stop().success(), "the depot stops in order");
-    });
-    let history: History = platform.history.lock().unwrap().clone();
     let summary = books::check(&yard, &history).await;
     say(&format!("{summary}; {:?} in all", now() - began));
 }
 
+/// Riders at every validator, until they are told to stop.
+struct Riding {
+    platform: Arc<Platform>,
+    riders: Vec<JoinHandle<(Reader, Tally)>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Riding {
+    fn begin(yard: &mut Yard, seed: u64) -> Self {
+        let platform = Arc::new(Platform::new(&yard.cards));
+        let (stop, stopped) = watch::channel(false);
+        let riders = (1..)
+            .zip(yard.gates.iter_mut())
+            .map(|(n, gate)| {
+                let reader = gate.take_reader();
+                let dice = Dice::new(seed.wrapping_mul(1_000) + n);
+                let rider = Rider::new(gate.post.role, reader, Arc::clone(&platform), dice);
+                tokio::spawn(rider.ride_until(stopped.clone()))
+            })
+            .collect();
+        Self { platform, riders, stop }
+    }
+
+    fn assert_goes_on(&self) {
+        assert!(self.riders.iter().all(|rider| !rider.is_finished()), "the riders go on");
+    }
+
+    /// The riders stop, whatever is in doubt is decided by the next tap of each card, the logs
+    /// drain, and all programs end in order.
+    async fn end(self, yard: &mut Yard) -> (History, Tally) {
+        self.stop.send(true).unwrap();
+        let mut ridden = Tally::default();
+        let mut readers = Vec::new();
+        for rider in self.riders {
+            let (reader, tally) = rider.await.unwrap();
+            ridden.add(&tally);
+            readers.push(reader);
+        }
+        let bus = &mut readers[0];
+        bus.emulator.chip().heal();
+        for card in &yard.cards {
+            let mut answer = String::new();
+            for _ in 0..10 {
+                answer = bus.tap(Arc::clone(card)).await;
+                self.platform.history.lock().unwrap().observe(card);
+                if answer.contains("accepted") {
+                    break;
+                }
+                sleep(riders::AWAY).await;
+            }
+            assert!(answer.contains("accepted"), "each card can be used: {answer}");
+        }
+        yard.drained().await;
+        block_in_place(|| {
+            for gate in &mut yard.gates {
+                assert!(gate.process.stop().success(), "{} stops in order", gate.post.id);
+            }
+            assert!(yard.depot.stop().success(), "the depot stops in order");
+        });
+        let history = self.platform.history.lock().unwrap().clone();
+        (history, ridden)
+    }
+}
+
 /// Kills at random; returns how often whom.
-async fn kill(
-    yard: &mut Yard,
-    rounds: u64,
-    seed: u64,
-    riders: &[tokio::task::JoinHandle<(Reader, riders::Tally)>],
-) -> BTreeMap<String, u32> {
+async fn kill(yard: &mut Yard, rounds: u64, seed: u64, riding: &Riding) -> BTreeMap<String, u32> {
     let mut dice = Dice::new(seed);
     let mut killed: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..rounds {
         sleep(Duration::from_millis(dice.between(300, 1_500))).await;
-        assert!(riders.iter().all(|rider| !rider.is_finished()), "the riders go on");
+        riding.assert_goes_on();
         // Sometimes two at once.
         let victims = 1 + u64::from(dice.chance(150));
         let down = Duration::from_millis(dice.below(300));

@@ -132,7 +132,7 @@ async fn a_tariff_published_while_all_run_holds_from_its_service_day_on_without_
     let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
     let count = |sql: &str| -> i64 {
-        let books = rusqlite::Connection::open(yard.folder().join("depot.sqlite")).unwrap();
+        let books = rusqlite::Connection::open(yard.database()).unwrap();
         books.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(count("SELECT count(*) FROM taps WHERE tariff = 1"), 2);

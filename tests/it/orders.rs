@@ -96,7 +96,7 @@ async fn usr_2_a_payment_is_on_the_card_at_its_next_tap_and_pays_the_ride() {
     assert_eq!(loaded, 2, "{list}");
     let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
-    let books = rusqlite::Connection::open(yard.folder().join("depot.sqlite")).unwrap();
+    let books = rusqlite::Connection::open(yard.database()).unwrap();
     let open: i64 =
         books.query_row("SELECT count(*) FROM exceptions", [], |row| row.get(0)).unwrap();
     assert_eq!(open, 0);

@@ -34,6 +34,8 @@ use crate::broker::{Mosquitto, free_port, now, pause};
 
 pub(crate) const DEPOT: &str = env!("CARGO_BIN_EXE_depot-server-under-test");
 pub(crate) const VALIDATOR: &str = env!("CARGO_BIN_EXE_validator-under-test");
+/// The depot's database in a yard's folder: in a folder of its own, which can be a device.
+pub(crate) const DATABASE: &str = "books/depot.sqlite";
 /// The depot's level in the topics.
 pub(crate) const NAME: &str = "north";
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
@@ -145,6 +147,17 @@ impl Yard {
 
     /// The same under another tariff. Cards get a counters file where it has caps.
     pub(crate) fn open_under(tariff: &str, posts: &[Post], cards: u8, guests: &[&str]) -> Self {
+        let mut yard = Self::install_under(tariff, posts, cards, guests);
+        yard.start();
+        yard
+    }
+
+    /// Everything but the start of depot and validators.
+    pub(crate) fn install(posts: &[Post], cards: u8) -> Self {
+        Self::install_under(CITY, posts, cards, &[])
+    }
+
+    fn install_under(tariff: &str, posts: &[Post], cards: u8, guests: &[&str]) -> Self {
         let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
         let names: Vec<&str> = names.chain(guests.iter().copied()).collect();
         let broker = Mosquitto::start(&names);
@@ -155,6 +168,7 @@ impl Yard {
         write(&at.join("city.toml"), tariff);
         write(&at.join("depot.toml"), &depot_config(&broker, pages));
         fs::create_dir(at.join("keys")).unwrap();
+        fs::create_dir(at.join("books")).unwrap();
         let master = |role| hex(&keys.master(role, KeyVersion::FIRST).unwrap().0);
         write_secret(&at.join("keys/tmac-master.hex"), &master(KeyRole::Tmac));
         let debit = format!("debit = \"{}\"\n", master(KeyRole::Debit));
@@ -168,17 +182,25 @@ impl Yard {
         let config = at.join("depot.toml");
         let arguments = ["serve", "--config", config.to_str().unwrap()];
         let depot = Process::new("depot", DEPOT, &arguments, at, None);
-        let mut yard = Self { broker, depot, gates, cards, pages, folder };
-        yard.depot.start();
-        for gate in &mut yard.gates {
+        Self { broker, depot, gates, cards, pages, folder }
+    }
+
+    /// Starts the depot and the validators.
+    pub(crate) fn start(&mut self) {
+        self.depot.start();
+        for gate in &mut self.gates {
             gate.process.start();
         }
-        yard
     }
 
     /// Where everything is.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The depot's database, in a folder of its own.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder().join(DATABASE)
     }
 
     /// Runs a command of the depot's program with this depot's configuration.
@@ -246,7 +268,7 @@ impl Gate {
     }
 
     /// Its newest entry and the newest that the depot acknowledged, as its metrics tell.
-    fn marks(&mut self) -> Option<(u64, u64)> {
+    pub(crate) fn marks(&mut self) -> Option<(u64, u64)> {
         self.process.assert_running();
         let page = get(self.metrics, "/metrics")?;
         let value = |name: &str| -> Option<u64> {
@@ -339,6 +361,20 @@ impl Process {
         self.child.is_some()
     }
 
+    /// Stops it where it is, with all its threads.
+    pub(crate) fn freeze(&mut self) {
+        self.assert_running();
+        let child = self.child.as_ref().unwrap();
+        kill_process(Pid::from_child(child), Signal::STOP).unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        let is_stopped = || fs::read_to_string(&stat).unwrap().contains(") T ");
+        let deadline = now() + PATIENCE;
+        while !is_stopped() {
+            assert!(now() < deadline, "{} does not stop", self.name);
+            pause(Duration::from_micros(100));
+        }
+    }
+
     /// SIGKILL. A process that had ended before by itself is a failure.
     pub(crate) fn kill(&mut self) {
         self.assert_running();
@@ -429,6 +465,7 @@ fn depot_config(broker: &Mosquitto, pages: u16) -> String {
     let certificates = broker.certificates();
     format!(
         r#"depot = "{NAME}"
+database = "{DATABASE}"
 tariffs = ["city.toml"]
 [http]
 listen = "127.0.0.1:{pages}"

@@ -277,7 +277,7 @@ struct Guest {
 impl Guest {
     fn new(yard: &Yard) -> Self {
         let (client, events) = connect(&yard.broker, GUEST, true);
-        let path = yard.folder().join("depot.sqlite");
+        let path = yard.database();
         let books = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         books.busy_timeout(Duration::from_secs(5)).unwrap();
         Self { client, events, books }

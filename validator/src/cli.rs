@@ -114,8 +114,13 @@ enum Cards {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    main_with(Durability::Synced)
+}
+
+/// The same with another choice than the program offers, for tests of real programs.
+pub fn main_with(durability: Durability) -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { config } => run(&config),
+        Command::Run { config } => run(&config, durability),
         Command::CheckConfig { config } => check_config(&config),
         Command::Doctor { config } => doctor(&config),
         Command::Keygen { signing, trial_card_key } => keygen(&signing, trial_card_key.as_deref()),
@@ -149,7 +154,7 @@ fn is_configuration(error: &anyhow::Error) -> bool {
     start || error.is::<ConfigError>() || error.is::<CustodyError>()
 }
 
-fn run(path: &Path) -> anyhow::Result<ExitCode> {
+fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -180,7 +185,7 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
             reader,
             screen: Box::new(LineScreen { out: stdout(), language }),
             clock,
-            durability: Durability::Synced,
+            durability,
         })
         .await?;
         tokio::select! {

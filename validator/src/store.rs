@@ -36,6 +36,8 @@ pub enum Durability {
     Synced,
     /// Neither. For simulations of many validators in one process, which never lose power.
     VolatileForTests,
+    /// `flush()` alone, which promises more than it does: what the power-cut tests must notice.
+    FlushedForTests,
     /// Synced this many times, then failing, as a worn-out device does.
     BreaksForTests {
         /// Syncs that still succeed.
@@ -183,6 +185,9 @@ impl Store {
         match self.durability {
             Durability::Synced => {}
             Durability::VolatileForTests => return Ok(()),
+            Durability::FlushedForTests => {
+                return self.db.flush().map(drop).map_err(|e| StoreError::Write(e.to_string()));
+            }
             Durability::BreaksForTests { after } => {
                 if self.syncs.fetch_add(1, Ordering::Relaxed) >= after {
                     return Err(StoreError::Sync(io::ErrorKind::StorageFull.into()));

@@ -28,8 +28,8 @@ type Line = (i64, i64);
 pub(super) async fn check(yard: &Yard, history: &History) -> String {
     let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
-    let path = yard.folder().join("depot.sqlite");
-    let books = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let books =
+        Connection::open_with_flags(yard.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut entries = 0;
     for gate in &yard.gates {
         entries += log_is_booked(gate, &books).await;
