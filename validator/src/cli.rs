@@ -19,6 +19,7 @@ use crate::{
     keys::{self, DeviceKeys},
     screen::LineScreen,
     store::Durability,
+    supervision::{stopping, supervise},
 };
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -191,8 +192,10 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = supervise(&daemon) => {}
         }
         tracing::info!("stopping");
+        stopping();
         tokio::select! {
             () = daemon.stop() => {}
             // A second signal does not wait; recovery is a tested path.

@@ -106,6 +106,10 @@ pub struct State {
     /// with them, and they are a copy for the worst day.
     #[serde(default = "default_keep_days")]
     pub keep_days: u64,
+    /// Room that must be free there, MiB: with less the validator leaves service before the device
+    /// is full.
+    #[serde(default = "default_reserve_mib")]
+    pub reserve_mib: u64,
     /// How long opening the store may take before it is put aside as damaged.
     #[serde(default = "default_open_deadline_s")]
     pub open_deadline_s: u64,
@@ -204,6 +208,7 @@ impl State {
             folder,
             cache_mib: default_cache_mib(),
             keep_days: default_keep_days(),
+            reserve_mib: default_reserve_mib(),
             open_deadline_s: default_open_deadline_s(),
         }
     }
@@ -248,6 +253,9 @@ const fn default_cache_mib() -> u64 {
 }
 const fn default_keep_days() -> u64 {
     7
+}
+const fn default_reserve_mib() -> u64 {
+    16
 }
 const fn default_open_deadline_s() -> u64 {
     30
@@ -350,6 +358,9 @@ impl Config {
         }
         if self.tariff.files.is_empty() {
             return wrong("tariff.files", "is empty: name at least one tariff file");
+        }
+        if self.state.reserve_mib < 4 {
+            return wrong("state.reserve_mib", "must be 4 or more: taps under way need room");
         }
         if !(1..=1024).contains(&self.state.cache_mib) {
             return wrong("state.cache_mib", "must lie between 1 and 1024");
@@ -576,6 +587,7 @@ port = 1883
             folder = "/var/lib/tapline"
             keep_days = 7  # default
             open_deadline_s = 30  # default
+            reserve_mib = 16  # default
 
             [tariff]
             files = ["/etc/tapline/tariff-1.toml"]

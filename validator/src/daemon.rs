@@ -13,7 +13,7 @@ use model::{CardId, TapRole};
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
     net::UnixListener,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
@@ -216,13 +216,14 @@ impl Daemon {
             service: service_tell,
             keys_lost: None,
             lists_old: None,
+            cramped: None,
             orders,
             orders_applied: applied,
             tap: Underway::default(),
             outage: Outage::default(),
         };
         Ok(Self {
-            follow: tokio::spawn(follow_lives(log.clone(), events.clone())),
+            follow: tokio::spawn(follow_log(log.clone(), events.clone())),
             scanner: tokio::spawn(scanner_task::run(
                 config.scanner,
                 events.clone(),
@@ -272,6 +273,16 @@ impl Daemon {
     /// What opening the store had to do at start.
     pub const fn store(&self) -> &OpenReport {
         &self.store
+    }
+
+    /// Returns when the tap loop and the tap log have both answered.
+    pub(crate) async fn pulse(&self) {
+        let (tell, told) = oneshot::channel();
+        // A loop that has ended drops what it is asked, and so does a log that is broken.
+        let _ = self.events.send(Event::Pulse(tell));
+        if told.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// New tariffs, hotlist or place, from the next tap on.
@@ -327,6 +338,7 @@ async fn open_log(
     let folder = config.state.folder.clone();
     let options = StoreOptions {
         cache_bytes: config.state.cache_mib << 20,
+        reserve_bytes: config.state.reserve_mib << 20,
         open_deadline: Duration::from_secs(config.state.open_deadline_s),
         durability,
     };
@@ -438,15 +450,27 @@ fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {
 }
 
 /// Tells the tap loop when the log begins a new life.
-async fn follow_lives(mut log: watch::Receiver<LogStatus>, tell: mpsc::UnboundedSender<Event>) {
+/// Tells the tap loop of a new life of the log, and whether there is room for more taps.
+async fn follow_log(mut log: watch::Receiver<LogStatus>, tell: mpsc::UnboundedSender<Event>) {
     let mut epoch = log.borrow().live().epoch;
+    let mut cramped = None;
+    log.mark_changed();
     while log.changed().await.is_ok() {
-        let now = log.borrow_and_update().live().epoch;
+        let (now, too_little) = {
+            let status = log.borrow_and_update();
+            (status.live().epoch, status.cramped.clone())
+        };
+        let mut news = Vec::new();
         if now != epoch {
             epoch = now;
-            if tell.send(Event::NewLife).is_err() {
-                return;
-            }
+            news.push(Event::NewLife);
+        }
+        if too_little != cramped {
+            cramped.clone_from(&too_little);
+            news.push(Event::Room(too_little));
+        }
+        if news.into_iter().any(|event| tell.send(event).is_err()) {
+            return;
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     daemon::{context, load_hotlist, load_tariffs},
     keys::{load_card, load_depot, load_signing},
+    room,
     store::{Store, StoreError, StoreOptions},
 };
 use reader::{Reader, Scanner};
@@ -59,6 +60,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     let options = StoreOptions {
         cache_bytes: config.state.cache_mib << 20,
         open_deadline: Duration::from_secs(config.state.open_deadline_s),
+        reserve_bytes: config.state.reserve_mib << 20,
         ..StoreOptions::default()
     };
     let store = tokio::task::spawn_blocking(move || check_store(&state, options)).await;
@@ -85,7 +87,10 @@ fn check_store(state: &Path, options: StoreOptions) -> Check {
     }
     match Store::open(state, options) {
         Ok((store, report)) => match report.quarantined {
-            None => check("store", Finding::Good, format!("{} KiB", store.size() / 1024)),
+            None => match room::too_little(state, options.reserve_bytes) {
+                None => check("store", Finding::Good, format!("{} KiB", store.size() / 1024)),
+                Some(why) => check("store", Finding::Bad, why),
+            },
             Some(folder) => check(
                 "store",
                 Finding::Warning,

@@ -18,9 +18,11 @@ pub mod lists;
 pub mod log_keeper;
 pub mod metrics;
 mod reader_task;
+mod room;
 mod scanner_task;
 pub mod screen;
 pub mod store;
+mod supervision;
 mod sync_loop;
 mod tap_loop;
 

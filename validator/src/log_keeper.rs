@@ -7,19 +7,21 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
+    time::Duration,
 };
 
 use model::{CardTransaction, Epoch, TapDraft, TapEvent, TapSeq, Timestamp, ValidatorId};
 use tap_log::{InDoubtTap, LifeSpan, LogError, RecoveryReport, Row, Scan, StoreOp, TapLog, Tree};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use wire::Batch;
 
 use crate::{
     clock::Clock,
     guard::GuardFile,
     metrics::Metrics,
+    room,
     store::{OpenReport, Store, StoreError, StoreOptions},
 };
 
@@ -29,6 +31,8 @@ const GROUP_MAX: usize = 64;
 const PRUNE_ROWS: usize = 512;
 /// Rows that a batch is built from at most; wire bounds its bytes and its count as well.
 const BATCH_ROWS: usize = 1000;
+/// How often room is looked for when nobody asks for anything.
+const ROOM_AGAIN: Duration = Duration::from_secs(5);
 const CONNECTION: &str = "connection";
 /// Connections of one start; the counter of the next start begins above all of them.
 const CONNECTIONS_PER_START: u64 = 1 << 20;
@@ -140,6 +144,8 @@ pub enum Request {
         /// The batch.
         reply: Reply<Batch>,
     },
+    /// To be answered.
+    Pulse(oneshot::Sender<()>),
     /// Forget what the depot has and is older than this.
     Prune {
         /// Entries from here on are kept.
@@ -156,6 +162,8 @@ pub struct LogStatus {
     pub in_doubt: usize,
     /// Why nothing is written any more.
     pub broken: Option<String>,
+    /// Why there is too little room for more taps. What is under way is still written.
+    pub cramped: Option<String>,
 }
 
 impl LogStatus {
@@ -216,9 +224,11 @@ impl LogKeeper {
         store.set_own_number(CONNECTION, first_connection)?;
         store.sync()?;
         let in_doubt = log.in_doubt().to_vec();
-        let (tell, status) = watch::channel(status_of(&log, None));
+        let reserve_bytes = options.reserve_bytes;
+        let (tell, status) = watch::channel(status_of(&log, None, None));
         let (requests, asked) = channel();
-        let worker = Worker { log, store, guard_file, clock, metrics, tell, broken: None };
+        let worker =
+            Worker { log, store, guard_file, clock, metrics, tell, broken: None, reserve_bytes };
         worker.publish();
         thread::Builder::new()
             .name("tap-log".into())
@@ -241,7 +251,7 @@ impl LogKeeper {
         from: TapSeq,
         limit: u16,
     ) -> Result<Batch, KeeperError> {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let reply = Reply::new(move |result| {
             let _ = tell.send(result);
         });
@@ -255,8 +265,8 @@ impl LogKeeper {
     }
 }
 
-fn status_of(log: &TapLog, broken: Option<String>) -> LogStatus {
-    LogStatus { lives: log.lives().collect(), in_doubt: log.in_doubt().len(), broken }
+fn status_of(log: &TapLog, broken: Option<String>, cramped: Option<String>) -> LogStatus {
+    LogStatus { lives: log.lives().collect(), in_doubt: log.in_doubt().len(), broken, cramped }
 }
 
 struct Worker {
@@ -267,6 +277,8 @@ struct Worker {
     metrics: Metrics,
     tell: watch::Sender<LogStatus>,
     broken: Option<String>,
+    /// See [`StoreOptions`].
+    reserve_bytes: u64,
 }
 
 /// Answers to be given after the sync.
@@ -280,7 +292,15 @@ struct Group {
 
 impl Worker {
     fn run(mut self, asked: &Receiver<Request>) {
-        while let Ok(first) = asked.recv() {
+        loop {
+            let first = match asked.recv_timeout(ROOM_AGAIN) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.publish();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let group: Vec<Request> =
                 std::iter::once(first).chain(asked.try_iter().take(GROUP_MAX - 1)).collect();
             // sled may panic on a device that fails under it.
@@ -294,7 +314,8 @@ impl Worker {
 
     /// Before any answer, so that whoever was answered finds the log as it was told.
     fn publish(&self) {
-        let status = status_of(&self.log, self.broken.clone());
+        let cramped = room::too_little(self.store.folder(), self.reserve_bytes);
+        let status = status_of(&self.log, self.broken.clone(), cramped);
         let live = status.live();
         self.metrics.log_head.set(gauge(live.head.0));
         self.metrics.log_acked.set(gauge(live.acked.0));
@@ -364,6 +385,11 @@ impl Worker {
             }
             Request::Batch { epoch, from, limit, reply } => {
                 return group.batches.push((epoch, from, limit, reply));
+            }
+            // Whoever asked may have given up.
+            Request::Pulse(answer) => {
+                let _ = answer.send(());
+                return;
             }
             Request::Prune { keep_since } => return self.prune(keep_since, group),
         };
@@ -453,7 +479,8 @@ fn refuse(request: Request, reason: &str) {
         | Request::Outcome { reply, .. }
         | Request::Record { reply, .. } => reply.send(Err(broken())),
         Request::Batch { reply, .. } => reply.send(Err(broken())),
-        Request::Acked { .. } | Request::Prune { .. } => {}
+        // Nothing but a restart heals it, and whoever hears no answer sees to that.
+        Request::Pulse(_) | Request::Acked { .. } | Request::Prune { .. } => {}
     }
 }
 

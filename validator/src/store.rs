@@ -50,6 +50,8 @@ pub enum Durability {
 pub struct StoreOptions {
     /// Cache, bytes.
     pub cache_bytes: u64,
+    /// Bytes of the device that are kept back: with less, no taps are taken.
+    pub reserve_bytes: u64,
     /// Opening longer than this counts as hanging.
     pub open_deadline: Duration,
     /// See there.
@@ -60,6 +62,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 8 << 20,
+            reserve_bytes: 16 << 20,
             open_deadline: Duration::from_secs(30),
             durability: Durability::Synced,
         }

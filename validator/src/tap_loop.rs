@@ -20,7 +20,7 @@ use model::{CardId, Refusal, TapEvent, TapSeq, TariffVersion};
 use texts::Language;
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
-    watch,
+    oneshot, watch,
 };
 use validation::{
     LateAnswer, OpenedOrder, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict,
@@ -80,6 +80,10 @@ pub(crate) enum Event {
     Orders(Orders),
     /// The lists are too old to serve by, or are not any more.
     ListsAge(Option<String>),
+    /// There is too little room for more taps, or there is enough again.
+    Room(Option<String>),
+    /// To be answered, by the log.
+    Pulse(oneshot::Sender<()>),
     /// The log began a new life.
     NewLife,
     /// Stop after the tap under way.
@@ -110,6 +114,8 @@ pub(crate) struct TapLoop {
     pub(crate) keys_lost: Option<String>,
     /// Why the lists are too old to serve by; taps are refused until newer ones are here.
     pub(crate) lists_old: Option<String>,
+    /// Why there is too little room for more taps.
+    pub(crate) cramped: Option<String>,
     /// Load orders that taps are made under.
     pub(crate) orders: Orders,
     /// Where it is told which version that is.
@@ -212,6 +218,8 @@ impl TapLoop {
                 self.take_orders();
             }
             Event::ListsAge(too_old) => self.judge_lists(too_old),
+            Event::Room(too_little) => self.judge_room(too_little),
+            Event::Pulse(answer) => self.keeper.ask(Request::Pulse(answer)),
             Event::NewLife => self.machine.forget_doubts(),
             Event::KeysAgain => self.look_for_keys(),
         }

@@ -9,6 +9,7 @@
 
 use std::{
     fs::{self, File},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -63,6 +64,45 @@ impl Drive {
         }
     }
 
+    /// Takes up what is free, but for so many bytes.
+    pub(super) fn fill_up_to(&self, left: u64) {
+        let mut ballast = File::create(self.ballast()).unwrap();
+        let chunk = vec![0x5a; 64 << 10];
+        while self.free() > left {
+            if let Err(e) = ballast.write_all(&chunk) {
+                assert_eq!(e.kind(), ErrorKind::StorageFull, "{e}");
+                break;
+            }
+        }
+        // The kernel gives no room for data that is only on its way.
+        let synced = ballast.sync_all();
+        assert!(synced.is_ok() || left == 0, "{synced:?}");
+    }
+
+    /// Gives it free again.
+    pub(super) fn make_room(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+
+    /// From here on a write waits, as on a device that hangs.
+    pub(super) fn hang(&self) {
+        run("fsfreeze", &["--freeze", text(&self.mount)]);
+    }
+
+    /// Lets them go on.
+    pub(super) fn hang_no_more(&self) {
+        run("fsfreeze", &["--unfreeze", text(&self.mount)]);
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mount.join("ballast")
+    }
+
+    fn free(&self) -> u64 {
+        let said = rustix::fs::statvfs(&self.mount).unwrap();
+        said.f_bavail * said.f_frsize
+    }
+
     /// Cuts the power of `process`, which has its files here. It is not started again.
     pub(super) fn cut(&mut self, process: &mut Process) {
         process.freeze();
@@ -114,10 +154,11 @@ impl Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        // Whatever still runs there must not keep the device for ever.
+        // Whatever still runs there must not keep the device for ever, nor must a test that failed.
+        let thawed = Command::new("fsfreeze").args(["--unfreeze", text(&self.mount)]).output();
         let lazily = Command::new("umount").args(["--lazy", text(&self.mount)]).output();
         let detached = Command::new("losetup").args(["--detach", &self.device]).output();
-        drop((lazily, detached));
+        drop((thawed, lazily, detached));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether taps are taken: reader, log, keys and lists each may stand in the way.
 //!
-//! The log goes first, because only a restart heals it, then the reader, then keys, then lists.
+//! The log goes first, because only a restart heals it, then the reader, then keys, then room on
+//! the disk, then lists.
 //! Each reason is said once.
 
 use card::KeyError;
@@ -66,6 +67,16 @@ impl TapLoop {
         }
     }
 
+    /// A tap under way is still written: that is what the reserve is for.
+    pub(super) fn judge_room(&mut self, too_little: Option<String>) {
+        let (was, is) = (self.cramped.is_some(), too_little.is_some());
+        self.cramped = too_little;
+        // How much exactly is left is no news.
+        if was != is && !matches!(self.outage, Outage::Log) {
+            self.resume_service();
+        }
+    }
+
     /// From the next tap on. Place and route are the same by their ids, in whatever order the new
     /// tariff numbers them.
     pub(super) fn take_tariffs(&mut self, set: TariffSet, version: TariffVersion) {
@@ -100,7 +111,8 @@ impl TapLoop {
 
     /// Serves, unless something else is still in the way; that is said then.
     pub(super) fn resume_service(&mut self) {
-        let in_the_way = self.keys_lost.as_ref().or(self.lists_old.as_ref()).cloned();
+        let in_the_way = [&self.keys_lost, &self.cramped, &self.lists_old];
+        let in_the_way = in_the_way.into_iter().flatten().next().cloned();
         self.machine.set_in_service(in_the_way.is_none());
         // A reader or a log that fails has been named, and goes first.
         if matches!(self.outage, Outage::None) {
