@@ -1,4 +1,5 @@
-//! Charging a purse of another currency (ADR-0019): dated rates, one exact conversion, one rounding.
+//! Charging a purse in another currency (ADR-0019): dated rates, one exact conversion, one
+//! rounding.
 //!
 //! Invariants: integers only, exact until the one rounding; nothing stays nothing; a higher charge
 //! never takes less off the card. Nothing is carried from one tap to the next.

@@ -1,7 +1,8 @@
 //! Two fares beside each other: who would pay more, who less.
 //!
-//! What is compared is journeys and taps of the caller's, or the taps in the books. Of the books
-//! only sums come out: no card is named, and no amount that fewer than [`FEW`] cards share.
+//! What is compared is journeys and taps of the caller's, or the taps in the books: what riders
+//! pay, each in the currency of the own purse, and never a sum over two of them. Of the books only
+//! sums come out: no card is named, and no amount that fewer than [`FEW`] cards share.
 
 use std::{
     collections::BTreeMap,
@@ -58,12 +59,29 @@ struct Report {
     pay_the_same: u64,
     /// Difference → how many, dearest first.
     by_difference: Vec<Step>,
+    /// The same of purses in other currencies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    purses: Vec<Report>,
+    /// Cards in currencies of which there are too few to say anything.
+    #[serde(skip_serializing_if = "is_zero")]
+    not_shown: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Serialize)]
 struct Step {
     difference: String,
     count: u64,
+}
+
+/// What was compared, by the currency in which it is paid.
+struct Tallies {
+    tariffs: Currency,
+    by: BTreeMap<Currency, Tally>,
 }
 
 struct Tally {
@@ -92,7 +110,7 @@ impl Difference {
         let (from, to) = (FareSource::of(&self.from), FareSource::of(&self.to));
         let mut sources = [PriceSources::open(&from, false)?, PriceSources::open(&to, false)?];
         let spelling = Spelling::default();
-        let mut tally: Option<Tally> = None;
+        let mut tallies: Option<Tallies> = None;
         for line in io::stdin().lock().lines() {
             let line = line.context("cannot read stdin")?;
             if line.trim().is_empty() {
@@ -100,16 +118,17 @@ impl Difference {
             }
             let object = Object::parse(line.trim(), &spelling).map_err(anyhow::Error::msg)?;
             let [from, to] = sources.each_mut().map(|source| source.answer(&object));
+            let tariffs = [&from, &to].into_iter().flatten().find_map(Answer::currency);
             let [from, to] = [from, to].map(|answer| answer.ok().and_then(|a| total(&a)));
-            let currency = [from, to].into_iter().flatten().next().map(Money::currency);
-            if let (None, Some(currency)) = (&tally, currency) {
-                tally = Some(Tally::new(currency));
+            if let (None, Some(tariffs)) = (&tallies, tariffs) {
+                tallies = Some(Tallies::new(tariffs));
             }
-            let Some(tally) = &mut tally else { continue };
-            tally.add(from.zip(to))?;
+            let Some(tallies) = &mut tallies else { continue };
+            let currency = [from, to].into_iter().flatten().next().map(Money::currency);
+            tallies.of(currency).add(from.zip(to))?;
         }
-        let tally = tally.context("no line could be priced by either")?;
-        Ok(tally.report(1))
+        let tallies = tallies.context("no line could be priced by either")?;
+        Ok(tallies.report(1))
     }
 
     /// Compares what the cards in the books would have paid.
@@ -120,13 +139,13 @@ impl Difference {
         let [from, to] = sets;
         let (from, to) = (from?, to?);
         let known = known_tariffs(&store)?;
-        let mut tally = Tally::new(from.newest().currency());
+        let mut tallies = Tallies::new(from.newest().currency());
         for history in store.card_histories()?.values() {
             let paid = [&from, &to].map(|set| replay(set, &known, history));
             let [from, to] = paid;
-            tally.add(from.zip(to))?;
+            tallies.of(purse(history)).add(from.zip(to))?;
         }
-        Ok(tally.report(FEW))
+        Ok(tallies.report(FEW))
     }
 }
 
@@ -170,12 +189,17 @@ fn known_tariffs(store: &Store) -> anyhow::Result<Vec<Tariff>> {
     Ok(known)
 }
 
-/// What a card would have paid; `None` when one of its taps has no price. Tickets and products
-/// that paid are left as they were: only what was charged is compared.
+/// The currency of a card's purse; `None` = the tariff's.
+fn purse(history: &CardHistory) -> Option<Currency> {
+    history.values().find_map(|(transaction, _)| transaction.purse)
+}
+
+/// What a card would have paid out of its purse; `None` when one of its taps has no price. Tickets
+/// and products that paid are left as they were: only what was charged is compared.
 fn replay(set: &TariffSet, known: &[Tariff], history: &CardHistory) -> Option<Money> {
     let tariff = set.newest();
     let mut journey = Journey::default().counting(Some(CardCounters::EMPTY));
-    let mut total = Money::zero(tariff.currency());
+    let mut total = Money::zero(purse(history).unwrap_or(tariff.currency()));
     for (transaction, route) in history.values() {
         let after = &transaction.after;
         let role = match after.kind {
@@ -204,7 +228,7 @@ fn replay(set: &TariffSet, known: &[Tariff], history: &CardHistory) -> Option<Mo
         };
         let held = transaction.products.filter(|held| held.file != CardProducts::EMPTY);
         let quote = price(set, &journey.holding(held), &tap).ok()?;
-        total = total.checked_add(quote.charge).ok()?;
+        total = total.checked_add(quote.debit).ok()?;
         journey = quote.journey_after;
     }
     Some(total)
@@ -222,10 +246,51 @@ fn same_route(of: &Tariff, route: RouteIx, to: &Tariff) -> Option<RouteIx> {
 fn total(answer: &Answer) -> Option<Money> {
     match answer {
         Answer::Journey(priced) if priced.unknown_legs.is_empty() => {
-            Money::parse(&priced.total, Currency::parse(priced.currency).ok()?).ok()
+            let own = (&priced.total, priced.currency);
+            let purse = priced.purse.as_ref().map(|purse| (&purse.total, purse.currency));
+            let (total, letters) = purse.unwrap_or(own);
+            Money::parse(total, Currency::parse(letters).ok()?).ok()
         }
         Answer::Journey(_) => None,
         Answer::Taps(tapped) => tapped.charged(),
+    }
+}
+
+impl Answer {
+    /// The tariff's.
+    fn currency(&self) -> Option<Currency> {
+        let letters = match self {
+            Self::Journey(priced) => priced.currency,
+            Self::Taps(tapped) => tapped.currency(),
+        };
+        Currency::parse(letters).ok()
+    }
+}
+
+impl Tallies {
+    const fn new(tariffs: Currency) -> Self {
+        Self { tariffs, by: BTreeMap::new() }
+    }
+
+    fn of(&mut self, purse: Option<Currency>) -> &mut Tally {
+        let currency = purse.unwrap_or(self.tariffs);
+        self.by.entry(currency).or_insert_with(|| Tally::new(currency))
+    }
+
+    /// Purses in the tariff's currency, and beside them those in others, of which there must be as
+    /// many as share a difference: a sum over one card would be that card's.
+    fn report(mut self, few: u64) -> Report {
+        let own = self.by.remove(&self.tariffs).unwrap_or_else(|| Tally::new(self.tariffs));
+        let mut report = own.report(few);
+        for tally in self.by.into_values() {
+            let other = tally.report(few);
+            if other.compared < few {
+                report.not_shown += other.compared;
+            } else {
+                report.purses.push(other);
+            }
+        }
+        report
     }
 }
 
@@ -267,6 +332,8 @@ impl Tally {
             by_difference: listed
                 .map(|(by, count)| Step { difference: text(*by), count: *count })
                 .collect(),
+            purses: Vec::new(),
+            not_shown: 0,
         }
     }
 }
@@ -280,6 +347,13 @@ impl Report {
         say(&format!("{} {} before, {} after", self.from_total, self.currency, self.to_total));
         for step in &self.by_difference {
             say(&format!("{:>12}  {}", step.difference, step.count));
+        }
+        for purse in &self.purses {
+            say(&format!("purses in {}:", purse.currency));
+            purse.print();
+        }
+        if self.not_shown > 0 {
+            warn(&format!("{} cards in other currencies are too few to say more", self.not_shown));
         }
         if self.not_priced > 0 {
             warn("what one of the two cannot price is in neither sum");
@@ -349,6 +423,37 @@ mod tests {
         let of = |set: &TariffSet| replay(set, &known, &history(4)).unwrap().minor();
         let single = replay(&plain, &known, &history(1)).unwrap().minor();
         assert_eq!((of(&plain), of(&capped)), (4 * single, 200.min(4 * single)));
+    }
+
+    #[test]
+    fn a_card_is_compared_in_the_currency_of_its_purse_and_few_of_one_are_not_shown() {
+        let franc = Currency::parse("CHF").unwrap();
+        let rates = |rate: &str| {
+            let rates = format!("rates = [{{ from = 2026-01-01, rate = \"{rate}\" }}]");
+            city(&format!("[[exchange]]\ncurrency = \"CHF\"\nrounding = \"down\"\n{rates}"))
+        };
+        let known = [Tariff::parse(CITY).unwrap()];
+        let mut card = history(2);
+        for (transaction, _) in card.values_mut() {
+            transaction.purse = Some(franc);
+        }
+        let of = |set: &TariffSet| replay(set, &known, &card).unwrap();
+        let (from, to) = (of(&rates("0.9432")), of(&rates("0.5")));
+        assert_eq!((from, to), (Money::new(2 * 141, franc), Money::new(2 * 75, franc)));
+        assert_eq!(replay(&city(""), &known, &card), None, "no rate is no price");
+        let mut tallies = Tallies::new(Currency::parse("EUR").unwrap());
+        let dirham = Money::new(100, Currency::parse("AED").unwrap());
+        for n in 1..=FEW {
+            tallies.of(purse(&card)).add(Some((from, to))).unwrap();
+            if n > 1 {
+                tallies.of(Some(dirham.currency())).add(Some((dirham, dirham))).unwrap();
+            }
+        }
+        let report = tallies.report(FEW);
+        assert_eq!((report.compared, report.not_shown), (0, FEW - 1));
+        let [francs] = report.purses.as_slice() else { panic!("{report:?}") };
+        assert_eq!((francs.currency, francs.compared), ("CHF", FEW));
+        assert_eq!((&*francs.from_total, &*francs.to_total), ("14.10", "7.50"));
     }
 
     #[test]

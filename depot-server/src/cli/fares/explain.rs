@@ -20,6 +20,9 @@ pub(in crate::cli) struct OneJourney {
     /// A fare medium; any without it.
     #[arg(long)]
     medium: Option<String>,
+    /// The currency of the card's purse, when the tariff has rates for it.
+    #[arg(long, value_name = "CURRENCY")]
+    purse: Option<String>,
     /// ROUTE,FROM,TO,DEPARTURE,ARRIVAL: one for each leg, in order.
     #[arg(long, required = true)]
     leg: Vec<String>,
@@ -36,7 +39,10 @@ impl OneJourney {
             Ok(json!({"route": route, "from": from, "to": to, "dep": dep, "arr": arr}))
         };
         let legs: Vec<Value> = self.leg.iter().map(leg).collect::<anyhow::Result<_>>()?;
-        let line = json!({"date": self.date, "rider": rider, "medium": medium, "legs": legs});
+        let card = self.purse.as_ref().map(|currency| json!({"currency": currency}));
+        let date = &self.date;
+        let line =
+            json!({"date": date, "rider": rider, "medium": medium, "card": card, "legs": legs});
         Ok(line.to_string())
     }
 
@@ -59,6 +65,12 @@ impl OneJourney {
             say(&format!("{:>10}  {}  ({})", step.amount, step.text, step.rule));
         }
         say(&format!("{:>10}  {}{}", priced.total, priced.currency, unknown(&priced)));
+        if let Some(purse) = &priced.purse {
+            for exchange in &purse.exchange {
+                say(&format!("{:>10}  {}", "", exchange.text));
+            }
+            say(&format!("{:>10}  {}", purse.total, purse.currency));
+        }
         let media = media.iter().map(|id| (rider, Some(id.as_str()), format!("medium {id}")));
         let riders = riders.iter().map(|id| (Some(id.as_str()), medium, format!("rider {id}")));
         let mut others = Vec::new();

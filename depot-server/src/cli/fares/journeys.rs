@@ -10,6 +10,7 @@ use texts::Language;
 
 use super::{
     line::{Object, parse_clock, parse_date},
+    purse::PurseTotal,
     source::FeedTable,
 };
 
@@ -22,6 +23,8 @@ pub(super) struct Priced {
     pub(super) unknown_legs: Vec<usize>,
     pub(super) products: Vec<String>,
     pub(super) steps: Vec<StepLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) purse: Option<PurseTotal>,
 }
 
 /// One step of an explained charge.
@@ -52,6 +55,7 @@ impl Priced {
             unknown_legs: price.unknown,
             products: price.products.iter().map(ToString::to_string).collect(),
             steps: price.steps.iter().map(|step| StepLine::new(language, step)).collect(),
+            purse: None,
         }
     }
 }

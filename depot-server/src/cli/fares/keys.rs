@@ -33,7 +33,8 @@ const TAP: Keys = Keys {
     required: &["kind", "place", "at"],
     optional: &["route", "amount", "companions"],
 };
-const CARD: Keys = Keys { of: "the card", required: &[], optional: &["balance", "products"] };
+const CARD: Keys =
+    Keys { of: "the card", required: &[], optional: &["balance", "currency", "products"] };
 const PRODUCT: Keys = Keys {
     of: "a product",
     required: &["kind"],
@@ -146,6 +147,8 @@ mod tests {
             (&TAP, "rout", Some("route")),
             (&TAP, "ammount", Some("amount")),
             (&CARD, "balence", Some("balance")),
+            (&CARD, "curency", Some("currency")),
+            (&CARD, "purse_currency", Some("currency")),
             (&PRODUCT, "untill", Some("until")),
             (&LINE, "expected", None),
             (&LINE, "comment", None),

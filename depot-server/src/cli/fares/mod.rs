@@ -7,6 +7,7 @@ mod journeys;
 mod keys;
 mod line;
 mod publish;
+mod purse;
 mod rides;
 mod source;
 mod stream;
@@ -23,6 +24,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use model::Currency;
 use serde::Serialize;
 
 use self::{
@@ -33,6 +35,7 @@ use self::{
     keys::Spelling,
     line::Object,
     publish::Publication,
+    purse::currency_of,
     source::{FareSource, FeedTable, open_feed},
     stream::answer_lines,
     taps::{TapPricer, Tapped},
@@ -287,7 +290,14 @@ impl<'a> PriceSources<'a> {
             return Err(message.to_owned());
         }
         if let (Some(table), true) = (&self.feed, legs) {
-            return price_journey(table, line, self.source.language).map(Answer::Journey);
+            let priced = price_journey(table, line, self.source.language)?;
+            let tariffs = Currency::parse(priced.currency).map_err(|why| why.to_string())?;
+            let purse = currency_of(line, tariffs)?;
+            if purse != tariffs {
+                let advice = "write them into a tariff and price with --tariff";
+                return Err(format!("card.currency: a feed has no rates for {purse}: {advice}"));
+            }
+            return Ok(Answer::Journey(priced));
         }
         let medium = line.text("medium")?.map(Cow::into_owned);
         match (&medium, &self.feed) {

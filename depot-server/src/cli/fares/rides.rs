@@ -1,16 +1,20 @@
-//! A journey of legs under a tariff: the taps that a card would make on it, without a purse.
+//! A journey of legs under a tariff: the taps that a card would make on it, whatever its purse
+//! holds.
 //!
 //! A leg on a flat route is one boarding. Legs on gate routes are a tap-in and a tap-out; legs
 //! that meet at one place stay behind the gates and are one. What validators would refuse is a
 //! leg without a known fare, never a free one.
 
-use fare::{FareTap, Journey, price};
+use fare::{FareRefusal, FareTap, Journey, price};
 use jiff::civil::Date;
-use model::{CardCounters, Money, PlaceIx, RiderClass, RouteIx, ServiceDate, TapRole, Timestamp};
+use model::{
+    CardCounters, Currency, Money, PlaceIx, RiderClass, RouteIx, ServiceDate, TapRole, Timestamp,
+};
 
 use super::{
     journeys::{Priced, StepLine},
     line::{Object, parse_clock, parse_date},
+    purse::{PurseTotal, currency_of},
     taps::{TapPricer, depot_tap},
 };
 
@@ -48,42 +52,52 @@ impl TapPricer {
         if rides.is_empty() {
             return Err("legs is empty: a journey has at least one leg".to_owned());
         }
-        Ok(self.walk(&rides, class))
+        self.walk(&rides, class, currency_of(line, self.tariff().currency())?)
     }
 
-    fn walk(&self, rides: &[Ride], class: RiderClass) -> Priced {
+    fn walk(&self, rides: &[Ride], class: RiderClass, purse: Currency) -> Result<Priced, String> {
         let currency = self.tariff().currency();
         let mut journey = Journey::default().counting(Some(CardCounters::EMPTY));
-        let mut total = Money::zero(currency);
+        let (mut total, mut debits) = (Money::zero(currency), Money::zero(purse));
+        let mut quotes = Vec::new();
         let mut priced = Priced {
             total: String::new(),
             currency: currency.letters(),
             unknown_legs: Vec::new(),
             products: Vec::new(),
             steps: Vec::new(),
+            purse: None,
         };
         for ride in rides {
             let before = journey;
             for tap in self.taps_of(ride, class) {
+                let tap = FareTap { purse: Some(purse), ..tap };
                 let quote = price(self.set(), &journey, &tap);
-                let Some((quote, sum)) = quote.ok().and_then(|quote| {
+                if let Err(why @ (FareRefusal::NoRate(_) | FareRefusal::TooMuch(_))) = &quote {
+                    return Err(format!("card.currency: {why}"));
+                }
+                let Some((quote, sums)) = quote.ok().and_then(|quote| {
                     let sum = total.checked_add(quote.charge).ok()?;
-                    Some((quote, sum))
+                    let debits = debits.checked_add(quote.debit).ok()?;
+                    Some((quote, (sum, debits)))
                 }) else {
                     // As if it had not been ridden: what it would cost is not known.
                     journey = before;
                     priced.unknown_legs.extend(ride.legs.clone());
                     break;
                 };
-                (journey, total) = (quote.journey_after, sum);
+                journey = quote.journey_after;
+                (total, debits) = sums;
                 let fares = quote.steps.iter().filter(|step| is_fare(step.key()));
                 priced.products.extend(fares.map(|step| step.rule.to_string()));
                 let line = |step| StepLine::new(self.language(), step);
                 priced.steps.extend(quote.steps.iter().map(line));
+                quotes.push(quote);
             }
         }
         priced.total = total.decimal();
-        priced
+        priced.purse = PurseTotal::of(self.language(), debits, &quotes, currency);
+        Ok(priced)
     }
 
     fn taps_of(&self, ride: &Ride, class: RiderClass) -> Vec<FareTap> {

@@ -18,7 +18,11 @@ use model::{
 use serde::Serialize;
 use texts::Language;
 
-use super::{journeys::StepLine, line::Object};
+use super::{
+    journeys::StepLine,
+    line::Object,
+    purse::{ExchangeLine, currency_of},
+};
 
 /// A tariff with the ids that input may use.
 pub(super) struct TapPricer {
@@ -31,19 +35,28 @@ pub(super) struct TapPricer {
 /// What became of the taps of one line.
 #[derive(Debug, Serialize)]
 pub(super) struct Tapped {
+    /// Of the charges and their steps.
     currency: &'static str,
+    /// Of debits and balances, when it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purse: Option<&'static str>,
     taps: Vec<TapLine>,
     /// After the last of them.
     balance: String,
 }
 
 impl Tapped {
-    /// What all taps cost; `None` when one was refused.
+    /// The tariff's.
+    pub(super) const fn currency(&self) -> &'static str {
+        self.currency
+    }
+
+    /// What all taps cost, in the purse's currency; `None` when one was refused.
     pub(super) fn charged(&self) -> Option<Money> {
-        let currency = Currency::parse(self.currency).ok()?;
+        let currency = Currency::parse(self.purse.unwrap_or(self.currency)).ok()?;
         self.taps.iter().try_fold(Money::zero(currency), |sum, tap| {
-            let charge = Money::parse(&tap.charge, currency).ok();
-            sum.checked_add(charge.filter(|_| tap.refused.is_none())?).ok()
+            let debit = Money::parse(tap.debit.as_ref().unwrap_or(&tap.charge), currency).ok();
+            sum.checked_add(debit.filter(|_| tap.refused.is_none())?).ok()
         })
     }
 }
@@ -52,8 +65,13 @@ impl Tapped {
 #[derive(Debug, Serialize)]
 struct TapLine {
     charge: String,
+    /// What is taken off a purse in another currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debit: Option<String>,
     balance: String,
     steps: Vec<StepLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange: Option<ExchangeLine>,
     #[serde(flatten)]
     refused: Option<Refused>,
 }
@@ -76,6 +94,7 @@ enum Action {
 
 /// A card as it stands between two taps.
 struct CardState {
+    /// In the purse's currency.
     balance: Money,
     journey: Journey,
 }
@@ -104,16 +123,21 @@ impl TapPricer {
     /// Prices a line with `taps`.
     pub(super) fn answer(&self, line: &Object<'_>) -> Result<Tapped, String> {
         let class = self.class(line)?;
-        let mut card = self.card(line)?;
+        let tariffs = self.tariff().currency();
+        let purse = currency_of(line, tariffs)?;
+        let mut card = self.card(line, purse)?;
         let actions: Result<Vec<Action>, String> = line
             .list("taps")?
             .iter()
             .enumerate()
-            .map(|(i, tap)| self.action(tap, class).map_err(|why| format!("taps[{i}]: {why}")))
+            .map(|(i, tap)| {
+                self.action(tap, class, purse).map_err(|why| format!("taps[{i}]: {why}"))
+            })
             .collect();
         let taps = actions?.into_iter().map(|action| self.act(&mut card, action)).collect();
         Ok(Tapped {
-            currency: self.tariff().currency().letters(),
+            currency: tariffs.letters(),
+            purse: (purse != tariffs).then(|| purse.letters()),
             taps,
             balance: card.balance.decimal(),
         })
@@ -160,21 +184,15 @@ impl TapPricer {
         format!("{id:?}: the tariff has {}", known.join(", "))
     }
 
-    fn money(&self, of: &Object<'_>, key: &str) -> Result<Option<Money>, String> {
-        let Some(text) = of.decimal(key)? else { return Ok(None) };
-        let money = Money::parse(&text, self.tariff().currency());
-        money.map(Some).map_err(|why| format!("{key}: {why}"))
-    }
-
-    fn card(&self, line: &Object<'_>) -> Result<CardState, String> {
-        let zero = Money::zero(self.tariff().currency());
+    fn card(&self, line: &Object<'_>, purse: Currency) -> Result<CardState, String> {
+        let zero = Money::zero(purse);
         let mut card = CardState {
             balance: zero,
             journey: Journey::default().counting(Some(CardCounters::EMPTY)),
         };
         let Some(given) = line.object("card")? else { return Ok(card) };
         card.balance =
-            self.money(&given, "balance").map_err(|why| format!("card.{why}"))?.unwrap_or(zero);
+            money(&given, "balance", purse).map_err(|why| format!("card.{why}"))?.unwrap_or(zero);
         let held = self.products(&given).map_err(|why| format!("card.{why}"))?;
         card.journey = card.journey.holding(held);
         Ok(card)
@@ -235,14 +253,19 @@ impl TapPricer {
         Ok((product, rides))
     }
 
-    fn action(&self, tap: &Object<'_>, class: RiderClass) -> Result<Action, String> {
+    fn action(
+        &self,
+        tap: &Object<'_>,
+        class: RiderClass,
+        purse: Currency,
+    ) -> Result<Action, String> {
         let kinds = "in, out, board or top_up";
         let role = match &*tap.required("kind", kinds)? {
             "in" => TapRole::Entry,
             "out" => TapRole::Exit,
             "board" => TapRole::Board,
             "top_up" => {
-                let amount = self.money(tap, "amount")?.filter(|amount| amount.minor() > 0);
+                let amount = money(tap, "amount", purse)?.filter(|amount| amount.minor() > 0);
                 let advice = "amount is missing or not above 0: write what is loaded";
                 return amount.map(Action::TopUp).ok_or_else(|| advice.to_owned());
             }
@@ -262,6 +285,7 @@ impl TapPricer {
         Ok(Action::Tap(FareTap {
             route,
             companions,
+            purse: Some(purse),
             ..depot_tap(self.tariff(), role, place, at, class)
         }))
     }
@@ -295,35 +319,54 @@ impl TapPricer {
     }
 
     fn act(&self, card: &mut CardState, action: Action) -> TapLine {
-        let zero = Money::zero(self.tariff().currency());
         let tap = match action {
             Action::Tap(tap) => tap,
             Action::TopUp(amount) => {
                 let Ok(balance) = card.balance.checked_add(amount) else {
                     let message = "the balance leaves the range of amounts".to_owned();
-                    return TapLine::refused(card, Refusal::CardDataInvalid, message);
+                    return self.refused(card, Refusal::CardDataInvalid, message);
                 };
                 card.balance = balance;
-                return TapLine::taken(card, zero, Vec::new());
+                return TapLine::new(card, self.zero(), Vec::new());
             }
         };
         let quote = match price(&self.set, &card.journey, &tap) {
             Ok(quote) => quote,
-            Err(refusal) => return TapLine::refused(card, refusal.refusal(), refusal.to_string()),
+            Err(why) => return self.refused(card, why.refusal(), why.to_string()),
         };
         let (needed, has) = (quote.min_balance, card.balance);
-        let after = card.balance.checked_sub(quote.charge);
+        let after = card.balance.checked_sub(quote.debit);
         let (Some(balance), true) = (after.ok(), has.minor() >= needed.minor()) else {
             let short = needed.checked_sub(has).unwrap_or(needed);
             let message = format!("needs {needed}, the card has {has}: {short} are missing");
-            return TapLine::refused(card, Refusal::InsufficientValue, message);
+            return self.refused(card, Refusal::InsufficientValue, message);
         };
         card.balance = balance;
         card.journey = quote.journey_after;
         let line = |step| StepLine::new(self.language, step);
         let steps = quote.steps.iter().map(line).collect();
-        TapLine::taken(card, quote.charge, steps)
+        let exchanged = quote.exchanged.as_ref();
+        TapLine {
+            debit: exchanged.map(|exchanged| exchanged.debit.decimal()),
+            exchange: exchanged.map(|exchanged| ExchangeLine::new(self.language, exchanged)),
+            ..TapLine::new(card, quote.charge, steps)
+        }
     }
+
+    fn zero(&self) -> Money {
+        Money::zero(self.tariff().currency())
+    }
+
+    fn refused(&self, card: &CardState, why: Refusal, message: String) -> TapLine {
+        let refused = Refused { reason: why.word(), code: why.assist_code(), message };
+        TapLine { refused: Some(refused), ..TapLine::new(card, self.zero(), Vec::new()) }
+    }
+}
+
+fn money(of: &Object<'_>, key: &str, currency: Currency) -> Result<Option<Money>, String> {
+    let Some(text) = of.decimal(key)? else { return Ok(None) };
+    let money = Money::parse(&text, currency);
+    money.map(Some).map_err(|why| format!("{key}: {why}"))
 }
 
 /// A tap that no validator takes, outside any route.
@@ -340,17 +383,8 @@ pub(super) fn depot_tap(
 }
 
 impl TapLine {
-    fn taken(card: &CardState, charge: Money, steps: Vec<StepLine>) -> Self {
-        let balance = card.balance.decimal();
-        Self { charge: charge.decimal(), balance, steps, refused: None }
-    }
-
-    fn refused(card: &CardState, why: Refusal, message: String) -> Self {
-        Self {
-            charge: Money::zero(card.balance.currency()).decimal(),
-            balance: card.balance.decimal(),
-            steps: Vec::new(),
-            refused: Some(Refused { reason: why.word(), code: why.assist_code(), message }),
-        }
+    fn new(card: &CardState, charge: Money, steps: Vec<StepLine>) -> Self {
+        let (charge, balance) = (charge.decimal(), card.balance.decimal());
+        Self { charge, debit: None, balance, steps, exchange: None, refused: None }
     }
 }
