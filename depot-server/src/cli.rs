@@ -9,6 +9,7 @@ mod commands;
 mod days;
 mod export;
 mod fares;
+mod hotlist;
 mod inspect;
 mod keys;
 mod orders;
@@ -47,6 +48,7 @@ Examples:
   depot-server user add ana                  print a one-time login link
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
   depot-server order pay --card 04a1b2c3d4e5f6 --amount 20.00 --channel 7 --reference R-1
+  depot-server hotlist approve 17 --by ana   refuse a card that was proposed
   depot-server ticket issue --network --price 2.40 --qr terminal
   depot-server close --day 2026-11-22        close a service day; again: the same document
   depot-server settle --day 2026-11-22       what each operator gets of it
@@ -124,6 +126,9 @@ enum Command {
     /// Top-ups that were paid elsewhere, on their way to cards.
     #[command(subcommand)]
     Order(orders::Orders),
+    /// Cards to refuse: proposals, decisions, the breaker.
+    #[command(subcommand)]
+    Hotlist(hotlist::Hotlist),
     /// Tickets that are shown as codes.
     #[command(subcommand)]
     Ticket(tickets::Tickets),
@@ -198,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
         Command::Card(command) => card::run(command),
         Command::Order(command) => orders::run(command),
+        Command::Hotlist(command) => hotlist::run(command),
         Command::Ticket(command) => tickets::run(command),
         Command::Version { json } => Ok(commands::version(json)),
     };

@@ -14,6 +14,7 @@ pub mod desk;
 pub mod events;
 pub mod export;
 pub mod float;
+pub mod hotlist;
 pub mod http;
 pub mod intake;
 pub mod link;

@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use custody::SharedKeys;
 use fare::Tariff;
 use fleet_sync::{DepotName, ListSource, Shelf, ShelfError, SigningKey, Topic, open_tariff};
+use lists::Hotlist;
 use model::{ServiceDate, Timestamp};
 use tokio::{
     sync::watch,
@@ -20,6 +21,7 @@ use wire::ListKind;
 
 use crate::{
     clock::Clock,
+    hotlist::{self, HotlistError, HotlistRules},
     intake::{
         Workplace,
         run::{chain, told_to},
@@ -52,6 +54,9 @@ pub enum ListsError {
     /// Load orders do not go on.
     #[error("load orders do not go on")]
     Orders(#[from] OrderError),
+    /// Decisions about cards to refuse do not go on.
+    #[error("the hotlist does not go on")]
+    Hotlist(#[from] HotlistError),
     /// The list of load orders.
     #[error("the list of load orders cannot be made")]
     Sealing(#[from] SealingError),
@@ -82,6 +87,7 @@ pub(crate) struct OrderDesk {
 pub(crate) struct ListDesk {
     /// `None` where validators are given no orders.
     pub(crate) orders: Option<OrderDesk>,
+    pub(crate) hotlist: HotlistRules,
     pub(crate) depot: DepotName,
     pub(crate) store: Arc<Store>,
     pub(crate) rules: LiveRules,
@@ -93,7 +99,7 @@ pub(crate) struct ListDesk {
 /// The lists as they were last read, and the manifest over them.
 #[derive(Debug, Clone, Default)]
 struct Edition {
-    revision: Option<(u64, u64)>,
+    revision: Option<[u64; 3]>,
     shelf: Arc<Shelf>,
     manifest: Vec<u8>,
     issued: Timestamp,
@@ -148,6 +154,7 @@ impl ListDesk {
     fn look(&self, before: &Edition) -> Result<Option<Edition>, ListsError> {
         let now = self.clock.now();
         self.look_after_orders()?;
+        hotlist::tick(&self.store, &self.hotlist, now)?;
         let revision = self.store.lists_revision()?;
         let due = now.since(before.issued) >= RENEW_EVERY || before.manifest.is_empty();
         if before.revision == Some(revision) && !due {
@@ -195,6 +202,7 @@ impl ListDesk {
                 deltas: Vec::new(),
             });
         }
+        sources.extend(self.hotlist()?);
         if self.orders.is_some()
             && let Some((version, content)) = self.store.orders_list()?
         {
@@ -206,6 +214,21 @@ impl ListDesk {
             });
         }
         Ok(sources)
+    }
+
+    /// The cards to refuse, with the shorter ways to them from the versions before.
+    fn hotlist(&self) -> Result<Option<ListSource>, ListsError> {
+        let mut kept = self.store.kept_hotlists()?.into_iter();
+        let Some((version, content)) = kept.next() else { return Ok(None) };
+        let mut deltas = Vec::new();
+        if let Ok(newest) = Hotlist::parse(content.clone()) {
+            // One that does not read is no base: who holds it fetches the list whole.
+            let bases =
+                kept.filter_map(|(from, content)| Some((from, Hotlist::parse(content).ok()?)));
+            deltas.extend(bases.map(|(from, base)| (from, base.delta(&newest))));
+            deltas.retain(|(_, delta)| delta.len() < content.len());
+        }
+        Ok(Some(ListSource { kind: ListKind::HOTLIST, version, content, deltas }))
     }
 
     /// The server prices with whatever it gives out.

@@ -142,6 +142,27 @@ const LISTS_BEHIND: Entry = Entry {
     help: "Connected validators that do not hold every list of the newest manifest.",
     good: "0 within a minute of a publication, and while none is under way.",
 };
+const HOTLIST_CASES: Entry = Entry {
+    name: "tapline_hotlist_cases",
+    kind: Kind::Gauge,
+    label: Some(("standing", &["proposed", "approved", "confirmed", "in-force"])),
+    help: "Open cases of cards to refuse, by where they stand.",
+    good: "proposed falls: somebody decides daily; approved is 0 within a minute.",
+};
+const HOTLIST_BREAKER: Entry = Entry {
+    name: "tapline_hotlist_breaker_open",
+    kind: Kind::Gauge,
+    label: None,
+    help: "1 while the hotlist's circuit breaker is open: nobody is blocked any more.",
+    good: "0; at 1 look at /hotlist before anybody confirms.",
+};
+const HOTLIST_LAG: Entry = Entry {
+    name: "tapline_fleet_hotlist_lag_seconds",
+    kind: Kind::Gauge,
+    label: Some(("of", &["connected", "enrolled"])),
+    help: "For how long the validator furthest behind has lacked a newer hotlist.",
+    good: "connected below 60, the objective; enrolled below a day: find the ones in the fleet.",
+};
 const LINK_UP: Entry = Entry {
     name: "tapline_mqtt_connected",
     kind: Kind::Gauge,
@@ -238,6 +259,9 @@ pub const CATALOGUE: &[Entry] = &[
     LIST_MANIFEST,
     LIST_VERSIONS,
     LISTS_BEHIND,
+    HOTLIST_CASES,
+    HOTLIST_BREAKER,
+    HOTLIST_LAG,
     LINK_UP,
     LINK_CONNECTS,
     LOGIN_FAILURES,
@@ -282,6 +306,12 @@ pub struct Metrics {
     pub list_versions: IntGaugeVec,
     /// See the catalogue.
     pub lists_behind: IntGauge,
+    /// See the catalogue.
+    pub hotlist_cases: IntGaugeVec,
+    /// See the catalogue.
+    pub hotlist_breaker: IntGauge,
+    /// See the catalogue.
+    pub hotlist_lag: IntGaugeVec,
     /// 1 while connected.
     pub link_up: IntGauge,
     /// Attempts to connect.
@@ -327,6 +357,9 @@ impl Default for Metrics {
             list_manifest: gauge(&registry, &LIST_MANIFEST),
             list_versions: gauges(&registry, &LIST_VERSIONS),
             lists_behind: gauge(&registry, &LISTS_BEHIND),
+            hotlist_cases: gauges(&registry, &HOTLIST_CASES),
+            hotlist_breaker: gauge(&registry, &HOTLIST_BREAKER),
+            hotlist_lag: gauges(&registry, &HOTLIST_LAG),
             link_up: gauge(&registry, &LINK_UP),
             link_connects: counters(&registry, &LINK_CONNECTS),
             login_failures: counter(&registry, &LOGIN_FAILURES),

@@ -2,6 +2,7 @@
 
 use std::{fs, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
+use blocking::Standing;
 use clearing::Rules;
 use custody::SharedKeys;
 use fare::{Tariff, TariffSet, TariffSetError};
@@ -15,6 +16,7 @@ use crate::{
     clock::Clock,
     config::{Config, KeyError, Keys, Settlement, open_card_keys},
     events::Events,
+    hotlist::HotlistRules,
     http::views::Books,
     intake::{
         Checker, Pipeline, Workplace,
@@ -227,6 +229,7 @@ impl Depot {
                 keys,
                 rules: OrderRules::from(&self.app.config.orders),
             }),
+            hotlist: HotlistRules::from(&self.app.config.hotlist),
             depot: depot.clone(),
             store: Arc::clone(store),
             rules: rules.clone(),
@@ -395,10 +398,31 @@ async fn count_gauges(app: AppState, mut stop: watch::Receiver<bool>) {
         if let Ok(behind) = app.store.count_lists_behind() {
             app.metrics.lists_behind.set(behind);
         }
+        if let Err(error) = count_hotlist(&app) {
+            tracing::warn!(error = %crate::intake::run::chain(&error), "gauges are not counted");
+        }
         if let Ok(links) = app.store.count_links() {
             for (word, count) in ["never-seen", "down", "up"].into_iter().zip(links) {
                 app.metrics.fleet.with_label_values(&[word]).set(count);
             }
         }
     }
+}
+
+fn count_hotlist(app: &AppState) -> Result<(), StoreError> {
+    let metrics = &app.metrics;
+    let groups = app.store.hotlist_groups()?;
+    for standing in Standing::ALL.into_iter().filter(|standing| standing.is_open()) {
+        let cases = groups.iter().filter(|group| group.standing == standing);
+        let cases = cases.map(|group| group.cases).sum::<u64>();
+        let gauge = metrics.hotlist_cases.with_label_values(&[standing.word()]);
+        gauge.set(i64::try_from(cases).unwrap_or(i64::MAX));
+    }
+    metrics.hotlist_breaker.set(app.store.hotlist_breaker()?.is_some().into());
+    let lag = app.store.hotlist_lag(app.clock.now())?;
+    for (of, seconds) in ["connected", "enrolled"].into_iter().zip(lag) {
+        let gauge = metrics.hotlist_lag.with_label_values(&[of]);
+        gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+    Ok(())
 }

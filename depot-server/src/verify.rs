@@ -21,6 +21,7 @@ use closings::Closings;
 pub use roots::roots;
 
 use crate::{
+    hotlist::HotlistError,
     intake::{
         Checked, Checker, Message,
         check::PublicKeys,
@@ -69,6 +70,19 @@ impl From<StoreError> for Stop {
             | StoreError::Migrate { .. }
             | StoreError::Read { .. }
             | StoreError::Write { .. } => Self::Store(error),
+        }
+    }
+}
+
+impl From<HotlistError> for Stop {
+    fn from(error: HotlistError) -> Self {
+        match error {
+            HotlistError::Store(error) => error.into(),
+            HotlistError::Empty(_)
+            | HotlistError::Expired
+            | HotlistError::Nothing(_)
+            | HotlistError::BreakerClosed
+            | HotlistError::Refused(_) => Self::Differs(format!("the hotlist's journal: {error}")),
         }
     }
 }
@@ -134,6 +148,7 @@ fn compare(
         dues.book_through(after, rules, &mut books)?;
         report.batches += 1;
     }
+    crate::hotlist::verify(store)?;
     by_hand.book_through(i64::MAX, rules, &mut books);
     sales.book(i64::MAX, &mut books);
     report.days = closings.days;

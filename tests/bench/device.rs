@@ -15,7 +15,7 @@ use fleet_sync::SigningKey;
 use model::{CardId, TapRole, ValidatorId};
 use reader::{Reader, ReaderConfig, VirtualField};
 use tokio::{sync::mpsc, time::timeout};
-use validation::{Hotlist, Passage};
+use validation::Passage;
 use validator::{
     Daemon, Parts,
     clock::Clock,
@@ -137,7 +137,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
             language: texts::Language::English,
         },
         state: config::State::in_folder(folder.join("state")),
-        tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
+        tariff: config::Tariffs { files: vec![nowhere.clone()] },
         scanner: None,
         tickets: config::Tickets::default(),
         console: config::Console::default(),
@@ -161,7 +161,6 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
             depot: SigningKey::from_bytes(&[2; 32]).verifying_key(),
         },
         tariffs: TariffSet::new(tariff),
-        hotlist: Hotlist::default(),
         reader,
         screen: Box::new(Told(tell, false)),
         clock: Clock::system(),

@@ -13,6 +13,7 @@ mod depot;
 mod device;
 mod fares;
 mod ledger;
+mod lists;
 mod machine;
 mod measure;
 mod peer;
@@ -59,6 +60,8 @@ enum Section {
     Fares,
     /// The ledger alone, in memory and durable (LED-8)
     Ledger,
+    /// The hotlist: bytes, look-up, delta (REC-7)
+    Lists,
     /// Pricing, clearing, ledger, bytes, card, simulator
     Cores,
 }
@@ -94,6 +97,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Section::Ledger) {
         ledger::run(&arguments.scratch, quick)?;
+    }
+    if wanted(Section::Lists) {
+        lists::run(quick);
     }
     if wanted(Section::Cores) {
         cores::run(quick);

@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
-use validation::{Hotlist, Passage, Verdict};
+use validation::{Passage, Verdict};
 use validator::{
     Daemon, Parts, StartError,
     clock::Clock,
@@ -153,7 +153,7 @@ impl Post {
                 language: texts::Language::English,
             },
             state: config::State::in_folder(fleet.folder.join(id(index).to_string())),
-            tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()], hotlist: None },
+            tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()] },
             scanner: None,
             tickets: config::Tickets::default(),
             console: config::Console::default(),
@@ -191,7 +191,6 @@ impl Post {
                 depot: self.fleet.depot_key,
             },
             tariffs: self.fleet.tariffs.clone(),
-            hotlist: Hotlist::default(),
             reader,
             screen: Box::new(Screen(tell)),
             clock: self.fleet.clock,
@@ -253,11 +252,9 @@ impl Post {
     fn stand_at(&mut self, place: PlaceIx) {
         let Some(named) = self.fleet.tariffs.newest().place(place) else { return };
         self.config.validator.place = named.id.to_string();
-        let hotlist = Hotlist::default();
         let clock = ClockQuality::Ntp;
         let tariffs = &self.fleet.tariffs;
-        let context =
-            daemon::context(&self.config, (tariffs, tariffs.newest().version()), hotlist, clock);
+        let context = daemon::context(&self.config, (tariffs, tariffs.newest().version()), clock);
         if let (Some(daemon), Ok(context)) = (&self.daemon, context) {
             daemon.replace_context(context);
         }

@@ -15,6 +15,7 @@ mod fare_feeds;
 mod fares;
 mod fleet;
 mod foreign_programs;
+mod hotlist;
 mod issuing;
 mod journeys;
 mod kill;

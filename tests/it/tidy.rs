@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-texts", &["tapline-model", "tapline-fare"]),
     ("tapline-ticket", &["tapline-model"]),
     ("tapline-lists", &["tapline-model"]),
+    ("tapline-blocking", &["tapline-model", "tapline-lists"]),
     (
         "tapline-validation",
         &["tapline-model", "tapline-card", "tapline-fare", "tapline-ticket", "tapline-lists"],
@@ -65,6 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-settlement",
             "tapline-ticket",
             "tapline-lists",
+            "tapline-blocking",
         ],
     ),
 ];
@@ -178,7 +180,7 @@ fn cores_are_no_std() {
             cores += 1;
         }
     }
-    assert_eq!(cores, 12);
+    assert_eq!(cores, 13);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     config::{Config, ConfigError},
     console,
-    daemon::{Daemon, Parts, StartError, load_hotlist, load_tariffs},
+    daemon::{Daemon, Parts, StartError, load_tariffs},
     doctor::{Finding, examine},
     keys::{self, DeviceKeys},
     screen::LineScreen,
@@ -147,7 +147,6 @@ fn is_configuration(error: &anyhow::Error) -> bool {
         Some(
             StartError::TariffFile { .. }
                 | StartError::Tariff { .. }
-                | StartError::Hotlist { .. }
                 | StartError::Unknown { .. }
                 | StartError::RouteMissing { .. }
         )
@@ -165,7 +164,6 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let keys = DeviceKeys::load(&config.keys)?;
     let tariffs = load_tariffs(&config.tariff.files)?;
-    let hotlist = load_hotlist(config.tariff.hotlist.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -182,7 +180,6 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
             config,
             keys,
             tariffs,
-            hotlist,
             reader,
             screen: Box::new(LineScreen { out: stdout(), language }),
             clock,

@@ -122,9 +122,6 @@ pub struct Tariffs {
     /// Tariff files, one per version; the newest that is in force is used, the older ones end
     /// journeys that began under them.
     pub files: Vec<PathBuf>,
-    /// Cards to refuse: one card id of 14 hexadecimal digits a line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hotlist: Option<PathBuf>,
 }
 
 /// `[keys]`
@@ -532,17 +529,8 @@ port = 1883
         let merged = config.annotated(sample);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
-        let optional = [
-            "route",
-            "hotlist",
-            "baud",
-            "rf_kbps",
-            "connstring",
-            "helper",
-            "idle_ms",
-            "socket",
-            "listen",
-        ];
+        let optional =
+            ["route", "baud", "rf_kbps", "connstring", "helper", "idle_ms", "socket", "listen"];
         for optional in optional {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
         }

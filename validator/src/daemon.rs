@@ -16,10 +16,10 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
-use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
+use validation::{Doubt, TapMachine, Tickets, ValidatorContext};
 use wire::StateWord;
 
-pub use context::{context, load_hotlist, load_tariffs};
+pub use context::{context, load_tariffs};
 
 use crate::{
     clock::Clock,
@@ -49,8 +49,6 @@ pub struct Parts {
     pub keys: DeviceKeys,
     /// The tariffs it prices with; the newest is in force.
     pub tariffs: TariffSet,
-    /// Cards to refuse.
-    pub hotlist: Hotlist,
     /// What reads the cards.
     pub reader: Reader,
     /// What the rider sees.
@@ -83,14 +81,6 @@ pub enum StartError {
         path: PathBuf,
         /// Line by line.
         problems: String,
-    },
-    /// The hotlist file.
-    #[error("cannot use the hotlist {path}: {problem}")]
-    Hotlist {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
     },
     /// The place or route is not in the tariff in force.
     #[error("{key} {name:?} is not in tariff version {version}: it has {known}")]
@@ -174,12 +164,12 @@ fn identity(
 impl Daemon {
     /// Starts a validator on the current runtime.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { config, keys, tariffs, hotlist, reader, screen, clock, durability } = parts;
+        let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts;
         let metrics = Metrics::new();
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
         // After the log, whose lock says that the folder is ours.
-        let (lists, context) = informed(&config, keys.depot, tariffs, hotlist, clock).await?;
+        let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
         let tickets = tickets(&config, &recovery);
         let (service_tell, service) = watch::channel(Service::In);
@@ -190,7 +180,7 @@ impl Daemon {
         let (stop, stopped) = watch::channel(false);
         let (events, tap_events) = mpsc::unbounded_channel();
         let lists = lists.start(events.clone(), metrics.clone()).map_err(OpenError::Thread)?;
-        let ListsThread { inputs, status, orders, applied, thread: lists } = lists;
+        let ListsThread { inputs, status, orders, hotlist, applied, thread: lists } = lists;
         let link = start_link(&config, &identity, &keeper, status.clone(), first_connection);
         let sync = SyncLoop::new(
             identity,
@@ -218,7 +208,8 @@ impl Daemon {
             lists_old: None,
             cramped: None,
             orders,
-            orders_applied: applied,
+            hotlist,
+            applied,
             tap: Underway::default(),
             outage: Outage::default(),
         };
@@ -285,7 +276,7 @@ impl Daemon {
         }
     }
 
-    /// New tariffs, hotlist or place, from the next tap on.
+    /// New tariffs or place, from the next tap on.
     pub fn replace_context(&self, context: ValidatorContext) {
         // A daemon that is stopping needs none.
         let _ = self.events.send(Event::Context(Box::new(context)));
@@ -367,7 +358,6 @@ async fn informed(
     config: &Config,
     depot_key: VerifyingKey,
     files: TariffSet,
-    hotlist: Hotlist,
     clock: Clock,
 ) -> Result<(Lists, ValidatorContext), StartError> {
     let settings = lists::Settings {
@@ -384,7 +374,8 @@ async fn informed(
         .map_err(|e| OpenError::Thread(std::io::Error::other(e)))?;
     let lists = opened?;
     let known = (lists.tariffs(), lists.in_force());
-    let context = context(config, known, hotlist, clock.quality())?;
+    let mut context = context(config, known, clock.quality())?;
+    context.hotlist = lists.hotlist();
     Ok((lists, context))
 }
 

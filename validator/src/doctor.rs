@@ -9,7 +9,7 @@ use tokio::{net::TcpStream, time::timeout};
 use crate::{
     clock::Clock,
     config::Config,
-    daemon::{context, load_hotlist, load_tariffs},
+    daemon::{context, load_tariffs},
     keys::{load_card, load_depot, load_signing},
     room,
     store::{Store, StoreError, StoreOptions},
@@ -130,11 +130,10 @@ fn check_keys(config: &Config) -> Check {
 
 fn check_tariff(config: &Config) -> Check {
     let loaded = load_tariffs(&config.tariff.files).and_then(|tariffs| {
-        let hotlist = load_hotlist(config.tariff.hotlist.as_deref())?;
-        let (version, cards) = (tariffs.newest().version(), hotlist.len());
+        let version = tariffs.newest().version();
         let known = (&tariffs, tariffs.newest().version());
-        context(config, known, hotlist, ClockQuality::Unknown)?;
-        Ok(format!("version {version} in force, {cards} cards to refuse"))
+        context(config, known, ClockQuality::Unknown)?;
+        Ok(format!("version {version} in force"))
     });
     match loaded {
         Ok(detail) => check("tariff", Finding::Good, detail),

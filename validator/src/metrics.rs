@@ -70,6 +70,8 @@ pub struct Metrics {
     pub lists_manifest: IntGauge,
     /// When the newest manifest was signed whose lists were all here.
     pub lists_complete: IntGauge,
+    /// Cards that are refused.
+    pub hotlist_cards: IntGauge,
     /// Manifests and lists refused, and other troubles with them.
     pub list_troubles: IntCounter,
     /// Tickets remembered as taken.
@@ -129,6 +131,7 @@ impl Metrics {
                 "tapline_lists_complete_timestamp_seconds",
                 "When the newest manifest was signed whose lists are all here",
             ),
+            hotlist_cards: gauge("tapline_hotlist_cards", "Cards on the hotlist held"),
             list_troubles: counter("tapline_list_troubles_total", "Refused manifests and lists"),
             tickets_remembered: gauge("tapline_tickets_remembered", "Tickets taken, remembered"),
             registry,
@@ -138,7 +141,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 24] = [
+        let all: [Box<dyn prometheus::core::Collector>; 25] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -157,6 +160,7 @@ impl Metrics {
             Box::new(self.list_versions.clone()),
             Box::new(self.lists_manifest.clone()),
             Box::new(self.lists_complete.clone()),
+            Box::new(self.hotlist_cards.clone()),
             Box::new(self.list_troubles.clone()),
             Box::new(self.reader_up.clone()),
             Box::new(self.other_key_versions.clone()),

@@ -5,13 +5,7 @@
 
 mod service;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use card::{CardStep, ExchangeError, Key, KeyError, KeyRole, KeyVersion, VersionedKey};
 use custody::SharedKeys;
@@ -29,7 +23,7 @@ use validation::{
 use crate::{
     clock::Clock,
     console::Asked,
-    lists::Orders,
+    lists::{Applied, Blocked, Orders},
     log_keeper::{KeeperError, LogKeeper, Reply, Request},
     metrics::Metrics,
     reader_task::Ask,
@@ -78,6 +72,8 @@ pub(crate) enum Event {
     Tariffs(TariffSet, TariffVersion),
     /// Other load orders.
     Orders(Orders),
+    /// Other cards to refuse.
+    Hotlist(Blocked),
     /// The lists are too old to serve by, or are not any more.
     ListsAge(Option<String>),
     /// There is too little room for more taps, or there is enough again.
@@ -118,8 +114,10 @@ pub(crate) struct TapLoop {
     pub(crate) cramped: Option<String>,
     /// Load orders that taps are made under.
     pub(crate) orders: Orders,
-    /// Where it is told which version that is.
-    pub(crate) orders_applied: Arc<AtomicU64>,
+    /// Cards that are refused.
+    pub(crate) hotlist: Blocked,
+    /// Where it is told which versions those are.
+    pub(crate) applied: Applied,
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
@@ -152,6 +150,8 @@ pub(crate) struct Underway {
     context: Option<Box<ValidatorContext>>,
     /// Applied between taps.
     orders: Option<Orders>,
+    /// Applied between taps.
+    hotlist: Option<Blocked>,
 }
 
 /// One of each at most: a reader tells of one card at a time, and of two codes the later counts.
@@ -217,6 +217,10 @@ impl TapLoop {
                 self.tap.orders = Some(orders);
                 self.take_orders();
             }
+            Event::Hotlist(hotlist) => {
+                self.tap.hotlist = Some(hotlist);
+                self.take_hotlist();
+            }
             Event::ListsAge(too_old) => self.judge_lists(too_old),
             Event::Room(too_little) => self.judge_room(too_little),
             Event::Pulse(answer) => self.keeper.ask(Request::Pulse(answer)),
@@ -236,7 +240,10 @@ impl TapLoop {
     /// A tap sees one context and one clock quality.
     fn begin(&mut self) {
         self.take_orders();
-        if let Some(context) = self.tap.context.take() {
+        self.take_hotlist();
+        if let Some(mut context) = self.tap.context.take() {
+            // Whoever made the context knows place and tariff, not what the depot has sent.
+            context.hotlist = self.hotlist.cards.clone();
             self.machine.replace_context(*context);
         }
         self.machine.set_clock_quality(self.clock.quality());
@@ -298,8 +305,24 @@ impl TapLoop {
         if self.machine.is_idle()
             && let Some(orders) = self.tap.orders.take()
         {
-            self.orders_applied.store(orders.version, Ordering::Release);
+            self.applied.orders(orders.version);
             self.orders = orders;
+        }
+    }
+
+    /// Each tap is decided by one list of cards to refuse; the depot is told once none is decided
+    /// by an older one any more.
+    fn take_hotlist(&mut self) {
+        if self.machine.is_idle()
+            && let Some(hotlist) = self.tap.hotlist.take()
+        {
+            let (version, cards) = (hotlist.version, hotlist.cards.len());
+            let mut context = self.machine.context().clone();
+            context.hotlist = hotlist.cards.clone();
+            self.machine.replace_context(context);
+            self.hotlist = hotlist;
+            self.applied.hotlist(version);
+            tracing::info!(version, cards, "hotlist in force");
         }
     }
 

@@ -57,6 +57,9 @@ pub struct Config {
     /// Load orders: top-ups that validators put on cards.
     #[serde(default)]
     pub orders: Orders,
+    /// Cards to refuse: who proposes, and how many at once.
+    #[serde(default)]
+    pub hotlist: Hotlist,
 }
 
 /// Web pages, API and metrics.
@@ -199,6 +202,22 @@ pub struct Orders {
     pub adjust: bool,
 }
 
+/// Cards to refuse: who proposes, and how many at once. See `docs/hotlist.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hotlist {
+    /// What proposes by itself: fork, value, lost, replaced, debt. A proposal blocks nobody.
+    pub rules: Vec<String>,
+    /// Days after which a block that a rule proposed ends; 0 = never.
+    pub expires_days: u32,
+    /// Additions are counted over so many hours (1 to 720).
+    pub window_hours: u32,
+    /// More additions than this within them need a second person (1 or more).
+    pub additions_max: u32,
+    /// So do more than this many of a thousand active cards, but 10 cards never do.
+    pub share_max_permille: u16,
+}
+
 /// Why a configuration cannot be used. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -290,6 +309,35 @@ impl Default for Orders {
     }
 }
 
+impl Default for Hotlist {
+    fn default() -> Self {
+        Self {
+            rules: ["fork", "value", "lost"].map(str::to_owned).to_vec(),
+            expires_days: 1095,
+            window_hours: 24,
+            additions_max: 500,
+            share_max_permille: 2,
+        }
+    }
+}
+
+impl Hotlist {
+    fn check(&self) -> Result<(), ConfigError> {
+        const RULES: [&str; 5] = ["fork", "value", "lost", "replaced", "debt"];
+        let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.into() });
+        if self.rules.iter().any(|rule| !RULES.contains(&rule.as_str())) {
+            return value("hotlist.rules", "use any of fork, value, lost, replaced and debt");
+        }
+        if !(1..=720).contains(&self.window_hours) {
+            return value("hotlist.window_hours", "use 1 to 720 hours");
+        }
+        if self.additions_max == 0 {
+            return value("hotlist.additions_max", "use 1 or more: 0 would block nobody ever");
+        }
+        Ok(())
+    }
+}
+
 impl Default for Intake {
     fn default() -> Self {
         Self { group_max: 64, verify_threads: 0 }
@@ -332,6 +380,7 @@ impl Config {
             settlement: Settlement::default(),
             float: Float::default(),
             orders: Orders::default(),
+            hotlist: Hotlist::default(),
         };
         config.resolve(folder);
         config
@@ -392,7 +441,7 @@ impl Config {
         if self.desk.lost_hold_hours < 24 {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
         }
-        Ok(())
+        self.hotlist.check()
     }
 
     /// The MQTT client id.
@@ -453,6 +502,9 @@ mod tests {
             ("depot = \"a\"\n[orders]\noffered_days = 0", "orders.offered_days"),
             ("depot = \"a\"\n[orders]\nclock_bound_s = 86401", "orders.clock_bound_s"),
             ("depot = \"a\"\n[orders]\nenabled = true", "orders.enabled"),
+            ("depot = \"a\"\n[hotlist]\nrules = [\"forks\"]", "hotlist.rules"),
+            ("depot = \"a\"\n[hotlist]\nwindow_hours = 0", "hotlist.window_hours"),
+            ("depot = \"a\"\n[hotlist]\nadditions_max = 0", "hotlist.additions_max"),
             ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
         ] {
             assert!(parse(text).unwrap_err().starts_with(key), "{text}");

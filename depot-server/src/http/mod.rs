@@ -13,6 +13,7 @@ mod fixture;
 mod fleet;
 mod fleet_filter;
 mod frame;
+mod hotlist;
 mod language;
 mod live;
 mod money;
@@ -100,6 +101,7 @@ pub fn router(site: Shared) -> Router {
         .route("/cards/{handle}", get(cards::page))
         .route("/exceptions", get(exceptions::page))
         .route("/exceptions/{id}", get(exceptions::detail))
+        .route("/hotlist", get(hotlist::page))
         .route("/money", get(money::page))
         .route("/events", get(live::events))
         .route("/language", post(language::choose))

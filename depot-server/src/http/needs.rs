@@ -11,7 +11,8 @@ use super::{
     parts::{Age, Cash, Times, Urgency, count},
     taps::{self, Within},
     views::{
-        DrainState, ExceptionKind, FleetRow, KindTally, LinkState, Outcome, ServiceState, TapFilter,
+        DrainState, ExceptionKind, FleetRow, HotlistFacts, KindTally, LinkState, Outcome,
+        ServiceState, TapFilter,
     },
     words::{Shown, Tone},
 };
@@ -72,6 +73,9 @@ pub(super) fn find(facts: &Facts, names: &Names, times: &Times) -> Vec<Need> {
         let words = [title, detail, exceptions::open_of(Some(kind.kind))];
         add(urgency(kind, times), kind.oldest_open, &kind.open_amount, words);
     }
+    if let Some((tone, at, words)) = hotlist_need(&facts.hotlist) {
+        add(tone, at, &[], words);
+    }
     for (tone, at, words) in fleet_needs(&facts.fleet, names) {
         add(tone, at, &[], words);
     }
@@ -102,6 +106,19 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::InDoubt => "Each card's next tap decides by itself.",
         ExceptionKind::Quarantined => "Kept as received; nothing of it was booked.",
     }
+}
+
+/// Cards that somebody has to decide about; above all when the breaker is open.
+fn hotlist_need(hotlist: &HotlistFacts) -> Option<(Tone, Option<Timestamp>, [String; 3])> {
+    let undecided = hotlist.undecided();
+    let title = format!("Hotlist, to decide: {}", count(undecided));
+    let address = "/hotlist".to_owned();
+    if let Some((since, why)) = &hotlist.breaker {
+        return Some((Tone::Bad, Some(*since), [title, format!("Breaker open: {why}."), address]));
+    }
+    let since = hotlist.groups.iter().map(|group| group.since).min();
+    let detail = "Proposed cards ride on until somebody approves.".to_owned();
+    (undecided > 0).then_some((Tone::Warn, since, [title, detail, address]))
 }
 
 /// Since when a validator is in a state, as far as that can be said.

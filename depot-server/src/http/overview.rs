@@ -13,7 +13,7 @@ use super::{
     parts::{Age, Cash, State as Sign, Times, count},
     query::Params,
     taps::{self, Within},
-    views::{AccountRow, FleetRow, KindTally, Minute, Outcome, TapFilter, TapSums},
+    views::{AccountRow, FleetRow, HotlistFacts, KindTally, Minute, Outcome, TapFilter, TapSums},
     words::{Shown, Tone},
 };
 
@@ -37,6 +37,7 @@ pub(super) struct Facts {
     pub(super) week_ago: TapSums,
     pub(super) today: TapSums,
     pub(super) minutes: Vec<Minute>,
+    pub(super) hotlist: HotlistFacts,
 }
 
 /// One figure: the list behind its link has exactly this much in it.
@@ -126,6 +127,7 @@ pub(super) async fn page(
                 week_ago: books.tap_sums(&week_ago)?,
                 today: books.tap_sums(&today)?,
                 minutes: books.taps_by_minute(chart_from, MINUTES)?,
+                hotlist: books.hotlist(0)?,
             })
         })
         .await?;

@@ -322,6 +322,20 @@ async fn the_gravest_need_comes_first() {
 }
 
 #[tokio::test]
+async fn the_hotlist_page_says_why_the_breaker_is_open_and_the_command_for_each_case() {
+    let desk = Desk::open();
+    let page = desk.page("/hotlist").await;
+    let breaker = between(&page, "id=\"breaker\"", "</section>");
+    assert!(breaker.contains("The breaker is open"), "{breaker}");
+    assert!(breaker.contains("250000 approved cards waited"), "{breaker}");
+    let reject = "depot-server hotlist reject --cause fork --validator v000042 --by NAME";
+    assert!(page.contains(reject), "{page}");
+    assert!(page.contains("depot-server hotlist confirm 7 --by NAME"), "{page}");
+    assert!(page.contains("<a href=\"/exceptions/3\">exception 3</a>"), "{page}");
+    assert!(page.contains(&format!("/cards/{HANDLE}")), "{page}");
+}
+
+#[tokio::test]
 async fn opened_is_resolved_plus_open_and_the_lists_have_that_many() {
     let desk = Desk::open();
     let page = desk.page("/exceptions").await;

@@ -9,6 +9,7 @@
 
 mod card;
 mod exception;
+mod hotlist;
 mod money;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use card::{
 pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,
 };
+pub use hotlist::{HotlistCase, HotlistFacts, HotlistGroup};
 pub use money::{DayFacts, MoneyFacts};
 
 /// The books could not answer.
@@ -70,6 +72,8 @@ pub trait Books: Send + Sync + 'static {
     fn exception_tally(&self) -> Result<Vec<KindTally>, BooksError>;
     /// One work item with its evidence.
     fn exception(&self, id: u64) -> Result<Option<ExceptionFacts>, BooksError>;
+    /// The hotlist: the breaker, what waits, at most `limit` cases of each list.
+    fn hotlist(&self, limit: u32) -> Result<HotlistFacts, BooksError>;
     /// Every ledger account; per currency they sum to zero (I8).
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError>;
     /// What is held for riders, and the newest `days` closed days.

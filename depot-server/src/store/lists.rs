@@ -1,6 +1,6 @@
 //! What the books keep of lists: published tariffs, the manifest's counter, blocks on the broker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use fleet_sync::BlockId;
 use model::{TariffVersion, Timestamp};
@@ -87,8 +87,9 @@ impl Store {
 
     /// The newest version of each kind of list that was published.
     pub fn newest_lists(&self) -> Result<Vec<HeldList>, StoreError> {
-        let (tariff, orders) = self.lists_revision()?;
-        let kinds = [(ListKind::TARIFF, tariff), (ListKind::ACTIONS, orders)];
+        let [tariff, hotlist, orders] = self.lists_revision()?;
+        let kinds =
+            [(ListKind::TARIFF, tariff), (ListKind::HOTLIST, hotlist), (ListKind::ACTIONS, orders)];
         let published = kinds.into_iter().filter(|(_, version)| *version > 0);
         Ok(published.map(|(kind, version)| HeldList { kind, version }).collect())
     }
@@ -110,9 +111,42 @@ impl Store {
         Ok(behind)
     }
 
-    /// Changes whenever a list does: the newest tariff, and the list of load orders. Cheap: asked
-    /// every second.
-    pub fn lists_revision(&self) -> Result<(u64, u64), StoreError> {
+    /// For how long the connected and the enrolled validator furthest behind have lacked a newer
+    /// hotlist, seconds.
+    pub fn hotlist_lag(&self, now: Timestamp) -> Result<[u64; 2], StoreError> {
+        let failed = || StoreError::read("the hotlists of the fleet");
+        let mut lag = [0; 2];
+        // By version: thousands of validators hold one of a few.
+        let mut since: BTreeMap<u64, Option<Timestamp>> = BTreeMap::new();
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare_cached("SELECT link, state FROM validators WHERE state IS NOT NULL")
+            .map_err(failed())?;
+        let states = statement
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .map_err(failed())?;
+        for state in states {
+            let (link, state) = state.map_err(failed())?;
+            let Some(state) = read_state(&state) else { continue };
+            let held = state.lists.iter().flat_map(|lists| &lists.held);
+            let held = held.filter(|list| list.kind == ListKind::HOTLIST).map(|list| list.version);
+            let version = held.max().unwrap_or(0);
+            let lacks = match since.entry(version) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(self.hotlist_after(version)?),
+            };
+            let seconds = lacks.map_or(0, |at| now.since(at).as_secs());
+            lag[1] = lag[1].max(seconds);
+            if link == 2 {
+                lag[0] = lag[0].max(seconds);
+            }
+        }
+        Ok(lag)
+    }
+
+    /// Changes whenever a list does: the newest tariff, hotlist and list of load orders. Cheap:
+    /// asked every second.
+    pub fn lists_revision(&self) -> Result<[u64; 3], StoreError> {
         let newest = |sql: &str| -> Result<u64, StoreError> {
             let newest: Option<i64> = self
                 .reader()?
@@ -121,10 +155,11 @@ impl Store {
                 .map_err(StoreError::read("the newest lists"))?;
             Ok(unsigned(newest.unwrap_or(0)))
         };
-        Ok((
+        Ok([
             newest("SELECT max(version) FROM tariffs WHERE content IS NOT NULL")?,
+            newest("SELECT max(version) FROM hotlists")?,
             newest("SELECT max(version) FROM order_list")?,
-        ))
+        ])
     }
 
     /// A number for a manifest, above every one before it and never below the seconds of `now`:
@@ -223,14 +258,14 @@ mod tests {
     #[test]
     fn a_published_tariff_keeps_its_first_content() {
         let (_folder, store) = Store::for_test();
-        assert_eq!(store.lists_revision().unwrap(), (0, 0));
+        assert_eq!(store.lists_revision().unwrap(), [0, 0, 0]);
         let version = TariffVersion(3);
         let first = Published { version, starts_at: Timestamp(5), content: vec![1, 2] };
         assert!(store.publish_tariff(&first, "text", Timestamp(1)).unwrap());
         let other = Published { content: vec![9], ..first.clone() };
         assert!(!store.publish_tariff(&other, "text", Timestamp(2)).unwrap());
         assert_eq!(store.published_tariffs().unwrap(), [first]);
-        assert_eq!(store.lists_revision().unwrap(), (3, 0));
+        assert_eq!(store.lists_revision().unwrap(), [3, 0, 0]);
         assert_eq!(store.tariffs().unwrap(), [(version, "text".to_owned())]);
     }
 }

@@ -6,16 +6,19 @@
 //!
 //! Signatures hold plain model types, so that another database can stand behind the same names.
 
+mod cases;
 mod codes;
 mod days;
 mod desk;
 mod due;
 mod error;
 mod evidence;
+mod findings;
 mod fleet;
 mod group;
 mod handles;
 mod holding;
+mod hotlist;
 mod journal;
 mod lists;
 mod login;
@@ -39,13 +42,16 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use cases::{CaseFilter, CaseGroup};
 pub use days::{ClosedDay, DayAccount};
 pub use desk::{Begun, CardOp, Quota};
 pub use due::OwedDay;
 pub use error::StoreError;
+pub use findings::Findings;
 pub use fleet::Enrolment;
 pub use group::Group;
 pub(crate) use holding::state_hash;
+pub use hotlist::{HotlistBook, ListMade, OpenBreaker};
 pub use journal::JournalRow;
 pub(crate) use journal::Registered;
 pub use lists::Published;

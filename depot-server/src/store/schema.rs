@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0007_settlement.sql"),
     include_str!("migrations/0008_lists.sql"),
     include_str!("migrations/0009_orders.sql"),
+    include_str!("migrations/0010_hotlist.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -7,8 +7,10 @@
 //! a plain list takes 56, and nothing is lost: no filter, no false alarm. The bytes that travel are
 //! those that are searched; only a coarse index is made when they are read.
 
+mod splice;
+
 use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
-use core::iter;
+use core::{fmt, iter};
 
 use model::CardId;
 
@@ -33,7 +35,7 @@ pub enum Grade {
 }
 
 /// A set of cards with the grade of each. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hotlist {
     content: Arc<[u8]>,
     groups: Arc<[Group]>,
@@ -51,6 +53,24 @@ struct Group {
     grade_at: usize,
     /// The position of every [`STRIDE`]th zero of the high bits.
     zeros: Vec<u32>,
+}
+
+/// A number's place in a group.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Its one among the high bits.
+    bit: usize,
+    /// How many are before it.
+    index: usize,
+    /// Whether it is there.
+    holds: bool,
+}
+
+/// Never the cards: this may stand in a log.
+impl fmt::Debug for Hotlist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hotlist of {} cards", self.len)
+    }
 }
 
 impl PartialEq for Hotlist {
@@ -132,19 +152,8 @@ impl Hotlist {
         let (first, number) = split(card);
         let at = self.groups.binary_search_by_key(&first, |group| group.first).ok()?;
         let group = &self.groups[at];
-        let (high, low) = (number >> group.low_bits, number & ((1 << group.low_bits) - 1));
-        let high = usize::try_from(high).ok()?;
-        // All numbers before this one's zeros are ones.
-        let mut bit = if high == 0 { 0 } else { group.zero(&self.content, high - 1)? + 1 };
-        while bits::read(&self.content, 8 * group.high_at + bit, 1) == 1 {
-            let index = bit - high;
-            let found = group.low(&self.content, index);
-            if found >= low {
-                return (found == low).then(|| group.grade(&self.content, index));
-            }
-            bit += 1;
-        }
-        None
+        let place = group.seek(&self.content, number)?;
+        place.holds.then(|| group.grade(&self.content, place.index))
     }
 
     /// Whether a card is to be refused.
@@ -219,7 +228,14 @@ impl Hotlist {
         if !changes.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(ListError::Order);
         }
-        Ok(Self::from_sorted(|| merged(self.iter(), &changes)))
+        Ok(splice::apply(self, &changes))
+    }
+
+    /// The list with these cards graded anew, or without them.
+    #[must_use]
+    pub fn with(&self, changes: &BTreeMap<CardId, Option<Grade>>) -> Self {
+        let changes: Vec<_> = changes.iter().map(|(card, grade)| (*card, *grade)).collect();
+        splice::apply(self, &changes)
     }
 
     /// Codes entries that come in order, each card once; they are asked for twice.
@@ -229,27 +245,10 @@ impl Hotlist {
             *counts.entry(split(card).0).or_default() += 1;
         }
         let known: Vec<(u8, usize)> = counts.into_iter().collect();
-        let length = known.iter().try_fold(size(known.len()), add).unwrap_or(0);
-        let mut content = vec![0; length];
-        content[0] = VERSION;
-        let groups = u32::try_from(known.len()).expect("at most 256");
-        content[1..HEAD].copy_from_slice(&groups.to_le_bytes());
-        for (place, (first, n)) in content[HEAD..].chunks_exact_mut(GROUP).zip(&known) {
-            place[0] = *first;
-            let n = u32::try_from(*n).unwrap_or(u32::MAX);
-            place[1..].copy_from_slice(&n.to_le_bytes());
-        }
+        let mut content = blank(&known);
         let mut entries = entries();
         for group in layout(&known) {
-            for (index, (card, grade)) in entries.by_ref().take(group.count).enumerate() {
-                let number = split(card).1;
-                let high = usize::try_from(number >> group.low_bits).unwrap_or(0);
-                bits::write(&mut content, 8 * group.high_at + high + index, 1, 1);
-                let low_at = 8 * group.low_at + index * group.low_bits as usize;
-                bits::write(&mut content, low_at, group.low_bits, number);
-                let grey = u64::from(grade == Grade::Grey);
-                bits::write(&mut content, 8 * group.grade_at + index, 1, grey);
-            }
+            group.code(&mut content, entries.by_ref().take(group.count));
         }
         Self::index(content.into(), &known).expect("what was coded here reads back")
     }
@@ -258,18 +257,7 @@ impl Hotlist {
     fn index(content: Arc<[u8]>, known: &[(u8, usize)]) -> Result<Self, ListError> {
         let mut groups = layout(known);
         for group in &mut groups {
-            let (mut zeros, mut ones) = (0, 0);
-            for bit in 0..group.count + group.buckets() {
-                if bits::read(&content, 8 * group.high_at + bit, 1) == 1 {
-                    ones += 1;
-                    continue;
-                }
-                if zeros % STRIDE == 0 {
-                    group.zeros.push(u32::try_from(bit).map_err(|_| ListError::Length)?);
-                }
-                zeros += 1;
-            }
-            if ones != group.count {
+            if group.count_zeros(&content)? != group.buckets() {
                 return Err(ListError::Length);
             }
         }
@@ -281,6 +269,64 @@ impl Hotlist {
 impl Group {
     const fn buckets(&self) -> usize {
         1 << (WIDTH - self.low_bits)
+    }
+
+    /// Writes one entry: with its high value, its place among the others and its grade.
+    fn put(&self, content: &mut [u8], bit: usize, index: usize, number: u64, grade: Grade) {
+        bits::write(content, 8 * self.high_at + bit, 1, 1);
+        let low_at = 8 * self.low_at + index * self.low_bits as usize;
+        bits::write(content, low_at, self.low_bits, number);
+        let grey = u64::from(grade == Grade::Grey);
+        bits::write(content, 8 * self.grade_at + index, 1, grey);
+    }
+
+    /// Writes all of the group's entries, which come in order.
+    fn code(&self, content: &mut [u8], entries: impl Iterator<Item = (CardId, Grade)>) {
+        for (index, (card, grade)) in entries.enumerate() {
+            let number = split(card).1;
+            let high = usize::try_from(number >> self.low_bits).unwrap_or(0);
+            self.put(content, high + index, index, number, grade);
+        }
+    }
+
+    /// Where a number stands, or would stand.
+    fn seek(&self, content: &[u8], number: u64) -> Option<Place> {
+        let (high, low) = (number >> self.low_bits, number & ((1 << self.low_bits) - 1));
+        let high = usize::try_from(high).ok()?;
+        // All numbers before this one's zeros are ones.
+        let mut bit = if high == 0 { 0 } else { self.zero(content, high - 1)? + 1 };
+        while bits::read(content, 8 * self.high_at + bit, 1) == 1 {
+            let index = bit - high;
+            let found = self.low(content, index);
+            if found >= low {
+                return Some(Place { bit, index, holds: found == low });
+            }
+            bit += 1;
+        }
+        Some(Place { bit, index: bit - high, holds: false })
+    }
+
+    /// Makes the index of the high bits' zeros, and counts them: 56 bits at a time.
+    fn count_zeros(&mut self, content: &[u8]) -> Result<usize, ListError> {
+        let length = self.count + self.buckets();
+        let (mut bit, mut zeros) = (0_usize, 0_usize);
+        while bit < length {
+            let width = u32::try_from((length - bit).min(bits::CHUNK)).unwrap_or_default();
+            let ones = bits::read(content, 8 * self.high_at + bit, width);
+            let mut holes = !ones & ((1 << width) - 1);
+            let here = holes.count_ones() as usize;
+            let wanted = zeros.next_multiple_of(STRIDE);
+            if wanted < zeros + here {
+                for _ in zeros..wanted {
+                    holes &= holes - 1;
+                }
+                let found = bit + holes.trailing_zeros() as usize;
+                self.zeros.push(u32::try_from(found).map_err(|_| ListError::Length)?);
+            }
+            zeros += here;
+            bit += width as usize;
+        }
+        Ok(zeros)
     }
 
     fn low(&self, content: &[u8], index: usize) -> u64 {
@@ -314,15 +360,24 @@ impl Group {
         }
     }
 
+    /// The position of the first one in the high bits from `bit` on; there must be one.
+    fn next_one(&self, content: &[u8], mut bit: usize) -> usize {
+        loop {
+            let at = 8 * self.high_at + bit;
+            match bits::read(content, at, 56) {
+                0 => bit += bits::CHUNK,
+                ones => return bit + ones.trailing_zeros() as usize,
+            }
+        }
+    }
+
     fn iter<'a>(&'a self, content: &'a [u8]) -> impl Iterator<Item = (CardId, Grade)> + 'a {
         let (mut bit, mut index) = (0, 0);
         iter::from_fn(move || {
             if index == self.count {
                 return None;
             }
-            while bits::read(content, 8 * self.high_at + bit, 1) == 0 {
-                bit += 1;
-            }
+            bit = self.next_one(content, bit);
             let high = (bit - index) as u64;
             let number = high << self.low_bits | self.low(content, index);
             let entry = (join(self.first, number), self.grade(content, index));
@@ -330,37 +385,6 @@ impl Group {
             Some(entry)
         })
     }
-}
-
-/// An older list with changes, in order.
-fn merged<'a>(
-    old: impl Iterator<Item = (CardId, Grade)> + 'a,
-    changes: &'a [(CardId, Option<Grade>)],
-) -> impl Iterator<Item = (CardId, Grade)> + 'a {
-    let (mut old, mut changes) = (old.peekable(), changes.iter().peekable());
-    iter::from_fn(move || {
-        loop {
-            match (old.peek().copied(), changes.peek()) {
-                (Some(entry), Some((card, _))) if entry.0 < *card => {
-                    return old.next();
-                }
-                (Some(entry), None) => {
-                    old.next();
-                    return Some(entry);
-                }
-                (before, Some((card, grade))) => {
-                    if before.is_some_and(|entry| entry.0 == *card) {
-                        old.next();
-                    }
-                    changes.next();
-                    if let Some(grade) = grade {
-                        return Some((*card, *grade));
-                    }
-                }
-                (None, None) => return None,
-            }
-        }
-    })
 }
 
 fn split(card: CardId) -> (u8, u64) {
@@ -399,6 +423,21 @@ const fn parts(count: usize) -> [usize; 3] {
     let low = low_bits(count);
     let high = count + (1 << (WIDTH - low));
     [high.div_ceil(8), (count * low as usize).div_ceil(8), count.div_ceil(8)]
+}
+
+/// Content of the right length with only its head written.
+fn blank(known: &[(u8, usize)]) -> Vec<u8> {
+    let length = known.iter().try_fold(size(known.len()), add).unwrap_or(0);
+    let mut content = vec![0; length];
+    content[0] = VERSION;
+    let groups = u32::try_from(known.len()).expect("at most 256");
+    content[1..HEAD].copy_from_slice(&groups.to_le_bytes());
+    for (place, (first, n)) in content[HEAD..].chunks_exact_mut(GROUP).zip(known) {
+        place[0] = *first;
+        let n = u32::try_from(*n).unwrap_or(u32::MAX);
+        place[1..].copy_from_slice(&n.to_le_bytes());
+    }
+    content
 }
 
 fn layout(known: &[(u8, usize)]) -> Vec<Group> {
@@ -464,6 +503,25 @@ mod tests {
             prop_assert_eq!(old.apply(&delta), Ok(new.clone()));
             prop_assert!(delta.len() <= 5 + 8 * (old.len() + new.len()));
             prop_assert_eq!(new.delta(&new).len(), 5);
+        }
+
+        #[test]
+        fn a_delta_over_a_power_of_two_and_over_whole_groups_is_exact_too(
+            cards in btree_map(0..600_u16, grade(), 1..600),
+            changes in btree_map(0..600_u16, proptest::option::of(grade()), 0..600),
+            shift in 0..40_u32,
+        ) {
+            let card = |n: u16| join(4 + u8::from(n >= 500), u64::from(n % 500) << shift);
+            let old = Hotlist::build(cards.iter().map(|(n, grade)| (card(*n), *grade)));
+            let mut after = cards;
+            for (n, grade) in changes {
+                match grade {
+                    Some(grade) => drop(after.insert(n, grade)),
+                    None => drop(after.remove(&n)),
+                }
+            }
+            let new = Hotlist::build(after.iter().map(|(n, grade)| (card(*n), *grade)));
+            prop_assert_eq!(old.apply(&old.delta(&new)), Ok(new));
         }
 
         #[test]

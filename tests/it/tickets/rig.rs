@@ -46,7 +46,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use validation::{Hotlist, Passage};
+use validation::Passage;
 use validator::{
     Daemon, Parts,
     clock::Clock,
@@ -309,7 +309,6 @@ impl Post {
                 depot: self.depot,
             },
             tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),
-            hotlist: Hotlist::default(),
             reader,
             screen: Box::new(Told(tell)),
             clock: self.clock,
@@ -377,7 +376,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
             language: texts::Language::English,
         },
         state: config::State::in_folder(folder.join("state")),
-        tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
+        tariff: config::Tariffs { files: vec![nowhere.clone()] },
         keys: config::Keys {
             signing: nowhere.clone(),
             card: nowhere.clone().into(),

@@ -32,7 +32,7 @@ use rumqttc::v5::{
 use rumqttd::{Broker, Config as BrokerConfig, ConnectionSettings, RouterConfig, ServerSettings};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
-use validation::{Hotlist, Passage};
+use validation::Passage;
 use validator::{
     Daemon, Parts, StartError,
     clock::Clock,
@@ -143,7 +143,7 @@ impl Rig {
                 language: texts::Language::English,
             },
             state: config::State::in_folder(folder.path().join("state")),
-            tariff: config::Tariffs { files: vec![nowhere.clone()], hotlist: None },
+            tariff: config::Tariffs { files: vec![nowhere.clone()] },
             scanner: None,
             tickets: config::Tickets::default(),
             console: config::Console::default(),
@@ -191,7 +191,6 @@ impl Rig {
                 depot: depot_key().verifying_key(),
             },
             tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),
-            hotlist: Hotlist::default(),
             reader,
             screen: Box::new(Told(tell, Arc::clone(&self.sign))),
             clock: Clock::system(),

@@ -1,12 +1,9 @@
 //! What the validation core is told: from the configuration, its files, and the tariff in force.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use fare::{Tariff, TariffSet};
-use model::{CardId, ClockQuality, TariffVersion};
+use model::{ClockQuality, TariffVersion};
 use reader::ReaderKind;
 use validation::{Hotlist, RelayGuard, Rules, ValidatorContext};
 
@@ -34,26 +31,11 @@ pub fn load_tariffs(files: &[PathBuf]) -> Result<TariffSet, StartError> {
     })
 }
 
-/// The hotlist file: a card a line; `#` begins a remark.
-pub fn load_hotlist(path: Option<&Path>) -> Result<Hotlist, StartError> {
-    let Some(path) = path else { return Ok(Hotlist::default()) };
-    let wrong = |problem: String| StartError::Hotlist { path: path.to_path_buf(), problem };
-    let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    let cards: Result<Vec<CardId>, StartError> = text
-        .lines()
-        .enumerate()
-        .map(|(i, line)| (i, line.split('#').next().unwrap_or_default().trim()))
-        .filter(|(_, line)| !line.is_empty())
-        .map(|(i, line)| line.parse().map_err(|e| wrong(format!("line {}: {e}", i + 1))))
-        .collect();
-    cards.map(Hotlist::new)
-}
-
-/// What the validation core knows, from configuration and tariff.
+/// What the validation core knows, from configuration and tariff. Cards to refuse come with the
+/// lists.
 pub fn context(
     config: &Config,
     (tariffs, version): (&TariffSet, TariffVersion),
-    hotlist: Hotlist,
     clock: ClockQuality,
 ) -> Result<ValidatorContext, StartError> {
     let tariff = tariffs.get(version).expect("who names a version has it in the set");
@@ -92,7 +74,7 @@ pub fn context(
         route,
         tariff: tariff.version(),
         tariffs: tariffs.clone(),
-        hotlist,
+        hotlist: Hotlist::default(),
         clock,
         rules: Rules {
             retry_window: config.rules.retry_window(),

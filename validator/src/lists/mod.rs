@@ -6,30 +6,27 @@
 //! told of tariffs when they come into force, and of lists that are too old to go on (OPS-6). When
 //! the disk fails, nothing is fetched any more, and age does the rest.
 
+mod contents;
 mod disk;
 mod tariffs;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::Duration,
 };
 
-use card::{SealedOrder, read_orders};
-use fare::{Tariff, TariffSet};
-use fleet_sync::{
-    BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey, open_tariff,
-};
-use model::{CardId, TariffVersion, Timestamp};
+use fare::TariffSet;
+use fleet_sync::{BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey};
+use model::{TariffVersion, Timestamp};
 use tokio::sync::{mpsc::UnboundedSender, watch};
+use validation::Hotlist;
 use wire::{HeldList, ListKind, ListsState, limits};
 
+pub(crate) use contents::{Applied, Blocked, Orders};
+use contents::{Usable, tariff_version, usable};
 pub use disk::DiskError;
 use disk::ListDisk;
 use tariffs::Tariffs;
@@ -37,7 +34,7 @@ use tariffs::Tariffs;
 use crate::{clock::Clock, link::Publisher, metrics::Metrics, tap_loop::Event};
 
 /// What this validator makes use of.
-const WANTED: [ListKind; 2] = [ListKind::TARIFF, ListKind::ACTIONS];
+const WANTED: [ListKind; 3] = [ListKind::TARIFF, ListKind::HOTLIST, ListKind::ACTIONS];
 /// The clock is looked at this often: a wall clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -82,8 +79,8 @@ pub(crate) struct Lists {
     fetcher: ListFetcher,
     tariffs: Tariffs,
     orders: Orders,
-    /// The version of the orders that taps are made under.
-    applied: Arc<AtomicU64>,
+    hotlist: Blocked,
+    applied: Applied,
     link: Option<Publisher>,
     /// When the newest manifest was signed whose lists were all here; of the first one at least.
     complete: Option<Timestamp>,
@@ -93,20 +90,14 @@ pub(crate) struct Lists {
     broken: Option<String>,
 }
 
-/// Load orders by card, as a list of one version has them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Orders {
-    pub(crate) version: u64,
-    pub(crate) by_card: Arc<BTreeMap<CardId, SealedOrder>>,
-}
-
 /// A running thread of lists.
 pub(crate) struct ListsThread {
     pub(crate) inputs: Sender<Input>,
     pub(crate) status: watch::Receiver<ListsStatus>,
-    /// The orders to begin with, and where the tap loop says which version it works by.
+    /// What to begin with, and where the tap loop says which versions it works by.
     pub(crate) orders: Orders,
-    pub(crate) applied: Arc<AtomicU64>,
+    pub(crate) hotlist: Blocked,
+    pub(crate) applied: Applied,
     pub(crate) thread: thread::JoinHandle<()>,
 }
 
@@ -118,6 +109,7 @@ struct Told {
     in_force: TariffVersion,
     changes: u64,
     orders_said: u64,
+    hotlist_said: u64,
     too_old: bool,
 }
 
@@ -126,14 +118,15 @@ impl Lists {
     pub(crate) fn open(settings: Settings, files: TariffSet) -> Result<Self, DiskError> {
         let (disk, found) = ListDisk::open(&settings.state)?;
         let mut tariffs = Tariffs::new(files);
-        let mut orders = Orders::default();
+        let (mut orders, mut hotlist) = (Orders::default(), Blocked::default());
         let mut held = Vec::new();
         for (list, pin) in found.lists {
             let content = disk.read_list(list)?.unwrap_or_default();
             match usable(&settings, &tariffs, list, &content) {
                 Ok(Usable::Tariffs(with)) => tariffs = with,
                 Ok(Usable::Orders(with)) if with.version >= orders.version => orders = with,
-                Ok(Usable::Orders(_)) => {}
+                Ok(Usable::Hotlist(with)) if with.version >= hotlist.version => hotlist = with,
+                Ok(Usable::Orders(_) | Usable::Hotlist(_)) => {}
                 Err(problem) => {
                     tracing::warn!(version = list.version, problem, "a kept list is not used");
                     continue;
@@ -150,8 +143,9 @@ impl Lists {
             disk,
             fetcher,
             tariffs,
-            applied: Arc::new(AtomicU64::new(orders.version)),
+            applied: Applied::new(orders.version, hotlist.version),
             orders,
+            hotlist,
             link: None,
             complete,
             unusable: BTreeMap::new(),
@@ -163,6 +157,11 @@ impl Lists {
     /// Every tariff known.
     pub(crate) const fn tariffs(&self) -> &TariffSet {
         self.tariffs.set()
+    }
+
+    /// The cards to refuse.
+    pub(crate) fn hotlist(&self) -> Hotlist {
+        self.hotlist.cards.clone()
     }
 
     /// The tariff in force now.
@@ -180,14 +179,23 @@ impl Lists {
         let in_force = self.in_force();
         let (status, watched) = watch::channel(self.status(in_force));
         let changes = self.tariffs.changes();
-        let (orders, applied) = (self.orders.clone(), Arc::clone(&self.applied));
-        let orders_said = orders.version;
-        let too_old = false;
-        let mut told = Told { tell, status, metrics, in_force, changes, orders_said, too_old };
+        let (orders, hotlist) = (self.orders.clone(), self.hotlist.clone());
+        let applied = self.applied.clone();
+        let mut told = Told {
+            tell,
+            status,
+            metrics,
+            in_force,
+            changes,
+            orders_said: orders.version,
+            hotlist_said: hotlist.version,
+            too_old: false,
+        };
+        told.metrics.hotlist_cards.set(count(hotlist.cards.len()));
         let thread = thread::Builder::new().name("lists".into()).spawn(move || {
             self.run(&received, &mut told);
         })?;
-        Ok(ListsThread { inputs, status: watched, orders, applied, thread })
+        Ok(ListsThread { inputs, status: watched, orders, hotlist, applied, thread })
     }
 
     fn run(&mut self, inputs: &Receiver<Input>, told: &mut Told) {
@@ -274,7 +282,13 @@ impl Lists {
             }
             ListOutput::KeepBlock { id, block } => self.disk.keep_block(id, &block)?,
             ListOutput::ForgetBlocks => self.disk.forget_blocks()?,
-            ListOutput::Complete { list, from: _, content } => self.complete(list, &content)?,
+            ListOutput::Complete { list, from, content } => {
+                let whole = match from {
+                    None => Ok(content),
+                    Some(from) => self.changed(list, from, &content)?,
+                };
+                self.complete(list, whole)?;
+            }
             ListOutput::Withdrawn(list) => {
                 if let Some(version) = tariff_version(list) {
                     self.tariffs.withdraw(version);
@@ -288,17 +302,25 @@ impl Lists {
     }
 
     /// A list is whole: kept first, used then, or said to be of no use.
-    fn complete(&mut self, list: HeldList, content: &[u8]) -> Result<(), DiskError> {
+    fn complete(
+        &mut self,
+        list: HeldList,
+        whole: Result<Vec<u8>, String>,
+    ) -> Result<(), DiskError> {
         let now = self.settings.clock.uptime();
-        let result = if self.fetcher.is_content_of(list, content) {
-            usable(&self.settings, &self.tariffs, list, content)
-        } else {
-            Err("it is not what the manifest says".to_owned())
-        };
+        let result = whole.and_then(|content| {
+            if !self.fetcher.is_content_of(list, &content) {
+                return Err("it is not what the manifest says".to_owned());
+            }
+            Ok((usable(&self.settings, &self.tariffs, list, &content)?, content))
+        });
         match result {
-            Ok(usable) => {
-                self.disk.keep_list(list, content)?;
+            Ok((usable, content)) => {
+                self.disk.keep_list(list, &content)?;
+                // A list that no delta led to may have come whole.
+                self.unusable.remove(&list);
                 match usable {
+                    Usable::Hotlist(hotlist) => self.hotlist = hotlist,
                     Usable::Tariffs(tariffs) => self.tariffs = tariffs,
                     Usable::Orders(orders) => self.orders = orders,
                 }
@@ -314,6 +336,28 @@ impl Lists {
             }
         }
         Ok(())
+    }
+
+    /// The list that a delta leads to from the version that is held, or why there is none.
+    fn changed(
+        &self,
+        list: HeldList,
+        from: u64,
+        delta: &[u8],
+    ) -> Result<Result<Vec<u8>, String>, DiskError> {
+        if list.kind != ListKind::HOTLIST {
+            return Ok(Err("lists of its kind come whole".to_owned()));
+        }
+        let apply = |base: &Hotlist| base.apply(delta).map(|newer| newer.content().to_vec());
+        let applied = if self.hotlist.version == from {
+            apply(&self.hotlist.cards)
+        } else {
+            let base = self.disk.read_list(HeldList { version: from, ..list })?;
+            Hotlist::parse(base.unwrap_or_default()).and_then(|base| apply(&base))
+        };
+        let version = list.version;
+        tracing::info!(from, version, bytes = delta.len(), "a list is changed by a delta");
+        Ok(applied.map_err(|error| error.to_string()))
     }
 
     fn report(&mut self, trouble: &ListTrouble, told: &Told) {
@@ -337,6 +381,11 @@ impl Lists {
         if self.orders.version != told.orders_said {
             told.orders_said = self.orders.version;
             let _ = told.tell.send(Event::Orders(self.orders.clone()));
+        }
+        if self.hotlist.version != told.hotlist_said {
+            told.hotlist_said = self.hotlist.version;
+            told.metrics.hotlist_cards.set(count(self.hotlist.cards.len()));
+            let _ = told.tell.send(Event::Hotlist(self.hotlist.clone()));
         }
         let too_old = self.too_old(now);
         if too_old.is_some() != told.too_old {
@@ -368,10 +417,10 @@ impl Lists {
 
     fn status(&self, tariff: TariffVersion) -> ListsStatus {
         let manifest = self.fetcher.manifest();
-        // The depot gives an order back on the word that no tap is made under an older list: that
-        // is so once the tap loop has taken the newer one up, between two taps (REC-5).
-        let applied = self.applied.load(Ordering::Acquire);
-        let worked_by = |list: &HeldList| list.kind != ListKind::ACTIONS || list.version <= applied;
+        // The depot gives an order back on the word that no tap is made under an older list, and
+        // holds every later tap of a blocked card against this validator: that is so once the tap
+        // loop has taken the newer one up, between two taps (REC-5, REC-7).
+        let worked_by = |list: &HeldList| self.applied.has(list);
         let trouble = self.broken.as_ref().or_else(|| self.unusable.values().next_back());
         let state = ListsState {
             manifest: manifest.map_or(0, |manifest| manifest.version),
@@ -383,49 +432,8 @@ impl Lists {
     }
 }
 
-/// What a list is good for here.
-enum Usable {
-    /// The tariffs, with this list among them.
-    Tariffs(Tariffs),
-    /// The orders.
-    Orders(Orders),
-}
-
-/// What the list is good for, or why it is of no use here.
-fn usable(
-    settings: &Settings,
-    tariffs: &Tariffs,
-    list: HeldList,
-    content: &[u8],
-) -> Result<Usable, String> {
-    if list.kind == ListKind::ACTIONS {
-        let by_card = read_orders(content).map_err(|e| crate::chain(&e))?;
-        return Ok(Usable::Orders(Orders { version: list.version, by_card: by_card.into() }));
-    }
-    let Some(version) = tariff_version(list) else {
-        return Err("this version of the validator does not know its kind".to_owned());
-    };
-    let published = open_tariff(content, &settings.depot_key).map_err(|e| crate::chain(&e))?;
-    let tariff = Tariff::parse(&published.text).map_err(|found| {
-        found.first().map_or_else(|| "it does not read".to_owned(), ToString::to_string)
-    })?;
-    if published.version != version || tariff.version() != version {
-        return Err("it is of another version than the manifest says".to_owned());
-    }
-    if tariff.place_ix(&settings.place).is_none() {
-        return Err(format!("it has no place {:?}, where this validator stands", settings.place));
-    }
-    if let Some(route) = settings.route.as_ref().filter(|id| tariff.route_ix(id).is_none()) {
-        return Err(format!("it has no route {route:?}, which this validator serves"));
-    }
-    let mut tariffs = tariffs.clone();
-    tariffs.publish(published.starts_at, tariff).map_err(|e| e.to_string())?;
-    Ok(Usable::Tariffs(tariffs))
-}
-
-fn tariff_version(list: HeldList) -> Option<TariffVersion> {
-    let version = u16::try_from(list.version).ok()?;
-    (list.kind == ListKind::TARIFF).then_some(TariffVersion(version))
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// At most as long as a state may say it, whole characters only.

@@ -7,6 +7,7 @@ mod cards;
 mod due;
 mod exceptions;
 mod fleet;
+mod hotlist;
 mod money;
 mod taps;
 
@@ -24,8 +25,8 @@ use crate::{
     config::Float,
     http::views::{
         AccountRow, Adjustment, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
-        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, KindTally, Minute, MoneyFacts,
-        Page, TapFilter, TapRow, TapSums, ValidatorFacts,
+        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, HotlistFacts, KindTally, Minute,
+        MoneyFacts, Page, TapFilter, TapRow, TapSums, ValidatorFacts,
     },
     rules::LiveRules,
 };
@@ -128,6 +129,10 @@ impl Books for ReadModel {
 
     fn exception(&self, id: u64) -> Result<Option<ExceptionFacts>, BooksError> {
         asked("an exception", self.find_exception(id))
+    }
+
+    fn hotlist(&self, limit: u32) -> Result<HotlistFacts, BooksError> {
+        asked("the hotlist", self.show_hotlist(limit))
     }
 
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError> {

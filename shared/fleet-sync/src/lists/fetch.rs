@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
 use model::Timestamp;
-use wire::{ContentPin, HeldList, ListKind, ListPin, Manifest};
+use wire::{ContentPin, DeltaPin, HeldList, ListKind, ListPin, Manifest};
 
 use super::{
     BlockId, ListTrouble, content_pin,
@@ -328,10 +328,14 @@ impl ListFetcher {
         });
         let Some(pin) = next else { return };
         let list = HeldList { kind: pin.kind, version: pin.version };
-        let delta = pin.deltas.iter().find(|delta| {
+        let leads = |delta: &&DeltaPin| {
             let base = HeldList { kind: pin.kind, version: delta.from };
             self.held.contains_key(&base) && !self.bad_deltas.contains(&delta.content)
-        });
+        };
+        // Whichever is less on the line: a delta that is no shorter than the list is none.
+        let shorter = |delta: &&DeltaPin| delta.content.length < pin.content.length;
+        let shortest = pin.deltas.iter().filter(leads).filter(shorter);
+        let delta = shortest.min_by_key(|delta| delta.content.length);
         let (from, way) = delta.map_or((None, pin.content), |d| (Some(d.from), d.content));
         let assembly = Assembly::new(way);
         let job = Job { list, target: pin.content, from, pin: way, assembly, complete: false };

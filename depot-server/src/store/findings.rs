@@ -1,0 +1,284 @@
+//! What the rules of the hotlist find in the books: work items, lost and retired cards, debts.
+//!
+//! Each is told once: a cursor says how far a rule has looked, and a cause that was decided about
+//! is not proposed again for what was known then.
+
+use blocking::{CaseId, Cause};
+use model::{Timestamp, ValidatorId};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    Store, StoreError,
+    codes::{card_of, sql_time, unsigned},
+    evidence,
+    hotlist::HotlistBook,
+};
+use crate::hotlist::{HotlistRules, Proposal};
+
+/// Findings that one tick takes.
+const AT_ONCE: u32 = 5_000;
+/// What closed within this time may still stand proposed.
+const CLOSED_MS: u64 = 86_400_000;
+
+/// What the rules found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// To be proposed.
+    pub proposals: Vec<Proposal>,
+    /// How far they have looked.
+    pub cursors: Vec<(String, i64)>,
+    /// Proposals whose finding was explained.
+    pub explained: Vec<CaseId>,
+}
+
+impl Findings {
+    /// Whether there is nothing to write.
+    pub fn is_nothing(&self) -> bool {
+        self.proposals.is_empty() && self.explained.is_empty()
+    }
+}
+
+impl Store {
+    /// What the rules find that are on.
+    pub fn hotlist_findings(
+        &self,
+        rules: &HotlistRules,
+        now: Timestamp,
+    ) -> Result<Findings, StoreError> {
+        let reader = self.reader()?;
+        let mut found = Findings::default();
+        for cause in &rules.on {
+            match cause {
+                Cause::Fork => by_exceptions(&reader, *cause, &["fork"], now, &mut found)?,
+                Cause::Value => {
+                    let kinds = ["balance-mismatch", "counters-mismatch"];
+                    by_exceptions(&reader, *cause, &kinds, now, &mut found)?;
+                }
+                Cause::Lost => by_time(
+                    &reader,
+                    *cause,
+                    "SELECT card, at FROM lost_cards AS told WHERE at >= ?1",
+                    "reported lost at a desk",
+                    &mut found,
+                )?,
+                Cause::Replaced => by_time(
+                    &reader,
+                    *cause,
+                    "SELECT card, closed_at FROM card_ops AS told
+                     WHERE kind = 3 AND outcome = 1 AND closed_at >= ?1",
+                    "retired at a desk",
+                    &mut found,
+                )?,
+                Cause::Debt => debts(&reader, &mut found)?,
+                // People's causes: there is nothing to look through.
+                Cause::Person | Cause::Import => {}
+            }
+        }
+        let until = rules.expires_after.map(|time| now.plus(time));
+        for proposal in &mut found.proposals {
+            proposal.expires = until;
+        }
+        Ok(found)
+    }
+
+    /// Whether a case waits for what time brings. Cheap: asked every second.
+    pub fn hotlist_has_work(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.reader()?
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM hotlist_cases WHERE standing IN (2, 3))
+                     OR EXISTS (SELECT 1 FROM hotlist_cases WHERE expires <= ?1 AND standing <= 4)
+                     OR EXISTS (SELECT 1 FROM hotlist_cases
+                                WHERE version IS NOT NULL AND standing >= 7 AND gone IS NULL)
+                     OR EXISTS (SELECT 1 FROM hotlist_breaker)",
+            )
+            .and_then(|mut statement| statement.query_row([sql_time(now)], |row| row.get(0)))
+            .map_err(StoreError::read("the hotlist"))
+    }
+}
+
+impl HotlistBook<'_> {
+    /// How far a rule has looked.
+    pub fn remember(&self, name: &str, value: i64) -> Result<(), StoreError> {
+        self.connection()
+            .execute(
+                "INSERT INTO counters (name, value) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET value = max(value, ?2)",
+                (name, value),
+            )
+            .map(|_| ())
+            .map_err(StoreError::write("how far a rule of the hotlist has looked"))
+    }
+
+    /// Those of these cases that nobody has decided about meanwhile.
+    pub fn still_proposed(&self, cases: &[CaseId]) -> Result<Vec<CaseId>, StoreError> {
+        let mut still = Vec::new();
+        for case in cases {
+            let sql = "SELECT id FROM hotlist_cases WHERE id = ?1 AND standing = 1";
+            still.extend(self.ids(sql, [i64::try_from(case.0).unwrap_or(i64::MAX)])?);
+        }
+        still.sort_unstable();
+        still.dedup();
+        Ok(still)
+    }
+}
+
+/// Open work items of these kinds that were not proposed, and proposals whose items have closed.
+fn by_exceptions(
+    reader: &Connection,
+    cause: Cause,
+    kinds: &[&str],
+    now: Timestamp,
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    let failed = || StoreError::read("the work items that block cards");
+    let name = format!("hotlist_{}", cause.word());
+    let from = cursor(reader, &name)?;
+    let mut furthest = from;
+    for kind in kinds {
+        let mut statement = reader
+            .prepare_cached(
+                "SELECT id, card, validator, finding, evidence FROM exceptions
+                 WHERE id > ?1 AND closed_at IS NULL AND kind = ?2 AND card IS NOT NULL
+                 ORDER BY id LIMIT ?3",
+            )
+            .map_err(failed())?;
+        let rows = statement
+            .query_map((from, kind, AT_ONCE), |row| Ok(item(row, cause)))
+            .map_err(failed())?;
+        for row in rows {
+            let (id, proposal) = row.map_err(failed())??;
+            furthest = furthest.max(id);
+            found.proposals.push(proposal);
+        }
+        let since = Timestamp(now.0.saturating_sub(CLOSED_MS));
+        let mut statement = reader
+            .prepare_cached(
+                "SELECT cases.id FROM exceptions AS item
+                 JOIN hotlist_cases AS cases ON cases.card = item.card
+                 WHERE item.kind = ?1 AND item.closed_at >= ?2
+                   AND cases.cause = ?3 AND cases.standing = 1 AND cases.proposer = ?3
+                   AND NOT EXISTS (SELECT 1 FROM exceptions AS other
+                                   WHERE other.card = item.card AND other.kind = item.kind
+                                     AND other.closed_at IS NULL)",
+            )
+            .map_err(failed())?;
+        let rows = statement
+            .query_map((kind, sql_time(since), cause.word()), |row| {
+                row.get(0).map(|id| CaseId(unsigned(id)))
+            })
+            .map_err(failed())?;
+        for row in rows {
+            found.explained.push(row.map_err(failed())?);
+        }
+    }
+    if furthest > from {
+        found.cursors.push((name, furthest));
+    }
+    Ok(())
+}
+
+fn item(row: &Row<'_>, cause: Cause) -> Result<(i64, Proposal), StoreError> {
+    let failed = || StoreError::read("the work items that block cards");
+    let id: i64 = row.get(0).map_err(failed())?;
+    let named: Option<u32> = row.get(2).map_err(failed())?;
+    let named = named.map(super::codes::validator).transpose()?;
+    let text: String = row.get(4).map_err(failed())?;
+    // The last piece is what contradicts: whoever wrote it may be what is broken.
+    let wrote = |text: &str| -> Result<Option<ValidatorId>, StoreError> {
+        let pieces = evidence::from_json(text)?;
+        Ok(pieces.last().and_then(|piece| Some(piece.record?.validator)))
+    };
+    let validator = match named {
+        Some(validator) => Some(validator),
+        None => wrote(&text)?,
+    };
+    let finding: String = row.get(3).map_err(failed())?;
+    let proposal = Proposal {
+        cards: vec![card_of(row.get(1).map_err(failed())?)],
+        cause,
+        grade: None,
+        validator,
+        proposer: cause.word().to_owned(),
+        reason: finding,
+        evidence: vec![unsigned(id)],
+        expires: None,
+    };
+    Ok((id, proposal))
+}
+
+/// Cards that a desk told of since the rule last looked; `what` selects card and time as `told`.
+fn by_time(
+    reader: &Connection,
+    cause: Cause,
+    what: &str,
+    reason: &str,
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    let failed = || StoreError::read("the cards that desks told of");
+    let name = format!("hotlist_{}", cause.word());
+    let from = cursor(reader, &name)?;
+    let sql = format!(
+        "{what} AND NOT EXISTS (SELECT 1 FROM hotlist_cases
+                                WHERE hotlist_cases.card = told.card AND cause = ?2)
+         ORDER BY 2 LIMIT ?3"
+    );
+    let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
+    let rows = statement
+        .query_map((from, cause.word(), AT_ONCE), |row| {
+            Ok((card_of(row.get(0)?), row.get::<_, i64>(1)?))
+        })
+        .map_err(failed())?;
+    let mut furthest = from;
+    for row in rows {
+        let (card, at) = row.map_err(failed())?;
+        furthest = furthest.max(at);
+        found.proposals.push(of_desk(card, cause, reason.to_owned()));
+    }
+    if furthest > from {
+        found.cursors.push((name, furthest));
+    }
+    Ok(())
+}
+
+/// Orders that were given back and are on their cards all the same.
+fn debts(reader: &Connection, found: &mut Findings) -> Result<(), StoreError> {
+    let failed = || StoreError::read("the load orders that are owed");
+    let mut statement = reader
+        .prepare_cached(
+            "SELECT id, card FROM orders WHERE phase = 6 AND NOT EXISTS (
+                 SELECT 1 FROM hotlist_cases WHERE hotlist_cases.card = orders.card
+                     AND cause = 'debt' AND reason LIKE 'load order ' || orders.id || ' %')
+             ORDER BY id LIMIT ?1",
+        )
+        .map_err(failed())?;
+    let rows = statement
+        .query_map([AT_ONCE], |row| Ok((unsigned(row.get(0)?), card_of(row.get(1)?))))
+        .map_err(failed())?;
+    for row in rows {
+        let (order, card) = row.map_err(failed())?;
+        let reason = format!("load order {order} was given back and is on the card all the same");
+        found.proposals.push(of_desk(card, Cause::Debt, reason));
+    }
+    Ok(())
+}
+
+fn of_desk(card: model::CardId, cause: Cause, reason: String) -> Proposal {
+    Proposal {
+        cards: vec![card],
+        cause,
+        grade: None,
+        validator: None,
+        proposer: cause.word().to_owned(),
+        reason,
+        evidence: Vec::new(),
+        expires: None,
+    }
+}
+
+fn cursor(reader: &Connection, name: &str) -> Result<i64, StoreError> {
+    let found: Option<i64> = reader
+        .query_row("SELECT value FROM counters WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+        .map_err(StoreError::read("how far a rule of the hotlist has looked"))?;
+    Ok(found.unwrap_or(0))
+}

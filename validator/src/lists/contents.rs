@@ -1,0 +1,116 @@
+//! What lists are good for here: tariffs, load orders, cards to refuse.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use card::{SealedOrder, read_orders};
+use fare::Tariff;
+use fleet_sync::open_tariff;
+use model::{CardId, TariffVersion};
+use validation::Hotlist;
+use wire::{HeldList, ListKind};
+
+use super::{Settings, tariffs::Tariffs};
+
+/// Load orders by card, as a list of one version has them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    pub(crate) version: u64,
+    pub(crate) by_card: Arc<BTreeMap<CardId, SealedOrder>>,
+}
+
+/// Cards to refuse, as a list of one version has them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Blocked {
+    pub(crate) version: u64,
+    pub(crate) cards: Hotlist,
+}
+
+/// The versions that taps are made under: whoever makes them says so here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Applied {
+    orders: Arc<AtomicU64>,
+    hotlist: Arc<AtomicU64>,
+}
+
+impl Applied {
+    /// What is here at the start counts at once.
+    pub(super) fn new(orders: u64, hotlist: u64) -> Self {
+        Self { orders: Arc::new(orders.into()), hotlist: Arc::new(hotlist.into()) }
+    }
+
+    /// Taps are made under these orders from now on.
+    pub(crate) fn orders(&self, version: u64) {
+        self.orders.store(version, Ordering::Release);
+    }
+
+    /// Cards are refused by this list from now on.
+    pub(crate) fn hotlist(&self, version: u64) {
+        self.hotlist.store(version, Ordering::Release);
+    }
+
+    /// Whether a list that is here counts already.
+    pub(super) fn has(&self, list: &HeldList) -> bool {
+        match list.kind {
+            ListKind::ACTIONS => list.version <= self.orders.load(Ordering::Acquire),
+            ListKind::HOTLIST => list.version <= self.hotlist.load(Ordering::Acquire),
+            _ => true,
+        }
+    }
+}
+
+/// What a list is good for here.
+pub(super) enum Usable {
+    /// The tariffs, with this list among them.
+    Tariffs(Tariffs),
+    /// The orders.
+    Orders(Orders),
+    /// The cards to refuse.
+    Hotlist(Blocked),
+}
+
+/// What the list is good for, or why it is of no use here.
+pub(super) fn usable(
+    settings: &Settings,
+    tariffs: &Tariffs,
+    list: HeldList,
+    content: &[u8],
+) -> Result<Usable, String> {
+    if list.kind == ListKind::ACTIONS {
+        let by_card = read_orders(content).map_err(|e| crate::chain(&e))?;
+        return Ok(Usable::Orders(Orders { version: list.version, by_card: by_card.into() }));
+    }
+    if list.kind == ListKind::HOTLIST {
+        let cards = Hotlist::parse(content.to_vec()).map_err(|e| e.to_string())?;
+        return Ok(Usable::Hotlist(Blocked { version: list.version, cards }));
+    }
+    let Some(version) = tariff_version(list) else {
+        return Err("this version of the validator does not know its kind".to_owned());
+    };
+    let published = open_tariff(content, &settings.depot_key).map_err(|e| crate::chain(&e))?;
+    let tariff = Tariff::parse(&published.text).map_err(|found| {
+        found.first().map_or_else(|| "it does not read".to_owned(), ToString::to_string)
+    })?;
+    if published.version != version || tariff.version() != version {
+        return Err("it is of another version than the manifest says".to_owned());
+    }
+    if tariff.place_ix(&settings.place).is_none() {
+        return Err(format!("it has no place {:?}, where this validator stands", settings.place));
+    }
+    if let Some(route) = settings.route.as_ref().filter(|id| tariff.route_ix(id).is_none()) {
+        return Err(format!("it has no route {route:?}, which this validator serves"));
+    }
+    let mut tariffs = tariffs.clone();
+    tariffs.publish(published.starts_at, tariff).map_err(|e| e.to_string())?;
+    Ok(Usable::Tariffs(tariffs))
+}
+
+pub(super) fn tariff_version(list: HeldList) -> Option<TariffVersion> {
+    let version = u16::try_from(list.version).ok()?;
+    (list.kind == ListKind::TARIFF).then_some(TariffVersion(version))
+}
