@@ -9,6 +9,8 @@ fn a_thousand_seeds_lose_no_tap_and_charge_nobody_twice() {
     assert!(report.disturbed > 2_000, "the faults happened: {report:?}");
     assert!(report.capped > 500, "caps were reached: {report:?}");
     assert!(report.groups > 500, "several riders on one card: {report:?}");
+    assert!(report.blocked > 500, "blocked cards were refused: {report:?}");
+    assert!(report.unblocked > 200, "and served again: {report:?}");
     assert!(report.resolved > 100, "exceptions opened and resolved by themselves: {report:?}");
 }
 
@@ -36,6 +38,12 @@ fn an_ack_before_the_commit_is_found() {
 fn a_green_light_before_the_outcome_is_durable_is_found() {
     let what = found(PlantedBug::ShowBeforeSync);
     assert!(what.contains("green before"), "{what}");
+}
+
+#[test]
+fn a_list_that_is_played_back_is_found() {
+    let what = found(PlantedBug::ListPlayedBack);
+    assert!(what.contains("hotlist"), "{what}");
 }
 
 #[test]

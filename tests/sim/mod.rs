@@ -7,6 +7,7 @@
 //!
 //! A failing seed prints one command that runs it again.
 
+pub mod blocking;
 pub mod checkers;
 pub mod city;
 pub mod depot;

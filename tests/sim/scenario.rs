@@ -17,12 +17,22 @@ pub struct Faults {
     pub power_cut: u32,
     /// The depot server dies, before or after a commit (per batch).
     pub depot_crash: u32,
+    /// Somebody decides about blocking a card (per ride).
+    pub decision: u32,
 }
 
 impl Faults {
     /// Nothing goes wrong.
-    pub const NONE: Self =
-        Self { drop: 0, duplicate: 0, delay: 0, outage: 0, tear: 0, power_cut: 0, depot_crash: 0 };
+    pub const NONE: Self = Self {
+        drop: 0,
+        duplicate: 0,
+        delay: 0,
+        outage: 0,
+        tear: 0,
+        power_cut: 0,
+        depot_crash: 0,
+        decision: 0,
+    };
 
     /// Everything goes wrong, often.
     pub const ALL: Self = Self {
@@ -33,6 +43,7 @@ impl Faults {
         tear: 150,
         power_cut: 60,
         depot_crash: 60,
+        decision: 60,
     };
 }
 
@@ -45,6 +56,8 @@ pub enum PlantedBug {
     ShowBeforeSync,
     /// The validator commits on the card before the intent is on its disk.
     CommitBeforeIntent,
+    /// The validator takes whatever list arrives last for the newest.
+    ListPlayedBack,
 }
 
 /// One run, but for its seed.

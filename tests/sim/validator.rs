@@ -6,9 +6,9 @@ use card::{ExchangeError, VersionedKey, VirtualCard};
 use fleet_sync::{Lane, Link, Output as Send, SigningKey, Uplink, UplinkConfig, VerifyingKey};
 use model::{CardId, Companions, Epoch, Refusal, TapSeq, Timestamp, ValidatorId};
 use tap_log::{InDoubtTap, TapLog, Tree, entry_key, entry_range};
-use validation::{Doubt, Output, Passage, Presented, TapMachine, ValidatorContext};
+use validation::{Doubt, Hotlist, Output, Passage, Presented, TapMachine, ValidatorContext};
 
-use super::{dice::Dice, disk::Disk, scenario::PlantedBug};
+use super::{blocking::Edition, dice::Dice, disk::Disk, scenario::PlantedBug};
 
 /// What goes wrong in one presentation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -106,6 +106,8 @@ pub struct SimValidator {
     pub unsafe_greens: Vec<TapSeq>,
     /// The exchanges of the last presentation.
     pub exchanges: Vec<Exchange>,
+    /// The hotlist by which it refuses cards, on its disk; 0 before the first.
+    pub hotlist: u64,
     context: ValidatorContext,
     signing: SigningKey,
     depot_key: VerifyingKey,
@@ -136,6 +138,7 @@ impl SimValidator {
             linked,
             unsafe_greens,
             exchanges,
+            hotlist: 0,
             context,
             signing,
             depot_key,
@@ -209,6 +212,29 @@ impl SimValidator {
             let link = if up { Link::Up { session_present } } else { Link::Down };
             running.uplink.handle_link(now, link);
         }
+    }
+
+    /// A hotlist has arrived, between two taps: by a delta when there is one from what is held.
+    pub fn handle_hotlist(&mut self, edition: &Edition) -> Result<(), String> {
+        let is_newer = edition.version > self.hotlist;
+        if !is_newer && self.bug != Some(PlantedBug::ListPlayedBack) {
+            return Ok(());
+        }
+        let delta = edition.deltas.iter().find(|(from, _)| *from == self.hotlist);
+        let whole = || Hotlist::parse(edition.content.clone());
+        let list = match delta {
+            Some((_, delta)) => self.context.hotlist.apply(delta),
+            None => whole(),
+        };
+        let list = list.map_err(|error| format!("hotlist {}: {error}", edition.version))?;
+        if list.content() != edition.content {
+            return Err(format!("a delta to hotlist {} leads elsewhere", edition.version));
+        }
+        (self.hotlist, self.context.hotlist) = (edition.version, list);
+        if let Some(running) = &mut self.running {
+            running.machine.replace_context(self.context.clone());
+        }
+        Ok(())
     }
 
     /// These riders are to ride on the next card, where the validator has power.

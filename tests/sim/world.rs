@@ -1,20 +1,21 @@
 //! One run: virtual time, one queue of events, riders who want to get somewhere.
 
+mod blocked;
+mod cards;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     time::Duration,
 };
 
-use card::{CardKeys, Key, KeySet, Opening, VersionedKey, VirtualCard};
+use card::{Key, KeySet, VersionedKey, VirtualCard};
 use clearing::Rules;
 use fleet_sync::SigningKey;
-use model::{
-    CardId, CardLayout, CardProduct, CardProducts, CardRecord, Companions, ProductKind,
-    ProductLoad, ProductScope, RiderClass, TapRole, TariffVersion, Timestamp,
-};
+use model::{CardRecord, Companions, RiderClass, TapRole, Timestamp};
 
 use super::{
+    blocking::Blocking,
     checkers::{self, Truth, Violation},
     city,
     depot::{Crash, SimDepot},
@@ -49,6 +50,10 @@ pub struct Report {
     pub capped: u64,
     /// Taps of several riders on one card.
     pub groups: u64,
+    /// Presentations of blocked cards that were refused.
+    pub blocked: u64,
+    /// Green lights of cards that had been blocked and were served again.
+    pub unblocked: u64,
 }
 
 impl Report {
@@ -62,6 +67,8 @@ impl Report {
         self.resolved += other.resolved;
         self.capped += other.capped;
         self.groups += other.groups;
+        self.blocked += other.blocked;
+        self.unblocked += other.unblocked;
     }
 }
 
@@ -74,12 +81,15 @@ enum Event {
     Wake { validator: usize },
     ToDepot { validator: usize, payload: Vec<u8> },
     ToValidator { validator: usize, payload: Vec<u8> },
+    Hotlist { validator: usize, version: u64 },
 }
 
 struct SimCard {
     card: VirtualCard,
     key: VersionedKey,
     rides_left: u32,
+    /// It was refused because it was blocked.
+    was_blocked: bool,
 }
 
 struct World {
@@ -92,6 +102,7 @@ struct World {
     validators: Vec<SimValidator>,
     retained_acks: BTreeMap<usize, Vec<u8>>,
     depot: SimDepot,
+    blocking: Blocking,
     truth: Truth,
     report: Report,
 }
@@ -124,7 +135,9 @@ impl World {
         let mut depot = SimDepot::new(depot_key, public, keys.clone(), rules, scenario.bug);
         let mut truth = Truth::default();
         let cards = (0..scenario.cards)
-            .map(|index| issue(index, &mut dice, &keys, &mut depot, &mut truth, scenario.rides))
+            .map(|index| {
+                cards::issue(index, &mut dice, &keys, &mut depot, &mut truth, scenario.rides)
+            })
             .collect();
         let mut world = Self {
             now: START,
@@ -136,6 +149,7 @@ impl World {
             validators,
             retained_acks: BTreeMap::new(),
             depot,
+            blocking: Blocking::new(seed),
             truth,
             report: Report::default(),
         };
@@ -173,12 +187,16 @@ impl World {
                 self.handle(Event::LinkUp { validator })?;
             }
         }
+        self.blocking.unblock_all(self.now);
+        self.publish_hotlist();
         let deadline = self.now.plus(HEAL_MAX);
-        while self.validators.iter().any(|validator| validator.backlog() > 0) {
+        let newest = self.blocking.newest().unwrap_or(0);
+        let is_behind = |v: &SimValidator| v.backlog() > 0 || v.hotlist != newest;
+        while self.validators.iter().any(is_behind) {
             if self.now > deadline {
                 let stuck: Vec<String> = (self.validators.iter())
-                    .filter(|v| v.backlog() > 0)
-                    .map(|v| format!("{} ({})", v.id, v.backlog()))
+                    .filter(|v| is_behind(v))
+                    .map(|v| format!("{} ({}, hotlist {})", v.id, v.backlog(), v.hotlist))
                     .collect();
                 return Err(format!("not delivered six hours after healing: {}", stuck.join(", ")));
             }
@@ -192,6 +210,10 @@ impl World {
         self.report.resolved = self.depot.books.resolved;
         self.report.capped = checkers::caps(&self.truth)?;
         self.report.groups = self.truth.groups();
+        let newest = self.blocking.newest().unwrap_or(0);
+        if let Some(behind) = self.validators.iter().find(|v| v.hotlist != newest) {
+            return Err(format!("{} works by hotlist {}", behind.id, behind.hotlist));
+        }
         checkers::books(&self.depot, &self.truth)
     }
 
@@ -211,6 +233,7 @@ impl World {
                 if !self.validators[validator].is_on() {
                     self.validators[validator].boot(self.now);
                     self.deliver_retained(validator)?;
+                    self.ask_for_hotlist(validator);
                 }
                 self.pump(validator);
                 Ok(())
@@ -219,6 +242,7 @@ impl World {
                 let session = self.dice.chance(500);
                 self.validators[validator].set_link(self.now, true, session);
                 self.deliver_retained(validator)?;
+                self.ask_for_hotlist(validator);
                 self.pump(validator);
                 Ok(())
             }
@@ -229,6 +253,7 @@ impl World {
                 Ok(())
             }
             Event::ToDepot { validator, payload } => self.receive(validator, &payload),
+            Event::Hotlist { validator, version } => self.take_hotlist(validator, version),
             Event::ToValidator { validator, payload } => {
                 self.validators[validator].handle_ack(self.now, &payload)?;
                 self.pump(validator);
@@ -239,6 +264,7 @@ impl World {
 
     /// A rider sets out: on a bus, or through a gate and out of another.
     fn ride(&mut self, card: usize) -> Result<(), String> {
+        self.perhaps_block();
         let ride = self.cards[card].rides_left;
         let role = if self.dice.chance(500) { TapRole::Board } else { TapRole::Entry };
         let granted = self.attempt(card, role)?;
@@ -330,6 +356,8 @@ impl World {
                 .then(|| u32::try_from(self.dice.between(1, 14)).expect("small")),
             ..TapPlan::default()
         };
+        let before = self.truth.count(self.cards[card].card.uid());
+        let index = card;
         let SimCard { card, key, .. } = &mut self.cards[card];
         let on = &mut self.validators[validator];
         let end = on.tap(self.now, card, key, plan, &mut self.dice);
@@ -350,6 +378,7 @@ impl World {
         if !on.is_on() {
             self.at(Duration::from_secs(20), Event::Boot { validator });
         }
+        self.judge_blocking(index, validator, &end, before)?;
         self.pump(validator);
         Ok(end)
     }
@@ -403,61 +432,6 @@ impl World {
             None => Ok(()),
         }
     }
-}
-
-fn issue(
-    index: u32,
-    dice: &mut Dice,
-    keys: &KeySet,
-    depot: &mut SimDepot,
-    truth: &mut Truth,
-    rides: u32,
-) -> SimCard {
-    let [a, b, c, d] = index.to_be_bytes();
-    let uid = CardId([4, 0x51, a, b, c, d, 0x80]);
-    let opening = Opening {
-        balance: u32::try_from(dice.between(2000, 9000)).expect("small"),
-        at_s: u32::try_from(START.secs()).expect("before 2106"),
-        tariff: TariffVersion(1),
-        products: products(index),
-        class: RiderClass(u8::try_from(index % 3).expect("three categories")),
-        // Every fifth card is of the layout without a counters file.
-        layout: if index % 5 == 4 { CardLayout::Plain } else { CardLayout::Counters },
-        ..Opening::default()
-    };
-    let (card, issued) =
-        VirtualCard::issue(uid, dice.bytes16(), keys, &opening).expect("a blank card is issued");
-    depot.register(&issued, START);
-    truth.begin(uid, issued.record, opening.products.map_or(0, |load| load.rides()));
-    let key = keys.debit_key(&uid).expect("the simulator holds all keys");
-    SimCard { card, key, rides_left: rides }
-}
-
-/// Half of the cards carry products: a pass that ends in the middle of a run, or some rides that
-/// are used up on the way, for the buses or for everything.
-fn products(index: u32) -> Option<ProductLoad> {
-    let scope = match index % 8 {
-        0..=3 => ProductScope::EVERYTHING,
-        _ => ProductScope::of_group("bus"),
-    };
-    let start = u32::try_from(START.secs()).expect("before 2106");
-    let pass = CardProduct {
-        id: 31,
-        kind: ProductKind::Pass,
-        scope,
-        serial: 1,
-        from_s: start,
-        until_s: start + 6 * 3600,
-    };
-    let rides = CardProduct { id: 20, kind: ProductKind::Rides, from_s: 0, until_s: 0, ..pass };
-    let (slots, count) = match index % 4 {
-        1 => ([Some(pass), None], 0),
-        2 => ([None, Some(rides)], 4),
-        3 if index % 8 == 3 => ([Some(rides), Some(pass)], 3),
-        _ => return None,
-    };
-    let file = CardProducts::new(slots).expect("one product with rides");
-    Some(ProductLoad::new(file, count).expect("a few rides"))
 }
 
 /// The newest record of a card, as any reader finds it.
