@@ -70,9 +70,8 @@ pub(crate) fn run(quick: bool) {
 
 /// The four figures of REC-7 as one row of a table.
 fn row(count: u64, list: &Hotlist, delta: usize, look_up: Duration, applied: Duration) {
-    say(
-        "| cards | bytes (≤ 4 MB) | look-up (< 1 µs) | delta of 1,000 (≤ 20 KB) | applied (< 100 ms) |",
-    );
+    let columns = ["bytes (≤ 4 MB)", "look-up (< 1 µs)", "delta of 1,000 (≤ 20 KB)"];
+    say(&format!("| cards | {} | applied (< 100 ms) |", columns.join(" | ")));
     say("|---|---|---|---|---|");
     let (bytes, delta) = (grouped(list.resident() as u64), grouped(delta as u64));
     let (look_up, applied) = (short(look_up), short(applied));

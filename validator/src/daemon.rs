@@ -213,13 +213,10 @@ impl Daemon {
             tap: Underway::default(),
             outage: Outage::default(),
         };
+        let scanning = scanner_task::run(config.scanner, events.clone(), metrics.clone());
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
-            scanner: tokio::spawn(scanner_task::run(
-                config.scanner,
-                events.clone(),
-                metrics.clone(),
-            )),
+            scanner: tokio::spawn(scanning),
             console: tokio::spawn(console::run(console, events.clone())),
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),

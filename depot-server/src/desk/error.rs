@@ -151,7 +151,8 @@ pub enum DeskError {
     /// A lost card's value waits.
     #[error(
         "card {card} is reported as lost; its value can be given out from {at} on, when every \
-         tap of it has had time to arrive",
+         tap of it has had time to arrive; it is proposed for the hotlist: block it with \
+         `depot-server hotlist approve --card NUMBER --cause lost --by NAME`",
         at = utc(*.until)
     )]
     OnHold {
