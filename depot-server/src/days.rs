@@ -239,7 +239,7 @@ fn compose(
         take(&mut ledger, rules, booked, &transfer);
         Ok(())
     })?;
-    let balances = group.balances(rules.currency())?;
+    let balances = group.balances()?;
     let taps = group.taps_of(day, rules.currency())?;
     Ok(Contents { ledger, balances: &balances, taps }.compose(head, salt))
 }

@@ -206,8 +206,7 @@ impl ByHand {
             // Of one moment: into which service day an issue goes depends on when it was booked.
             let many =
                 many.take_while(|issue| issue.after_batch <= batch && issue.at == at).count();
-            let cards: Vec<_> =
-                self.issues.drain(..many).map(|issue| (issue.card, issue.record)).collect();
+            let cards: Vec<_> = self.issues.drain(..many).map(|known| known.issue).collect();
             let Ok(booking) = register(books, rules, &cards, at);
             books.apply(booking);
         }

@@ -9,7 +9,7 @@ use card::{
     layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_VALUE, RECORD_LEN},
     transaction_proof,
 };
-use clearing::{Priced, Rules};
+use clearing::{Issue, Priced, Rules};
 use fare::{Tariff, TariffSet};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_batch};
 use model::{
@@ -112,7 +112,7 @@ impl Cards {
     }
 
     /// What is to be registered for these cards.
-    pub fn issues(&self) -> Vec<(CardId, CardRecord)> {
+    pub fn issues(&self) -> Vec<Issue> {
         let count = u32::try_from(self.newest.len()).unwrap_or(u32::MAX);
         let opening = CardRecord {
             kind: RecordKind::Issue,
@@ -125,7 +125,8 @@ impl Cards {
             run: None,
             ..self.newest[0]
         };
-        (0..count).map(|card| (Self::id(card), opening)).collect()
+        let issue = |card| Issue { card: Self::id(card), record: opening, purse: None };
+        (0..count).map(issue).collect()
     }
 
     /// A card's newest record.

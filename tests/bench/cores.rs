@@ -109,13 +109,13 @@ fn reconciling(count: u32) {
     let mut cards = Cards::new(count, NOON - 1_000);
     let mut states = BTreeMap::<CardId, Vec<u8>>::new();
     let mut books = Touched::default();
-    for (card, issue) in cards.issues() {
-        let issued = register_issue(&CardState::default(), card, &issue, now, &rules, &Nothing)
+    for issue in cards.issues() {
+        let issued = register_issue(&CardState::default(), &issue, now, &rules, &Nothing)
             .expect("an issue is cleared");
         for transfer in &issued.transfers {
             apply(&mut books, transfer).expect("is booked");
         }
-        states.insert(card, issued.state.to_bytes().expect("has bytes"));
+        states.insert(issue.card, issued.state.to_bytes().expect("has bytes"));
     }
     let taps: Vec<TapRecord> = (0..5)
         .flat_map(|ride| (0..count).map(move |card| (ride, card)))

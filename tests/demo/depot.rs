@@ -4,6 +4,7 @@
 use std::{fs, io, net::Ipv4Addr, path::Path, time::Duration};
 
 use card::{Key, KeyRole, KeySet, KeyVersion};
+use clearing::Issue;
 use depot_server::{
     auth,
     clock::Clock,
@@ -90,7 +91,9 @@ impl Office {
 
     /// Opens the books of all cards in one commit.
     pub fn register(&self, issued: &[(CardId, CardRecord)]) -> Result<(), DemoError> {
-        register_cards(&self.place, issued).map_err(DemoError::start)
+        let issue = |(card, record): &_| Issue { card: *card, record: *record, purse: None };
+        let issues: Vec<_> = issued.iter().map(issue).collect();
+        register_cards(&self.place, &issues).map_err(DemoError::start)
     }
 
     /// A link that logs in once, within a quarter of an hour on the wall.

@@ -107,14 +107,9 @@ impl SimDepot {
     /// A card of ours was issued.
     pub fn register(&mut self, issued: &Issued, now: Timestamp) {
         let state = CardState::default();
-        let cleared = clearing::register_issue(
-            &state,
-            issued.card,
-            &issued.record,
-            now,
-            &self.rules,
-            &self.books,
-        );
+        let Issued { card, record, .. } = *issued;
+        let issue = clearing::Issue { card, record, purse: None };
+        let cleared = clearing::register_issue(&state, &issue, now, &self.rules, &self.books);
         let mut staged = Staged::default();
         staged.absorb(issued.card, cleared.expect("an issue opens empty books"));
         self.commit(staged);

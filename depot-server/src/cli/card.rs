@@ -111,6 +111,10 @@ pub(super) enum Cards {
         card: CardId,
         /// Its opening record, 64 hexadecimal digits, as the issuing tool prints it.
         record: String,
+        /// The currency of its purse, such as CHF, where its profile names another than the
+        /// tariff's.
+        #[arg(long)]
+        purse: Option<String>,
     },
 }
 
@@ -251,8 +255,8 @@ pub(super) fn run(command: Cards) -> Exit {
         Cards::Quota(command) => quota(command),
         Cards::InDoubt { config, number } => in_doubt(&config.config, number),
         Cards::Blank { file, uid } => blank(&file, uid),
-        Cards::Register { config, card, record } => {
-            commands::register(&config.config, card, &record)
+        Cards::Register { config, card, record, purse } => {
+            commands::register(&config.config, card, &record, purse.as_deref())
         }
     }
 }

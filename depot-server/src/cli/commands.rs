@@ -17,8 +17,9 @@ use crate::{
     store::{Enrolment, Store},
 };
 use anyhow::{Context, anyhow, bail};
+use clearing::Issue;
 use fleet_sync::VerifyingKey;
-use model::{CardId, CardRecord, ValidatorId};
+use model::{CardId, CardRecord, Currency, Money, ValidatorId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{say, warn};
@@ -207,14 +208,26 @@ pub(super) fn add_user(path: &Path, name: &str) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn register(path: &Path, card: CardId, record: &str) -> Done {
+pub(super) fn register(path: &Path, card: CardId, record: &str, purse: Option<&str>) -> Done {
     let config = Config::load(path)?;
     let record = parse_hex::<{ CardRecord::LEN }>(record)
         .context("the opening record must be 64 hexadecimal digits")?;
     let record = CardRecord::from_bytes(&record).context("this is no card record")?;
     let place = workplace(&config)?;
-    register_cards(&place, &[(card, record)])?;
-    say(&format!("card {card} is registered with a balance of {}", record.balance));
+    let purse = purse.map(Currency::parse).transpose()?;
+    if record.layout.profile_names_currency() != purse.is_some() {
+        bail!(
+            "say --purse for a card whose record begins with 3, and for no other: it is what the \
+             card's profile names"
+        );
+    }
+    register_cards(&place, &[Issue { card, record, purse }])?;
+    let state = place.store.card_state(card)?.map(|(state, _)| state);
+    if !state.is_some_and(|state| state.is_registered() && state.purse() == purse) {
+        bail!("card {card} is not registered: by its taps its purse is in another currency");
+    }
+    let balance = Money::new(record.balance.into(), purse.unwrap_or(place.rules.currency()));
+    say(&format!("card {card} is registered with a balance of {balance}"));
     Ok(ExitCode::SUCCESS)
 }
 

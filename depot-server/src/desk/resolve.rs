@@ -175,7 +175,7 @@ impl Station {
                     products,
                     counters: None,
                     companions: Companions::NONE,
-                    purse: None,
+                    purse: entry.purse,
                 };
                 proof_holds(key, &entry.card, &transaction, proof)
             }

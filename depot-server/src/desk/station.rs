@@ -304,7 +304,11 @@ impl Station {
 
     /// Makes the intent durable, within the quota.
     fn begin(&self, card: CardId, deed: DeskDeed) -> Result<DeskEntry, DeskError> {
-        let entry = DeskEntry { op: 0, station: self.id, card, deed };
+        let purse = match self.store.card_state(card)? {
+            Some((state, _)) => state.purse(),
+            None => None,
+        };
+        let entry = DeskEntry { op: 0, station: self.id, card, purse, deed };
         match self.store.begin_op(&entry, self.clock.now())? {
             Begun::Yes(op) => Ok(DeskEntry { op, ..entry }),
             Begun::NotOwed => Err(DeskError::OwedChanged(card)),

@@ -20,9 +20,9 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use clearing::{ExceptionChange, ListVersion, Rules, may_owe};
+use clearing::{ExceptionChange, Issue, ListVersion, Rules, may_owe};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
-use model::{CardId, CardRecord, OrderId, TicketToken, ValidatorId};
+use model::{OrderId, TicketToken, ValidatorId};
 
 use crate::{
     clock::{Clock, Stopwatch},
@@ -325,10 +325,7 @@ pub(crate) fn settle_due_of(
 }
 
 /// Books cards that we issued, so that their value has an origin.
-pub fn register_cards(
-    place: &Workplace,
-    issues: &[(CardId, CardRecord)],
-) -> Result<(), IntakeError> {
+pub fn register_cards(place: &Workplace, issues: &[Issue]) -> Result<(), IntakeError> {
     let group = place.store.begin()?;
     let booking = step::register(&group, &place.rules, issues, place.clock.now())?;
     group.commit(&booking)?;

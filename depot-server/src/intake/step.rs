@@ -337,8 +337,11 @@ impl<'a, S: Stored> Desk<'a, S> {
             }
             Ok(cleared) => {
                 let operator = own_record(&record, &cleared);
+                // The card's proof holds, and it speaks of another purse than the card's.
+                let misfits = cleared.outcome == Outcome::Noted && record.settled().is_some();
+                self.tally.rejected += u64::from(misfits);
                 self.absorb(card, Some(&record), cleared)?;
-                Ok(BookedTap { record, cleared: true, operator })
+                Ok(BookedTap { record, cleared: !misfits, operator })
             }
             Err(ClearError::Known(source)) => Err(StepError::Stored(source)),
             Err(error) => {

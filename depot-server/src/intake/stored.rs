@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearing::{
     BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, ExceptionChange,
-    Known, KnownRecord, ListTold, Period, TicketState,
+    Issue, Known, KnownRecord, ListTold, Period, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
-    CardId, CardProof, CardRecord, Epoch, OperatorId, OrderId, ServiceDate, TapRecord, TapSeq,
-    Ticket, TicketToken, Timestamp, ValidatorId,
+    CardId, CardProof, Epoch, OperatorId, OrderId, ServiceDate, TapRecord, TapSeq, Ticket,
+    TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 use wire::{ChainHash, ValidatorState};
@@ -68,8 +68,8 @@ pub struct Booking {
     pub period: Period,
     /// New journal rows, in order.
     pub batches: Vec<BookedBatch>,
-    /// Opening records of cards that we issued.
-    pub issues: Vec<(CardId, CardRecord)>,
+    /// Cards that we issued.
+    pub issues: Vec<Issue>,
     /// Operations of desks that happened, in order.
     pub desk: Vec<BookedDesk>,
     /// Operations of desks that turned out not to have happened, and how.

@@ -61,8 +61,8 @@ impl Rig {
         };
         let cards = Cards::new(3, NOON - 1000);
         let mut issues = cards.issues();
-        for (card, (_, record)) in issues.iter_mut().enumerate() {
-            record.layout =
+        for (card, issue) in issues.iter_mut().enumerate() {
+            issue.record.layout =
                 if has_counters(card) { CardLayout::Counters } else { CardLayout::Plain };
         }
         register_cards(&place, &issues).unwrap();

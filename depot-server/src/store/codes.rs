@@ -1,7 +1,7 @@
 //! How nouns are written as SQL values, and read back.
 
 use ledger::Balance;
-use model::{CardId, ClockQuality, Epoch, TapRole, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, ClockQuality, Currency, Epoch, TapRole, TapSeq, Timestamp, ValidatorId};
 use rusqlite::Row;
 
 use super::StoreError;
@@ -98,6 +98,17 @@ pub(super) fn clock_of(code: i64) -> Result<ClockQuality, StoreError> {
         .into_iter()
         .find(|quality| clock_code(*quality) == code)
         .ok_or_else(|| StoreError::damaged(format!("clock quality {code}")))
+}
+
+/// As the columns `purse` hold it: empty for the tariff's currency.
+pub(super) fn sql_purse(purse: Option<Currency>) -> Option<u16> {
+    purse.map(Currency::numeric)
+}
+
+/// A currency read back.
+pub(super) fn purse_of(number: Option<u16>) -> Result<Option<Currency>, StoreError> {
+    let known = number.map(Currency::from_numeric).transpose();
+    known.map_err(|error| StoreError::damaged(error.to_string()))
 }
 
 /// Four columns from `at` on.

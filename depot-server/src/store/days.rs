@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use super::{
     Store, StoreError,
     codes::{
-        balance_at, card_of, epoch, role_of, seq, sql_seq, sql_time, time, unsigned, validator,
+        balance_at, card_of, epoch, purse_of, role_of, seq, sql_seq, sql_time, time, unsigned,
+        validator,
     },
     group::{Group, read_transfer},
 };
@@ -264,11 +265,8 @@ impl Group<'_> {
     }
 
     /// Every account with what stands on it now, in order of the id.
-    pub(crate) fn balances(
-        &self,
-        currency: Currency,
-    ) -> Result<BTreeMap<AccountId, Balance>, StoreError> {
-        all_balances(&self.writer, currency)
+    pub(crate) fn balances(&self) -> Result<BTreeMap<AccountId, Balance>, StoreError> {
+        all_balances(&self.writer)
     }
 
     /// Appends a closed day to the journal and commits.
@@ -385,22 +383,21 @@ fn each_transfer(
     Ok(())
 }
 
-fn all_balances(
-    connection: &Connection,
-    currency: Currency,
-) -> Result<BTreeMap<AccountId, Balance>, StoreError> {
+fn all_balances(connection: &Connection) -> Result<BTreeMap<AccountId, Balance>, StoreError> {
     let failed = || StoreError::read("accounts");
     let mut all = BTreeMap::new();
     let mut cards = connection
         .prepare_cached(
-            "SELECT debits_posted, credits_posted, debits_pending, credits_pending, card
+            "SELECT debits_posted, credits_posted, debits_pending, credits_pending, card, currency
              FROM cards ORDER BY card",
         )
         .map_err(failed())?;
     let mut rows = cards.query([]).map_err(failed())?;
     while let Some(row) = rows.next().map_err(failed())? {
         let card = card_of(row.get(4).map_err(failed())?);
-        all.insert(Account::Card(card).id(currency), balance_at(row, 0).map_err(failed())?);
+        if let Some(ledger) = purse_of(row.get(5).map_err(failed())?)? {
+            all.insert(Account::Card(card).id(ledger), balance_at(row, 0).map_err(failed())?);
+        }
     }
     let mut accounts = connection
         .prepare_cached(
@@ -427,7 +424,7 @@ fn day_taps(
     let mut statement = connection
         .prepare_cached(
             "SELECT validator, epoch, seq, tapped_at, role, place, route, tariff, amount, balance,
-             card FROM taps
+             card, purse FROM taps
              WHERE id >= (SELECT first_tap FROM periods WHERE day = ?1) AND day = ?1
              AND cleared = 1 AND outcome IN (0, 3, 5)",
         )
@@ -447,6 +444,10 @@ fn day_tap(row: &Row<'_>, currency: Currency) -> rusqlite::Result<Result<TapFact
         (Ok(validator), Ok(role)) => (validator, role),
         (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
     };
+    let purse = match purse_of(row.get(11)?) {
+        Ok(purse) => purse,
+        Err(error) => return Ok(Err(error)),
+    };
     let number: TapSeq = seq(row.get(2)?);
     let facts = TapFacts {
         tap: TapRef { validator, epoch: epoch(row.get(1)?), seq: number },
@@ -455,7 +456,7 @@ fn day_tap(row: &Row<'_>, currency: Currency) -> rusqlite::Result<Result<TapFact
         place: PlaceIx(row.get(5)?),
         route: row.get::<_, Option<u16>>(6)?.map(RouteIx),
         tariff: TariffVersion(row.get(7)?),
-        paid: Money::new(row.get(8)?, currency),
+        paid: Money::new(row.get(8)?, purse.unwrap_or(currency)),
         balance: row.get(9)?,
         card: row.get::<_, Option<i64>>(10)?.map(card_of),
     };

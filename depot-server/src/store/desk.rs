@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
-    codes::{card_of, sql_card, sql_time, time, unsigned},
+    codes::{card_of, purse_of, sql_card, sql_purse, sql_time, time, unsigned},
     due::{hold_due, release_due},
     group::Group,
 };
@@ -22,7 +22,7 @@ const ISSUE: i64 = 1;
 const LOAD: i64 = 2;
 const RETIRE: i64 = 3;
 /// Columns that make an entry, in the order of `entry_of`.
-const ENTRY: &str = "station, kind, card, before, after, other, taken, adjusted";
+const ENTRY: &str = "station, kind, card, before, after, other, taken, adjusted, purse";
 
 /// An operation whose outcome may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Store {
             .execute(
                 &format!(
                     "INSERT INTO card_ops ({ENTRY}, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
-                     ?8, ?9)"
+                     ?8, ?9, ?10)"
                 ),
                 params![
                     row.station,
@@ -96,6 +96,7 @@ impl Store {
                     row.other,
                     row.taken,
                     row.adjusted,
+                    row.purse,
                     sql_time(now)
                 ],
             )
@@ -219,7 +220,7 @@ impl Store {
         while let Some(row) = rows.next().map_err(failed())? {
             let columns = Columns::read(row).map_err(failed())?;
             let read = || -> rusqlite::Result<(i64, i64, i64, [u8; 32])> {
-                Ok((row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?))
+                Ok((row.get(9)?, row.get(10)?, row.get(11)?, row.get(12)?))
             };
             let (op, at, after_batch, stored) = read().map_err(failed())?;
             hash = columns.chained(hash, op, at);
@@ -276,7 +277,7 @@ impl Group<'_> {
                 .execute(
                     &format!(
                         "INSERT INTO desk_journal ({ENTRY}, op, at, after_batch, hash)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
                     ),
                     params![
                         row.station,
@@ -287,6 +288,7 @@ impl Group<'_> {
                         row.other,
                         row.taken,
                         row.adjusted,
+                        row.purse,
                         op,
                         at,
                         after_batch,
@@ -360,7 +362,7 @@ fn ops(connection: &Connection, of: &str, key: i64) -> Result<Vec<CardOp>, Store
     while let Some(row) = rows.next().map_err(failed())? {
         let columns = Columns::read(row).map_err(failed())?;
         let read = || -> rusqlite::Result<(i64, i64, Option<i64>)> {
-            Ok((row.get(8)?, row.get(9)?, row.get(10)?))
+            Ok((row.get(9)?, row.get(10)?, row.get(11)?))
         };
         let (id, begun_at, outcome) = read().map_err(failed())?;
         found.push(CardOp {
@@ -382,6 +384,7 @@ struct Columns {
     other: Option<i64>,
     taken: Option<i64>,
     adjusted: u32,
+    purse: Option<u16>,
 }
 
 impl Columns {
@@ -393,8 +396,8 @@ impl Columns {
         };
         let plain = |kind, after| {
             let (station, card) = (entry.station.0, sql_card(entry.card));
-            let (before, other, taken) = (None, None, None);
-            Self { station, kind, card, before, after, other, taken, adjusted: 0 }
+            let (before, other, taken, purse) = (None, None, None, sql_purse(entry.purse));
+            Self { station, kind, card, before, after, other, taken, adjusted: 0, purse }
         };
         Ok(match &entry.deed {
             DeskDeed::Issued { record, in_place_of } => {
@@ -427,6 +430,7 @@ impl Columns {
             other: row.get(5)?,
             taken: row.get(6)?,
             adjusted: row.get(7)?,
+            purse: row.get(8)?,
         })
     }
 
@@ -449,13 +453,15 @@ impl Columns {
             _ => return Err(StoreError::damaged(format!("operation {op} of no known kind"))),
         };
         let station = StationId(self.station);
-        Ok(DeskEntry { op, station, card: card_of(self.card), deed })
+        let (card, purse) = (card_of(self.card), purse_of(self.purse)?);
+        Ok(DeskEntry { op, station, card, purse, deed })
     }
 
     fn chained(&self, before: [u8; 32], op: i64, at: i64) -> [u8; 32] {
-        // Rows that are older than adjustments keep the hash that they have.
+        // Rows that are older than adjustments, or purses, keep the hash that they have.
         let adjusted = self.adjusted.to_be_bytes();
         let adjusted: &[u8] = if self.adjusted == 0 { &[] } else { &adjusted };
+        let purse = self.purse.map(u16::to_be_bytes);
         Sha256::new()
             .chain_update(before)
             .chain_update(self.station.to_be_bytes())
@@ -468,6 +474,7 @@ impl Columns {
             .chain_update(op.to_be_bytes())
             .chain_update(at.to_be_bytes())
             .chain_update(adjusted)
+            .chain_update(purse.as_ref().map_or(&[][..], |purse| purse))
             .finalize()
             .into()
     }

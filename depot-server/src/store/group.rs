@@ -16,15 +16,15 @@ use clearing::{
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
-    CardId, CardTransaction, Ctr, Epoch, OperatorId, OrderId, Registers, ServiceDate, TapEvent,
-    TapRecord, TapSeq, Ticket, ValidatorId,
+    CardId, CardTransaction, Ctr, Currency, Epoch, OperatorId, OrderId, Registers, ServiceDate,
+    TapEvent, TapRecord, TapSeq, Ticket, ValidatorId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
 use super::{
     Store, StoreError,
-    codes::{balance_at, epoch, seq, sql_card, sql_seq, validator},
+    codes::{balance_at, epoch, purse_of, seq, sql_card, sql_seq, validator},
     days::Begun,
     due,
 };
@@ -48,9 +48,18 @@ pub struct Group<'a> {
 pub(super) struct CardRow {
     pub(super) known: bool,
     pub(super) state: CardState,
+    /// The ledger that the card's account is in, once something was booked on it.
+    pub(super) ledger: Option<Currency>,
     pub(super) balance: Balance,
     pub(super) last_tap: Option<i64>,
     pub(super) taps: i64,
+}
+
+impl CardRow {
+    /// What stands on the card's account in this ledger: in another than its own, nothing.
+    pub(super) fn balance_in(&self, ledger: Currency) -> Balance {
+        if self.ledger == Some(ledger) { self.balance } else { Balance::default() }
+    }
 }
 
 impl Store {
@@ -107,10 +116,10 @@ pub(super) fn read_card_row(
     card: CardId,
 ) -> Result<Option<CardRow>, StoreError> {
     let failed = || StoreError::read("a card");
-    let row: Option<(Vec<u8>, CardRow)> = connection
+    let row: Option<(Vec<u8>, Option<u16>, CardRow)> = connection
         .prepare_cached(
             "SELECT state, debits_posted, credits_posted, debits_pending, credits_pending,
-                    last_tap, taps
+                    last_tap, taps, currency
              FROM cards WHERE card = ?1",
         )
         .and_then(|mut statement| {
@@ -118,16 +127,18 @@ pub(super) fn read_card_row(
                 let kept = CardRow {
                     known: true,
                     state: CardState::default(),
+                    ledger: None,
                     balance: balance_at(row, 1)?,
                     last_tap: row.get(5)?,
                     taps: row.get(6)?,
                 };
-                Ok((row.get(0)?, kept))
+                Ok((row.get(0)?, row.get(7)?, kept))
             };
             statement.query_row([sql_card(card)], read).optional()
         })
         .map_err(failed())?;
-    let Some((bytes, mut row)) = row else { return Ok(None) };
+    let Some((bytes, ledger, mut row)) = row else { return Ok(None) };
+    row.ledger = purse_of(ledger)?;
     row.state = CardState::from_bytes(&bytes)
         .map_err(|error| StoreError::damaged(format!("state of card {card}: {error}")))?;
     Ok(Some(row))
@@ -226,7 +237,7 @@ impl Stored for Group<'_> {
 
     fn balance(&self, account: &AccountId) -> Result<Balance, StoreError> {
         match Account::parse(account) {
-            Some(Account::Card(card)) => Ok(self.card_row(card)?.balance),
+            Some(Account::Card(card)) => Ok(self.card_row(card)?.balance_in(account.currency())),
             Some(_) | None => account_balance(&self.writer, account),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{Account, CardState, ExceptionId};
+use clearing::{Account, CardState, ExceptionId, Issue};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded};
 use model::{CardId, CardRecord, ServiceDate, TapSeq, Timestamp, ValidatorId};
@@ -10,7 +10,10 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{
     Store, StoreError,
-    codes::{balance_at, card_of, outcome_code, seq, sql_card, sql_seq, time, unsigned, validator},
+    codes::{
+        balance_at, card_of, outcome_code, purse_of, seq, sql_card, sql_purse, sql_seq, time,
+        unsigned, validator,
+    },
     group::{account_balance, marks, read_card_row, read_transfer},
     shown::{Shown, shown},
 };
@@ -38,8 +41,7 @@ pub struct JournalRow {
 /// A card whose opening record was handed in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Registered {
-    pub(crate) card: CardId,
-    pub(crate) record: CardRecord,
+    pub(crate) issue: Issue,
     pub(crate) at: Timestamp,
     /// The row of the journal that it was booked after.
     pub(crate) after_batch: i64,
@@ -49,7 +51,8 @@ pub(crate) struct Registered {
 pub(crate) type AccountGroups = BTreeMap<(u16, u16), (u64, Balance)>;
 
 /// What a row of `taps` says, as far as the journal determines it.
-type TapFacts = (i64, Option<i64>, i64, Option<i64>, bool, i64, Option<i32>, Option<u32>);
+type TapFacts =
+    (i64, Option<i64>, i64, Option<i64>, bool, i64, Option<i32>, Option<u32>, Option<u16>);
 
 impl Store {
     /// The journal's next row after `id`.
@@ -88,21 +91,23 @@ impl Store {
         let reader = self.reader()?;
         let mut statement = reader
             .prepare_cached(
-                "SELECT card, record, registered_at, after_batch FROM issues
+                "SELECT card, record, registered_at, after_batch, purse FROM issues
                  ORDER BY after_batch, registered_at",
             )
             .map_err(failed())?;
         let rows = statement
             .query_map([], |row| {
                 let bytes: [u8; CardRecord::LEN] = row.get(1)?;
-                Ok((card_of(row.get(0)?), bytes, time(row.get(2)?), row.get(3)?))
+                let (card, at) = (card_of(row.get(0)?), time(row.get(2)?));
+                Ok((card, bytes, at, row.get(3)?, row.get(4)?))
             })
             .map_err(failed())?;
         rows.map(|row| {
-            let (card, bytes, at, after_batch) = row.map_err(failed())?;
+            let (card, bytes, at, after_batch, purse) = row.map_err(failed())?;
             let record = CardRecord::from_bytes(&bytes)
                 .map_err(|error| StoreError::damaged(format!("issue of card {card}: {error}")))?;
-            Ok(Registered { card, record, at, after_batch })
+            let issue = Issue { card, record, purse: purse_of(purse)? };
+            Ok(Registered { issue, at, after_batch })
         })
         .collect()
     }
@@ -116,7 +121,7 @@ impl Store {
             let number = params![record.validator.number(), record.epoch.0, sql_seq(record.seq)];
             let found: Option<(i64, TapFacts)> = reader
                 .prepare_cached(
-                    "SELECT id, batch, card, outcome, detail, cleared, amount, balance, ctr
+                    "SELECT id, batch, card, outcome, detail, cleared, amount, balance, ctr, purse
                      FROM taps WHERE validator = ?1 AND epoch = ?2 AND seq = ?3",
                 )
                 .and_then(|mut statement| {
@@ -130,16 +135,18 @@ impl Store {
                             row.get(6)?,
                             row.get(7)?,
                             row.get(8)?,
+                            row.get(9)?,
                         );
                         Ok((row.get(0)?, facts))
                     };
                     statement.query_row(number, read).optional()
                 })
                 .map_err(failed())?;
-            let Shown { outcome, detail, amount, balance, ctr } = shown(tap);
-            let card = record.card.map(sql_card);
+            let Shown { outcome, detail, amount, balance, ctr, purse } = shown(tap);
+            let (card, code) = (record.card.map(sql_card), outcome_code(outcome));
+            let (cleared, purse) = (tap.cleared, sql_purse(purse));
             let expected: TapFacts =
-                (batch, card, outcome_code(outcome), detail, tap.cleared, amount, balance, ctr);
+                (batch, card, code, detail, cleared, amount, balance, ctr, purse);
             let entry = format!(
                 "entry {} of validator {}, epoch {}",
                 record.seq, record.validator, record.epoch
@@ -182,7 +189,8 @@ impl Store {
     /// What stands on an account.
     pub fn account(&self, id: &AccountId) -> Result<Balance, StoreError> {
         if let Some(Account::Card(card)) = Account::parse(id) {
-            return Ok(self.card_state(card)?.map(|(_, balance)| balance).unwrap_or_default());
+            let row = read_card_row(&*self.reader()?, card)?;
+            return Ok(row.map_or_else(Balance::default, |row| row.balance_in(id.currency())));
         }
         let reader = self.reader()?;
         account_balance(&reader, id)

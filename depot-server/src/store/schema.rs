@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0008_lists.sql"),
     include_str!("migrations/0009_orders.sql"),
     include_str!("migrations/0010_hotlist.sql"),
+    include_str!("migrations/0011_purses.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

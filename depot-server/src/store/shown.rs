@@ -14,6 +14,8 @@ pub(super) struct Shown {
     pub(super) amount: i64,
     pub(super) balance: Option<i32>,
     pub(super) ctr: Option<u32>,
+    /// Of amount and balance; `None` for the tariff's currency.
+    pub(super) purse: Option<Currency>,
 }
 
 pub(super) fn shown(tap: &BookedTap) -> Shown {
@@ -22,6 +24,9 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
         let paid = if tap.cleared { -written.delta() } else { 0 };
         (paid, tap.cleared.then_some(written.balance), Some(written.ctr.0))
     };
+    // Of a card that nobody tapped the profile was not read: nobody knows in which currency.
+    let seen_balance =
+        |seen: &model::CardRecord| (!seen.layout.profile_names_currency()).then_some(seen.balance);
     let number = |seq: model::TapSeq| Some(sql_seq(seq));
     let (outcome, detail, (amount, balance, ctr)) = match &tap.record.event {
         TapEvent::Committed { transaction, .. } => {
@@ -33,7 +38,7 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
             (Outcome::InDoubt, None, (0, None, ctr))
         }
         TapEvent::Refused { reason, seen } => {
-            let balance = seen.as_ref().map(|seen| seen.balance);
+            let balance = seen.as_ref().and_then(seen_balance);
             let ctr = seen.as_ref().map(|seen| seen.ctr.0);
             (Outcome::Refused, Some(i64::from(reason.assist_code())), (0, balance, ctr))
         }
@@ -41,17 +46,19 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
             (Outcome::Confirmed, number(*of), certain(&transaction.after))
         }
         TapEvent::Voided { of, seen } => {
-            (Outcome::Voided, number(*of), (0, Some(seen.balance), Some(seen.ctr.0)))
+            (Outcome::Voided, number(*of), (0, seen_balance(seen), Some(seen.ctr.0)))
         }
         // It was paid for when it was sold.
         TapEvent::Ticket { .. } => (Outcome::Ticket, None, (0, None, None)),
     };
-    Shown { outcome, detail, amount, balance, ctr }
+    let purse = clearing::transaction(&tap.record).and_then(|transaction| transaction.purse);
+    Shown { outcome, detail, amount, balance, ctr, purse }
 }
 
-/// What a receipt says of an entry; `None` when it let nobody ride for certain.
-pub(crate) fn facts(tap: &BookedTap, currency: Currency) -> Option<TapFacts> {
-    let Shown { outcome, amount, balance, .. } = shown(tap);
+/// What a receipt says of an entry, where the tariff's currency is `tariffs`; `None` when it let
+/// nobody ride for certain.
+pub(crate) fn facts(tap: &BookedTap, tariffs: Currency) -> Option<TapFacts> {
+    let Shown { outcome, amount, balance, purse, .. } = shown(tap);
     let counts = matches!(outcome, Outcome::Committed | Outcome::Confirmed | Outcome::Ticket);
     let TapRecord { tapped_at, role, place, route, tariff, card, .. } = tap.record;
     (counts && tap.cleared).then(|| TapFacts {
@@ -61,7 +68,7 @@ pub(crate) fn facts(tap: &BookedTap, currency: Currency) -> Option<TapFacts> {
         place,
         route,
         tariff,
-        paid: Money::new(amount, currency),
+        paid: Money::new(amount, purse.unwrap_or(tariffs)),
         balance: balance.map(i64::from),
         card,
     })

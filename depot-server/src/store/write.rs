@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{Account, ExceptionChange};
+use clearing::{Account, ExceptionChange, Issue};
 use ledger::{AccountId, Balance, PendingState};
 use model::{CardId, ServiceDate, ValidatorId};
 use rusqlite::{OptionalExtension, params};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     StoreError,
-    codes::{clock_code, outcome_code, role_code, sql_card, sql_seq, sql_time},
+    codes::{clock_code, outcome_code, role_code, sql_card, sql_purse, sql_seq, sql_time},
     days::day_of,
     evidence,
     group::{Group, account_balance},
@@ -127,15 +127,15 @@ impl Group<'_> {
                 row.last_tap.replace(id)
             }
         };
-        let Shown { outcome, detail, amount, balance, ctr } = shown(tap);
+        let Shown { outcome, detail, amount, balance, ctr, purse } = shown(tap);
         let operator = tap.operator.map(|known| known.0.map_or(u16::MAX, |operator| operator.0));
         self.writer
             .prepare_cached(
                 "INSERT INTO taps (id, batch, validator, epoch, seq, card, prev, tapped_at, clock,
                  received_at, role, place, route, tariff, outcome, detail, cleared, amount,
-                 balance, ctr, operator, duration_ms, day)
+                 balance, ctr, operator, duration_ms, day, purse)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                 ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+                 ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -162,6 +162,7 @@ impl Group<'_> {
                     operator,
                     record.duration_ms,
                     day.0,
+                    sql_purse(purse),
                 ])
             })
             .map_err(StoreError::write("a tap"))?;
@@ -197,17 +198,20 @@ impl Group<'_> {
     }
 
     fn issues(&self, booking: &Booking) -> Result<(), StoreError> {
-        for (card, record) in &booking.issues {
+        for Issue { card, record, purse } in &booking.issues {
             let bytes = record
                 .to_bytes()
                 .map_err(|error| StoreError::damaged(format!("issue of {card}: {error}")))?;
             self.writer
                 .prepare_cached(
-                    "INSERT INTO issues (card, record, registered_at, after_batch)
-                     SELECT ?1, ?2, ?3, coalesce(max(id), 0) FROM batches WHERE true
+                    "INSERT INTO issues (card, record, registered_at, purse, after_batch)
+                     SELECT ?1, ?2, ?3, ?4, coalesce(max(id), 0) FROM batches WHERE true
                      ON CONFLICT DO NOTHING",
                 )
-                .and_then(|mut s| s.execute(params![sql_card(*card), bytes, sql_time(booking.at)]))
+                .and_then(|mut statement| {
+                    let (card, at) = (sql_card(*card), sql_time(booking.at));
+                    statement.execute(params![card, bytes, at, sql_purse(*purse)])
+                })
                 .map_err(StoreError::write("the issue of a card"))?;
         }
         Ok(())
@@ -221,27 +225,40 @@ impl Group<'_> {
             rows.entry(*card).or_default().state = state.clone();
         }
         let mut groups = Groups::default();
+        let mut of_cards = Vec::new();
         for (account, balance) in &booking.ledger.balances {
             if let Some(Account::Card(card)) = Account::parse(account) {
-                let row = rows.entry(card).or_default();
-                groups.moved(account, row.balance, *balance);
-                row.balance = *balance;
+                let before = rows.entry(card).or_default().balance_in(account.currency());
+                groups.moved(account, before, *balance);
+                of_cards.push((card, account.currency(), *balance));
             } else {
                 groups.moved(account, account_balance(&self.writer, account)?, *balance);
                 self.account(account, balance)?;
             }
         }
         groups.write(self)?;
+        for (card, ledger, balance) in of_cards {
+            let row = rows.entry(card).or_default();
+            if row.state.purse().is_none_or(|purse| purse == ledger) {
+                (row.ledger, row.balance) = (Some(ledger), balance);
+            } else if balance != Balance::default() {
+                // What was held before the card proved its purse is given back in the same step.
+                let what = format!("card {card} stands in a second ledger, in {ledger}");
+                return Err(StoreError::damaged(what));
+            }
+        }
         let mut upsert = self
             .writer
             .prepare_cached(
                 "INSERT INTO cards (card, state, debits_posted, credits_posted, debits_pending,
-                 credits_pending, last_tap, taps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 credits_pending, last_tap, taps, currency)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (card) DO UPDATE SET state = excluded.state,
                  debits_posted = excluded.debits_posted, credits_posted = excluded.credits_posted,
                  debits_pending = excluded.debits_pending,
                  credits_pending = excluded.credits_pending,
-                 last_tap = excluded.last_tap, taps = excluded.taps",
+                 last_tap = excluded.last_tap, taps = excluded.taps,
+                 currency = excluded.currency",
             )
             .map_err(failed())?;
         // In order of the key, so that neighbouring rows share a page while it is at hand.
@@ -262,6 +279,7 @@ impl Group<'_> {
                     b.credits_pending,
                     row.last_tap,
                     row.taps,
+                    sql_purse(row.ledger),
                 ])
                 .map_err(failed())?;
         }

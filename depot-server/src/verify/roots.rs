@@ -60,7 +60,7 @@ fn compare(
         .or_else(|error| found.take().map_or(Err(Stop::Store(error)), Err))?;
     walk.finish_before(i64::MAX)?;
     report.transfers = passed;
-    accounts(store, rules, &walk.books)?;
+    accounts(store, &walk.books)?;
     ledger::trial_balance(walk.books.balances())
         .map(|_| ())
         .map_err(|error| Stop::Differs(error.to_string()))
@@ -162,8 +162,8 @@ impl Walk<'_> {
     }
 }
 
-fn accounts(store: &Store, rules: &Rules, books: &Touched) -> Result<(), Stop> {
-    let kept = store.begin()?.balances(rules.currency())?;
+fn accounts(store: &Store, books: &Touched) -> Result<(), Stop> {
+    let kept = store.begin()?.balances()?;
     let made: BTreeMap<_, _> = books.balances().map(|(account, sum)| (*account, *sum)).collect();
     let ids = kept.keys().chain(made.keys());
     for account in ids {

@@ -208,8 +208,7 @@ impl<K: Known> Step<'_, K> {
             *same = claim.known(self.reprice(&claim, same.mispriced));
             Learned::Better
         } else {
-            let entries = self.known.transactions(self.card, claim.record.ctr);
-            for entry in entries.map_err(ClearError::Known)? {
+            for entry in self.entries(claim.record.ctr)? {
                 if let Some(doubt) = self.doubt(&entry).filter(|d| d.after == claim.record) {
                     claim.strengthened_by(&doubt);
                     self.learn_found_by(&doubt)?;
@@ -360,12 +359,12 @@ impl<K: Known> Step<'_, K> {
             }
             Priced::Quote(quote) => quote,
         };
-        let at_stake = charged.minor() - quote.charge.minor();
+        let at_stake = charged.minor() - quote.debit.minor();
         if let Some(why) = self.misread(transaction) {
             return (Some(why.to_string()), charged.minor());
         }
-        if quote.charge != charged {
-            return (Some(quote.charge.to_string()), at_stake);
+        if quote.debit != charged {
+            return (Some(quote.debit.to_string()), at_stake);
         }
         let used = before.products.map(|_| quote.used);
         if used != after.products {

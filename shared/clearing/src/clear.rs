@@ -4,14 +4,15 @@ use alloc::{format, vec::Vec};
 
 use ledger::Transfer;
 use model::{
-    CardId, CardRecord, CardTransaction, Ctr, RecordError, RecordKind, TapEvent, TapRecord,
-    Timestamp,
+    CardId, CardRecord, CardTransaction, Ctr, Currency, RecordError, RecordKind, TapEvent,
+    TapRecord, Timestamp,
 };
 
 use crate::{
-    CardState, ExceptionChange, Known, KnownRecord, Priced, Rules, Source, TapRef,
+    CardState, ExceptionChange, Known, KnownRecord, Priced, PurseMisfit, Rules, Source, TapRef,
     chain::{Claim, Learned, Step},
     exception::{CardItems, Evidence, ExceptionKind},
+    known::transaction,
     postings::Postings,
     state::{Doubt, Position},
 };
@@ -48,11 +49,11 @@ pub enum Outcome {
     Replayed,
     /// Another record holds its counter (I2).
     Forked,
-    /// In doubt: its amount is held.
+    /// In doubt: its amount is held, once it is known in which ledger.
     Held,
     /// An in-doubt tap that did not happen.
     Void,
-    /// Nothing for the books: refused.
+    /// Nothing for the books: refused, or of another purse than the card's.
     Noted,
 }
 
@@ -93,6 +94,20 @@ pub enum ClearError<E> {
     /// Only records of kind Issue open a card's books.
     #[error("the record to open the card's books with is not an issue")]
     NotAnIssue,
+    /// What we did ourselves to a card speaks of another purse than it has.
+    #[error("the card has one ledger, and this would open another")]
+    Purse(#[source] PurseMisfit),
+}
+
+/// A card that we issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issue {
+    /// Which.
+    pub card: CardId,
+    /// Its opening record.
+    pub record: CardRecord,
+    /// The currency that its profile names, when its records ask readers to look there.
+    pub purse: Option<Currency>,
 }
 
 /// Clears one verified entry against the state of its card; a card never seen has the default
@@ -110,6 +125,12 @@ pub fn clear<K: Known>(
         (None, _) => return Err(ClearError::NoCard),
     };
     let mut step = Step::new(card, state, now, rules, known);
+    if let Some(transaction) = transaction(tap)
+        && let Err(why) = state.agreed(transaction)
+    {
+        let outcome = step.misfit(tap, transaction, why)?;
+        return Ok(step.finish(state, outcome, None));
+    }
     let (outcome, priced) = match &tap.event {
         TapEvent::Committed { transaction, .. } => step.settled(tap, transaction, Source::Tap)?,
         TapEvent::Confirmed { transaction, .. } => {
@@ -132,17 +153,19 @@ pub fn clear<K: Known>(
 /// Opens a card's books by our own issue of it.
 pub fn register_issue<K: Known>(
     state: &CardState,
-    card: CardId,
-    issue: &CardRecord,
+    issue: &Issue,
     now: Timestamp,
     rules: &Rules,
     known: &K,
 ) -> Result<Cleared, ClearError<K::Error>> {
-    if issue.kind != RecordKind::Issue {
+    let Issue { card, record, purse } = *issue;
+    if record.kind != RecordKind::Issue {
         return Err(ClearError::NotAnIssue);
     }
+    let purse = state.agreed_of([&record, &record], purse).map_err(ClearError::Purse)?;
     let mut step = Step::new(card, state, now, rules, known);
-    let claim = Claim { record: *issue, source: Source::Issued, operator: None, priced_from: None };
+    step.adopt(purse);
+    let claim = Claim { record, source: Source::Issued, operator: None, priced_from: None };
     let outcome = step.learn(claim)?.into();
     step.state.registered = true;
     step.weigh(None)?;
@@ -181,15 +204,16 @@ impl<'a, K: Known> Step<'a, K> {
         rules: &'a Rules,
         known: &'a K,
     ) -> Self {
-        let currency = rules.currency();
+        let tariff = rules.currency();
+        let currency = state.currency(tariff);
         Self {
             card,
             state: state.clone(),
             former: state.newest().copied(),
             rules,
             known,
-            items: CardItems { card, currency, now },
-            postings: Postings::new(card, currency, now),
+            items: CardItems { card, currency, tariff, now },
+            postings: Postings::new(card, tariff, now).within(currency),
             records: Vec::new(),
             changes: Vec::new(),
             reasons: Vec::new(),
@@ -225,7 +249,8 @@ impl<'a, K: Known> Step<'a, K> {
         transaction: &CardTransaction,
         source: Source,
     ) -> Result<(Outcome, Option<Priced>), ClearError<K::Error>> {
-        let CardTransaction { before, after, .. } = transaction;
+        let CardTransaction { before, after, purse, .. } = transaction;
+        self.adopt(*purse);
         if before.ctr < after.ctr {
             self.learn_evidence(before)?;
         }
@@ -286,13 +311,13 @@ impl<'a, K: Known> Step<'a, K> {
             self.charged(&doubt);
             return Ok(self.learn(claim)?.into());
         }
+        let doubt = Doubt { voided, ..doubt };
         let at = self.state.doubts.partition_point(|other| other.tap < entry);
-        self.state.doubts.insert(at, Doubt { voided, ..doubt });
-        if voided {
-            return Ok(Outcome::Void);
+        self.state.doubts.insert(at, doubt);
+        if self.is_held(&doubt) {
+            self.postings.hold(&doubt);
         }
-        self.postings.hold(&doubt);
-        Ok(Outcome::Held)
+        Ok(if voided { Outcome::Void } else { Outcome::Held })
     }
 
     /// The validator saw the card again and says that its in-doubt tap did not happen.
@@ -300,10 +325,14 @@ impl<'a, K: Known> Step<'a, K> {
         if self.known.cleared(TapRef::of(tap)).map_err(ClearError::Known)? {
             return Ok(Outcome::Replayed);
         }
-        if let Some(doubt) = self.state.doubts.iter_mut().find(|doubt| doubt.tap == of) {
-            if !core::mem::replace(&mut doubt.voided, true) {
-                let doubt = *doubt;
-                self.postings.void(&doubt);
+        let mut doubts = self.state.doubts.iter_mut();
+        if let Some(doubt) = doubts.find(|doubt| doubt.tap == of) {
+            let known = *doubt;
+            doubt.voided = true;
+            if !known.voided {
+                if self.is_held(&known) {
+                    self.postings.void(&known);
+                }
                 let id = self.items.id(ExceptionKind::InDoubt, &of.to_bytes());
                 self.reasons.push((id, "did not happen: the validator saw the card unchanged"));
             }

@@ -5,7 +5,7 @@
 //! operation, whenever the first became known. So a load that a validator saw before its desk could
 //! say what became of it ends in the same books (REC-1).
 
-use model::{CardId, CardRecord, RecordKind, StationId, Timestamp};
+use model::{CardId, CardRecord, Currency, RecordKind, StationId, Timestamp};
 
 use crate::{
     CardState, ClearError, Cleared, Known, Outcome, Rules, Source,
@@ -24,6 +24,8 @@ pub struct DeskEntry {
     pub station: StationId,
     /// Which card.
     pub card: CardId,
+    /// The currency that its profile names, when its records ask readers to look there.
+    pub purse: Option<Currency>,
     /// What was done.
     pub deed: DeskDeed,
 }
@@ -87,19 +89,19 @@ pub fn clear_desk<K: Known>(
     rules: &Rules,
     known: &K,
 ) -> Result<Cleared, ClearError<K::Error>> {
-    let mut step = Step::new(entry.card, state, now, rules, known);
     let (before, after) = match &entry.deed {
-        DeskDeed::Issued { record, .. } => {
-            if record.kind != RecordKind::Issue {
-                return Err(ClearError::NotAnIssue);
-            }
-            step.state.registered = true;
-            (None, record)
+        DeskDeed::Issued { record, .. } if record.kind != RecordKind::Issue => {
+            return Err(ClearError::NotAnIssue);
         }
+        DeskDeed::Issued { record, .. } => (None, record),
         DeskDeed::Loaded { before, after, .. } | DeskDeed::Retired { before, after, .. } => {
             (Some(before), after)
         }
     };
+    let purse = state.agreed_of([before.unwrap_or(after), after], entry.purse);
+    let mut step = Step::new(entry.card, state, now, rules, known);
+    step.adopt(purse.map_err(ClearError::Purse)?);
+    step.state.registered |= before.is_none();
     if let Some(before) = before {
         step.learn_evidence(before)?;
     }

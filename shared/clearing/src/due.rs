@@ -19,11 +19,11 @@ use core::fmt;
 
 use fare::{Step, TariffSet};
 use model::{
-    CardCounters, CardRecord, Companions, Ctr, ProductsFound, RecordKind, RouteIx, ServiceDate,
-    TapEvent, TapRecord,
+    CardCounters, CardRecord, Companions, Ctr, Currency, ProductsFound, RecordKind, RouteIx,
+    ServiceDate, TapEvent, TapRecord,
 };
 
-use crate::{KnownRecord, Source, TapRef, known::transaction};
+use crate::{KnownRecord, Source, TapRef, known::transaction, purse};
 
 pub use booked::{DayBooked, DueChange, DueOrder, DueRow};
 
@@ -50,6 +50,8 @@ impl Default for RepairRule {
 /// gives the same.
 #[derive(Debug, Clone, Default)]
 pub struct CardHistory {
+    /// As [`crate::CardState::purse`]: all that is owed is in that currency (ADR-0019).
+    purse: Option<Currency>,
     rides: BTreeMap<Ctr, Past>,
     /// Entries in doubt with the records that they found: believed only where the card's own record
     /// says the same.
@@ -82,7 +84,8 @@ pub struct Due {
 /// One service day of one card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DayDue {
-    /// What the card's taps of that day committed, less what work items repay of it, minor units.
+    /// What the card's taps of that day committed, less what work items repay of it, minor units of
+    /// the card's purse, as everything here.
     pub charged: i64,
     /// What they should have.
     pub fare: i64,
@@ -99,7 +102,7 @@ pub struct Repriced {
     pub charged: i64,
     /// What it should have cost.
     pub fare: i64,
-    /// The steps of the price that it should have had; they sum to `fare`.
+    /// The steps of the price that it should have had; they sum to it in the tariff's currency.
     pub steps: Vec<Step>,
     /// The tap-out that was put in before it.
     pub repaired: Option<Repaired>,
@@ -148,9 +151,15 @@ impl fmt::Display for Repaired {
 }
 
 impl CardHistory {
-    /// Adds an entry that was cleared.
+    /// Nothing yet of a card whose purse is this, by the books.
+    pub fn of_purse(purse: Option<Currency>) -> Self {
+        Self { purse, ..Self::default() }
+    }
+
+    /// Adds an entry that was cleared. One that speaks of another purse is none of the card's.
     pub fn add_tap(&mut self, tap: &TapRecord) {
-        let Some(transaction) = transaction(tap) else { return };
+        let of_card = |transaction: &&_| purse::is_of(transaction, self.purse);
+        let Some(transaction) = transaction(tap).filter(of_card) else { return };
         let past = Past {
             record: transaction.after,
             told: true,
@@ -192,7 +201,7 @@ impl CardHistory {
 
     /// Prices all of it again.
     pub fn due(&self, tariffs: &TariffSet, rule: &RepairRule) -> Due {
-        replay::replay(tariffs, rule, &self.settled(), &self.unserved)
+        replay::replay(tariffs, rule, self.purse, &self.settled(), &self.unserved)
     }
 
     fn add(&mut self, past: Past) {

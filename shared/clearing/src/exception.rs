@@ -23,7 +23,7 @@ pub enum ExceptionKind {
     BalanceMismatch,
     /// The counters found differ from those that the card's last reader of them left.
     CountersMismatch,
-    /// A transaction names a newer record as the one before it.
+    /// A transaction names a newer record as the one before it, or another purse than the card's.
     Contradiction,
     /// Registers differ from the sum of the records (I6). Found by the intake.
     RegisterMismatch,
@@ -233,7 +233,10 @@ impl ValidatorFinding {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CardItems {
     pub(crate) card: CardId,
+    /// Of the card's purse.
     pub(crate) currency: Currency,
+    /// Of purses whose profile names none.
+    pub(crate) tariff: Currency,
     pub(crate) now: Timestamp,
 }
 
@@ -304,11 +307,12 @@ impl CardItems {
             items.push(self.item(ExceptionKind::CardGap, &key, gap.net(), finding, Vec::new()));
         }
         for doubt in state.doubts() {
-            let amount = doubt.after.delta();
+            // By its own word as long as nothing of the card is proven.
+            let currency = doubt.purse.unwrap_or(self.tariff);
+            let amount = Money::new(doubt.after.delta().abs(), currency);
             let finding = format!(
-                "nobody knows yet whether the card committed record {} over {}",
-                doubt.after.ctr,
-                self.money(amount.abs())
+                "nobody knows yet whether the card committed record {} over {amount}",
+                doubt.after.ctr
             );
             let tap = Some(doubt.tap);
             let evidence = alloc::vec![
@@ -316,8 +320,9 @@ impl CardItems {
                 Evidence { title: "record in doubt", tap, record: Some(doubt.after) },
             ];
             let key = doubt.tap.to_bytes();
-            let item = self.item(ExceptionKind::InDoubt, &key, amount, finding, evidence);
-            items.push(Exception { validator: Some(doubt.tap.validator), ..item });
+            let item = self.item(ExceptionKind::InDoubt, &key, 0, finding, evidence);
+            let (validator, amount) = (Some(doubt.tap.validator), Some(amount));
+            items.push(Exception { validator, amount, ..item });
         }
         let due = state.unserved.iter().filter(|charge| charge.is_due());
         items.extend(due.map(|charge| self.unserved(charge)));

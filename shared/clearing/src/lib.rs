@@ -4,7 +4,7 @@
 //! delay or repetition (REC-1); a card's account equals the balance on its newest known record, to
 //! the unit, however many records are lost (I4, REC-2); every unit stands on an account that says
 //! why it is there (I8); open work items are derived from the card's state, so opened = resolved +
-//! open always (REC-14).
+//! open always (REC-14); all of a card stands in the one ledger of its purse's currency (ADR-0019).
 //!
 //! What arrives here is already verified: signature, hash chain and card proof are the intake's
 //! work. Nothing in here stores, counts time, or knows CBOR, MQTT or SQL. The specification with
@@ -25,6 +25,7 @@ mod known;
 mod order;
 mod period;
 mod postings;
+mod purse;
 mod reprice;
 mod state;
 mod state_bytes;
@@ -34,7 +35,7 @@ mod ticket;
 mod unserved;
 
 pub use account::{Account, CauseCode};
-pub use clear::{ClearError, Cleared, Outcome, clear, register_issue};
+pub use clear::{ClearError, Cleared, Issue, Outcome, clear, register_issue};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use due::{
     CardHistory, DayBooked, DayDue, Due, DueChange, DueOrder, DueRow, RepairRule, Repaired,
@@ -49,6 +50,7 @@ pub use order::{
 };
 pub use period::Period;
 pub use postings::record_digest;
+pub use purse::PurseMisfit;
 pub use reprice::{Priced, Rules};
 pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};
 pub use state_bytes::StateError;

@@ -15,7 +15,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Postings {
     card: CardId,
-    currency: Currency,
+    /// Of the card's ledger.
+    pub(crate) currency: Currency,
+    /// Of the ledger of cards whose profile names none.
+    tariff: Currency,
     booked_at: Timestamp,
     pub(crate) transfers: Vec<Transfer>,
     /// Credited from the card's unknown origin, net.
@@ -38,16 +41,29 @@ impl Event {
 
 impl Postings {
     pub(crate) fn new(card: CardId, currency: Currency, booked_at: Timestamp) -> Self {
-        Self { card, currency, booked_at, transfers: Vec::new(), origin: 0 }
+        let (tariff, transfers) = (currency, Vec::new());
+        Self { card, currency, tariff, booked_at, transfers, origin: 0 }
+    }
+
+    /// For a card whose ledger is in this currency.
+    pub(crate) fn within(self, currency: Currency) -> Self {
+        Self { currency, ..self }
     }
 
     /// Moves `amount` from one account to another: credits `to`. A negative amount moves the other
     /// way, zero moves nothing.
     pub(crate) fn shift(&mut self, event: &mut Event, to: Account, from: Account, amount: i64) {
-        self.push(event, to, from, amount, Kind::Direct);
+        let currency = self.currency;
+        self.push(event, (to, from), (amount, currency), Kind::Direct);
     }
 
-    fn push(&mut self, event: &mut Event, to: Account, from: Account, amount: i64, kind: Kind) {
+    fn push(
+        &mut self,
+        event: &mut Event,
+        (to, from): (Account, Account),
+        (amount, currency): (i64, Currency),
+        kind: Kind,
+    ) {
         let (credit, debit) = if amount < 0 { (from, to) } else { (to, from) };
         let amount = amount.abs();
         if amount == 0 || credit == debit {
@@ -60,10 +76,10 @@ impl Postings {
         }
         self.transfers.push(Transfer {
             id: event.cause.transfer_id(event.leg),
-            debit: debit.id(self.currency),
-            credit: credit.id(self.currency),
+            debit: debit.id(currency),
+            credit: credit.id(currency),
             amount,
-            currency: self.currency,
+            currency,
             kind,
             event_at: event.at,
             booked_at: self.booked_at,
@@ -95,23 +111,27 @@ impl Postings {
 
     /// Holds the amount of an in-doubt tap.
     pub(crate) fn hold(&mut self, doubt: &Doubt) {
-        let (to, from) = self.doubt_accounts(doubt);
         let mut event = hold_event(doubt);
-        self.push(&mut event, to, from, doubt.after.delta(), Kind::Pending);
+        let (accounts, amount) = (self.doubt_accounts(doubt), self.doubt_amount(doubt));
+        self.push(&mut event, accounts, amount, Kind::Pending);
     }
 
     /// Drops what an in-doubt tap held.
     pub(crate) fn void(&mut self, doubt: &Doubt) {
-        let (to, from) = self.doubt_accounts(doubt);
         let mut event = Event::new(CauseCode::Void, &[&doubt.tap.to_bytes()], doubt.tapped_at);
-        let kind = Kind::Void(hold_id(doubt));
-        self.push(&mut event, to, from, doubt.after.delta(), kind);
+        let (accounts, amount) = (self.doubt_accounts(doubt), self.doubt_amount(doubt));
+        self.push(&mut event, accounts, amount, Kind::Void(hold_id(doubt)));
     }
 
     /// Makes final what an in-doubt tap held, as the booking of its record.
     pub(crate) fn post(&mut self, event: &mut Event, doubt: &Doubt) {
-        let (to, from) = self.doubt_accounts(doubt);
-        self.push(event, to, from, doubt.after.delta(), Kind::Post(hold_id(doubt)));
+        let (accounts, amount) = (self.doubt_accounts(doubt), self.doubt_amount(doubt));
+        self.push(event, accounts, amount, Kind::Post(hold_id(doubt)));
+    }
+
+    /// In the ledger that it is held in, which need not turn out to be the card's.
+    fn doubt_amount(&self, doubt: &Doubt) -> (i64, Currency) {
+        (doubt.after.delta(), doubt.purse.unwrap_or(self.tariff))
     }
 
     /// The accounts that an in-doubt tap moves value (to, from), were it to happen now.

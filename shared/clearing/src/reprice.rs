@@ -69,7 +69,7 @@ impl Rules {
         self.calendars.end_of(day, now)
     }
 
-    /// The purse's currency.
+    /// The currency of the tariff, and of every purse whose profile names no other.
     pub fn currency(&self) -> Currency {
         self.tariffs.newest().currency()
     }

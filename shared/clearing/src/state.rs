@@ -19,6 +19,9 @@ use crate::known::{KnownRecord, Source, TapRef};
 pub struct CardState {
     /// Whether we issued it, by our own records.
     pub(crate) registered: bool,
+    /// The currency of its purse, where its profile names it; else it is the tariff's. Known, and
+    /// the same for ever, once there is a chain.
+    pub(crate) purse: Option<Currency>,
     /// What the card's account was credited from its unknown-origin account.
     pub(crate) origin: i64,
     pub(crate) chain: Option<Chain>,

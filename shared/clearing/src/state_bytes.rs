@@ -2,20 +2,20 @@
 //! for a card with nothing unusual.
 //!
 //! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records, bit 2 has charges
-//! without passage, bit 3 has miscounts, bit 4 its counters were read), origin 8; when it has
-//! records: first counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
+//! without passage, bit 3 has miscounts, bit 4 its counters were read, bit 5 the currency of the
+//! purse follows), origin 8; with bit 5 the ISO 4217 number of that currency 2; when it has records: first counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
 //! then the number (2) and the items of gaps, differences, forks, doubts and voided entries and,
 //! with bit 2, of charges without passage and, with bit 3, of miscounts (4). A doubt ends with its
 //! flags: bit 0 voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit
 //! 3 the counters found follow (32), bit 4 the counters written follow (32), bit 5 the companions
-//! follow (8). A charge is a doubt,
+//! follow (8), bit 6 the ISO 4217 number of the currency that was read follows (2). A charge is a doubt,
 //! the amount due 8, the rides due 1, and whether the next tap's record follows (32) 1.
 
 use alloc::vec::Vec;
 
 use model::{
-    CardCounters, CardProducts, CardRecord, Companions, CounterUse, Ctr, Epoch, OperatorId,
-    ProductsFound, RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
+    CardCounters, CardProducts, CardRecord, Companions, CounterUse, Ctr, Currency, Epoch,
+    OperatorId, ProductsFound, RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
 };
 
 use crate::{
@@ -49,10 +49,11 @@ impl CardState {
         out.push(VERSION);
         let has_unserved = !self.unserved.is_empty();
         let has_miscounts = !self.miscounts.is_empty();
-        let flags =
-            [self.registered, self.chain.is_some(), has_unserved, has_miscounts, self.counts];
-        out.push(bits(&flags));
+        let has_purse = self.purse.is_some();
+        let flags = [self.registered, self.chain.is_some(), has_unserved, has_miscounts];
+        out.push(bits(&[flags.as_slice(), &[self.counts, has_purse]].concat()));
         out.extend(self.origin.to_le_bytes());
+        out.extend(self.purse.iter().flat_map(|purse| purse.numeric().to_le_bytes()));
         if let Some(chain) = &self.chain {
             chain.write(&mut out)?;
         }
@@ -82,10 +83,11 @@ impl CardState {
         if version != VERSION {
             return Err(StateError::UnknownVersion(version));
         }
-        if flags > 0b1_1111 {
+        if flags > 0b11_1111 {
             return Err(StateError::Damaged);
         }
         let origin = r.i64()?;
+        let purse = if flags & 0b10_0000 == 0 { None } else { Some(r.currency()?) };
         let chain = if flags & 2 == 0 { None } else { Some(Chain::read(&mut r)?) };
         let doubts = r.list(Doubt::read)?;
         let voided = r.list(Reader::tap)?;
@@ -96,7 +98,7 @@ impl CardState {
             return Err(StateError::Damaged);
         }
         let registered = flags & 1 == 1;
-        Ok(Self { registered, origin, chain, doubts, voided, unserved, counts, miscounts })
+        Ok(Self { registered, purse, origin, chain, doubts, voided, unserved, counts, miscounts })
     }
 }
 
@@ -212,12 +214,12 @@ fn write_tap(out: &mut Vec<u8>, tap: &TapRef) {
 
 /// Whether it was voided, and what it found and wrote beside its record.
 fn write_files(out: &mut Vec<u8>, doubt: &Doubt) {
-    let Doubt { voided, products, counters, companions, .. } = doubt;
+    let Doubt { voided, products, counters, companions, purse, .. } = doubt;
     let rides = products.and_then(|found| found.rides);
     let written = counters.and_then(|used| used.written);
     let files = [products.is_some(), rides.is_some(), counters.is_some(), written.is_some()];
     let with_others = !companions.is_empty();
-    let flags = [[*voided].as_slice(), &files, &[with_others]].concat();
+    let flags = [[*voided].as_slice(), &files, &[with_others, purse.is_some()]].concat();
     out.push(bits(&flags));
     out.extend(products.iter().flat_map(|found| found.file.to_bytes()));
     out.extend(rides.iter().flat_map(|rides| rides.to_le_bytes()));
@@ -226,6 +228,7 @@ fn write_files(out: &mut Vec<u8>, doubt: &Doubt) {
     if with_others {
         out.extend(companions.number().to_le_bytes());
     }
+    out.extend(purse.iter().flat_map(|purse| purse.numeric().to_le_bytes()));
 }
 
 /// What is left to read.
@@ -246,6 +249,10 @@ impl Reader<'_> {
         self.take().map(i64::from_le_bytes)
     }
 
+    fn currency(&mut self) -> Result<Currency, StateError> {
+        Currency::from_numeric(self.u16()?).map_err(|_| StateError::Damaged)
+    }
+
     fn ctr(&mut self) -> Result<Ctr, StateError> {
         self.take().map(|b| Ctr(u32::from_le_bytes(b)))
     }
@@ -260,7 +267,7 @@ impl Reader<'_> {
         let [flags] = self.take()?;
         let rides_alone = flags & 0b0_0110 == 0b0_0100;
         let written_alone = flags & 0b1_1000 == 0b1_0000;
-        if flags > 0b11_1111 || rides_alone || written_alone {
+        if flags > 0b111_1111 || rides_alone || written_alone {
             return Err(StateError::Damaged);
         }
         let mut doubt = Doubt { voided: flags & 1 == 1, ..doubt };
@@ -277,6 +284,9 @@ impl Reader<'_> {
         if flags & 0b10_0000 != 0 {
             let companions = Companions::from_number(u64::from_le_bytes(self.take()?));
             doubt.companions = companions.map_err(|_| StateError::Damaged)?;
+        }
+        if flags & 0b100_0000 != 0 {
+            doubt.purse = Some(self.currency()?);
         }
         Ok(doubt)
     }

@@ -71,8 +71,7 @@ impl<K: Known> Step<'_, K> {
         doubt: &Doubt,
         tap: Option<&TapRecord>,
     ) -> Result<bool, ClearError<K::Error>> {
-        let known = self.known.transactions(self.card, doubt.after.ctr);
-        let known = known.map_err(ClearError::Known)?;
+        let known = self.entries(doubt.after.ctr)?;
         Ok(known.iter().chain(tap).any(|entry| {
             let same_log = (entry.validator, entry.epoch) == (doubt.tap.validator, doubt.tap.epoch);
             let same_record = transaction(entry).is_some_and(|t| t.after == doubt.after);
@@ -113,7 +112,7 @@ impl<K: Known> Step<'_, K> {
             return Ok(None);
         }
         let (kept, others) = self.contents(ctr)?;
-        let mut entries = self.known.transactions(self.card, ctr).map_err(ClearError::Known)?;
+        let mut entries = self.entries(ctr)?;
         entries.extend(tap);
         // The route of a confirmation is that of another time.
         entries.retain(|entry| !matches!(entry.event, TapEvent::Confirmed { .. }));
@@ -152,7 +151,7 @@ fn due(rules: &Rules, doubt: &Doubt, next: Option<&Next>) -> (i64, u8) {
     // A wrong price of the next tap has an item of its own.
     match (rules.price(next, *route), rules.price(&without, *route)) {
         (Priced::Quote(with), Priced::Quote(without)) => {
-            let amount = charged + with.charge.minor() - without.charge.minor();
+            let amount = charged + with.debit.minor() - without.debit.minor();
             let rides = (taken + with.used.rides).saturating_sub(without.used.rides);
             (amount.max(0), rides)
         }

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use card::CardFound;
-use clearing::{CardState, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue};
+use clearing::{
+    CardState, Issue, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue,
+};
 use fare::{ProductStep, Quote, Step, StepKind};
 use model::{
     CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
@@ -117,7 +119,8 @@ impl<'c> Rider<'c> {
         let rules = Rules::new(city.set.clone());
         let at = Timestamp::from_secs(now);
         let (empty, mut known) = (CardState::default(), Records(vec![]));
-        let issued = register_issue(&empty, CARD, &issue, at, &rules, &known).unwrap();
+        let opening = Issue { card: CARD, record: issue, purse: None };
+        let issued = register_issue(&empty, &opening, at, &rules, &known).unwrap();
         known.0.extend(issued.records);
         let state = issued.state.to_bytes().unwrap();
         let context = ValidatorContext {

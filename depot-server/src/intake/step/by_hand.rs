@@ -1,7 +1,9 @@
 //! What was done by hand: cards registered, and operations of desks, whoever decides them.
 
-use clearing::{ClearError, DueOrder, KnownRecord, Outcome, Rules, clear_desk, register_issue};
-use model::{CardId, CardRecord, Timestamp};
+use clearing::{
+    ClearError, DueOrder, Issue, KnownRecord, Outcome, Rules, clear_desk, register_issue,
+};
+use model::{CardId, Timestamp};
 
 use super::{Desk, StepError};
 use crate::intake::stored::{BookedDesk, Booking, Stored};
@@ -25,18 +27,19 @@ pub fn book_desk<S: Stored>(
 pub fn register<S: Stored>(
     stored: &S,
     rules: &Rules,
-    issues: &[(CardId, CardRecord)],
+    issues: &[Issue],
     now: Timestamp,
 ) -> Result<Booking, StepError<S::Error>> {
     let mut desk = Desk::new(stored, rules, now);
-    for (card, record) in issues {
-        let state = desk.card(*card)?;
-        let cleared = register_issue(&state, *card, record, now, rules, &desk.known);
+    for issue in issues {
+        let card = issue.card;
+        let state = desk.card(card)?;
+        let cleared = register_issue(&state, issue, now, rules, &desk.known);
         match cleared {
             Ok(cleared) if cleared.outcome == Outcome::Replayed && cleared.state == state => {}
             Ok(cleared) => {
-                desk.booking.issues.push((*card, *record));
-                desk.absorb(*card, None, cleared)?;
+                desk.booking.issues.push(*issue);
+                desk.absorb(card, None, cleared)?;
             }
             Err(ClearError::Known(source)) => return Err(StepError::Stored(source)),
             Err(error) => {

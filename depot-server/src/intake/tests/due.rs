@@ -309,7 +309,7 @@ impl Rig {
         let after = card::load_record(&before, cash + adjusted, at_s).unwrap();
         let (station, card) = (StationId(1), Cards::id(rider.card));
         let deed = DeskDeed::Loaded { before, after, adjusted };
-        let entry = DeskEntry { op: 0, station, card, deed };
+        let entry = DeskEntry { op: 0, station, card, purse: None, deed };
         let begun = self.place.store.begin_op(&entry, self.place.clock.now()).unwrap();
         let Begun::Yes(op) = begun else { return Err(begun) };
         rider.newest = after;

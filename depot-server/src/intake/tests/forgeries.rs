@@ -417,7 +417,7 @@ fn a_tap_replayed_in_another_life_of_the_log_is_found() {
     let first = rig.buses[0].batch();
     rig.submit(&[first]);
     let transaction = CardTransaction {
-        before: rig.cards.issues()[0].1,
+        before: rig.cards.issues()[0].record,
         after: *rig.cards.newest(0),
         products: None,
         counters: None,

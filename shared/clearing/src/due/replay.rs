@@ -4,8 +4,8 @@ use alloc::{collections::BTreeMap, sync::Arc};
 
 use fare::{FareTap, Journey, LastTap, Quote, TariffSet, price};
 use model::{
-    CardCounters, CardRecord, Companions, Ctr, Money, RecordKind, ServiceDate, TapRole, Timestamp,
-    ValidatorId,
+    CardCounters, CardRecord, Companions, Ctr, Currency, Money, RecordKind, ServiceDate, TapRole,
+    Timestamp, ValidatorId,
 };
 
 use super::{Due, Past, RepairRule, Repaired, Repriced, pattern::Pattern};
@@ -13,12 +13,14 @@ use super::{Due, Past, RepairRule, Repaired, Repriced, pattern::Pattern};
 pub(super) fn replay(
     set: &TariffSet,
     rule: &RepairRule,
+    purse: Option<Currency>,
     rides: &BTreeMap<Ctr, Past>,
     unserved: &BTreeMap<Ctr, i64>,
 ) -> Due {
     let mut replay = Replay {
         set,
         rule,
+        purse,
         before: None,
         last: None,
         counters: CardCounters::EMPTY,
@@ -37,6 +39,8 @@ pub(super) fn replay(
 struct Replay<'a> {
     set: &'a TariffSet,
     rule: &'a RepairRule,
+    /// Every price is converted into its currency tap by tap, as validators do it (ADR-0019).
+    purse: Option<Currency>,
     /// The record before, when it is the direct predecessor of the next one.
     before: Option<CardRecord>,
     /// What pricing sees of it: another thing than `before` once a tap-out was put in.
@@ -135,9 +139,9 @@ impl Replay<'_> {
     /// gives no price.
     fn mismatch(&self, past: &Past) -> Option<i64> {
         let Some(found) = past.found.filter(|_| past.told) else { return Some(0) };
-        let tap = fare_tap(past)?;
+        let tap = self.fare_tap(past)?;
         let journey = Journey::from_record(&found).holding(past.products).counting(past.counters);
-        let expected = price(self.set, &journey, &tap).ok()?.charge.minor();
+        let expected = price(self.set, &journey, &tap).ok()?.debit.minor();
         Some((i64::from(past.record.amount) - expected).max(0))
     }
 
@@ -148,11 +152,11 @@ impl Replay<'_> {
         if !past.told && (record.products.is_some() || record.kind == RecordKind::Board) {
             return None;
         }
-        let tap = fare_tap(past)?;
+        let tap = self.fare_tap(past)?;
         let counters = Some(self.counters);
         let journey = Journey { last: self.last, held: past.products, counters };
         let plain = price(self.set, &journey, &tap).ok()?;
-        let fare = plain.charge.minor();
+        let fare = plain.debit.minor();
         if let (Some(entry), TapRole::Entry | TapRole::Board) = (open, tap.role)
             && let Some(priced) = self.repaired(before.ctr, entry, &journey, &tap, &plain)
         {
@@ -186,16 +190,17 @@ impl Replay<'_> {
             route: usual.route,
             class: tap.class,
             companions: Companions::NONE,
-            purse: None,
+            purse: tap.purse,
             // No reader took it, so nothing can be a pass-back to it.
             validator: ValidatorId::DEPOT,
             tariff: entry.tariff,
         };
         let left = price(self.set, journey, &out).ok()?;
         let went_on = price(self.set, &left.journey_after, tap).ok()?;
-        let fare = left.charge.minor() + went_on.charge.minor();
+        // Two taps: each is converted, and rounded, by itself.
+        let fare = left.debit.minor() + went_on.debit.minor();
         let rides = left.used.rides.saturating_add(went_on.used.rides);
-        if fare > plain.charge.minor() || rides > plain.used.rides {
+        if fare > plain.debit.minor() || rides > plain.used.rides {
             return None;
         }
         let name = |place| tariff.place(place).map(|place| Arc::clone(&place.name));
@@ -209,8 +214,9 @@ impl Replay<'_> {
         };
         let mut steps = left.steps;
         steps.extend(went_on.steps.iter().cloned());
-        let charge = Money::new(fare, went_on.charge.currency());
-        let quote = Quote { steps, charge, ..went_on };
+        let charge = left.charge.checked_add(went_on.charge).ok()?;
+        let debit = Money::new(fare, went_on.debit.currency());
+        let quote = Quote { steps, charge, debit, ..went_on };
         Some(Priced { quote, repaired: Some((day, repaired)), fare })
     }
 
@@ -240,28 +246,28 @@ impl Replay<'_> {
         let tariff = self.set.get(version).unwrap_or_else(|| self.set.newest());
         tariff.terms().calendar.service_day(at)
     }
-}
 
-/// The tap that wrote a record; `None` when it is no ride.
-fn fare_tap(past: &Past) -> Option<FareTap> {
-    let record = &past.record;
-    Some(FareTap {
-        at: record.at(),
-        role: match record.kind {
-            RecordKind::Entry => TapRole::Entry,
-            RecordKind::Exit => TapRole::Exit,
-            RecordKind::Board => TapRole::Board,
-            RecordKind::Issue
-            | RecordKind::Load
-            | RecordKind::LoadInJourney
-            | RecordKind::Retire => return None,
-        },
-        place: record.place,
-        route: past.route,
-        class: record.class,
-        companions: past.companions,
-        purse: None,
-        validator: record.validator,
-        tariff: record.tariff,
-    })
+    /// The tap that wrote a record; `None` when it is no ride.
+    fn fare_tap(&self, past: &Past) -> Option<FareTap> {
+        let record = &past.record;
+        Some(FareTap {
+            at: record.at(),
+            role: match record.kind {
+                RecordKind::Entry => TapRole::Entry,
+                RecordKind::Exit => TapRole::Exit,
+                RecordKind::Board => TapRole::Board,
+                RecordKind::Issue
+                | RecordKind::Load
+                | RecordKind::LoadInJourney
+                | RecordKind::Retire => return None,
+            },
+            place: record.place,
+            route: past.route,
+            class: record.class,
+            companions: past.companions,
+            purse: self.purse,
+            validator: record.validator,
+            tariff: record.tariff,
+        })
+    }
 }

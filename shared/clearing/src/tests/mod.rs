@@ -20,14 +20,15 @@ use core::{convert::Infallible, fmt::Write as _};
 
 use ledger::{AccountId, Books as _, Kind, Touched, apply, trial_balance};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr, Epoch, LoadSeq,
-    Money, PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served, TapEvent, TapRecord, TapRole,
-    TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    CardId, CardLayout, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
+    Currency, Epoch, LoadSeq, Money, PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served,
+    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 
 use crate::{
     Account, CardState, ClearError, Cleared, Exception, ExceptionChange, ExceptionId,
-    ExceptionKind, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue, transaction,
+    ExceptionKind, Issue, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue,
+    transaction,
 };
 
 pub(super) const CARD: CardId = CardId([4, 1, 2, 3, 4, 0xca, 0xfe]);
@@ -118,9 +119,16 @@ impl History {
             class: RiderClass(0),
             run: None,
             products: None,
-            layout: model::CardLayout::Plain,
+            layout: CardLayout::Plain,
         };
         Self { records: alloc::vec![issue], waited_s: 0, routes: alloc::vec![None] }
+    }
+
+    /// The same with a purse that only the card's profile knows: in francs.
+    pub(super) fn in_francs(balance: i32) -> Self {
+        let mut history = Self::issued(balance);
+        history.records[0].layout = CardLayout::OtherCurrency;
+        history
     }
 
     pub(super) fn newest(&self) -> &CardRecord {
@@ -155,14 +163,14 @@ impl History {
                     products: None,
                     counters: None,
                     companions: Companions::NONE,
-                    purse: None,
+                    purse: purse_of(&before),
                 },
                 route,
             ),
         ) {
             (Ride::Load(amount), _) => (amount, before.run),
             (_, Priced::Quote(quote)) => {
-                (u32::try_from(quote.charge.minor()).unwrap(), quote.run_after)
+                (u32::try_from(quote.debit.minor()).unwrap(), quote.run_after)
             }
             // Not possible here (an exit without entry): the rider does not ride.
             (_, Priced::Refused(_) | Priced::NotAFare) => return,
@@ -186,7 +194,7 @@ impl History {
             products: None,
             counters: None,
             companions: Companions::NONE,
-            purse: None,
+            purse: purse_of(&self.records[at]),
         }
     }
 
@@ -204,6 +212,15 @@ impl History {
     pub(super) fn committed(&self, ctr: u32) -> TapRecord {
         self.entry(ctr, 1, committed)
     }
+}
+
+/// What the profiles of these tests' cards name.
+pub(super) fn purse_of(record: &CardRecord) -> Option<Currency> {
+    record.layout.profile_names_currency().then(francs)
+}
+
+pub(super) fn francs() -> Currency {
+    Currency::parse("CHF").unwrap()
 }
 
 pub(super) fn committed(transaction: CardTransaction) -> TapEvent {
@@ -319,7 +336,8 @@ impl Depot {
     }
 
     pub(super) fn issue(&mut self, rules: &Rules, issue: &CardRecord) -> Cleared {
-        let cleared = register_issue(&self.state, CARD, issue, now(), rules, self).unwrap();
+        let issue = Issue { card: CARD, record: *issue, purse: purse_of(issue) };
+        let cleared = register_issue(&self.state, &issue, now(), rules, self).unwrap();
         self.take(&cleared);
         cleared
     }
@@ -369,7 +387,7 @@ impl Depot {
     }
 
     pub(super) fn balance(&self, account: Account) -> i64 {
-        self.books.balance(&account.id(rules_currency())).posted()
+        self.books.balance(&account.id(self.state.currency(rules_currency()))).posted()
     }
 
     /// Every account with something on it, posted and held, which is what REC-1 compares.
@@ -379,8 +397,8 @@ impl Depot {
     }
 }
 
-fn rules_currency() -> model::Currency {
-    model::Currency::parse("EUR").unwrap()
+fn rules_currency() -> Currency {
+    Currency::parse("EUR").unwrap()
 }
 
 pub(super) fn now() -> Timestamp {

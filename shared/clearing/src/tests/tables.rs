@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use model::TapEvent;
 
 use super::{CARD, Depot, deliver, error, history, now, rules};
-use crate::{CardState, clear, register_issue};
+use crate::{CardState, Issue, clear, register_issue};
 
 #[expect(clippy::needless_pass_by_value, reason = "keeps `&` out of every table")]
 fn check(history: &str, lines: &str, expected: Expect) {
@@ -667,11 +667,11 @@ fn what_cannot_be_cleared_is_refused_by_name() {
     }
     let empty = Depot::default();
     let new = CardState::default();
-    let not_issue = &history.records[1];
+    let not_issue = Issue { card: CARD, record: history.records[1], purse: None };
     let rows = [
         error(clear(&new, &no_card, now(), &rules, &empty)),
         error(clear(&new, &too_dear, now(), &rules, &empty)),
-        error(register_issue(&new, CARD, not_issue, now(), &rules, &empty)),
+        error(register_issue(&new, &not_issue, now(), &rules, &empty)),
         // The state says that record 2 is known, and this store has lost it.
         error(clear(&depot.state, &history.committed(2), now(), &rules, &empty)),
     ];
