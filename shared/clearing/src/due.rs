@@ -17,7 +17,7 @@ mod replay;
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use core::fmt;
 
-use fare::{Step, TariffSet};
+use fare::{Exchanged, Step, TariffSet};
 use model::{
     CardCounters, CardRecord, Companions, Ctr, Currency, ProductsFound, RecordKind, RouteIx,
     ServiceDate, TapEvent, TapRecord,
@@ -104,6 +104,8 @@ pub struct Repriced {
     pub fare: i64,
     /// The steps of the price that it should have had; they sum to it in the tariff's currency.
     pub steps: Vec<Step>,
+    /// How that became `fare`, of a purse in another currency: one conversion for each tap.
+    pub exchanged: Vec<Exchanged>,
     /// The tap-out that was put in before it.
     pub repaired: Option<Repaired>,
 }

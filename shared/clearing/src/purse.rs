@@ -42,19 +42,19 @@ impl core::error::Error for PurseMisfit {}
 impl fmt::Display for PurseMisfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |purse: &Option<Currency>| match purse {
-            Some(currency) => format!("{currency}, by its profile"),
+            Some(currency) => format!("{currency}"),
             None => String::from("the tariff's currency"),
         };
         match self {
             Self::Unread => {
-                f.write_str("the card's profile names the purse's currency, and it was not read")
+                f.write_str("the profile names the purse's currency, and was not read")
             }
             Self::Needless(read) => {
                 write!(f, "the purse is in the tariff's currency, and {read} was read")
             }
             Self::Changed => f.write_str("the records found and written are not in one currency"),
             Self::Other { said, known } => {
-                write!(f, "a purse in {}; the card's is in {}", name(said), name(known))
+                write!(f, "a purse in {}, and the card's is in {}", name(said), name(known))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The rides of one card priced again, each from the state that the one before leaves.
 
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
-use fare::{FareTap, Journey, LastTap, Quote, TariffSet, price};
+use fare::{Exchanged, FareTap, Journey, LastTap, Quote, TariffSet, price};
 use model::{
     CardCounters, CardRecord, Companions, Ctr, Currency, Money, RecordKind, ServiceDate, TapRole,
     Timestamp, ValidatorId,
@@ -58,6 +58,7 @@ struct Replay<'a> {
 /// The price that a tap should have had.
 struct Priced {
     quote: Quote,
+    exchanged: Vec<Exchanged>,
     repaired: Option<(ServiceDate, Repaired)>,
     fare: i64,
 }
@@ -105,7 +106,8 @@ impl Replay<'_> {
         let open = self.before.and(self.last).filter(|l| l.kind == RecordKind::Entry);
         let priced = self.priced(past, open.as_ref());
         let repaid_by_item = self.mismatch(past);
-        let (Some(Priced { quote, repaired, fare }), Some(repaid)) = (priced, repaid_by_item)
+        let (Some(Priced { quote, exchanged, repaired, fare }), Some(repaid)) =
+            (priced, repaid_by_item)
         else {
             // Nobody can say better than the validator could.
             self.is_sure = false;
@@ -127,6 +129,7 @@ impl Replay<'_> {
             charged,
             fare,
             steps: quote.steps,
+            exchanged,
             repaired,
         });
         self.add(day, charged, fare, why);
@@ -162,7 +165,8 @@ impl Replay<'_> {
         {
             return Some(priced);
         }
-        Some(Priced { quote: plain, repaired: None, fare })
+        let exchanged = plain.exchanged.into_iter().collect();
+        Some(Priced { quote: plain, exchanged, repaired: None, fare })
     }
 
     /// The same with the tap-out that is missing before it, where the rider's pattern says which.
@@ -212,12 +216,13 @@ impl Replay<'_> {
             of: usual.of,
             days: self.rule.days,
         };
+        let exchanged = left.exchanged.into_iter().chain(went_on.exchanged).collect();
         let mut steps = left.steps;
         steps.extend(went_on.steps.iter().cloned());
         let charge = left.charge.checked_add(went_on.charge).ok()?;
         let debit = Money::new(fare, went_on.debit.currency());
         let quote = Quote { steps, charge, debit, ..went_on };
-        Some(Priced { quote, repaired: Some((day, repaired)), fare })
+        Some(Priced { quote, exchanged, repaired: Some((day, repaired)), fare })
     }
 
     /// A load moves the state on as the card does, but for a tap-out that was put in.

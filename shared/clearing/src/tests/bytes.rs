@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Depot, history, rules};
+use super::{Depot, history, in_doubt, rules};
 use crate::{CardState, KnownRecord, StateError};
 
 #[test]
@@ -28,6 +28,31 @@ fn the_state_of_a_plain_card_is_small_and_its_bytes_never_change() {
     for cut in 0..bytes.len() {
         assert_eq!(CardState::from_bytes(&bytes[..cut]), Err(StateError::Damaged), "{cut}");
     }
+}
+
+#[test]
+fn the_state_of_a_card_in_francs_says_so_and_its_bytes_never_change() {
+    let rules = rules();
+    let history = history(&rules, "CHF 20.00, ferry F");
+    let mut depot = Depot::default();
+    depot.issue(&rules, &history.records[0]);
+    depot.clear(&rules, &history.entry(2, 1, in_doubt));
+    let bytes = depot.state.to_bytes().unwrap();
+    let rows = bytes.chunks(32).map(|row| alloc::format!("{row:02x?}").replace(", ", ""));
+    expect_test::expect![[r#"
+        [01230000000000000000f40201000000000000000000000030010000d0070000]
+        [d0070000d2496b000000ffff00000100ff0000000000000003ffff0000000000]
+        [0001001400000001000000010000000000000030010000d0070000d0070000d2]
+        [496b000000ffff00000100ff00000000000000310200005906000077010058d4]
+        [496b140000030000000100ff0000000000000001000100c0776518a301000040]
+        [f4020000]"#]]
+    .assert_eq(&rows.collect::<alloc::vec::Vec<_>>().join("\n"));
+    for cut in 0..bytes.len() {
+        assert_eq!(CardState::from_bytes(&bytes[..cut]), Err(StateError::Damaged), "{cut}");
+    }
+    let mut unknown = bytes;
+    unknown[10..12].copy_from_slice(&[0xff, 0xff]);
+    assert_eq!(CardState::from_bytes(&unknown), Err(StateError::Damaged), "no such currency");
 }
 
 proptest! {

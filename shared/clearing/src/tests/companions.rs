@@ -1,6 +1,6 @@
 //! Riders on the holder's card: priced again with the tap, from its entry or from the doubt.
 
-use fare::{Tariff, TariffSet};
+use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{CardRecord, CardTransaction, Companions, RiderClass, RouteIx};
 
 use super::{CITY, Depot, History, Ride, committed, confirmed, entry_of, in_doubt};
@@ -9,7 +9,8 @@ use crate::{CardState, ExceptionChange, ExceptionKind, Outcome, Priced, Rules};
 const BUS: Option<RouteIx> = Some(RouteIx(0));
 
 fn family() -> Rules {
-    let tariff = Tariff::parse_with_overlay(CITY, "companions = { riders_max = 3 }");
+    let utc = |_: &str| Some(ZoneOffsets::fixed(0));
+    let tariff = Tariff::parse_in(CITY, Some("companions = { riders_max = 3 }"), &utc);
     Rules::new(TariffSet::new(tariff.unwrap_or_else(|found| panic!("{found:#?}"))))
 }
 

@@ -4,12 +4,12 @@ use alloc::{format, string::ToString, vec::Vec};
 
 use fare::{FareTap, Journey, Tariff, TariffSet, price, rules::ZoneOffsets};
 use model::{
-    CardCounters, CardLayout, CardRecord, CardTransaction, Companions, CounterUse, Ctr, PlaceIx,
-    RecordKind, RouteIx, ServiceDate, TapRecord, TapRole, ValidatorId,
+    CardCounters, CardLayout, CardRecord, CardTransaction, Companions, CounterUse, Ctr, Currency,
+    PlaceIx, RecordKind, RouteIx, ServiceDate, TapRecord, TapRole, ValidatorId,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::{CITY, History, committed, confirmed, entry_of, forked, in_doubt};
+use super::{CITY, History, committed, confirmed, entry_of, forked, francs, in_doubt};
 use crate::{CardHistory, Due, RepairRule, may_owe};
 
 /// Monday, 23 November 2026.
@@ -31,10 +31,11 @@ fn tariffs() -> TariffSet {
 /// One tap: day, minute, role, place and route.
 type Tap = (u32, u32, TapRole, u16, Option<u16>);
 
-/// A card that an honest validator charges; of layout 2 with counters.
+/// A card that an honest validator charges; of layout 2 with counters, of 3 in francs.
 struct Card {
     set: TariffSet,
     has_counters: bool,
+    purse: Option<Currency>,
     newest: CardRecord,
     counters: CardCounters,
     taps: Vec<TapRecord>,
@@ -49,7 +50,13 @@ impl Card {
         let newest = CardRecord { layout, at_s: (MONDAY - 1) * 86_400, ..issue };
         let (counters, taps) = (CardCounters::EMPTY, Vec::new());
         let others = Companions::NONE;
-        Self { set: tariffs(), has_counters, newest, counters, taps, others }
+        Self { set: tariffs(), has_counters, purse: None, newest, counters, taps, others }
+    }
+
+    fn in_francs() -> Self {
+        let card = Self::new(true);
+        let newest = CardRecord { layout: CardLayout::OtherCurrency, ..card.newest };
+        Self { purse: Some(francs()), newest, ..card }
     }
 
     /// One tap; an exit without a tap-in is refused and leaves nothing.
@@ -65,13 +72,13 @@ impl Card {
             route,
             class: before.class,
             companions,
-            purse: None,
+            purse: self.purse,
             validator: ValidatorId::new(before.ctr.0 + 10).unwrap(),
             tariff: before.tariff,
         };
         let journey = Journey::from_record(&before).counting(found);
         let quote = price(&self.set, &journey, &tap).ok()?;
-        let amount = u32::try_from(quote.charge.minor()).unwrap();
+        let amount = u32::try_from(quote.debit.minor()).unwrap();
         let after = CardRecord {
             kind: match role {
                 TapRole::Board => RecordKind::Board,
@@ -93,8 +100,9 @@ impl Card {
         });
         self.counters = quote.counters_after.unwrap_or(self.counters);
         self.newest = after;
+        let (products, purse) = (None, self.purse);
         let transaction =
-            CardTransaction { before, after, products: None, counters, companions, purse: None };
+            CardTransaction { before, after, products, counters, companions, purse };
         self.taps.push(entry_of(&transaction, route, 1, committed(transaction)));
         Some(amount)
     }
@@ -112,7 +120,7 @@ impl Card {
     }
 
     fn history(&self) -> CardHistory {
-        let mut history = CardHistory::default();
+        let mut history = CardHistory::of_purse(self.purse);
         self.taps.iter().for_each(|tap| history.add_tap(tap));
         history
     }
@@ -192,6 +200,45 @@ fn a_missed_tap_out_is_repaired_where_the_rider_usually_taps_out() {
     );
     let steps: Vec<_> = why[0].steps.iter().map(|step| step.amount.minor()).collect();
     assert_eq!((steps.iter().sum::<i64>(), why[0].fare), (350, 350), "{steps:?}");
+}
+
+#[test]
+fn a_repair_of_a_purse_in_francs_converts_each_of_its_two_taps_by_itself() {
+    let mut card = Card::in_francs();
+    for day in 0..3 {
+        card.metro(day, 0, Some(1));
+    }
+    card.metro(4, 0, None);
+    // 4.50 at 0.9432 are 4.2444; 2.00 and 1.50 by themselves are 1.8864 and 1.4148.
+    assert_eq!(card.bus(5, 600), Some(425));
+    let due = card.due();
+    assert_eq!(due.amount(), 425 - (190 + 140));
+    let why = &due.days[&day(5)].why[0];
+    let steps: i64 = why.steps.iter().map(|step| step.amount.minor()).sum();
+    assert_eq!((why.charged, why.fare, steps), (425, 330, 350), "the steps are in the tariff's");
+    let debits: Vec<_> = why.exchanged.iter().map(|done| done.debit.to_string()).collect();
+    assert_eq!(debits, ["1.90 CHF", "1.40 CHF"]);
+}
+
+#[test]
+fn an_entry_that_speaks_of_another_purse_is_none_of_the_cards_rides() {
+    let mut card = Card::in_francs();
+    for minute in 0..4 {
+        card.bus(0, 600 + 10 * minute);
+    }
+    let known = card.due();
+    let mut history = card.history();
+    for (seq, purse) in [(7, None), (8, super::kroner())] {
+        let entry = card.taps[1];
+        let (transaction, _) = entry.settled().unwrap();
+        let other = super::properties::in_purse(purse, *transaction);
+        let mut dearer = other;
+        dearer.after.at_s -= 1;
+        dearer.after.amount += 1_000;
+        history.add_tap(&entry_of(&dearer, entry.route, seq, committed(dearer)));
+        history.add_tap(&entry_of(&other, entry.route, seq, in_doubt(other)));
+    }
+    assert_eq!(history.due(&card.set, &RepairRule::default()), known);
 }
 
 #[test]
@@ -351,11 +398,12 @@ proptest! {
     #[test]
     fn what_is_owed_does_not_depend_on_the_order_or_number_of_arrivals(
         has_counters: bool,
+        in_francs: bool,
         others in 0..3_u8,
         turns in vec((tap(), told()), 1..40),
         order in vec(any::<Index>(), 0..120),
     ) {
-        let mut card = Card::new(has_counters);
+        let mut card = if in_francs { Card::in_francs() } else { Card::new(has_counters) };
         card.others = Companions::new([(model::RiderClass(0), others)]).unwrap();
         let mut minute = 0;
         let mut sent = Vec::new();
@@ -366,7 +414,7 @@ proptest! {
             }
         }
         let of = |taps: &[TapRecord]| {
-            let mut history = CardHistory::default();
+            let mut history = CardHistory::of_purse(card.purse);
             for tap in taps {
                 history.add_tap(tap);
             }

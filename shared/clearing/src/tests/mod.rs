@@ -7,6 +7,7 @@ mod due;
 mod orders;
 mod products;
 mod properties;
+mod purses;
 mod tables;
 mod tickets;
 
@@ -18,12 +19,15 @@ use alloc::{
 };
 use core::{convert::Infallible, fmt::Write as _};
 
+use fare::rules::ZoneOffsets;
 use ledger::{AccountId, Books as _, Kind, Touched, apply, trial_balance};
 use model::{
     CardId, CardLayout, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
     Currency, Epoch, LoadSeq, Money, PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served,
     TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
+
+use properties::kroner;
 
 use crate::{
     Account, CardState, ClearError, Cleared, Exception, ExceptionChange, ExceptionId,
@@ -73,6 +77,12 @@ price = "free"
 group = "metro"
 journey_limit_s = 7200
 
+[[exchange]]
+currency = "CHF"
+rates = [{ from = 2020-01-01, rate = "0.9432" }]
+rounding = "half-up"
+unit = "0.05"
+
 [matrix]
 to = ["A", "B", "C"]
 [matrix.from]
@@ -82,8 +92,8 @@ C = ["far", "near", "near"]
 "#;
 
 pub(super) fn rules() -> Rules {
-    let tariff = fare::Tariff::parse(CITY).unwrap_or_else(|found| panic!("{found:#?}"));
-    Rules::new(fare::TariffSet::new(tariff))
+    let tariff = fare::Tariff::parse_in(CITY, None, &|_| Some(ZoneOffsets::fixed(0)));
+    Rules::new(fare::TariffSet::new(tariff.unwrap_or_else(|found| panic!("{found:#?}"))))
 }
 
 /// What happens to a card.
@@ -405,13 +415,18 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_secs(1_900_000_000)
 }
 
-/// A history such as `20.00, bus 7, in A, out C, load 5.00`, issued with the first amount.
+/// A history such as `20.00, bus 7, in A, out C, load 5.00`, issued with the first amount: in
+/// francs, where it begins `CHF 20.00`.
 pub(super) fn history(rules: &Rules, text: &str) -> History {
     let tariff = rules.tariffs().newest();
     let amount =
         |text: &str| i32::try_from(Money::parse(text, rules.currency()).unwrap().minor()).unwrap();
     let mut words = text.split(", ");
-    let mut history = History::issued(amount(words.next().unwrap()));
+    let opening = words.next().unwrap();
+    let mut history = match opening.strip_prefix("CHF ") {
+        Some(opening) => History::in_francs(amount(opening)),
+        None => History::issued(amount(opening)),
+    };
     for word in words {
         let ride = match word.split_once(' ').unwrap() {
             ("bus" | "ferry", route) => Ride::Board(tariff.route_ix(route).unwrap()),
@@ -446,6 +461,15 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                     t.after.kind = RecordKind::Issue;
                     in_doubt(t)
                 }),
+                "doubt in kroner" => {
+                    history.entry(ctr, 1, |t| in_doubt(properties::in_purse(kroner(), t)))
+                }
+                "purse not read" => {
+                    history.entry(ctr, 5, |t| committed(CardTransaction { purse: None, ..t }))
+                }
+                "in kroner" => {
+                    history.entry(ctr, 6, |t| committed(properties::in_purse(kroner(), t)))
+                }
                 "confirmed" => history.entry(ctr, 2, confirmed),
                 "unserved" => history.entry(ctr, 2, unserved),
                 "confirmed by an older" => history.entry(ctr, 2, confirmed_by_an_older),
@@ -468,7 +492,7 @@ pub(super) fn deliver(text: &str, lines: &str) -> String {
                         products: None,
                         counters: None,
                         companions: Companions::NONE,
-                        purse: None,
+                        purse: t.purse,
                     })
                 }),
                 other => panic!("no such delivery: {other}"),

@@ -2,7 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use model::{CardRecord, CardTransaction, Companions, PlaceIx, RecordKind, RouteIx, TapRecord};
+use model::{
+    CardLayout, CardRecord, CardTransaction, Companions, Currency, PlaceIx, RecordKind, RouteIx,
+    TapRecord,
+};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
@@ -41,6 +44,13 @@ enum Beside {
     DoubtedClone,
     /// The copy's tap was in doubt, and its next ride proves it.
     RidingClone,
+    /// The same transaction in doubt, and in kroner.
+    InKroner,
+    /// An attempt in the tariff's currency, or in kroner where that is the card's, and its
+    /// validator found out.
+    VoidedInAnother,
+    /// A transaction that cannot say what its purse is.
+    NoPurse,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +106,9 @@ fn hostile() -> impl Strategy<Value = Turn> {
         1 => (0..3_u32).prop_map(|later_s| Beside::Clone { later_s }),
         1 => Just(Beside::DoubtedClone),
         1 => Just(Beside::RidingClone),
+        1 => Just(Beside::InKroner),
+        1 => Just(Beside::VoidedInAnother),
+        1 => Just(Beside::NoPurse),
     ];
     (ride(), told, beside, 0..100_u32).prop_map(|(ride, told, beside, luck)| Turn {
         ride,
@@ -105,9 +118,18 @@ fn hostile() -> impl Strategy<Value = Turn> {
     })
 }
 
+/// A new card with 1000.00, in the tariff's currency or in francs.
+fn issued(in_francs: bool) -> History {
+    if in_francs { History::in_francs(100_000) } else { History::issued(100_000) }
+}
+
 /// A card's life, and the log entries of each of its transactions.
-fn live(rules: &Rules, turns: &[Turn]) -> (History, Vec<(Vec<TapRecord>, u32)>) {
-    let mut history = History::issued(100_000);
+fn live(
+    rules: &Rules,
+    in_francs: bool,
+    turns: &[Turn],
+) -> (History, Vec<(Vec<TapRecord>, u32)>) {
+    let mut history = issued(in_francs);
     let mut told = Vec::new();
     for turn in turns {
         let before = history.records.len();
@@ -164,15 +186,41 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
                 products: None,
                 counters: None,
                 companions: Companions::NONE,
-                purse: None,
+                purse: first.purse,
             };
             next.after.ctr.0 += 1;
             next = forked(next, 900);
             add(1, first, in_doubt);
             add(1, next, committed);
         }
+        Beside::InKroner => add(7, in_purse(kroner(), history.transaction(ctr)), in_doubt),
+        Beside::VoidedInAnother => {
+            let attempt = other(600);
+            let purse = if attempt.purse.is_some() { None } else { kroner() };
+            add(1, in_purse(purse, attempt), in_doubt);
+            add(2, in_purse(purse, attempt), voided);
+        }
+        Beside::NoPurse => {
+            let t = history.transaction(ctr);
+            let purse = match t.purse {
+                Some(_) => None,
+                None => Some(super::francs()),
+            };
+            add(8, CardTransaction { purse, ..t }, committed);
+        }
     }
     entries
+}
+
+/// The same, as a card with this purse would have done it.
+pub(super) fn in_purse(purse: Option<Currency>, t: CardTransaction) -> CardTransaction {
+    let layout = if purse.is_some() { CardLayout::OtherCurrency } else { CardLayout::Plain };
+    let [before, after] = [t.before, t.after].map(|record| CardRecord { layout, ..record });
+    CardTransaction { before, after, purse, ..t }
+}
+
+pub(super) fn kroner() -> Option<Currency> {
+    Currency::parse("DKK").ok()
 }
 
 /// One delivery: an entry, or the issue.
@@ -230,13 +278,14 @@ proptest! {
     #[test]
     fn rec_1_the_books_are_a_function_of_the_set_of_records(
         turns in vec(hostile(), 1..14),
+        in_francs in any::<bool>(),
         lost_pct in 0..40_u32,
         issued in any::<bool>(),
         one in vec(any::<Index>(), 8..40),
         two in vec(any::<Index>(), 8..40),
     ) {
         let rules = rules();
-        let (history, told) = live(&rules, &turns);
+        let (history, told) = live(&rules, in_francs, &turns);
         let arrived = told.iter().filter(|(_, luck)| *luck >= lost_pct);
         let mut deliveries: Vec<Delivery> =
             arrived.flat_map(|(entries, _)| entries).copied().map(Some).collect();
@@ -244,6 +293,10 @@ proptest! {
             deliveries.push(None);
         }
         let in_order = cleared(&rules, &history, &deliveries);
+        let ledger = in_order.state.currency(rules.currency());
+        for (account, ..) in in_order.standing() {
+            prop_assert_eq!(account.currency(), ledger, "one card, one ledger: {:?}", account);
+        }
         for draws in [one, two] {
             let other = cleared(&rules, &history, &shuffled(&deliveries, &draws));
             prop_assert_eq!(in_order.standing(), other.standing());
@@ -256,11 +309,12 @@ proptest! {
     #[test]
     fn rec_2_the_shadow_is_exact_with_records_lost_and_suspense_ends_when_they_arrive(
         turns in vec(honest(), 1..30),
+        in_francs in any::<bool>(),
         lost_pct in 0..=20_u32,
         draws in vec(any::<Index>(), 8..40),
     ) {
         let rules = rules();
-        let (mut history, mut told) = live(&rules, &turns);
+        let (mut history, mut told) = live(&rules, in_francs, &turns);
         // The card taps once more, and that tap arrives.
         history.ride(&rules, Ride::Board(RouteIx(0)));
         let last = history.newest().ctr.0;
@@ -320,13 +374,14 @@ proptest! {
     #[test]
     fn what_is_to_be_repaid_is_what_the_card_paid_more_than_without_the_charge(
         past in vec(ride(), 0..8),
+        in_francs in any::<bool>(),
         torn in ride(),
         next in ride(),
         told in prop_oneof![Just(Told::Unserved), Just(Told::Doubted)],
         draws in vec(any::<Index>(), 8..40),
     ) {
         let rules = rules();
-        let mut without = History::issued(100_000);
+        let mut without = issued(in_francs);
         for ride in past {
             without.ride(&rules, ride);
         }
@@ -366,13 +421,14 @@ proptest! {
     #[test]
     fn a_charge_that_its_own_reader_served_is_nothing_to_repay_whenever_it_says_so(
         past in vec(ride(), 0..5),
+        in_francs in any::<bool>(),
         torn in ride(),
         next in ride(),
         old in any::<bool>(),
         draws in vec(any::<Index>(), 8..40),
     ) {
         let rules = rules();
-        let mut history = History::issued(100_000);
+        let mut history = issued(in_francs);
         for ride in past.into_iter().chain([torn]) {
             history.ride(&rules, ride);
         }
