@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use card::{CardKeys, KeyError, KeyRole, SealError, SealedOrder};
 use clearing::{BookedOrder, CardSeen, ListTold, ListVersion, OrderPhase, OrderRefused};
-use model::{CardId, CardRecord, ChannelId, LoadOrder, LoadSeq, OrderId, RecordKind, Timestamp};
+use model::{
+    CardId, CardRecord, ChannelId, Currency, LoadOrder, LoadSeq, OrderId, RecordKind, Timestamp,
+};
 
 use crate::{
     intake::{IntakeError, Workplace, book_order_events, stored::OrderEvent},
@@ -47,6 +49,8 @@ pub struct Payment {
     pub card: CardId,
     /// How much, minor units.
     pub amount: u32,
+    /// Of which currency, when it is not the tariff's; it must be the purse's of the card.
+    pub purse: Option<Currency>,
     /// When, by the channel's clock.
     pub paid_at: Timestamp,
 }
@@ -60,6 +64,16 @@ pub enum OrderError {
     /// It is out of use.
     #[error("card {0} is retired: nothing can be loaded onto it")]
     Retired(CardId),
+    /// In another currency than the card's: nobody exchanges anything here.
+    #[error("the purse of card {card} is in {purse}, and {paid} were paid: pay in {purse}")]
+    Currency {
+        /// Which card.
+        card: CardId,
+        /// What was paid.
+        paid: Currency,
+        /// What the card holds.
+        purse: Currency,
+    },
     /// Nothing, or more than a record holds.
     #[error("an order is over 1 to {max} minor units", max = CardRecord::AMOUNT_MAX)]
     Amount,
@@ -92,12 +106,12 @@ pub enum OrderError {
 
 /// Takes a payment. The same payment again is the same order.
 pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderError> {
-    let Payment { channel, reference, card, amount, paid_at } = payment;
+    let Payment { channel, reference, card, amount, purse, paid_at } = payment;
     if !(1..=CardRecord::AMOUNT_MAX).contains(amount) {
         return Err(OrderError::Amount);
     }
     if let Some(order) = place.store.order_of_payment(*channel, reference)? {
-        return if (order.card, order.amount) == (*card, *amount) {
+        return if (order.card, order.amount, order.purse) == (*card, *amount, *purse) {
             Ok(order)
         } else {
             Err(OrderError::OtherContent {
@@ -114,6 +128,11 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
     if state.newest().is_some_and(|newest| newest.record.kind == RecordKind::Retire) {
         return Err(OrderError::Retired(*card));
     }
+    if state.purse() != *purse {
+        let tariffs = place.rules.currency();
+        let (paid, purse) = (purse.unwrap_or(tariffs), state.currency(tariffs));
+        return Err(OrderError::Currency { card: *card, paid, purse });
+    }
     let id = book_order_events(place, |next, _| {
         vec![OrderEvent::Paid {
             order: next.0,
@@ -122,6 +141,7 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
             channel: channel.0,
             reference: reference.clone(),
             paid_at: paid_at.0,
+            purse: purse.map(Currency::numeric),
         }]
     })?;
     place.store.order(id)?.ok_or(OrderError::Unknown(id))
@@ -192,7 +212,7 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
             events
         })?;
     }
-    for (card, amount) in owed {
+    for (card, amount, purse) in owed {
         book_order_events(place, |next, _| {
             vec![OrderEvent::Paid {
                 order: next.0,
@@ -201,6 +221,7 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
                 channel: ChannelId::ADJUSTMENT.0,
                 reference: next.to_string(),
                 paid_at: now.0,
+                purse: purse.map(Currency::numeric),
             }]
         })?;
     }
@@ -212,7 +233,7 @@ fn owed(
     place: &Workplace,
     busy: &BTreeSet<CardId>,
     rules: OrderRules,
-) -> Result<Vec<(CardId, u32)>, StoreError> {
+) -> Result<Vec<(CardId, u32, Option<Currency>)>, StoreError> {
     let mut owed = Vec::new();
     if !rules.adjusts {
         return Ok(owed);
@@ -223,14 +244,13 @@ fn owed(
         }
         let open: i64 = place.store.owed(card)?.iter().map(crate::store::OwedDay::open).sum();
         let amount = u32::try_from(open).unwrap_or(0).min(CardRecord::AMOUNT_MAX);
-        let usable = place.store.card_state(card)?.is_some_and(|(state, _)| {
-            let retired = |kind| kind == RecordKind::Retire;
-            state.is_registered()
-                && state.forks().is_empty()
-                && state.newest().is_some_and(|newest| !retired(newest.record.kind))
-        });
+        let Some((state, _)) = place.store.card_state(card)? else { continue };
+        let retired = |kind| kind == RecordKind::Retire;
+        let usable = state.is_registered()
+            && state.forks().is_empty()
+            && state.newest().is_some_and(|newest| !retired(newest.record.kind));
         if amount > 0 && usable {
-            owed.push((card, amount));
+            owed.push((card, amount, state.purse()));
         }
     }
     Ok(owed)

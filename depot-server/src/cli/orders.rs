@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use clearing::{BookedOrder, OrderPhase};
-use model::{CardId, ChannelId, Money, OrderId, Timestamp};
+use model::{CardId, ChannelId, Currency, Money, OrderId, Timestamp};
 
 use super::{ConfigPath, commands::workplace, say, warn};
 use crate::{
@@ -46,9 +46,13 @@ pub(super) struct Pay {
     /// The card's number, 14 hexadecimal digits.
     #[arg(long)]
     card: CardId,
-    /// How much, in the tariff's currency, such as 20.00.
+    /// How much, such as 20.00.
     #[arg(long)]
     amount: String,
+    /// What was paid in, such as CHF: refused unless the card's purse is in it. The tariff's
+    /// without it.
+    #[arg(long)]
+    currency: Option<String>,
     /// Who took the money: 1 to 65535, your own numbering of agents, kiosks and providers.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     channel: u16,
@@ -71,10 +75,10 @@ pub(super) fn run(command: Orders) -> anyhow::Result<ExitCode> {
             } else {
                 place.store.unfinished_orders()?
             };
-            let currency = place.rules.currency();
+            let tariffs = place.rules.currency();
             say("order  state      amount        card            channel  paid at");
             for order in &orders {
-                let amount = Money::new(order.amount.into(), currency).to_string();
+                let amount = Money::new(order.amount.into(), order.currency(tariffs)).to_string();
                 let paid_at = i64::try_from(order.paid_at.0).unwrap_or(i64::MAX);
                 let paid_at = jiff::Timestamp::from_millisecond(paid_at)?;
                 say(&format!(
@@ -107,7 +111,13 @@ fn channel(order: &BookedOrder) -> String {
 fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
     let config = Config::load(&pay.config.config)?;
     let place = workplace(&config)?;
-    let amount = Money::parse(&pay.amount, place.rules.currency())?;
+    let tariffs = place.rules.currency();
+    let currency = pay.currency.as_deref().map_or(Ok(tariffs), Currency::parse)?;
+    let amount = Money::parse(&pay.amount, currency)?;
+    let known = place.store.card_state(pay.card)?.and_then(|(state, _)| state.purse());
+    // Of a card whose profile names the tariff's own currency, the order has to name it too.
+    let purse = known.filter(|purse| *purse == currency);
+    let purse = purse.or((currency != tariffs).then_some(currency));
     let now = Clock::system().now();
     let paid_at = match pay.paid_at {
         Some(at) => Timestamp(u64::try_from(at.as_millisecond())?),
@@ -120,6 +130,7 @@ fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
             reference: pay.reference.clone(),
             card: pay.card,
             amount: u32::try_from(amount.minor()).unwrap_or(0),
+            purse,
             paid_at,
         },
     )?;

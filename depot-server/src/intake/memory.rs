@@ -239,7 +239,8 @@ impl Stored for MemoryBooks {
     }
 
     fn history(&self, card: CardId) -> Result<CardHistory, Infallible> {
-        let mut history = CardHistory::default();
+        let state = self.cards.get(&card);
+        let mut history = CardHistory::of_purse(state.and_then(CardState::purse));
         let lowest = TapRef { validator: ValidatorId::DEPOT, epoch: Epoch(0), seq: TapSeq(0) };
         let from_here = self.transactions.range((card, Ctr(0), lowest)..);
         for (.., entry) in from_here.take_while(|(of, ..)| *of == card) {
@@ -249,7 +250,7 @@ impl Stored for MemoryBooks {
         }
         let records = self.records.range((card, Ctr(0))..=(card, Ctr(u32::MAX)));
         records.for_each(|(_, known)| history.add_record(known));
-        for charge in self.cards.get(&card).iter().flat_map(|state| state.unserved()) {
+        for charge in state.iter().flat_map(|state| state.unserved()) {
             history.add_unserved(charge.doubt.after.ctr, charge.amount);
         }
         Ok(history)

@@ -125,6 +125,9 @@ pub enum OrderEvent {
         reference: String,
         /// By the channel's clock.
         paid_at: u64,
+        /// ISO 4217 number of the amount's currency, when it is not the tariff's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purse: Option<u16>,
     },
     /// Readers may carry it out.
     Offered {

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use clearing::{Account, CardHistory, DayBooked, DueChange, DueOrder, DueRow, KnownRecord};
+use clearing::{
+    Account, CardHistory, CardState, DayBooked, DueChange, DueOrder, DueRow, KnownRecord,
+};
 use ledger::AccountId;
 use model::{CardId, ServiceDate, TariffVersion, Timestamp};
 use rusqlite::{Connection, Row, params};
@@ -230,7 +232,9 @@ fn owed(connection: &Connection, card: CardId) -> Result<Vec<OwedDay>, StoreErro
 /// Everything known of a card's transactions. Walks all of its taps.
 pub(super) fn history(connection: &Connection, card: CardId) -> Result<CardHistory, StoreError> {
     let failed = || StoreError::read("the records of a card");
-    let mut history = CardHistory::default();
+    let row = read_card_row(connection, card)?;
+    let state = row.as_ref().map(|row| &row.state);
+    let mut history = CardHistory::of_purse(state.and_then(CardState::purse));
     let mut taps = Vec::new();
     walk(connection, card, |link| {
         // Committed, in doubt, confirmed: the others have no transaction of their own.
@@ -248,10 +252,8 @@ pub(super) fn history(connection: &Connection, card: CardId) -> Result<CardHisto
         let known = KnownRecord::from_bytes(&body);
         history.add_record(&known.ok_or_else(|| StoreError::damaged("a card record"))?);
     }
-    if let Some(row) = read_card_row(connection, card)? {
-        for charge in row.state.unserved() {
-            history.add_unserved(charge.doubt.after.ctr, charge.amount);
-        }
+    for charge in state.iter().flat_map(|state| state.unserved()) {
+        history.add_unserved(charge.doubt.after.ctr, charge.amount);
     }
     Ok(history)
 }

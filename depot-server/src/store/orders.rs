@@ -11,14 +11,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
-    codes::{card_of, sql_card, sql_seq, sql_time, time, unsigned},
+    codes::{card_of, purse_of, sql_card, sql_seq, sql_time, time, unsigned},
     due::{hold_due, release_due},
     group::Group,
 };
 use crate::intake::stored::{Booking, OrderEvent};
 
 /// Columns that make an order, in the order of `order_of`.
-const ORDER: &str = "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without";
+const ORDER: &str =
+    "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without, purse";
 
 /// A row of the order journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,11 +228,13 @@ impl Group<'_> {
         let (_, mut hash) = self.end_of("order_journal")?;
         let at = sql_time(booking.at);
         for event in &booking.order_events {
-            if let OrderEvent::Paid { order, card, amount, channel, reference, paid_at } = event {
+            if let OrderEvent::Paid { order, card, amount, channel, reference, paid_at, purse } =
+                event
+            {
                 self.writer
                     .prepare_cached(
-                        "INSERT INTO orders (id, card, amount, channel, reference, paid_at, phase)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)",
+                        "INSERT INTO orders (id, card, amount, channel, reference, paid_at, purse,
+                         phase) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)",
                     )
                     .and_then(|mut statement| {
                         let card = sql_card(CardId(*card));
@@ -242,6 +245,7 @@ impl Group<'_> {
                             channel,
                             reference,
                             i64::try_from(*paid_at).unwrap_or(i64::MAX),
+                            purse,
                         ])
                     })
                     .map_err(StoreError::write("a load order"))?;
@@ -387,10 +391,15 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         (6, None, None) => OrderPhase::Owed,
         _ => return Ok(Err(StoreError::damaged(format!("load order {id} stands nowhere")))),
     };
+    let purse = match purse_of(row.get(9)?) {
+        Ok(purse) => purse,
+        Err(error) => return Ok(Err(error)),
+    };
     Ok(Ok(BookedOrder {
         id,
         card: card_of(row.get(1)?),
         amount: row.get(2)?,
+        purse,
         channel: ChannelId(row.get(3)?),
         paid_at: time(row.get(4)?),
         phase,

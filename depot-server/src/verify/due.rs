@@ -60,7 +60,9 @@ impl Dues {
             DueChange::Paid { amount, by } => *self.paid.entry(by).or_default() += amount,
         }
         let mut touched = Touched::default();
-        for transfer in row.transfers(before, rules.currency(), at) {
+        let tariffs = rules.currency();
+        let currency = books.cards.get(&row.card).map_or(tariffs, |card| card.currency(tariffs));
+        for transfer in row.transfers(before, currency, at) {
             for account in [transfer.debit, transfer.credit] {
                 if !touched.has_balance(&account) {
                     let Ok(balance) = books.balance(&account);

@@ -32,6 +32,8 @@ pub struct BookedOrder {
     pub card: CardId,
     /// How much, minor units.
     pub amount: u32,
+    /// Of which currency, when it is not the tariff's: the purse's of its card (ADR-0019).
+    pub purse: Option<Currency>,
     /// Who took the money.
     pub channel: ChannelId,
     /// When, by the clock of whoever did.
@@ -117,6 +119,9 @@ pub enum OrderRefused {
     /// The card was loaded as the order says, and by whom is not known yet.
     #[error("the card shows a load under its number whose record is missing")]
     LoadUnknown,
+    /// Its amount is in another currency than the card's purse.
+    #[error("the order is in another currency than the card's purse")]
+    OtherCurrency,
     /// A validator that may have applied it has not told its log.
     #[error("not every validator has told what it did before it heard that the order is over")]
     NotHeard,
@@ -156,7 +161,7 @@ impl BookedOrder {
         match self.phase {
             OrderPhase::Out(Offer { load_seq, not_after_s }) => {
                 let (id, amount) = (self.id, self.amount);
-                Some(LoadOrder { id, load_seq, amount, purse: None, not_after_s })
+                Some(LoadOrder { id, load_seq, amount, purse: self.purse, not_after_s })
             }
             OrderPhase::Waiting
             | OrderPhase::Withdrawn(..)
@@ -172,20 +177,25 @@ impl BookedOrder {
         self.channel.0 == ChannelId::ADJUSTMENT.0
     }
 
-    /// Books the payment.
+    /// The currency of its amount, where the tariff's is `tariff`.
+    pub fn currency(&self, tariff: Currency) -> Currency {
+        self.purse.unwrap_or(tariff)
+    }
+
+    /// Books the payment. The tariff's currency is `tariff`, here and below.
     pub fn paid(
         id: OrderId,
-        (card, amount): (CardId, u32),
+        (card, amount, purse): (CardId, u32, Option<Currency>),
         channel: ChannelId,
         (paid_at, now): (Timestamp, Timestamp),
-        currency: Currency,
+        tariff: Currency,
     ) -> ClearedOrder {
-        let order = Self { id, card, amount, channel, paid_at, phase: OrderPhase::Waiting };
+        let order = Self { id, card, amount, purse, channel, paid_at, phase: OrderPhase::Waiting };
         if order.is_adjustment() {
             return ClearedOrder { order, transfers: Vec::new() };
         }
         let (to, from) = (Account::LoadOrders, Account::LoadChannel(channel));
-        order.moved(Step::Paid, to, from, (paid_at, now), currency)
+        order.moved(Step::Paid, to, from, (paid_at, now), tariff)
     }
 
     /// Puts a waiting order on the list, for the load after the card's newest known one.
@@ -242,7 +252,7 @@ impl BookedOrder {
         self,
         record: &CardRecord,
         now: Timestamp,
-        currency: Currency,
+        tariff: Currency,
     ) -> Option<ClearedOrder> {
         let (phase, payer) = match self.phase {
             OrderPhase::Out(_) | OrderPhase::Withdrawn(..) if self.is_adjustment() => {
@@ -259,7 +269,7 @@ impl BookedOrder {
         };
         let order = Self { phase, ..self };
         let times = (record.at(), now);
-        Some(order.moved(Step::Loaded, Account::LoadClearing, payer, times, currency))
+        Some(order.moved(Step::Loaded, Account::LoadClearing, payer, times, tariff))
     }
 
     /// Whether no reader can carry it out any more (REC-5 (c)): it may be given back, or offered
@@ -289,7 +299,7 @@ impl BookedOrder {
     pub fn given_back(
         self,
         now: Timestamp,
-        currency: Currency,
+        tariff: Currency,
     ) -> Result<ClearedOrder, OrderRefused> {
         let offer = match self.phase {
             OrderPhase::Waiting => None,
@@ -303,7 +313,7 @@ impl BookedOrder {
             return Ok(ClearedOrder { order, transfers: Vec::new() });
         }
         let (to, from) = (Account::LoadChannel(self.channel), Account::LoadOrders);
-        Ok(order.moved(Step::Refunded, to, from, (now, now), currency))
+        Ok(order.moved(Step::Refunded, to, from, (now, now), tariff))
     }
 
     /// Waits for another offer. Only after [`Self::over`].
@@ -324,11 +334,11 @@ impl BookedOrder {
         to: Account,
         from: Account,
         (event_at, booked_at): (Timestamp, Timestamp),
-        currency: Currency,
+        tariff: Currency,
     ) -> ClearedOrder {
         let parts: [&[u8]; 2] = [&self.id.0.to_be_bytes(), &[step as u8]];
         let mut event = Event::new(CauseCode::Order, &parts, event_at);
-        let mut postings = Postings::new(self.card, currency, booked_at);
+        let mut postings = Postings::new(self.card, self.currency(tariff), booked_at);
         postings.shift(&mut event, to, from, self.amount.into());
         ClearedOrder { order: self, transfers: postings.transfers }
     }

@@ -46,9 +46,7 @@ impl fmt::Display for PurseMisfit {
             None => String::from("the tariff's currency"),
         };
         match self {
-            Self::Unread => {
-                f.write_str("the profile names the purse's currency, and was not read")
-            }
+            Self::Unread => f.write_str("the profile names the purse's currency, and was not read"),
             Self::Needless(read) => {
                 write!(f, "the purse is in the tariff's currency, and {read} was read")
             }

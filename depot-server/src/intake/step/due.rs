@@ -107,7 +107,8 @@ impl<S: Stored> Desk<'_, S> {
 
     fn due_row(&mut self, row: DueRow) -> Result<(), StepError<S::Error>> {
         let before = self.due_days(row.card)?.get(&row.day).copied().unwrap_or_default();
-        let transfers = row.transfers(before, self.rules.currency(), self.booking.at);
+        let currency = self.card(row.card)?.currency(self.rules.currency());
+        let transfers = row.transfers(before, currency, self.booking.at);
         self.post(Some(row.card), None, &transfers)?;
         self.booking.due.push(row);
         Ok(())

@@ -4,7 +4,7 @@
 use clearing::{
     BookedOrder, ClearedOrder, DueOrder, KnownRecord, ListVersion, OrderRefused, Rules, Source,
 };
-use model::{CardId, ChannelId, LoadSeq, OrderId, Timestamp, ValidatorId};
+use model::{CardId, ChannelId, Currency, LoadSeq, OrderId, Timestamp, ValidatorId};
 use wire::{ListKind, ValidatorState};
 
 use super::{Desk, Seat, StepError};
@@ -33,16 +33,15 @@ impl<S: Stored> Desk<'_, S> {
             order.map(|order| ClearedOrder { order, transfers: Vec::new() })
         };
         let cleared = match event {
-            OrderEvent::Paid { order, card, amount, channel, paid_at, .. } => {
+            OrderEvent::Paid { order, card, amount, channel, paid_at, purse, .. } => {
                 let times = (Timestamp(*paid_at), now);
-                let of = (CardId(*card), *amount);
-                Some(Ok(BookedOrder::paid(
-                    OrderId(*order),
-                    of,
-                    ChannelId(*channel),
-                    times,
-                    currency,
-                )))
+                let card = CardId(*card);
+                // An order in another currency than its card's would open a second ledger.
+                let purse = purse.and_then(|number| Currency::from_numeric(number).ok());
+                let fits = self.card(card)?.purse() == purse;
+                let (id, channel) = (OrderId(*order), ChannelId(*channel));
+                let paid = BookedOrder::paid(id, (card, *amount, purse), channel, times, currency);
+                Some(if fits { Ok(paid) } else { Err(OrderRefused::OtherCurrency) })
             }
             OrderEvent::Offered { order, after, not_after_s } => {
                 let offered = |order: BookedOrder| order.offered(LoadSeq(*after), *not_after_s);

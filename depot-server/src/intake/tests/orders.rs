@@ -21,6 +21,7 @@ fn payment(card: u32, amount: u32, reference: &str) -> Payment {
         reference: reference.to_owned(),
         card: Cards::id(card),
         amount,
+        purse: None,
         paid_at: Timestamp::from_secs(u64::from(NOON)),
     }
 }

@@ -124,11 +124,7 @@ fn issued(in_francs: bool) -> History {
 }
 
 /// A card's life, and the log entries of each of its transactions.
-fn live(
-    rules: &Rules,
-    in_francs: bool,
-    turns: &[Turn],
-) -> (History, Vec<(Vec<TapRecord>, u32)>) {
+fn live(rules: &Rules, in_francs: bool, turns: &[Turn]) -> (History, Vec<(Vec<TapRecord>, u32)>) {
     let mut history = issued(in_francs);
     let mut told = Vec::new();
     for turn in turns {
