@@ -1,7 +1,7 @@
 //! The float: what is held for holders of cards, where it stands, and how long nobody has moved it
-//! (REC-15).
+//! (REC-15). One report a currency: what is held in one is never added to another.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use clearing::Account;
 use ledger::AccountCode;
@@ -12,7 +12,7 @@ use crate::{
     config::Float,
     export::quoted,
     intake::Workplace,
-    store::{Store, StoreError},
+    store::{HeldCard, Store, StoreError},
 };
 
 /// Accounts other than cards' that hold what belongs to holders, or wait for what may.
@@ -47,37 +47,53 @@ pub struct FloatReport {
 }
 
 impl FloatReport {
-    /// Counts every card by the policy in force.
-    pub fn new(
+    /// Counts every card by the policy in force: the tariff's currency first, then every other in
+    /// which something is held.
+    pub fn of_all(
         store: &Store,
         policy: &Float,
-        currency: Currency,
+        tariffs: Currency,
         now: Timestamp,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Vec<Self>, StoreError> {
+        let mut reports = BTreeMap::from([(tariffs, Self::empty(policy, tariffs, now))]);
+        let empty = |currency| move || Self::empty(policy, currency, now);
+        store.each_card(|held| {
+            let currency = held.ledger.unwrap_or(tariffs);
+            reports.entry(currency).or_insert_with(empty(currency)).take(store, &held);
+        })?;
+        for ((code, currency), (accounts, balance)) in store.account_groups()? {
+            let waits = WAITING.into_iter().find(|waiting| waiting.0 == code);
+            let word = waits.and_then(Account::word);
+            if let (Some(word), Ok(currency)) = (word, Currency::from_numeric(currency)) {
+                let report = reports.entry(currency).or_insert_with(empty(currency));
+                report.waiting.push((word, accounts, balance.posted()));
+            }
+        }
+        let mut reports: Vec<_> = reports.into_values().collect();
+        for report in &mut reports {
+            report.unclaimed.sort_by_key(|(handle, used_at, _)| (*used_at, handle.clone()));
+        }
+        reports.sort_by_key(|report| (report.currency != tariffs, report.currency));
+        Ok(reports)
+    }
+
+    fn empty(policy: &Float, currency: Currency, now: Timestamp) -> Self {
+        // As many decimals as a currency has: where the policy has more, nothing is small.
         let small = Money::parse(&policy.small, currency).map_or(0, Money::minor);
         let unclaimed_after = (policy.unclaimed_days > 0).then_some(policy.unclaimed_days);
-        let buckets = policy.bucket_days.clone();
-        let policy = DormancyPolicy { buckets: buckets.clone(), unclaimed_after, small };
-        let mut dormancy = Dormancy::new(policy, now);
-        let (mut pending, mut unclaimed) = (0, Vec::new());
-        store.each_card(|held| {
-            pending += held.pending;
-            if dormancy.take(held.used_at, held.value) {
-                unclaimed.push((
-                    store.card_handle(held.card).to_string(),
-                    held.used_at,
-                    held.value,
-                ));
-            }
-        })?;
-        unclaimed.sort_by_key(|(handle, used_at, _)| (*used_at, handle.clone()));
-        let groups = store.account_groups()?;
-        let waiting = WAITING.iter().filter_map(|code| {
-            let (accounts, balance) = groups.get(&(code.0, currency.numeric()))?;
-            Some((Account::word(*code)?, *accounts, balance.posted()))
-        });
-        let waiting = waiting.collect();
-        Ok(Self { at: now, currency, dormancy, begins: buckets, pending, waiting, unclaimed })
+        let begins = policy.bucket_days.clone();
+        let policy = DormancyPolicy { buckets: begins.clone(), unclaimed_after, small };
+        let dormancy = Dormancy::new(policy, now);
+        let (waiting, unclaimed) = (Vec::new(), Vec::new());
+        Self { at: now, currency, dormancy, begins, pending: 0, waiting, unclaimed }
+    }
+
+    fn take(&mut self, store: &Store, held: &HeldCard) {
+        self.pending += held.pending;
+        if self.dormancy.take(held.used_at, held.value) {
+            let handle = store.card_handle(held.card).to_string();
+            self.unclaimed.push((handle, held.used_at, held.value));
+        }
     }
 
     /// All that is held: cards and what waits.
@@ -86,7 +102,7 @@ impl FloatReport {
     }
 
     /// Rows for people and files: what, how many, how much.
-    pub fn rows(&self) -> Vec<(String, u64, i64)> {
+    pub fn rows(&self) -> Vec<(String, u64, Money)> {
         let mut rows = Vec::new();
         for (at, Held { cards, value, .. }) in self.dormancy.buckets.iter().enumerate() {
             rows.push((bucket(&self.begins, at), *cards, *value));
@@ -97,29 +113,32 @@ impl FloatReport {
         rows.push(of_that("unclaimed", self.dormancy.unclaimed));
         rows.push(("of that held by taps in doubt".to_owned(), 0, self.pending));
         rows.push(("of that owed by cards below zero".to_owned(), 0, self.dormancy.total().owed));
-        rows
+        let money = |(what, n, minor)| (what, n, Money::new(minor, self.currency));
+        rows.into_iter().map(money).collect()
     }
+}
 
-    /// The report as CSV.
-    pub fn to_csv(&self) -> String {
-        let mut text = "what,count,currency,amount\n".to_owned();
-        for (what, count, amount) in self.rows() {
-            let (letters, amount) = (self.currency.letters(), Money::new(amount, self.currency));
-            let _ = writeln!(text, "{},{count},{letters},{}", quoted(&what), amount.decimal());
-        }
-        text
+/// The reports as CSV.
+pub fn to_csv(reports: &[FloatReport]) -> String {
+    let mut text = "what,count,currency,amount\n".to_owned();
+    for (what, count, amount) in reports.iter().flat_map(FloatReport::rows) {
+        let letters = amount.currency().letters();
+        let _ = writeln!(text, "{},{count},{letters},{}", quoted(&what), amount.decimal());
     }
+    text
+}
 
-    /// The cards whose holders are to be told, as CSV.
-    pub fn unclaimed_csv(&self) -> String {
-        let mut text = "card,last used,currency,amount\n".to_owned();
-        for (handle, used_at, amount) in &self.unclaimed {
+/// The cards whose holders are to be told, as CSV.
+pub fn unclaimed_csv(reports: &[FloatReport]) -> String {
+    let mut text = "card,last used,currency,amount\n".to_owned();
+    for report in reports {
+        for (handle, used_at, amount) in &report.unclaimed {
             let day = model::ServiceDate(u32::try_from(used_at.secs() / 86_400).unwrap_or(0));
-            let amount = Money::new(*amount, self.currency).decimal();
-            let _ = writeln!(text, "{handle},{day},{},{amount}", self.currency.letters());
+            let amount = Money::new(*amount, report.currency).decimal();
+            let _ = writeln!(text, "{handle},{day},{},{amount}", report.currency.letters());
         }
-        text
     }
+    text
 }
 
 fn bucket(begins: &[u32], at: usize) -> String {
@@ -133,8 +152,8 @@ fn bucket(begins: &[u32], at: usize) -> String {
 }
 
 /// The float as it stands now.
-pub fn float(place: &Workplace, policy: &Float) -> Result<FloatReport, StoreError> {
-    FloatReport::new(&place.store, policy, place.rules.currency(), place.clock.now())
+pub fn float(place: &Workplace, policy: &Float) -> Result<Vec<FloatReport>, StoreError> {
+    FloatReport::of_all(&place.store, policy, place.rules.currency(), place.clock.now())
 }
 
 #[cfg(test)]
@@ -153,15 +172,16 @@ mod tests {
         rig.board(0, 0, 3 * 366 * 86_400);
         rig.deliver(0);
         let policy = Float { unclaimed_days: 1000, ..Float::default() };
-        let report = float(&rig.place, &policy).unwrap();
+        let reports = float(&rig.place, &policy).unwrap();
+        let [report] = &reports[..] else { panic!("one currency, one report: {reports:?}") };
         let cards = 5 * i64::from(crate::workload::OPENING) - 4 * 150;
         assert_eq!((report.total(), report.dormancy.total().cards), (cards, 5));
         let counts: Vec<_> = report.dormancy.buckets.iter().map(|held| held.cards).collect();
         assert_eq!(counts, [1, 0, 4, 0]);
         assert_eq!(report.unclaimed.len(), 4);
-        let csv = report.to_csv();
+        let csv = to_csv(&reports);
         assert!(csv.contains("cards not used for 730 to 1825 days,4,EUR,"), "{csv}");
-        let list = report.unclaimed_csv();
+        let list = unclaimed_csv(&reports);
         assert!(list.contains(",2027-01-15,EUR,9998.50\n"), "{list}");
         let number = crate::workload::Cards::id(1).to_hex();
         assert!(!list.to_lowercase().contains(&number.to_lowercase()));

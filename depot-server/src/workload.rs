@@ -6,16 +6,16 @@
 use card::{
     CardKeys, Key, KeySet, Tmi,
     apdu::{cmd, span},
-    layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_VALUE, RECORD_LEN},
+    layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_PROFILE, RECORD_LEN, value_file},
     transaction_proof,
 };
 use clearing::{Issue, Priced, Rules};
 use fare::{Tariff, TariffSet};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_batch};
 use model::{
-    CardId, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr, Epoch, LoadSeq,
-    PlaceIx, RecordKind, Registers, RiderClass, RouteIx, TapEvent, TapRecord, TapRole, TapSeq,
-    TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    CardId, CardLayout, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
+    Currency, Epoch, LoadSeq, PlaceIx, RecordKind, Registers, RiderClass, RouteIx, TapEvent,
+    TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 use wire::{Batch, BatchHead, ChainHash, encode_entry};
 
@@ -57,6 +57,8 @@ pub struct Cards {
     keys: KeySet,
     rules: Rules,
     newest: Vec<CardRecord>,
+    /// What their profiles name.
+    purses: Vec<Option<Currency>>,
     issued_at_s: u32,
 }
 
@@ -98,10 +100,21 @@ impl Cards {
             class: RiderClass(0),
             run: None,
             products: None,
-            layout: model::CardLayout::Plain,
+            layout: CardLayout::Plain,
         };
-        let newest = vec![opening; count as usize];
-        Self { keys: card_keys(), rules, newest, issued_at_s }
+        let (newest, purses) = (vec![opening; count as usize], vec![None; count as usize]);
+        Self { keys: card_keys(), rules, newest, purses, issued_at_s }
+    }
+
+    /// A card's profile names this currency. To be said before the card is issued.
+    pub fn set_purse(&mut self, card: u32, purse: Currency) {
+        self.newest[card as usize].layout = CardLayout::OtherCurrency;
+        self.purses[card as usize] = Some(purse);
+    }
+
+    /// What a card's profile names.
+    pub fn purse(&self, card: u32) -> Option<Currency> {
+        self.purses[card as usize]
     }
 
     /// The number of a card.
@@ -114,7 +127,7 @@ impl Cards {
     /// What is to be registered for these cards.
     pub fn issues(&self) -> Vec<Issue> {
         let count = u32::try_from(self.newest.len()).unwrap_or(u32::MAX);
-        let opening = CardRecord {
+        let opening = |newest: &CardRecord| CardRecord {
             kind: RecordKind::Issue,
             ctr: Ctr(1),
             balance: OPENING,
@@ -123,10 +136,15 @@ impl Cards {
             validator: ValidatorId::DEPOT,
             place: PlaceIx::NONE,
             run: None,
-            ..self.newest[0]
+            ..*newest
         };
-        let issue = |card| Issue { card: Self::id(card), record: opening, purse: None };
-        (0..count).map(issue).collect()
+        let cards = (0..count).zip(self.newest.iter().zip(&self.purses));
+        cards
+            .map(|(card, (newest, purse))| {
+                let record = opening(newest);
+                Issue { card: Self::id(card), record, purse: *purse }
+            })
+            .collect()
     }
 
     /// A card's newest record.
@@ -147,7 +165,7 @@ impl Cards {
         at_s: u32,
         validator: ValidatorId,
     ) -> CardTransaction {
-        let before = self.newest[card as usize];
+        let (before, purse) = (self.newest[card as usize], self.purses[card as usize]);
         let unpriced = CardRecord {
             kind: RecordKind::Board,
             ctr: Ctr(before.ctr.0 + 1),
@@ -164,12 +182,12 @@ impl Cards {
             products: None,
             counters: None,
             companions: Companions::NONE,
-            purse: None,
+            purse,
         };
         let Priced::Quote(quote) = self.rules.price(&unpriced_tap, Some(route)) else {
             unreachable!("the city's only route has a fare")
         };
-        let amount = u32::try_from(quote.charge.minor()).expect("a fare fits the record");
+        let amount = u32::try_from(quote.debit.minor()).expect("a fare fits the record");
         let balance = before.balance - i32::try_from(amount).expect("a fare fits the record");
         CardTransaction {
             before,
@@ -177,7 +195,7 @@ impl Cards {
             products: None,
             counters: None,
             companions: Companions::NONE,
-            purse: None,
+            purse,
         }
     }
 
@@ -190,10 +208,14 @@ impl Cards {
 
 /// What a card without products answers to the commit of a tap or a load.
 pub fn card_proof(keys: &KeySet, uid: CardId, transaction: &CardTransaction) -> CardProof {
-    let CardTransaction { before, after, counters, .. } = transaction;
+    let CardTransaction { before, after, counters, purse, .. } = transaction;
     let record = |record: &CardRecord| record.to_bytes().expect("an honest record has bytes");
     let mut tmi = Tmi::new();
     tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &record(before));
+    if let Some(purse) = purse {
+        // The currency's letters stand in the profile from byte 4 on.
+        tmi.step(cmd::READ_DATA, &span(FILE_PROFILE, 4, 3), purse.letters().as_bytes());
+    }
     let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
     if let Some(used) = counters {
         tmi.step(cmd::READ_DATA, &header, &used.found.to_bytes());
@@ -201,7 +223,7 @@ pub fn card_proof(keys: &KeySet, uid: CardId, transaction: &CardTransaction) -> 
     if after.amount > 0 {
         let moved = if after.kind.is_load() { cmd::CREDIT } else { cmd::DEBIT };
         let [a, b, c, d] = after.amount.to_le_bytes();
-        tmi.step(moved, &[FILE_VALUE, a, b, c, d], &[]);
+        tmi.step(moved, &[value_file(after.layout), a, b, c, d], &[]);
     }
     if let Some(written) = counters.and_then(|used| used.written) {
         tmi.step(cmd::WRITE_DATA, &header, &written.to_bytes());

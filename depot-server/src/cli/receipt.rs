@@ -12,7 +12,7 @@ use crate::{
     backup,
     clock::Clock,
     config::{Config, to_hex},
-    float::float,
+    float::{float, to_csv, unclaimed_csv},
     receipts::receipt,
     server::Depot,
     store::Store,
@@ -74,8 +74,8 @@ pub(super) fn print(command: &ReceiptOf) -> anyhow::Result<ExitCode> {
 
 pub(super) fn held(command: &FloatReport) -> anyhow::Result<ExitCode> {
     let config = Config::load(&command.config.config)?;
-    let report = float(&workplace(&config)?, &config.float)?;
-    let csv = if command.unclaimed { report.unclaimed_csv() } else { report.to_csv() };
+    let reports = float(&workplace(&config)?, &config.float)?;
+    let csv = if command.unclaimed { unclaimed_csv(&reports) } else { to_csv(&reports) };
     say(csv.trim_end());
     Ok(ExitCode::SUCCESS)
 }

@@ -54,14 +54,17 @@ pub(super) fn run(command: &Settle) -> anyhow::Result<ExitCode> {
     let depot = Depot::open(config, Clock::system())?;
     let place = depot.workplace();
     let settled = settle(place, text.as_deref(), command.day)?;
-    let statement = &settled.statement;
+    let statements = &settled.statements;
     let printed = match command.print {
-        Part::Statement => statement_csv(place, statement),
-        Part::Lines => lines_csv(place, statement, command.operator.as_deref()),
-        Part::Suspense => suspense_csv(statement, &settled.suspense),
+        Part::Statement => statement_csv(place, statements),
+        Part::Lines => lines_csv(place, statements, command.operator.as_deref()),
+        Part::Suspense => suspense_csv(command.day, &settled.suspense),
     };
     say(printed.trim_end());
-    let (gross, payable, fees) = statement.totals();
-    warn(&format!("earned minus paid out minus fees: {}", gross - payable - fees));
+    for statement in statements {
+        let (gross, payable, fees) = statement.totals();
+        let rest = gross - payable - fees;
+        warn(&format!("earned minus paid out minus fees, {}: {rest}", statement.currency));
+    }
     Ok(ExitCode::SUCCESS)
 }

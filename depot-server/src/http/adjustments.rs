@@ -1,7 +1,7 @@
 //! What a card is owed, as its page says it: by service day, why, and what became of it, in the
 //! reader's language.
 
-use texts::{DueText, Language, due_text, step_text};
+use texts::{DueText, Language, due_text, exchange_text, step_text};
 
 use super::{
     parts::Cash,
@@ -24,6 +24,8 @@ pub(super) struct Why {
     pub(super) priced: String,
     pub(super) repaired: Option<String>,
     pub(super) steps: Vec<(String, Cash)>,
+    /// Of a purse in another currency: by which rates.
+    pub(super) exchanged: Vec<String>,
 }
 
 impl Line {
@@ -47,7 +49,7 @@ impl Line {
 
 impl Why {
     fn new(tap: &AdjustedTap, language: Language) -> Self {
-        let AdjustedTap { charged, fare, steps, repaired } = tap;
+        let AdjustedTap { charged, fare, steps, exchanged, repaired } = tap;
         let repaired = repaired.as_ref().map(|repaired| {
             let (from, to) = (&*repaired.from, &*repaired.to);
             let (ended, of, days) = (repaired.ended, repaired.of, repaired.days);
@@ -58,6 +60,7 @@ impl Why {
             priced: due_text(language, &DueText::Priced { charged: *charged, fare: *fare }),
             repaired,
             steps: steps.collect(),
+            exchanged: exchanged.iter().map(|done| exchange_text(language, done)).collect(),
         }
     }
 }
@@ -82,7 +85,7 @@ mod tests {
             held: eur(0),
             paid: eur(60),
             forgiven: eur(0),
-            why: vec![AdjustedTap { charged, fare, steps, repaired }],
+            why: vec![AdjustedTap { charged, fare, steps, exchanged: Vec::new(), repaired }],
         };
         let line = Line::new(&of, Language::English);
         assert_eq!((line.day.as_str(), line.open), ("2026-11-23", true));

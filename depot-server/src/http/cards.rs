@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Redirect, Response},
 };
-use fare::Step;
+use fare::{Exchanged, Step};
 use model::{CardId, Money, RecordKind, ValidUntil};
 use texts::Language;
 
@@ -95,6 +95,8 @@ struct Journey {
     when: When,
     outcome: Sign,
     charged: Option<Cash>,
+    /// By which rates the steps' sum became the charge.
+    exchanged: Vec<String>,
     balance: Option<Cash>,
     why: String,
     /// `why` is the explained charge, in the reader's language.
@@ -278,6 +280,8 @@ fn journey(
     let line = taps::Line::new(&last.tap, site, times);
     let charged = charged.ok().filter(|_| line.charged.is_some());
     let (bars, total) = waterfall(&steps, *language);
+    let exchanged = entry.iter().filter_map(|entry| entry.exchanged.as_ref());
+    let exchanged: Vec<&Exchanged> = exchanged.chain(&last.exchanged).collect();
     // A step of nothing explains nothing, unless it is all there is.
     let telling = |step: &&&Step| steps.len() == 1 || step.amount.minor() != 0;
     let labels: Vec<_> =
@@ -295,7 +299,8 @@ fn journey(
         balance: line.balance,
         why,
         explained: line.reason.is_none(),
-        sums: total == charged,
+        sums: paid(total, &exchanged) == charged,
+        exchanged: exchanged.iter().map(|done| texts::exchange_text(*language, done)).collect(),
         charged: charged.map(Cash),
         bars,
         caps: last.caps.iter().map(|cap| texts::past_cap_text(*language, cap)).collect(),
@@ -308,6 +313,19 @@ fn journey(
             .chain([line])
             .collect(),
     }
+}
+
+/// What the card pays for what the steps sum to; `None` when they are not what was exchanged.
+fn paid(total: Option<Money>, exchanged: &[&Exchanged]) -> Option<Money> {
+    let sum = |of: fn(&Exchanged) -> Money| {
+        let mut amounts = exchanged.iter().map(|done| of(done));
+        let first = amounts.next()?;
+        amounts.try_fold(first, |sum, amount| sum.checked_add(amount).ok())
+    };
+    if exchanged.is_empty() {
+        return total;
+    }
+    sum(|done| done.debit).filter(|_| sum(|done| done.charge) == total)
 }
 
 fn missing(gap: Gap) -> Missing {

@@ -33,9 +33,16 @@ struct Day {
     date: String,
     closed: Age,
     root: String,
+    sheets: Vec<Sheet>,
+    /// Earned = paid out + fees, in every currency?
+    holds: bool,
+}
+
+/// A closed day in one currency.
+struct Sheet {
+    currency: String,
     rows: Vec<Row>,
     total: Row,
-    /// Earned = paid out + fees?
     holds: bool,
 }
 
@@ -55,27 +62,36 @@ pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
     let (site, times) = (&viewer.site, &viewer.times);
     let (facts, tally) = site.ask(|books| Ok((books.money(DAYS)?, tally(books)?))).await?;
     let MoneyFacts { held, held_at, open, days } = facts;
-    let currency = held.first().map(|(.., amount)| amount.currency());
     let day = |facts: &DayFacts| {
-        let rows = facts.rows.iter();
-        let currency = currency?;
-        let sum = facts.rows.iter().fold(OperatorRow::default(), |sum, (_, row)| sum.plus(row));
-        Some(Day {
+        let of_one = facts.rows.chunk_by(|(one, ..), (other, ..)| one == other);
+        let sheets: Vec<_> = of_one.filter_map(sheet).collect();
+        Day {
             date: facts.day.to_string(),
             closed: times.age(facts.closed_at),
             root: to_hex(&facts.root)[..16].to_owned(),
-            rows: rows.map(|(operator, figures)| row(operator, figures, currency)).collect(),
-            total: row("All", &sum, currency),
-            holds: sum.gross == sum.payable() + sum.fee,
-        })
+            holds: sheets.iter().all(|sheet| sheet.holds),
+            sheets,
+        }
     };
     html(&MoneyPage {
         frame: Frame::new(&viewer, "money", "Money", &tally),
         held: held.into_iter().map(|(what, n, sum)| (what, count(n), Cash(sum))).collect(),
         held_at: times.age(held_at),
         open: open.map(|day| day.to_string()),
-        days: days.iter().filter_map(day).collect(),
+        days: days.iter().map(day).collect(),
         as_of: times.age(times.now()),
+    })
+}
+
+/// Rows of one currency, and their sum.
+fn sheet(rows: &[(Currency, String, OperatorRow)]) -> Option<Sheet> {
+    let (currency, ..) = *rows.first()?;
+    let sum = rows.iter().fold(OperatorRow::default(), |sum, (.., row)| sum.plus(row));
+    Some(Sheet {
+        currency: currency.letters().to_owned(),
+        rows: rows.iter().map(|(_, operator, figures)| row(operator, figures, currency)).collect(),
+        total: row("All", &sum, currency),
+        holds: sum.gross == sum.payable() + sum.fee,
     })
 }
 

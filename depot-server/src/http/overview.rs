@@ -231,18 +231,20 @@ fn figure(label: &'static str, value: String, note: String, href: String) -> Fig
     Figure { label, value, unit: String::new(), note, href, sign: None }
 }
 
-/// An amount as a figure: the number and, apart, its currency.
-fn split(cash: Option<&Cash>) -> (String, String) {
-    let text = cash.map_or("0".to_owned(), |cash| cash.text());
-    match text.rsplit_once('\u{a0}') {
+/// An amount as a figure: the number and, apart, its currency; amounts in other currencies go into
+/// the note, because no two currencies are added up.
+fn money_figure(label: &'static str, sums: &[Money], note: String, href: String) -> Figure {
+    let text = sums.first().map_or("0".to_owned(), |sum| Cash(*sum).text());
+    let (value, unit) = match text.rsplit_once('\u{a0}') {
         Some((number, currency)) => (number.to_owned(), currency.to_owned()),
         None => (text, String::new()),
-    }
+    };
+    let others = sums.iter().skip(1).map(|sum| format!("and {}", Cash(*sum).text()));
+    let note = others.chain([note]).collect::<Vec<_>>().join(" · ");
+    Figure { unit, ..figure(label, value, note, href) }
 }
 
 fn money_figures(facts: &Facts, sums: &[Money]) -> Vec<Figure> {
-    let today: Vec<_> = facts.today.charged.iter().copied().map(Cash).collect();
-    let (charged, currency) = split(today.first());
     let mut at_stake: Vec<Money> = Vec::new();
     for sum in facts.tally.iter().flat_map(|kind| &kind.open_amount) {
         match at_stake.iter_mut().find(|s| s.currency() == sum.currency()) {
@@ -250,12 +252,9 @@ fn money_figures(facts: &Facts, sums: &[Money]) -> Vec<Figure> {
             None => at_stake.push(*sum),
         }
     }
-    let at_stake: Vec<_> = at_stake.into_iter().map(Cash).collect();
-    let (stake, stake_currency) = split(at_stake.first());
     let open: u64 = facts.tally.iter().map(|kind| kind.open).sum();
     let oldest = facts.tally.iter().filter_map(|kind| kind.oldest_open).min();
     let balanced = sums.iter().all(|sum| sum.minor() == 0);
-    let (owed, owed_currency) = owed(&facts.accounts);
     let all_today = taps::address(&TapFilter::default(), Within::Day);
     let note = match oldest {
         Some(_) => "opened = resolved + open".to_owned(),
@@ -276,42 +275,32 @@ fn money_figures(facts: &Facts, sums: &[Money]) -> Vec<Figure> {
                 "/#ledger".to_owned(),
             )
         },
-        Figure {
-            unit: currency,
-            ..figure(
-                "Charged, this service day",
-                charged,
-                format!("{} entries", count(facts.today.total())),
-                all_today,
-            )
-        },
+        money_figure(
+            "Charged, this service day",
+            &facts.today.charged,
+            format!("{} entries", count(facts.today.total())),
+            all_today,
+        ),
         figure("Open exceptions", count(open), note, exceptions::open_of(None)),
-        Figure {
-            unit: stake_currency,
-            ..figure(
-                "Money in open exceptions",
-                stake,
-                "sum of the list".to_owned(),
-                exceptions::open_of(None),
-            )
-        },
-        Figure {
-            unit: owed_currency,
-            ..figure(
-                "Owed to riders",
-                owed,
-                "for fares charged too high, not on cards yet".to_owned(),
-                "/#ledger".to_owned(),
-            )
-        },
+        money_figure(
+            "Money in open exceptions",
+            &at_stake,
+            "sum of the list".to_owned(),
+            exceptions::open_of(None),
+        ),
+        money_figure(
+            "Owed to riders",
+            &owed(&facts.accounts),
+            "for fares charged too high, not on cards yet".to_owned(),
+            "/#ledger".to_owned(),
+        ),
     ]
 }
 
-/// What riders are owed beside their cards: the ledger's own line.
-fn owed(accounts: &[AccountRow]) -> (String, String) {
-    let row = accounts.iter().find(|row| row.name == "rider-due");
-    let amount = row.map(|row| Cash(Money::new(-row.balance.minor(), row.balance.currency())));
-    split(amount.as_ref())
+/// What riders are owed beside their cards: the ledger's own lines.
+fn owed(accounts: &[AccountRow]) -> Vec<Money> {
+    let rows = accounts.iter().filter(|row| row.name == "rider-due");
+    rows.map(|row| Money::new(-row.balance.minor(), row.balance.currency())).collect()
 }
 
 /// The three facts about the fleet as shares of it.

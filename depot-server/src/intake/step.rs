@@ -277,7 +277,9 @@ impl<'a, S: Stored> Desk<'a, S> {
                 validator,
                 key: number_key(epoch, mark.through),
                 card: None,
-                amount: Some(self.money(differs.saturating_abs())),
+                // Registers add up units of every purse: with others than the tariff's among them
+                // nobody can say what the rest is worth.
+                amount: self.one_currency().then(|| self.money(differs.saturating_abs())),
                 finding: format!(
                     "through entry {} the registers say {} entries and {} debited, the entries \
                      give {} and {}",
@@ -403,7 +405,9 @@ impl<'a, S: Stored> Desk<'a, S> {
             TapEvent::Committed { transaction, .. }
             | TapEvent::InDoubt { transaction }
             | TapEvent::Confirmed { transaction, .. } => {
-                Some(self.money(transaction.after.delta().saturating_abs()))
+                // What is claimed, in the currency that is claimed.
+                let currency = transaction.purse.unwrap_or(self.rules.currency());
+                Some(Money::new(transaction.after.delta().saturating_abs(), currency))
             }
             TapEvent::Ticket { token } => token.ticket().ok().map(|ticket| ticket.price),
             TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
@@ -460,6 +464,11 @@ impl<'a, S: Stored> Desk<'a, S> {
     fn open(&mut self, finding: ValidatorFinding) {
         let opened = finding.opened(self.booking.at);
         self.booking.exceptions.push(ExceptionChange::Opened(opened));
+    }
+
+    /// Whether every purse is in the tariff's currency.
+    fn one_currency(&self) -> bool {
+        self.rules.tariffs().iter().all(|tariff| tariff.terms().exchanges.is_empty())
     }
 
     fn money(&self, minor: i64) -> Money {

@@ -1,35 +1,32 @@
-//! Statements as CSV (RFC 4180, LF): amounts with a decimal point, one currency a file.
+//! Statements as CSV (RFC 4180, LF): amounts with a decimal point, each with its currency; totals
+//! of each currency by themselves.
 
 use std::fmt::Write as _;
 
-use model::{Currency, Money};
+use model::{Money, ServiceDate};
 use settlement::{Line, OperatorRow, Statement};
 
 use super::operator_name;
 use crate::{export::quoted, intake::Workplace, store::Suspense};
 
-/// One row an operator, and the sum.
-pub fn statement_csv(place: &Workplace, statement: &Statement) -> String {
+/// One row an operator, and the sum; one currency after the other.
+pub fn statement_csv(place: &Workplace, statements: &[Statement]) -> String {
     let mut text = "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,\
                     disputed,disputed amount\n"
         .to_owned();
-    let mut sum = OperatorRow::default();
-    for (operator, row) in &statement.rows {
-        let name = operator_name(place, *operator);
-        line(&mut text, statement, &name, row, place.rules.currency());
-        sum = sum.plus(row);
+    for statement in statements {
+        let mut sum = OperatorRow::default();
+        for (operator, row) in &statement.rows {
+            line(&mut text, statement, &operator_name(place, *operator), row);
+            sum = sum.plus(row);
+        }
+        line(&mut text, statement, "total", &sum);
     }
-    line(&mut text, statement, "total", &sum, place.rules.currency());
     text
 }
 
-fn line(
-    text: &mut String,
-    statement: &Statement,
-    name: &str,
-    row: &OperatorRow,
-    currency: Currency,
-) {
+fn line(text: &mut String, statement: &Statement, name: &str, row: &OperatorRow) {
+    let currency = statement.currency;
     let money = |minor: i64| Money::new(minor, currency).decimal();
     let _ = writeln!(
         text,
@@ -51,11 +48,12 @@ fn line(
 }
 
 /// Every line, of one operator or of all: a tap and what it is worth to the operator.
-pub fn lines_csv(place: &Workplace, statement: &Statement, only: Option<&str>) -> String {
-    let currency = place.rules.currency();
+pub fn lines_csv(place: &Workplace, statements: &[Statement], only: Option<&str>) -> String {
     let mut text =
         "day,operator,why,validator,epoch,entry,service day,currency,amount\n".to_owned();
-    for Line { operator, why, tap, happened, amount } in &statement.lines {
+    let lines = statements.iter().flat_map(|s| s.lines.iter().map(move |line| (s, line)));
+    for (statement, Line { operator, why, tap, happened, amount }) in lines {
+        let currency = statement.currency;
         let name = operator_name(place, *operator);
         if only.is_some_and(|only| only != name) {
             continue;
@@ -76,15 +74,14 @@ pub fn lines_csv(place: &Workplace, statement: &Statement, only: Option<&str>) -
 }
 
 /// What stood in suspense at the end of the day, by how many days it had stood there.
-pub fn suspense_csv(statement: &Statement, suspense: &[Suspense]) -> String {
+pub fn suspense_csv(day: ServiceDate, suspense: &[Suspense]) -> String {
     let mut text = "day,account,since,days,currency,amount\n".to_owned();
     for Suspense { account, since, amount } in suspense {
         let _ = writeln!(
             text,
-            "{},{},{since},{},{},{}",
-            statement.day,
+            "{day},{},{since},{},{},{}",
             quoted(account),
-            statement.day.0.saturating_sub(since.0),
+            day.0.saturating_sub(since.0),
             amount.currency().letters(),
             amount.decimal(),
         );

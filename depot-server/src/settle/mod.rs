@@ -9,7 +9,7 @@ mod rules;
 mod tests;
 
 use model::{OperatorId, ServiceDate};
-use settlement::{Revenue, Statement, runs};
+use settlement::{NoFee, OperatorRow, Revenue, Statement, runs};
 
 pub use csv::{lines_csv, statement_csv, suspense_csv};
 pub use rules::{ShareBook, ShareRulesError};
@@ -29,6 +29,9 @@ pub enum SettleError {
     /// Nothing says how.
     #[error("no share rules are valid on {0}: add a [[rules]] with an earlier valid_from")]
     NoRules(ServiceDate),
+    /// Nothing says what is kept of each ride in another currency.
+    #[error("the day cannot be settled: add `fees_in` with that currency to the rules, such as 0")]
+    NoFee(#[from] NoFee),
     /// The rules.
     #[error(transparent)]
     Rules(#[from] ShareRulesError),
@@ -51,8 +54,8 @@ pub enum SettleError {
 /// A settled day.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    /// Its statement with every line.
-    pub statement: Statement,
+    /// Its statements with every line, one a currency: the tariff's first.
+    pub statements: Vec<Statement>,
     /// Amounts in suspense at its end, oldest first.
     pub suspense: Vec<Suspense>,
 }
@@ -78,9 +81,10 @@ pub fn settle(
     })?;
     let runs = runs(place.store.day_rides(day)?, &place.rules);
     let found = place.store.cards_found(&closed)?;
-    let statement = Statement::new(day, &revenue, &runs, &found, rules);
+    let tariffs = place.rules.currency();
+    let statements = Statement::of_day(day, tariffs, &revenue, &runs, &found, rules)?;
     let suspense = place.store.suspense(day)?;
-    let rows = rows(place, &statement);
+    let rows: Vec<_> = statements.iter().flat_map(|statement| rows(place, statement)).collect();
     match kept {
         None => place.store.keep_settlement(day, text, &rows, place.clock.now())?,
         Some((_, kept)) => {
@@ -92,7 +96,7 @@ pub fn settle(
             }
         }
     }
-    Ok(Settled { statement, suspense })
+    Ok(Settled { statements, suspense })
 }
 
 /// The operator's id in the newest tariff, for people and files.
@@ -104,7 +108,11 @@ pub fn operator_name(place: &Workplace, operator: Option<OperatorId>) -> String 
 }
 
 fn rows(place: &Workplace, statement: &Statement) -> Vec<SettledRow> {
-    let rows = statement.rows.iter();
-    rows.map(|(operator, row)| SettledRow { operator: operator_name(place, *operator), row: *row })
-        .collect()
+    let purse = (statement.currency != place.rules.currency()).then_some(statement.currency);
+    let row = |(operator, row): (&Option<OperatorId>, &OperatorRow)| SettledRow {
+        operator: operator_name(place, *operator),
+        purse,
+        row: *row,
+    };
+    statement.rows.iter().map(row).collect()
 }

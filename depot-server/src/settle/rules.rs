@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clearing::Rules;
-use model::{Money, OperatorId, ServiceDate};
+use model::{Currency, Money, OperatorId, ServiceDate};
 use serde::Deserialize;
 use settlement::{ShareRules, Split, WHOLE};
 
@@ -33,6 +33,8 @@ struct Period {
     fee_per_mille: u32,
     fee_per_ride: Option<String>,
     #[serde(default)]
+    fees_in: BTreeMap<String, String>,
+    #[serde(default)]
     leg: Vec<LegShares>,
 }
 
@@ -59,6 +61,7 @@ impl ShareBook {
             legs: BTreeMap::new(),
             fee_per_mille: 0,
             fee_per_ride: 0,
+            fees_in: BTreeMap::new(),
         }])
     }
 
@@ -102,17 +105,9 @@ impl Reader<'_> {
         if period.fee_per_mille > WHOLE {
             self.note("fee_per_mille", "use 0 to 1000: thousandths of an operator's share");
         }
-        let currency = self.rules.currency();
-        let fee = period.fee_per_ride.as_deref().map(|text| Money::parse(text, currency));
-        let fee_per_ride = match fee {
-            None => 0,
-            Some(Ok(fee)) if fee.minor() >= 0 => fee.minor(),
-            Some(_) => {
-                let example = Money::new(1, currency).decimal();
-                self.note("fee_per_ride", &format!("write an amount such as \"{example}\""));
-                0
-            }
-        };
+        let (currency, fee) = (self.rules.currency(), period.fee_per_ride.as_deref());
+        let fee_per_ride = fee.map_or(0, |text| self.fee("fee_per_ride", text, currency));
+        let fees_in = self.fees_in(&period.fees_in);
         let mut legs = BTreeMap::new();
         for leg in &period.leg {
             let shares = self.operators("leg.shares", &leg.shares);
@@ -126,7 +121,35 @@ impl Reader<'_> {
                 self.note("leg.operator", &format!("{:?} stands twice", leg.operator));
             }
         }
-        ShareRules { valid_from, transfer, legs, fee_per_mille: period.fee_per_mille, fee_per_ride }
+        let fee_per_mille = period.fee_per_mille;
+        ShareRules { valid_from, transfer, legs, fee_per_mille, fee_per_ride, fees_in }
+    }
+
+    fn fee(&mut self, key: &str, text: &str, currency: Currency) -> i64 {
+        match Money::parse(text, currency) {
+            Ok(fee) if fee.minor() >= 0 => fee.minor(),
+            Ok(_) | Err(_) => {
+                let example = Money::new(1, currency).decimal();
+                self.note(key, &format!("write an amount such as \"{example}\""));
+                0
+            }
+        }
+    }
+
+    fn fees_in(&mut self, of: &BTreeMap<String, String>) -> BTreeMap<Currency, i64> {
+        let mut fees = BTreeMap::new();
+        for (letters, text) in of {
+            match Currency::parse(letters) {
+                Ok(currency) if currency == self.rules.currency() => {
+                    self.note("fees_in", "the tariff's own currency goes into fee_per_ride");
+                }
+                Ok(currency) => {
+                    fees.insert(currency, self.fee("fees_in", text, currency));
+                }
+                Err(error) => self.note("fees_in", &error.to_string()),
+            }
+        }
+        fees
     }
 
     fn transfer(&mut self, period: &Period) -> Split {

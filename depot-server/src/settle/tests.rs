@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use clearing::Rules;
-use fare::{Tariff, TariffSet};
+use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use fleet_sync::{DepotName, SigningKey};
-use model::{RouteIx, ServiceDate, Timestamp};
+use model::{Currency, RouteIx, ServiceDate, Timestamp};
 use settlement::Why;
 
 use super::*;
@@ -52,6 +52,13 @@ legs_max = 3
 price = "free"
 "#;
 
+const EXCHANGE: &str = r#"
+[[exchange]]
+currency = "CHF"
+rates = [{ from = 2020-01-01, rate = "0.9432" }]
+rounding = "half-up"
+"#;
+
 const BY_FARE: &str = r#"
 [[rules]]
 valid_from = "2026-01-01"
@@ -75,17 +82,32 @@ impl Rig {
     fn new() -> Self {
         let tariff = Tariff::parse(CITY).unwrap_or_else(|found| panic!("{found:#?}"));
         let rules = Rules::new(TariffSet::new(tariff));
+        Self::of(rules.clone(), Cards::in_city(rules, 4, NOON - 1000))
+    }
+
+    /// The last card is in francs.
+    fn with_francs() -> Self {
+        let utc = |_: &str| Some(ZoneOffsets::fixed(0));
+        let text = format!("{CITY}{EXCHANGE}");
+        let tariff = Tariff::parse_in(&text, None, &utc);
+        let tariff = tariff.unwrap_or_else(|found| panic!("{found:#?}"));
+        let rules = Rules::new(TariffSet::new(tariff));
+        let mut cards = Cards::in_city(rules.clone(), 4, NOON - 1000);
+        cards.set_purse(3, Currency::parse("CHF").unwrap());
+        Self::of(rules, cards)
+    }
+
+    fn of(rules: Rules, cards: Cards) -> Self {
         let (folder, store) = Store::for_test();
         let depot: DepotName = "north".parse().unwrap();
         let place = Workplace {
             depot: depot.clone(),
             store: Arc::new(store),
-            rules: rules.clone().into(),
+            rules: rules.into(),
             events: Events::default(),
             metrics: Metrics::default(),
             clock: Clock::manual(Timestamp::from_secs(u64::from(NOON))),
         };
-        let cards = Cards::in_city(rules, 4, NOON - 1000);
         register_cards(&place, &cards.issues()).unwrap();
         let buses: Vec<_> = (1..=2).map(|number| Bus::new(number, &depot)).collect();
         for bus in &buses {
@@ -135,13 +157,82 @@ fn friday() -> Rig {
 }
 
 #[test]
+fn rec_13_a_day_in_two_currencies_nets_to_zero_in_each_and_its_receipts_verify() {
+    let mut rig = Rig::with_francs();
+    rig.ride(0, BUS, 0, 0);
+    rig.ride(0, FERRY, 0, 600);
+    // 1.50 are 1.41 francs; the ferry alone is 4.00 or 3.77, and free after the bus.
+    rig.ride(0, BUS, 3, 700);
+    rig.ride(0, FERRY, 3, 1300);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    let settled = rig.settle(FRIDAY);
+    let csv = statement_csv(&rig.place, &settled.statements);
+    // 1.41 is shared 141 to 377: 0.38 and 1.03, of which the port has 0.10.
+    assert_eq!(
+        csv,
+        "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,disputed,\
+         disputed amount\n\
+         2027-01-15,bus,EUR,1,1.50,-1.09,0.41,0.00,0.41,0,0.00,0,0.00\n\
+         2027-01-15,ferry,EUR,1,0.00,0.98,0.98,0.00,0.98,0,0.00,0,0.00\n\
+         2027-01-15,port,EUR,0,0.00,0.11,0.11,0.00,0.11,0,0.00,0,0.00\n\
+         2027-01-15,total,EUR,2,1.50,0.00,1.50,0.00,1.50,0,0.00,0,0.00\n\
+         2027-01-15,bus,CHF,1,1.41,-1.03,0.38,0.00,0.38,0,0.00,0,0.00\n\
+         2027-01-15,ferry,CHF,1,0.00,0.93,0.93,0.00,0.93,0,0.00,0,0.00\n\
+         2027-01-15,port,CHF,0,0.00,0.10,0.10,0.00,0.10,0,0.00,0,0.00\n\
+         2027-01-15,total,CHF,2,1.41,0.00,1.41,0.00,1.41,0,0.00,0,0.00\n"
+    );
+    for statement in &settled.statements {
+        let (gross, payable, fees) = statement.totals();
+        assert_eq!(gross, payable + fees, "{}", statement.currency);
+    }
+    assert_eq!(statement_csv(&rig.place, &rig.settle(FRIDAY).statements), csv, "to the byte");
+    let day = rig.place.store.closed_day(FRIDAY).unwrap().unwrap().document;
+    let moved: Vec<_> = day.lines().filter(|line| line.starts_with("moved: ")).collect();
+    let opening = i64::from(crate::workload::OPENING);
+    let francs = model::Money::new(opening + 141, Currency::parse("CHF").unwrap());
+    assert_eq!(moved[0], format!("moved: {francs}"), "{moved:?}");
+    assert_eq!(moved.len(), 2, "one line a currency");
+
+    let tap = clearing::TapRef {
+        validator: rig.buses[0].id,
+        epoch: model::Epoch(1),
+        seq: model::TapSeq(3),
+    };
+    let receipt = crate::receipts::receipt(&rig.place, &key(), tap).unwrap();
+    assert!(receipt.contains("\npaid: 1.41 CHF\n"), "{receipt}");
+    let signer = key().verifying_key().to_bytes();
+    crate::receipts::prove(&receipt, &day, &signer).unwrap();
+}
+
+#[test]
+fn a_fee_for_each_ride_is_said_in_every_currency_that_was_ridden_in() {
+    let mut rig = Rig::with_francs();
+    rig.ride(0, BUS, 3, 0);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    let rules = |more: &str| {
+        format!(
+            "[[rules]]\nvalid_from = \"2026-01-01\"\ntransfer = \"own\"\n\
+             fee_per_ride = \"0.10\"\n{more}"
+        )
+    };
+    let refused = settle(&rig.place, Some(&rules("")), FRIDAY).unwrap_err();
+    assert!(matches!(refused, SettleError::NoFee(_)), "{refused}");
+    let named = rules("fees_in = { CHF = \"0.05\" }");
+    let settled = settle(&rig.place, Some(&named), FRIDAY).unwrap();
+    let fees = settled.statements.iter().map(|s| (s.currency.letters(), s.totals().2));
+    assert_eq!(fees.collect::<Vec<_>>(), [("EUR", 0), ("CHF", 5)]);
+}
+
+#[test]
 fn rec_13_a_day_is_settled_by_the_rules_and_nets_to_zero() {
     let rig = friday();
     let settled = rig.settle(FRIDAY);
     // Bus and ferry: 1.50 is shared 150 to 400, so 0.41 and 1.09; of that the port has 0.11.
     // The ferry alone: 4.00, of that the port has 0.40. Fees are one percent.
     assert_eq!(
-        statement_csv(&rig.place, &settled.statement),
+        statement_csv(&rig.place, &settled.statements),
         "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,disputed,\
          disputed amount\n\
          2027-01-15,bus,EUR,2,3.00,-1.09,1.91,0.01,1.90,0,0.00,0,0.00\n\
@@ -149,14 +240,14 @@ fn rec_13_a_day_is_settled_by_the_rules_and_nets_to_zero() {
          2027-01-15,port,EUR,0,0.00,0.51,0.51,0.00,0.51,0,0.00,0,0.00\n\
          2027-01-15,total,EUR,4,7.00,0.00,7.00,0.05,6.95,0,0.00,0,0.00\n"
     );
-    let (gross, payable, fees) = settled.statement.totals();
+    let (gross, payable, fees) = settled.statements[0].totals();
     assert_eq!(gross, payable + fees, "I9");
 }
 
 #[test]
 fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
     let rig = friday();
-    let Settled { statement, .. } = rig.settle(FRIDAY);
+    let statement = rig.settle(FRIDAY).statements.remove(0);
     let mut sums = BTreeMap::new();
     for line in &statement.lines {
         assert!(line.tap.is_some(), "{line:?}");
@@ -165,7 +256,7 @@ fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
     for (operator, row) in &statement.rows {
         assert_eq!(sums.get(operator), Some(&(row.gross + row.shared)));
     }
-    let csv = lines_csv(&rig.place, &statement, Some("port"));
+    let csv = lines_csv(&rig.place, &[statement], Some("port"));
     assert_eq!(
         csv,
         "day,operator,why,validator,epoch,entry,service day,currency,amount\n\
@@ -177,14 +268,14 @@ fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
 #[test]
 fn rec_13_late_taps_are_settled_with_the_day_they_were_booked_into_and_said_to_be_late() {
     let mut rig = friday();
-    let friday = statement_csv(&rig.place, &rig.settle(FRIDAY).statement);
+    let friday = statement_csv(&rig.place, &rig.settle(FRIDAY).statements);
     rig.deliver(1);
     rig.close(SATURDAY);
     let saturday = rig.settle(SATURDAY);
-    let bus = saturday.statement.rows[&Some(OperatorId(0))];
+    let bus = saturday.statements[0].rows[&Some(OperatorId(0))];
     // Free after the ferry, whose run was settled on Friday: it is not shared again.
     assert_eq!((bus.rides, bus.gross, bus.shared), (1, 0, 0));
-    assert_eq!(statement_csv(&rig.place, &rig.settle(FRIDAY).statement), friday, "to the byte");
+    assert_eq!(statement_csv(&rig.place, &rig.settle(FRIDAY).statements), friday, "to the byte");
 }
 
 #[test]
@@ -194,13 +285,13 @@ fn rec_13_a_record_known_only_from_a_later_tap_is_settled_once_and_attributed_la
     rig.ride(0, FERRY, 3, 7200);
     rig.deliver(0);
     rig.close(FRIDAY);
-    let friday = rig.settle(FRIDAY).statement;
+    let friday = rig.settle(FRIDAY).statements.remove(0);
     let why: Vec<_> = friday.lines.iter().map(|line| (line.why, line.amount)).collect();
     assert!(why.contains(&(Why::Recovered, 400)), "{why:?}");
     assert_eq!(friday.totals().0, 800);
     rig.deliver(1);
     rig.close(SATURDAY);
-    let saturday = rig.settle(SATURDAY).statement;
+    let saturday = rig.settle(SATURDAY).statements.remove(0);
     assert_eq!(saturday.totals().0, 0, "nothing is earned twice: {:?}", saturday.lines);
 }
 
@@ -216,7 +307,7 @@ fn amounts_in_suspense_are_stated_with_the_day_since_which_they_wait() {
     let settled = rig.settle(SATURDAY);
     let [gap] = &settled.suspense[..] else { panic!("{:?}", settled.suspense) };
     assert_eq!((gap.since, gap.amount.minor()), (FRIDAY, 150));
-    let csv = suspense_csv(&settled.statement, &settled.suspense);
+    let csv = suspense_csv(FRIDAY, &settled.suspense);
     assert!(csv.contains(",2027-01-15,1,EUR,1.50\n"), "{csv}");
     assert!(!csv.contains(&Cards::id(3).to_hex()), "no whole card number");
 }
@@ -224,10 +315,10 @@ fn amounts_in_suspense_are_stated_with_the_day_since_which_they_wait() {
 #[test]
 fn a_settled_day_keeps_its_rules_and_a_changed_row_is_named() {
     let rig = friday();
-    let first = statement_csv(&rig.place, &rig.settle(FRIDAY).statement);
+    let first = statement_csv(&rig.place, &rig.settle(FRIDAY).statements);
     let other = "[[rules]]\nvalid_from = \"2026-01-01\"\ntransfer = \"boarding\"\n";
     let again = settle(&rig.place, Some(other), FRIDAY).unwrap();
-    assert_eq!(statement_csv(&rig.place, &again.statement), first);
+    assert_eq!(statement_csv(&rig.place, &again.statements), first);
     rig.place.store.alter("UPDATE settlement_rows SET gross = gross + 1 WHERE operator = 'ferry'");
     let error = settle(&rig.place, None, FRIDAY).unwrap_err().to_string();
     assert!(error.contains("first for ferry"), "{error}");

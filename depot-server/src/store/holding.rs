@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use clearing::CardState;
-use model::{CardId, Timestamp};
+use model::{CardId, Currency, Timestamp};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
-    codes::{balance_at, card_of},
+    codes::{balance_at, card_of, purse_of},
 };
 use crate::http::views::CardHandle;
 
@@ -17,6 +17,8 @@ use crate::http::views::CardHandle;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeldCard {
     pub(crate) card: CardId,
+    /// The ledger that its account is in; `None` while nothing was booked on it.
+    pub(crate) ledger: Option<Currency>,
     /// By its newest known record.
     pub(crate) used_at: Timestamp,
     /// Credits less debits.
@@ -33,7 +35,7 @@ impl Store {
         let mut statement = reader
             .prepare_cached(
                 "SELECT card, state, debits_posted, credits_posted, debits_pending,
-                 credits_pending FROM cards ORDER BY card",
+                 credits_pending, currency FROM cards ORDER BY card",
             )
             .map_err(failed())?;
         let mut rows = statement.query([]).map_err(failed())?;
@@ -45,7 +47,8 @@ impl Store {
             let balance = balance_at(row, 2).map_err(failed())?;
             let used_at = state.newest().map_or(Timestamp(0), |known| known.record.at());
             let pending = balance.debits_pending - balance.credits_pending;
-            visit(HeldCard { card, used_at, value: balance.posted(), pending });
+            let (value, ledger) = (balance.posted(), purse_of(row.get(6).map_err(failed())?)?);
+            visit(HeldCard { card, ledger, used_at, value, pending });
         }
         Ok(())
     }

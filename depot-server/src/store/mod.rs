@@ -50,7 +50,7 @@ pub use error::StoreError;
 pub use findings::Findings;
 pub use fleet::Enrolment;
 pub use group::Group;
-pub(crate) use holding::state_hash;
+pub(crate) use holding::{HeldCard, state_hash};
 pub use hotlist::{HotlistBook, ListMade, OpenBreaker};
 pub use journal::JournalRow;
 pub(crate) use journal::Registered;

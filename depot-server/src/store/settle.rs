@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use clearing::{Account, TapRef, transaction};
 use ledger::{AccountId, Transfer};
-use model::{CardId, Money, ServiceDate, Timestamp};
+use model::{CardId, Currency, Money, ServiceDate, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use settlement::{OperatorRow, Ride};
 
 use super::{
     ClosedDay, Store, StoreError,
-    codes::{card_of, sql_time, unsigned},
+    codes::{card_of, sql_purse, sql_time, unsigned},
     group::journal_records,
 };
 
@@ -22,6 +22,8 @@ const RIDES_AT_ONCE: usize = 20_000;
 pub struct SettledRow {
     /// The operator's id, or `unattributed`.
     pub operator: String,
+    /// The currency of its amounts, when it is not the tariff's.
+    pub purse: Option<Currency>,
     /// Its figures.
     pub row: OperatorRow,
 }
@@ -50,16 +52,18 @@ impl Store {
             .and_then(|mut statement| statement.query_row([day.0], |row| row.get(0)).optional())
             .map_err(failed())?;
         let Some(rules) = rules else { return Ok(None) };
+        let known = |number| Currency::from_numeric(number).ok();
         let mut statement = reader
             .prepare_cached(
                 "SELECT operator, rides, gross, shared, fee, late, late_amount, disputed,
-                 disputed_amount FROM settlement_rows WHERE day = ?1 ORDER BY place",
+                 disputed_amount, purse FROM settlement_rows WHERE day = ?1 ORDER BY place",
             )
             .map_err(failed())?;
         let rows = statement
             .query_map([day.0], |row| {
                 Ok(SettledRow {
                     operator: row.get(0)?,
+                    purse: row.get::<_, Option<u16>>(9)?.and_then(known),
                     row: OperatorRow {
                         rides: unsigned(row.get(1)?),
                         gross: row.get(2)?,
@@ -93,12 +97,13 @@ impl Store {
             )
             .map_err(failed())?;
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        for (place, SettledRow { operator, row }) in (0_i64..).zip(rows).filter(|_| new == 1) {
+        for (place, SettledRow { operator, purse, row }) in (0_i64..).zip(rows).filter(|_| new == 1)
+        {
             transaction
                 .execute(
                     "INSERT INTO settlement_rows (day, place, operator, rides, gross, shared, fee,
-                     late, late_amount, disputed, disputed_amount)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                     late, late_amount, disputed, disputed_amount, purse)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                     params![
                         day.0,
                         place,
@@ -111,6 +116,7 @@ impl Store {
                         row.late.1,
                         count(row.disputed.0),
                         row.disputed.1,
+                        sql_purse(*purse),
                     ],
                 )
                 .map_err(failed())?;

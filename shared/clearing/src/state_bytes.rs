@@ -3,13 +3,14 @@
 //!
 //! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records, bit 2 has charges
 //! without passage, bit 3 has miscounts, bit 4 its counters were read, bit 5 the currency of the
-//! purse follows), origin 8; with bit 5 the ISO 4217 number of that currency 2; when it has records: first counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
+//! purse follows), origin 8; with bit 5 the ISO 4217 number of that currency 2; when it has
+//! records: first counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
 //! then the number (2) and the items of gaps, differences, forks, doubts and voided entries and,
 //! with bit 2, of charges without passage and, with bit 3, of miscounts (4). A doubt ends with its
 //! flags: bit 0 voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit
 //! 3 the counters found follow (32), bit 4 the counters written follow (32), bit 5 the companions
-//! follow (8), bit 6 the ISO 4217 number of the currency that was read follows (2). A charge is a doubt,
-//! the amount due 8, the rides due 1, and whether the next tap's record follows (32) 1.
+//! follow (8), bit 6 the ISO 4217 number of the currency that was read follows (2). A charge is a
+//! doubt, the amount due 8, the rides due 1, and whether the next tap's record follows (32) 1.
 
 use alloc::vec::Vec;
 

@@ -25,5 +25,5 @@ pub use holding::{Dormancy, DormancyPolicy, Held};
 pub use merkle::{MerkleTree, root_from_path};
 pub use receipt::{Receipt, ReceiptError, Salt, TapFacts};
 pub use runs::{Ride, Run, runs};
-pub use share::{Leg, ShareRules, Split, WHOLE, largest_remainder};
+pub use share::{Leg, NoFee, ShareRules, Split, WHOLE, largest_remainder};
 pub use statement::{Line, OperatorRow, Revenue, Statement, Why};

@@ -120,7 +120,7 @@ fn alone(ride: &Ride, companions: Companions, rules: &Rules) -> Option<i64> {
     let open = journey.last.filter(|last| last.kind == RecordKind::Entry);
     let last = open.map(|last| LastTap { run: None, ..last });
     let journey = Journey { last, ..Journey::default() };
-    price(rules.tariffs(), &journey, &tap).ok().map(|quote| quote.charge.minor())
+    price(rules.tariffs(), &journey, &tap).ok().map(|quote| quote.debit.minor())
 }
 
 fn between(before: &Ride, next: &Ride, rules: &Rules) -> Option<u32> {

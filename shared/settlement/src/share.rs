@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use model::{OperatorId, ServiceDate};
+use model::{Currency, OperatorId, ServiceDate};
 
 /// Parts in which fixed shares are given.
 pub const WHOLE: u32 = 1000;
@@ -36,9 +36,17 @@ pub struct ShareRules {
     pub legs: BTreeMap<OperatorId, Vec<(OperatorId, u32)>>,
     /// What the clearing house keeps of an operator's share, in thousandths, rounded down.
     pub fee_per_mille: u32,
-    /// What it keeps for each ride, minor units.
+    /// What it keeps for each ride, minor units of the tariff's currency.
     pub fee_per_ride: i64,
+    /// The same of a ride that was paid in another currency, in its minor units: there is no rate
+    /// in the books by which it could be worked out (ADR-0019).
+    pub fees_in: BTreeMap<Currency, i64>,
 }
+
+/// Rides were paid in a currency of which the rules do not say what is kept for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("rides were paid in {0}, and the share rules say no fee for each in {0}")]
+pub struct NoFee(pub Currency);
 
 /// One leg of a run of rides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +98,17 @@ pub fn largest_remainder(total: i64, weights: &[u64]) -> Vec<i64> {
 }
 
 impl ShareRules {
+    /// The rules for what was paid in this currency, where the tariff's is `tariffs`.
+    pub fn within(&self, currency: Currency, tariffs: Currency) -> Result<Self, NoFee> {
+        let fee_per_ride = match self.fees_in.get(&currency) {
+            _ if currency == tariffs => self.fee_per_ride,
+            Some(fee) => *fee,
+            None if self.fee_per_ride == 0 => 0,
+            None => return Err(NoFee(currency)),
+        };
+        Ok(Self { fee_per_ride, ..self.clone() })
+    }
+
     /// What each leg of a run gets of all that was paid in it.
     pub fn of_legs(&self, run: &[Leg]) -> Vec<i64> {
         let own = run.iter().map(|leg| leg.companions);
@@ -168,7 +187,14 @@ mod tests {
             alloc::vec![(OperatorId(1), 900), (OperatorId(9), 100)],
         )]);
         let valid_from = ServiceDate(0);
-        ShareRules { valid_from, transfer, legs, fee_per_mille: 15, fee_per_ride: 1 }
+        ShareRules {
+            valid_from,
+            transfer,
+            legs,
+            fee_per_mille: 15,
+            fee_per_ride: 1,
+            fees_in: BTreeMap::new(),
+        }
     }
 
     fn leg(operator: u16, paid: i64, alone: i64, distance_m: Option<u32>) -> Leg {

@@ -2,7 +2,9 @@
 //!
 //! What operators earned is what the ledger moved on their revenue accounts in the day, so the
 //! statement ties to the books by construction; sharing only moves between operators, so all that
-//! is paid out and kept as fees is what was earned: the statement nets to zero (REC-13, I9).
+//! is paid out and kept as fees is what was earned: the statement nets to zero (REC-13, I9). What
+//! was earned from purses in other currencies stands in statements of its own, because no two
+//! currencies are added up (ADR-0019).
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -11,11 +13,11 @@ use alloc::{
 
 use clearing::{Account, CauseCode, TapRef};
 use ledger::{Kind, Transfer};
-use model::{CardId, OperatorId, ServiceDate};
+use model::{CardId, Currency, OperatorId, ServiceDate};
 
 use crate::{
     runs::{Run, by_digest},
-    share::ShareRules,
+    share::{NoFee, ShareRules},
 };
 
 /// Why a line stands in a statement.
@@ -100,15 +102,17 @@ impl OperatorRow {
 pub struct Statement {
     /// Which day.
     pub day: ServiceDate,
+    /// Of every amount.
+    pub currency: Currency,
     /// One row an operator; `None` is revenue whose operator is not known yet.
     pub rows: BTreeMap<Option<OperatorId>, OperatorRow>,
     /// Every line, in their order.
     pub lines: Vec<Line>,
 }
 
-/// What the ledger moved on revenue accounts in the day.
+/// What the ledger moved on revenue accounts in the day, by currency.
 #[derive(Debug, Clone, Default)]
-pub struct Revenue(Vec<Earned>);
+pub struct Revenue(BTreeMap<Currency, Vec<Earned>>);
 
 /// One side of a transfer that stands on a revenue account.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +136,8 @@ impl Revenue {
         {
             if let Some(Account::FareRevenue(operator)) = Account::parse(account) {
                 let reference = (transfer.cause.reference, record);
-                self.0.push(Earned { operator, amount, reference, happened });
+                let earned = Earned { operator, amount, reference, happened };
+                self.0.entry(transfer.currency).or_default().push(earned);
             }
         }
     }
@@ -140,17 +145,47 @@ impl Revenue {
 
 impl Statement {
     /// Settles a day: its revenue by the ledger, the runs among its rides, and the cards on which
-    /// something was found in it.
-    pub fn new(
+    /// something was found in it. One statement a currency: the tariff's, which is always there,
+    /// then the others in which something was earned or ridden.
+    pub fn of_day(
         day: ServiceDate,
+        tariffs: Currency,
         revenue: &Revenue,
         runs: &[Run],
         found: &BTreeSet<CardId>,
         rules: &ShareRules,
+    ) -> Result<Vec<Self>, NoFee> {
+        let of_run = |run: &Run| {
+            let purse = run.first().and_then(|(ride, _)| ride.transaction.purse);
+            purse.unwrap_or(tariffs)
+        };
+        let mut by_currency: BTreeMap<Currency, Vec<Run>> = BTreeMap::from([(tariffs, Vec::new())]);
+        for run in runs {
+            by_currency.entry(of_run(run)).or_default().push(run.clone());
+        }
+        for currency in revenue.0.keys() {
+            by_currency.entry(*currency).or_default();
+        }
+        let mut statements = Vec::with_capacity(by_currency.len());
+        for (currency, runs) in by_currency {
+            let rules = rules.within(currency, tariffs)?;
+            let earned = revenue.0.get(&currency).map_or(&[][..], Vec::as_slice);
+            statements.push(Self::new((day, currency), earned, &runs, found, &rules));
+        }
+        statements.sort_by_key(|statement| (statement.currency != tariffs, statement.currency));
+        Ok(statements)
+    }
+
+    fn new(
+        (day, currency): (ServiceDate, Currency),
+        earned: &[Earned],
+        runs: &[Run],
+        found: &BTreeSet<CardId>,
+        rules: &ShareRules,
     ) -> Self {
-        let mut statement = Self { day, rows: BTreeMap::new(), lines: Vec::new() };
+        let mut statement = Self { day, currency, rows: BTreeMap::new(), lines: Vec::new() };
         let taps = by_digest(runs);
-        for Earned { operator, amount, reference: (reference, record), happened } in &revenue.0 {
+        for Earned { operator, amount, reference: (reference, record), happened } in earned {
             let tap = taps.get(reference).copied();
             let why = match (record, tap) {
                 (false, _) => Why::Correction,

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use clearing::Repaired;
-use fare::{CapProgress, Step};
+use fare::{CapProgress, Exchanged, Step};
 use model::{CardRecord, Ctr, Money, RiderClass, ServiceDate, Timestamp, ValidUntil};
 
 use super::{ExceptionRow, TapRow};
@@ -94,8 +94,11 @@ pub struct CardEntry {
     pub before: Option<CardRecord>,
     /// What was written to it, for certain or in doubt.
     pub after: Option<CardRecord>,
-    /// Why that amount: the steps sum to `tap.charged`. Empty when nothing was priced.
+    /// Why that amount: the steps sum to `tap.charged`, or to what was exchanged for it. Empty when
+    /// nothing was priced.
     pub steps: Vec<Step>,
+    /// How the steps' sum became the charge of a purse in another currency.
+    pub exchanged: Option<Exchanged>,
     /// How far it brought the card towards each cap that counts.
     pub caps: Vec<CapProgress>,
     /// Records missing between this one and the one before it.
@@ -126,10 +129,12 @@ pub struct Adjustment {
 pub struct AdjustedTap {
     /// What was charged.
     pub charged: Money,
-    /// What it should have been: the sum of the steps.
+    /// What it should have been: the sum of the steps, or what that was exchanged for.
     pub fare: Money,
     /// Why.
     pub steps: Vec<Step>,
+    /// How the steps' sum became the fare of a purse in another currency.
+    pub exchanged: Vec<Exchanged>,
     /// The tap-out that was put in before it.
     pub repaired: Option<Repaired>,
 }

@@ -1,6 +1,6 @@
 //! The page of money: closed days with what operators get of them, and what is held for riders.
 
-use model::{Money, ServiceDate, Timestamp};
+use model::{Currency, Money, ServiceDate, Timestamp};
 use settlement::OperatorRow;
 
 /// What the page shows.
@@ -25,6 +25,6 @@ pub struct DayFacts {
     pub closed_at: Timestamp,
     /// Its root.
     pub root: [u8; 32],
-    /// Operators with their figures; empty while it is not settled.
-    pub rows: Vec<(String, OperatorRow)>,
+    /// Operators with their figures, one currency after the other; empty while it is not settled.
+    pub rows: Vec<(Currency, String, OperatorRow)>,
 }

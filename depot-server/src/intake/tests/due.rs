@@ -5,8 +5,8 @@ use card::KeySet;
 use clearing::{Account, DeskDeed, DeskEntry, Priced, Rules};
 use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{
-    CardCounters, CardLayout, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Epoch,
-    PlaceIx, RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole, TariffVersion,
+    CardCounters, CardLayout, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Currency,
+    Epoch, PlaceIx, RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole, TariffVersion,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -50,13 +50,18 @@ journey_limit_s = 7200
 [matrix]
 to = ["A", "B"]
 [matrix.from]
-A = ["near", "near"]
+A = ["far", "near"]
 B = ["far", "near"]
+
+[[exchange]]
+currency = "CHF"
+rates = [{ from = 2020-01-01, rate = "0.9432" }]
+rounding = "half-up"
 "#;
 
 const STOP: PlaceIx = PlaceIx(2);
 
-fn town() -> Rules {
+pub(super) fn town() -> Rules {
     let utc = |_: &str| Some(ZoneOffsets::fixed(0));
     let tariff = Tariff::parse_in(TOWN, None, &utc).unwrap_or_else(|found| panic!("{found:#?}"));
     Rules::new(TariffSet::new(tariff))
@@ -78,6 +83,7 @@ pub(super) struct Rider {
     card: u32,
     newest: CardRecord,
     counters: Option<CardCounters>,
+    purse: Option<Currency>,
     /// What its next tap charges beyond the tariff.
     surcharge: u32,
 }
@@ -85,10 +91,15 @@ pub(super) struct Rider {
 impl Rider {
     /// Card `card` of the rig; it has counters when it is odd.
     pub(super) fn new(rig: &Rig, card: u32) -> Self {
-        let counters = (card % 2 == 1).then_some(CardCounters::EMPTY);
-        let layout = if counters.is_some() { CardLayout::Counters } else { CardLayout::Plain };
+        let purse = rig.cards.purse(card);
+        let counters = (card % 2 == 1 || purse.is_some()).then_some(CardCounters::EMPTY);
+        let layout = match (purse, counters) {
+            (Some(_), _) => CardLayout::OtherCurrency,
+            (None, Some(_)) => CardLayout::Counters,
+            (None, None) => CardLayout::Plain,
+        };
         let newest = CardRecord { layout, ..*rig.cards.newest(card) };
-        Self { keys: card_keys(), card, newest, counters, surcharge: 0 }
+        Self { keys: card_keys(), card, newest, counters, purse, surcharge: 0 }
     }
 
     fn proof(&self, transaction: &CardTransaction) -> CardProof {
@@ -123,10 +134,10 @@ impl Rider {
             products: None,
             counters: found,
             companions: model::Companions::NONE,
-            purse: None,
+            purse: self.purse,
         };
         let Priced::Quote(quote) = town().price(&done, route) else { return None };
-        let charge = u32::try_from(quote.charge.minor()).unwrap();
+        let charge = u32::try_from(quote.debit.minor()).unwrap();
         done.after.amount = charge + std::mem::take(&mut self.surcharge);
         done.after.balance -= i32::try_from(done.after.amount).unwrap();
         done.after.run = quote.run_after;
@@ -160,6 +171,14 @@ impl Rider {
 
     pub(super) const fn newest(&self) -> CardRecord {
         self.newest
+    }
+
+    /// In at a station, and out at another when one is given.
+    pub(super) fn metro(&mut self, rig: &mut Rig, at_s: u32, from: u16, to: Option<u16>) {
+        self.tap(rig, 0, at_s, (TapRole::Entry, PlaceIx(from)), Told::Committed).unwrap();
+        if let Some(to) = to {
+            self.tap(rig, 0, at_s + 900, (TapRole::Exit, PlaceIx(to)), Told::Committed).unwrap();
+        }
     }
 
     pub(super) fn board(&mut self, rig: &mut Rig, bus: usize, at_s: u32) -> Option<u32> {

@@ -13,9 +13,10 @@ use crate::{
     workload::card_proof,
 };
 
-const RULES: OrderRules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+pub(super) const RULES: OrderRules =
+    OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
 
-fn payment(card: u32, amount: u32, reference: &str) -> Payment {
+pub(super) fn payment(card: u32, amount: u32, reference: &str) -> Payment {
     Payment {
         channel: ChannelId(7),
         reference: reference.to_owned(),
@@ -27,19 +28,20 @@ fn payment(card: u32, amount: u32, reference: &str) -> Payment {
 }
 
 /// What a validator's list holds for a card, as the validator opens it.
-fn on_the_list(rig: &Rig, card: u32) -> Option<SealedOrder> {
+pub(super) fn on_the_list(rig: &Rig, card: u32) -> Option<SealedOrder> {
     make_list(&rig.place.store, &card_keys()).unwrap();
     let (_, content) = rig.place.store.orders_list().unwrap()?;
     read_orders(&content).unwrap().get(&Cards::id(card)).copied()
 }
 
 /// A bus puts the order that its list holds on the card, as `validation` does.
-fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> TapRecord {
+pub(super) fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> TapRecord {
+    let purse = rig.cards.purse(card);
     let sealed = on_the_list(rig, card).expect("an order is out");
     let uid = Cards::id(card);
     sealed.open(uid, &card_keys().debit_key(&uid).unwrap().key).unwrap();
     let at = Timestamp::from_secs(u64::from(NOON + at_s));
-    assert_eq!(sealed.order.fits(newest, None, at, ClockQuality::Ntp), Ok(()));
+    assert_eq!(sealed.order.fits(newest, purse, at, ClockQuality::Ntp), Ok(()));
     let after = load_record(newest, sealed.order.amount, NOON + at_s).unwrap();
     let validator = rig.buses[bus].id;
     let is_plain = after.kind == RecordKind::Load;
@@ -50,7 +52,7 @@ fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: u32) -> Tap
         products: None,
         counters: None,
         companions: model::Companions::NONE,
-        purse: None,
+        purse,
     };
     let proof = card_proof(&card_keys(), uid, &transaction);
     TapRecord {
@@ -75,7 +77,7 @@ fn stands(rig: &Rig, account: Account) -> i64 {
     rig.place.store.account(&id).unwrap().posted()
 }
 
-fn order(rig: &Rig, id: OrderId) -> BookedOrder {
+pub(super) fn order(rig: &Rig, id: OrderId) -> BookedOrder {
     rig.place.store.order(id).unwrap().unwrap()
 }
 

@@ -13,3 +13,6 @@ ALTER TABLE desk_grants ADD COLUMN purse INTEGER;
 ALTER TABLE cards ADD COLUMN currency INTEGER;
 UPDATE cards SET currency = (SELECT currency FROM account_groups WHERE code = 1)
 WHERE debits_posted <> 0 OR credits_posted <> 0 OR debits_pending <> 0 OR credits_pending <> 0;
+
+-- A settled day has rows of each currency (one statement each).
+ALTER TABLE settlement_rows ADD COLUMN purse INTEGER;

@@ -1,8 +1,8 @@
 //! One card: its balances and standing, and its history with every charge explained.
 
-use clearing::{Gap as CardGap, Priced};
-use fare::{CapProgress, Step};
-use model::{CardId, CardRecord, CardTransaction, TapRecord};
+use clearing::{CardState, Gap as CardGap, Priced};
+use fare::{CapProgress, Exchanged, Step};
+use model::{CardId, CardRecord, CardTransaction, Money, TapRecord};
 use rusqlite::ToSql;
 
 use super::{
@@ -45,6 +45,11 @@ impl ReadModel {
         let exceptions = self.exceptions_of_card(&ExceptionFilter::default(), Some(card), page)?;
         // A card that was only ever refused has shown no record; its number is all we know.
         let Some(record) = newest.or(self.last_seen(card)?) else { return Ok(None) };
+        if newest.is_none() && record.layout.profile_names_currency() {
+            // Nobody read the profile: in which currency its balance is, nothing says.
+            return Ok(None);
+        }
+        let money = |minor| Money::new(minor, state.currency(self.currency()));
         Ok(Some(CardFacts {
             card: self.store.handles.card_ref(card),
             standing,
@@ -52,10 +57,10 @@ impl ReadModel {
             valid_until: record.valid_until,
             ctr: record.ctr,
             seen_at: record.at(),
-            on_card: self.money(i64::from(record.balance)),
-            in_ledger: self.money(row.balance.posted()),
-            suspense: self.money(-gaps),
-            in_doubt: self.money(doubts),
+            on_card: money(i64::from(record.balance)),
+            in_ledger: money(row.balance.posted()),
+            suspense: money(-gaps),
+            in_doubt: money(doubts),
             entries: unsigned(row.taps),
             exceptions,
         }))
@@ -104,7 +109,7 @@ impl ReadModel {
             .map(|id| {
                 let tap = rows.iter().find(|row| row.no == unsigned(*id)).cloned();
                 let record = records.get(id).ok_or_else(missing)?;
-                Ok(self.entry(tap.ok_or_else(missing)?, record, row.state.gaps()))
+                Ok(self.entry(tap.ok_or_else(missing)?, record, &row.state))
             })
             .collect()
     }
@@ -118,19 +123,21 @@ impl ReadModel {
         self.store.tap_rows(&sql, &values, self.currency())
     }
 
-    fn entry(&self, tap: TapRow, record: &TapRecord, gaps: &[CardGap]) -> CardEntry {
+    fn entry(&self, tap: TapRow, record: &TapRecord, state: &CardState) -> CardEntry {
         let before = record.evidence().copied();
         let after = written(record).copied();
         let certain = matches!(tap.outcome, Outcome::Committed | Outcome::Confirmed);
-        let (steps, caps) = match record.settled() {
+        let (steps, exchanged, caps) = match record.settled() {
             Some((transaction, _)) if certain => self.explain(record, transaction),
             _ => Default::default(),
         };
+        let currency = state.currency(self.currency());
         let gap = after.and_then(|after| {
-            let gap = gaps.iter().find(|gap| gap.last.0 + 1 == after.ctr.0)?;
-            Some(Gap { from: gap.first, through: gap.last, net: self.money(-gap.net()) })
+            let gap = state.gaps().iter().find(|gap| gap.last.0 + 1 == after.ctr.0)?;
+            let net = Money::new(-gap.net(), currency);
+            Some(Gap { from: gap.first, through: gap.last, net })
         });
-        CardEntry { tap, before, after, steps, caps, gap }
+        CardEntry { tap, before, after, steps, exchanged, caps, gap }
     }
 
     /// The charge and the caps, worked out again by the function that priced it.
@@ -138,12 +145,12 @@ impl ReadModel {
         &self,
         tap: &TapRecord,
         transaction: &CardTransaction,
-    ) -> (Vec<Step>, Vec<CapProgress>) {
+    ) -> (Vec<Step>, Option<Exchanged>, Vec<CapProgress>) {
         match self.rules.price(transaction, tap.route) {
             Priced::Quote(quote) => {
                 let class = transaction.after.class;
                 let caps = quote.cap_progress(self.rules.tariffs(), class);
-                (quote.steps, caps)
+                (quote.steps, quote.exchanged, caps)
             }
             Priced::Refused(_) | Priced::NotAFare => Default::default(),
         }

@@ -1,6 +1,7 @@
 //! What a card is owed, with the reasons, which are worked out again and not stored.
 
 use clearing::{RepairRule, Repriced};
+use model::Money;
 
 use super::ReadModel;
 use crate::{
@@ -19,24 +20,28 @@ impl ReadModel {
             return Ok(Vec::new());
         }
         let history = due::history(&*self.store.reader()?, card)?;
+        let state = self.store.card_state(card)?.map(|(state, _)| state);
+        let tariffs = self.currency();
+        let currency = state.map_or(tariffs, |state| state.currency(tariffs));
+        let money = |minor| Money::new(minor, currency);
         let mut worked_out = history.due(self.rules.tariffs(), &RepairRule::default());
         let days = days.iter().rev().map(|of_day| {
             let why = worked_out.days.remove(&of_day.day).unwrap_or_default().why;
             Adjustment {
                 day: of_day.day,
-                owed: self.money(of_day.booked.owed),
-                open: self.money(of_day.open()),
-                held: self.money(of_day.held),
-                paid: self.money(of_day.booked.paid),
-                forgiven: self.money(of_day.booked.forgiven()),
-                why: why.into_iter().map(|tap| self.adjusted(tap)).collect(),
+                owed: money(of_day.booked.owed),
+                open: money(of_day.open()),
+                held: money(of_day.held),
+                paid: money(of_day.booked.paid),
+                forgiven: money(of_day.booked.forgiven()),
+                why: why.into_iter().map(|tap| adjusted(tap, money)).collect(),
             }
         });
         Ok(days.collect())
     }
+}
 
-    fn adjusted(&self, tap: Repriced) -> AdjustedTap {
-        let Repriced { charged, fare, steps, repaired, .. } = tap;
-        AdjustedTap { charged: self.money(charged), fare: self.money(fare), steps, repaired }
-    }
+fn adjusted(tap: Repriced, money: impl Fn(i64) -> Money) -> AdjustedTap {
+    let Repriced { charged, fare, steps, exchanged, repaired, .. } = tap;
+    AdjustedTap { charged: money(charged), fare: money(fare), steps, exchanged, repaired }
 }

@@ -102,23 +102,30 @@ impl ReadModel {
         let reader = self.store.reader()?;
         let mut statement = reader
             .prepare_cached(
-                "SELECT count(*), count(closed_at),
-                        coalesce(sum(amount) FILTER (WHERE closed_at IS NULL), 0),
-                        min(opened_at) FILTER (WHERE closed_at IS NULL)
+                "SELECT count(*), count(closed_at), min(opened_at) FILTER (WHERE closed_at IS NULL)
                  FROM exceptions WHERE kind = ?1",
+            )
+            .map_err(failed())?;
+        // No two currencies are added up.
+        let mut at_stake = reader
+            .prepare_cached(
+                "SELECT sum(amount), currency FROM exceptions
+                 WHERE kind = ?1 AND closed_at IS NULL AND amount <> 0
+                 GROUP BY currency ORDER BY currency",
             )
             .map_err(failed())?;
         let kinds = ExceptionKind::ALL.into_iter();
         kinds
             .map(|kind| {
+                let open_amount: Vec<Money> = at_stake
+                    .query_map([kind.word()], |row| Ok(money(row.get(0)?, row.get(1)?)))
+                    .and_then(|rows| rows.filter_map(Result::transpose).collect())
+                    .map_err(failed())?;
                 statement
                     .query_row([kind.word()], |row| {
                         let (opened, resolved) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
                         let open = opened - resolved;
-                        let amount: i64 = row.get(2)?;
-                        let open_amount =
-                            if amount == 0 { Vec::new() } else { vec![self.money(amount)] };
-                        let oldest_open = row.get::<_, Option<i64>>(3)?.map(time);
+                        let oldest_open = row.get::<_, Option<i64>>(2)?.map(time);
                         Ok(KindTally { kind, opened, resolved, open, open_amount, oldest_open })
                     })
                     .map_err(failed())

@@ -21,10 +21,13 @@ impl ReadModel {
     pub(super) fn money_facts(&self, days: u32) -> Result<MoneyFacts, StoreError> {
         let (held_at, held) = self.kept_float()?;
         let closed = self.store.closed_days(days)?;
+        let tariffs = self.currency();
         let days = closed.into_iter().map(|closed| {
             let settled = self.store.settlement(closed.day)?;
             let rows = settled.map(|(_, rows)| rows).unwrap_or_default();
-            let rows = rows.into_iter().map(|row| (row.operator, row.row)).collect();
+            let rows = rows.into_iter();
+            let rows = rows.map(|row| (row.purse.unwrap_or(tariffs), row.operator, row.row));
+            let rows = rows.collect();
             let (day, closed_at, root) = (closed.day, closed.closed_at, closed.root);
             Ok(DayFacts { day, closed_at, root, rows })
         });
@@ -40,9 +43,8 @@ impl ReadModel {
         {
             return Ok((*at, held.clone()));
         }
-        let report = FloatReport::new(&self.store, &self.float, self.currency(), now)?;
-        let rows = report.rows().into_iter();
-        let held: Vec<_> = rows.map(|(what, n, minor)| (what, n, self.money(minor))).collect();
+        let reports = FloatReport::of_all(&self.store, &self.float, self.currency(), now)?;
+        let held: Vec<_> = reports.iter().flat_map(FloatReport::rows).collect();
         *kept = Some((now, held.clone()));
         Ok((now, held))
     }

@@ -11,8 +11,8 @@ use crate::{
     store::{
         Store, StoreError,
         codes::{
-            card_of, clock_of, outcome_code, outcome_of, role_of, seq, sql_time, time, unsigned,
-            validator,
+            card_of, clock_of, outcome_code, outcome_of, purse_of, role_of, seq, sql_time, time,
+            unsigned, validator,
         },
     },
 };
@@ -20,7 +20,7 @@ use crate::{
 /// The columns that [`Store::tap_row`] reads, in its order.
 pub(super) const COLUMNS: &str = "taps.id, taps.validator, taps.epoch, taps.seq, taps.tapped_at, \
     taps.clock, taps.received_at, taps.card, taps.role, taps.place, taps.route, taps.outcome, \
-    taps.detail, taps.amount, taps.balance, taps.duration_ms, taps.tariff";
+    taps.detail, taps.amount, taps.balance, taps.duration_ms, taps.tariff, taps.purse";
 
 /// Rows read for one list at most.
 pub(super) const LIMIT_MAX: u32 = 1000;
@@ -95,27 +95,36 @@ impl ReadModel {
         let reader = self.store.reader()?;
         let failed = || StoreError::read("sums of taps");
         let mut sums = TapSums::default();
-        let mut charged = 0_i64;
+        // The tariff's currency first, and always.
+        let mut charged = vec![self.money(0)];
         let sql = format!(
-            "SELECT outcome, CASE outcome WHEN 2 THEN detail END, count(*), sum(amount)
-             FROM taps{} GROUP BY 1, 2",
+            "SELECT outcome, CASE outcome WHEN 2 THEN detail END, count(*), sum(amount), purse
+             FROM taps{} GROUP BY 1, 2, 5",
             c.sql
         );
         let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
         let mut rows = statement.query(params_from_iter(&c.values)).map_err(failed())?;
         while let Some(row) = rows.next().map_err(failed())? {
-            let read = || -> rusqlite::Result<(i64, Option<i64>, i64, i64)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            let read = || -> rusqlite::Result<(i64, Option<i64>, i64, i64, Option<u16>)> {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             };
-            let (outcome, detail, count, amount) = read().map_err(failed())?;
+            let (outcome, detail, count, amount, purse) = read().map_err(failed())?;
             let outcome = outcome_of(outcome)?;
             *sums.outcomes.entry(outcome).or_default() += unsigned(count);
             if outcome == Outcome::Refused {
-                sums.reasons.insert(refusal(detail)?, unsigned(count));
+                *sums.reasons.entry(refusal(detail)?).or_default() += unsigned(count);
             }
-            charged += amount;
+            let amount = Money::new(amount, purse_of(purse)?.unwrap_or(self.currency()));
+            let same = charged.iter_mut().find(|sum| sum.currency() == amount.currency());
+            match same {
+                Some(sum) => *sum = sum.checked_add(amount).unwrap_or(*sum),
+                None => charged.push(amount),
+            }
         }
-        sums.charged = vec![self.money(charged)];
+        let tariffs = self.currency();
+        charged.retain(|sum| sum.currency() == tariffs || sum.minor() != 0);
+        charged[1..].sort_by_key(|sum| sum.currency());
+        sums.charged = charged;
         sums.duration_p95_ms = duration_p95(&c, &reader)?;
         Ok(sums)
     }
@@ -204,7 +213,8 @@ impl Store {
         let by = validator(row.get(1).map_err(failed())?)?;
         let clock = clock_of(row.get(5).map_err(failed())?)?;
         let role = role_of(row.get(8).map_err(failed())?)?;
-        let money = |minor| Money::new(minor, currency);
+        let purse = purse_of(row.get(17).map_err(failed())?)?;
+        let money = |minor| Money::new(minor, purse.unwrap_or(currency));
         let read = || -> rusqlite::Result<TapRow> {
             let card: Option<i64> = row.get(7)?;
             Ok(TapRow {

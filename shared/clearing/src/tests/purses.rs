@@ -93,7 +93,7 @@ fn what_is_in_doubt_opens_no_ledger_and_is_given_up_when_the_card_proves_another
             2 in kroner => noted
                 + contradiction : record 2: a purse in DKK, and the card's is in CHF
             3 purse not read => noted
-                + contradiction : record 3: the card's profile names the purse's currency, and it was not read
+                + contradiction : record 3: the profile names the purse's currency, and was not read
             3 => booked
                 3.75 card(…cafe) -> fare-revenue(1)
             books:
