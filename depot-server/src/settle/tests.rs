@@ -307,7 +307,7 @@ fn amounts_in_suspense_are_stated_with_the_day_since_which_they_wait() {
     let settled = rig.settle(SATURDAY);
     let [gap] = &settled.suspense[..] else { panic!("{:?}", settled.suspense) };
     assert_eq!((gap.since, gap.amount.minor()), (FRIDAY, 150));
-    let csv = suspense_csv(FRIDAY, &settled.suspense);
+    let csv = suspense_csv(SATURDAY, &settled.suspense);
     assert!(csv.contains(",2027-01-15,1,EUR,1.50\n"), "{csv}");
     assert!(!csv.contains(&Cards::id(3).to_hex()), "no whole card number");
 }
