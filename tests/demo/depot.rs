@@ -92,8 +92,8 @@ impl Office {
     /// Opens the books of all cards in one commit.
     pub fn register(&self, issued: &[(CardId, CardRecord)]) -> Result<(), DemoError> {
         let issue = |(card, record): &_| Issue { card: *card, record: *record, purse: None };
-        let issues: Vec<_> = issued.iter().map(issue).collect();
-        register_cards(&self.place, &issues).map_err(DemoError::start)
+        let cards: Vec<_> = issued.iter().map(issue).collect();
+        register_cards(&self.place, &cards).map_err(DemoError::start)
     }
 
     /// A link that logs in once, within a quarter of an hour on the wall.

@@ -60,7 +60,9 @@ fn ledgers(rig: &Rig) -> BTreeMap<&'static str, BTreeMap<String, i64>> {
         let ledger = all.entry(row.balance.currency().letters()).or_default();
         *ledger.entry(row.name).or_default() -= row.balance.minor();
     }
-    all.values_mut().for_each(|ledger| ledger.retain(|_, sum| *sum != 0));
+    for ledger in all.values_mut() {
+        ledger.retain(|_, sum| *sum != 0);
+    }
     all
 }
 

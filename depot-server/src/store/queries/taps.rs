@@ -105,10 +105,11 @@ impl ReadModel {
         let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
         let mut rows = statement.query(params_from_iter(&c.values)).map_err(failed())?;
         while let Some(row) = rows.next().map_err(failed())? {
-            let read = || -> rusqlite::Result<(i64, Option<i64>, i64, i64, Option<u16>)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            let read = || -> rusqlite::Result<(i64, Option<i64>, i64, i64)> {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             };
-            let (outcome, detail, count, amount, purse) = read().map_err(failed())?;
+            let (outcome, detail, count, amount) = read().map_err(failed())?;
+            let purse = row.get(4).map_err(failed())?;
             let outcome = outcome_of(outcome)?;
             *sums.outcomes.entry(outcome).or_default() += unsigned(count);
             if outcome == Outcome::Refused {

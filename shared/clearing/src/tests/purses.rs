@@ -1,11 +1,12 @@
 //! Cards whose purse is in another currency than the tariff's (ADR-0019), by hand.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes its snapshots so")]
 
 use expect_test::{Expect, expect};
 
 use super::{CARD, Depot, History, deliver, francs, history, now, rules};
 use crate::{Account, CardState, ClearError, Issue, PurseMisfit, register_issue};
 
-fn check(history: &str, lines: &str, expected: Expect) {
+fn check(history: &str, lines: &str, expected: &Expect) {
     expected.assert_eq(&deliver(history, lines));
 }
 
@@ -18,7 +19,7 @@ fn a_card_in_francs_is_booked_in_francs_and_its_lost_records_stand_there() {
          4
          2
          5",
-        expect![[r#"
+        &expect![[r#"
             issue => booked
                 20.00 issuer-cash -> card(…cafe)
             7 => booked, 1 recovered
@@ -55,7 +56,7 @@ fn a_card_of_unknown_origin_has_the_ledger_of_the_first_transaction_that_it_prov
         "CHF 20.00, bus 7, bus 7, ferry F",
         "4 doubt
          3",
-        expect![[r#"
+        &expect![[r#"
             4 doubt => held
                 + in-doubt 3.75: nobody knows yet whether the card committed record 4 over 3.75 CHF
             3 => booked, 1 recovered
@@ -81,7 +82,7 @@ fn what_is_in_doubt_opens_no_ledger_and_is_given_up_when_the_card_proves_another
          2 in kroner
          3 purse not read
          3",
-        expect![[r#"
+        &expect![[r#"
             3 doubt in kroner => held
                 + in-doubt 3.75: nobody knows yet whether the card committed record 3 over 3.75 DKK
             2 => booked, 1 recovered
@@ -111,7 +112,7 @@ fn a_fare_that_was_not_converted_as_the_tariff_says_is_a_mismatch_in_the_cards_c
         "CHF 20.00, ferry F",
         "issue
          2 overcharged",
-        expect![[r#"
+        &expect![[r#"
             issue => booked
                 20.00 issuer-cash -> card(…cafe)
             2 overcharged => booked
