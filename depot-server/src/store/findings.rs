@@ -131,10 +131,11 @@ fn by_exceptions(
     found: &mut Findings,
 ) -> Result<(), StoreError> {
     let failed = || StoreError::read("the work items that block cards");
-    let name = format!("hotlist_{}", cause.word());
-    let from = cursor(reader, &name)?;
-    let mut furthest = from;
     for kind in kinds {
+        // Of each kind: a flood of one must not carry the cursor over what is left of another.
+        let name = format!("hotlist_{kind}");
+        let from = cursor(reader, &name)?;
+        let mut furthest = from;
         let mut statement = reader
             .prepare_cached(
                 "SELECT id, card, validator, finding, evidence FROM exceptions
@@ -170,9 +171,9 @@ fn by_exceptions(
         for row in rows {
             found.explained.push(row.map_err(failed())?);
         }
-    }
-    if furthest > from {
-        found.cursors.push((name, furthest));
+        if furthest > from {
+            found.cursors.push((name, furthest));
+        }
     }
     Ok(())
 }
@@ -281,4 +282,100 @@ fn cursor(reader: &Connection, name: &str) -> Result<i64, StoreError> {
         .optional()
         .map_err(StoreError::read("how far a rule of the hotlist has looked"))?;
     Ok(found.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use blocking::{Limits, Standing};
+    use model::CardId;
+
+    use super::*;
+    use crate::{hotlist::tick, store::CaseFilter, store::codes::sql_card};
+
+    const NOW: u64 = 1_795_000_000_000;
+
+    fn rules(on: &[Cause]) -> HotlistRules {
+        let window = Duration::from_secs(86_400);
+        HotlistRules {
+            limits: Limits { window, additions_max: 500, share_permille: 2 },
+            on: on.iter().copied().collect::<BTreeSet<_>>(),
+            expires_after: Some(window),
+        }
+    }
+
+    fn card(n: u8) -> CardId {
+        CardId([4, 0, 0, 0, 0, 0, n])
+    }
+
+    /// A work item about a card, and what desks and orders left behind.
+    fn store() -> (tempfile::TempDir, Store) {
+        let (folder, store) = Store::for_test();
+        store.report_lost(card(3), Timestamp(NOW)).unwrap();
+        let sql = format!(
+            "INSERT INTO exceptions (ref, kind, card, validator, opened_at, finding, evidence)
+             VALUES (x'01', 'fork', {}, 42, {NOW}, 'two histories', '[]'),
+                    (x'02', 'counters-mismatch', {}, NULL, {NOW}, 'other counters', '[]'),
+                    (x'03', 'in-doubt', {}, NULL, {NOW}, 'nobody knows', '[]');
+             INSERT INTO card_ops (station, kind, card, after, begun_at, outcome, closed_at)
+             VALUES (1, 3, {}, x'00', {NOW}, 1, {NOW}), (1, 3, {}, x'00', {NOW}, 2, {NOW});
+             INSERT INTO orders (id, card, amount, channel, reference, paid_at, phase)
+             VALUES (17, {}, 500, 1, 'a', {NOW}, 6), (18, {}, 500, 1, 'b', {NOW}, 4);",
+            sql_card(card(1)),
+            sql_card(card(2)),
+            sql_card(card(9)),
+            sql_card(card(4)),
+            sql_card(card(9)),
+            sql_card(card(5)),
+            sql_card(card(9)),
+        );
+        store.writer().execute_batch(&sql).unwrap();
+        (folder, store)
+    }
+
+    fn cases(store: &Store) -> Vec<(u8, &'static str, &'static str)> {
+        let cases = store.hotlist_cases(&CaseFilter::default(), 99).unwrap();
+        cases.iter().map(|c| (c.card.0[6], c.cause.word(), c.standing.word())).collect()
+    }
+
+    #[test]
+    fn each_rule_proposes_what_it_finds_once_and_only_while_it_is_on() {
+        let (_folder, store) = store();
+        tick(&store, &rules(&[]), Timestamp(NOW + 1)).unwrap();
+        assert_eq!(cases(&store), []);
+        let all = rules(&[Cause::Fork, Cause::Value, Cause::Lost, Cause::Replaced, Cause::Debt]);
+        for later in 2..5 {
+            tick(&store, &all, Timestamp(NOW + later)).unwrap();
+            let expected = [
+                (1, "fork", "proposed"),
+                (2, "value", "proposed"),
+                (3, "lost", "proposed"),
+                (4, "replaced", "proposed"),
+                (5, "debt", "proposed"),
+            ];
+            assert_eq!(cases(&store), expected);
+        }
+        let fork = store.hotlist_cases(&CaseFilter::default(), 1).unwrap().remove(0);
+        assert_eq!((fork.evidence, fork.validator), (vec![1], ValidatorId::new(42)));
+        assert!(store.newest_hotlist().unwrap().is_none(), "no rule blocks a card");
+    }
+
+    #[test]
+    fn what_is_explained_before_anybody_decided_is_withdrawn() {
+        let (_folder, store) = store();
+        let rules = rules(&[Cause::Fork, Cause::Value]);
+        tick(&store, &rules, Timestamp(NOW + 1)).unwrap();
+        let close = format!("UPDATE exceptions SET closed_at = {}, close_reason = 'x'", NOW + 2);
+        store.writer().execute_batch(&format!("{close} WHERE kind = 'fork'")).unwrap();
+        for later in 3..5 {
+            tick(&store, &rules, Timestamp(NOW + later)).unwrap();
+            let expected = [(1, "fork", "withdrawn"), (2, "value", "proposed")];
+            assert_eq!(cases(&store), expected);
+        }
+        let standings = vec![Standing::Withdrawn];
+        let of = CaseFilter { standings, ..CaseFilter::default() };
+        assert_eq!(store.hotlist_cases(&of, 9).unwrap().len(), 1);
+        crate::hotlist::verify(&store).unwrap();
+    }
 }
