@@ -6,6 +6,7 @@
 
 mod bounds;
 mod city;
+mod purse;
 mod ride;
 
 use std::time::Instant;

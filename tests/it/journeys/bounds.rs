@@ -32,7 +32,7 @@ pub(crate) fn local(at: Timestamp) -> DateTime {
 }
 
 /// The service day, as days since 1970, and its month.
-fn service_day(at: Timestamp) -> (i64, i64) {
+pub(crate) fn service_day(at: Timestamp) -> (i64, i64) {
     let local = local(at);
     let date = if local.hour() < DAY_STARTS {
         local.date().checked_sub(1.day()).unwrap()

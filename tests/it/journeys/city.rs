@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use fare::{Tariff, TariffSet};
 use tapline_tests::sim::dice::Dice;
 
+use super::purse::Rates;
+
 /// Fare groups, by their index in the tariff.
 pub(crate) const BUS: u8 = 0;
 pub(crate) const METRO: u8 = 1;
@@ -42,6 +44,10 @@ pub(crate) struct Sketch {
     pub(crate) caps: Vec<Cap>,
     /// Whether discounts or surcharges change a fare.
     pub(crate) adjusts: bool,
+    /// Whether a charge may take a card below zero.
+    pub(crate) dips: bool,
+    /// Purses in other currencies.
+    pub(crate) exchanges: Vec<Rates>,
 }
 
 /// A cap.
@@ -102,7 +108,7 @@ fn some<'a>(dice: &mut Dice, per_mille: u32, all: &[&'a str]) -> Vec<&'a str> {
     if chosen.is_empty() { vec![all[dice.index(all.len())]] } else { chosen }
 }
 
-fn one<'a>(dice: &mut Dice, all: &[&'a str]) -> &'a str {
+pub(crate) fn one<'a>(dice: &mut Dice, all: &[&'a str]) -> &'a str {
     all[dice.index(all.len())]
 }
 
@@ -125,6 +131,7 @@ impl Sketch {
             [0, 60][dice.index(2)]
         );
         if dice.chance(300) {
+            sketch.dips = true;
             writeln!(text, "dip = \"{}\"", decimal(cents(dice, 0, 300))).unwrap();
         }
         for class in CLASSES {
@@ -164,6 +171,7 @@ impl Sketch {
             let most = dice.between(1, 15);
             writeln!(text, "[companions]\nriders_max = {most}\nclasses = {classes:?}").unwrap();
         }
+        sketch.exchanges = Rates::draw(&mut text, dice);
         text.push_str(CLOCK);
         sketch.adjusts = text.contains("[[adjust]]");
         (text, sketch)

@@ -9,8 +9,8 @@ use clearing::{
 use fare::{ProductStep, Quote, Step, StepKind};
 use model::{
     CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
-    CardTransaction, ClockQuality, Companions, CounterUse, Ctr, Epoch, LoadSeq, PlaceIx,
-    ProductKind, ProductScope, ProductUse, ProductsFound, RecordKind, RiderClass, RouteIx,
+    CardTransaction, ClockQuality, Companions, CounterUse, Ctr, Currency, Epoch, LoadSeq, PlaceIx,
+    ProductKind, ProductScope, ProductUse, ProductsFound, RecordKind, Refusal, RiderClass, RouteIx,
     TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 use tapline_tests::sim::dice::Dice;
@@ -19,6 +19,7 @@ use validation::{Decision, Hotlist, ValidatorContext, decide};
 use super::{
     bounds::{Bounds, local},
     city::{City, DAY_STARTS},
+    purse::{pays_by_the_rate, purse},
 };
 
 const CARD: CardId = CardId([4, 0x51, 1, 2, 3, 4, 0x80]);
@@ -47,6 +48,9 @@ pub(crate) struct Seen {
     after_midnight: u64,
     groups: u64,
     groups_refused: u64,
+    other_currencies: u64,
+    rounded: u64,
+    not_taken: u64,
 }
 
 /// What is on the card, as its files hold it.
@@ -54,6 +58,8 @@ struct Card {
     record: [u8; 32],
     products: Option<([u8; CardProducts::LEN], Option<u32>)>,
     counters: [u8; CardCounters::LEN],
+    /// What the profile names, when it is not the tariff's currency.
+    purse: Option<Currency>,
 }
 
 /// The depot's memory of the card.
@@ -97,7 +103,7 @@ impl Known for Records {
 impl<'c> Rider<'c> {
     pub(crate) fn new(city: &'c City, dice: &mut Dice) -> Self {
         let now = ANCHORS[dice.index(3)] - dice.below(36 * 3600);
-        let products = products(now, dice);
+        let (products, purse) = (products(now, dice), purse(dice));
         let class = u8::try_from(dice.below(3)).unwrap();
         let issue = CardRecord {
             kind: RecordKind::Issue,
@@ -113,13 +119,17 @@ impl<'c> Rider<'c> {
             class: RiderClass(class),
             run: None,
             products: products.map(|_| ProductUse::default()),
-            layout: if dice.chance(900) { CardLayout::Counters } else { CardLayout::Plain },
+            layout: match (purse, dice.chance(900)) {
+                (Some(_), _) => CardLayout::OtherCurrency,
+                (None, true) => CardLayout::Counters,
+                (None, false) => CardLayout::Plain,
+            },
         };
         let issue = CardRecord { amount: u32::try_from(issue.balance).unwrap(), ..issue };
         let rules = Rules::new(city.set.clone());
         let at = Timestamp::from_secs(now);
         let (empty, mut known) = (CardState::default(), Records(vec![]));
-        let opening = Issue { card: CARD, record: issue, purse: None };
+        let opening = Issue { card: CARD, record: issue, purse };
         let issued = register_issue(&empty, &opening, at, &rules, &known).unwrap();
         known.0.extend(issued.records);
         let state = issued.state.to_bytes().unwrap();
@@ -138,6 +148,7 @@ impl<'c> Rider<'c> {
             record: issue.to_bytes().unwrap(),
             products: products.map(|found| (found.file.to_bytes(), found.rides)),
             counters: CardCounters::EMPTY.to_bytes(),
+            purse,
         };
         let steady = city.sketches.len() == 1 && dice.chance(800);
         let bounds = Bounds::new(&city.sketches[0], class, issue.layout.has_counters());
@@ -152,10 +163,14 @@ impl<'c> Rider<'c> {
             let now = Timestamp::from_secs(self.now);
             let found = self.card.read(&self.context);
             let companions = self.companions(dice);
-            let Ok(decision) = decide(&self.context, CARD, &found, companions, now) else {
-                seen.refused += 1;
-                seen.groups_refused += u64::from(!companions.is_empty());
-                continue;
+            let decision = match decide(&self.context, CARD, &found, companions, now) {
+                Ok(decision) => decision,
+                Err(denied) => {
+                    seen.refused += 1;
+                    seen.groups_refused += u64::from(!companions.is_empty());
+                    seen.not_taken += u64::from(denied.reason == Refusal::CurrencyNotTaken);
+                    continue;
+                }
             };
             seen.count(&self.context, &found.record, &decision);
             let tap = self.tap(&found, &decision, TapSeq(seq));
@@ -167,7 +182,8 @@ impl<'c> Rider<'c> {
             if !rides_as_if_alone(&decision.quote, alone.as_ref().map(|alone| &alone.quote).ok()) {
                 return told(format!("companions change the holder's own ride: {alone:#?}"));
             }
-            if let Err(why) = self.depot.agrees(&tap, &decision) {
+            let paid = pays_by_the_rate(self.city, found.purse, &decision.quote);
+            if let Err(why) = paid.and_then(|()| self.depot.agrees(&tap, &decision)) {
                 return told(why);
             }
             if self.steady {
@@ -259,7 +275,7 @@ impl Card {
         let wanted = record.layout.has_counters() && context.tariffs.needs_counters(context.tariff);
         CardFound {
             record,
-            purse: None,
+            purse: self.purse,
             products: self
                 .products
                 .map(|(file, rides)| ProductsFound { file: CardProducts::from_bytes(file), rides }),
@@ -306,8 +322,10 @@ fn rides_as_if_alone(quote: &Quote, alone: Option<&Quote>) -> bool {
     let own = |step: &&Step| !matches!(step.kind, StepKind::Companions { .. });
     let own: Vec<Step> = quote.steps.iter().filter(own).cloned().collect();
     let others = quote.charge.minor() - alone.charge.minor();
+    // In another currency the sum is rounded, not its parts.
+    let needs = quote.min_balance.minor() - alone.min_balance.minor();
     own == alone.steps
-        && quote.min_balance.minor() == alone.min_balance.minor() + others
+        && (needs == others || quote.exchanged.is_some() && needs >= 0)
         && (quote.run_after, quote.used, quote.counters_after, quote.journey_after)
             == (alone.run_after, alone.used, alone.counters_after, alone.journey_after)
 }
@@ -360,6 +378,10 @@ impl Seen {
         self.passes += count(&|step| product(step, |p| matches!(p, ProductStep::PassPays(_))));
         self.rides += count(&|step| product(step, |p| matches!(p, ProductStep::RidePays { .. })));
         self.groups += count(&|step| matches!(step.kind, StepKind::Companions { .. }));
+        if let Some(exchanged) = decision.quote.exchanged {
+            self.other_currencies += 1;
+            self.rounded += u64::from(exchanged.debit.minor() > 0);
+        }
         self.dips += u64::from(decision.after.balance < 0);
         self.other_version += u64::from(before.tariff != context.tariff);
         for (nights, anchor) in self.clock_change_nights.iter_mut().zip(ANCHORS) {
@@ -393,6 +415,9 @@ impl Seen {
             ("after midnight", self.after_midnight),
             ("groups", self.groups),
             ("groups refused", self.groups_refused),
+            ("other currencies", self.other_currencies),
+            ("debits in other currencies", self.rounded),
+            ("currencies not taken", self.not_taken),
         ] {
             assert!(count >= 100, "{what} only {count} times: {self:?}");
         }
