@@ -178,9 +178,9 @@ fn findings_of_a_tariff_have_the_same_form_and_a_sound_one_has_none() {
 }
 
 /// What one tap must be answered: its charge, the balance after it, and how it is refused.
-type Tapped<'a> = (&'a str, &'a str, Option<(&'a str, u8)>);
+pub(crate) type Tapped<'a> = (&'a str, &'a str, Option<(&'a str, u8)>);
 
-fn assert_taps(taps: &Value, expected: &[Tapped<'_>]) {
+pub(crate) fn assert_taps(taps: &Value, expected: &[Tapped<'_>]) {
     let taps = taps.as_array().unwrap();
     assert_eq!(taps.len(), expected.len());
     for (i, (tap, (charge, balance, refused))) in taps.iter().zip(expected).enumerate() {

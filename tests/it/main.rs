@@ -12,6 +12,7 @@ mod evidence;
 mod exports;
 mod fare_commands;
 mod fare_feeds;
+mod fare_purses;
 mod fares;
 mod fleet;
 mod foreign_programs;
