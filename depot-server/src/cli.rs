@@ -4,7 +4,10 @@
 //! 2 usage, 69 a service or a reader is unavailable, 75 a card operation is in doubt or
 //! not all keys of a card are changed, 78 configuration.
 
+mod auto;
+mod bulk;
 mod card;
+mod channels;
 mod commands;
 mod days;
 mod export;
@@ -49,6 +52,7 @@ Examples:
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
   depot-server order pay --card 04a1b2c3d4e5f6 --amount 20.00 --channel 7 --reference R-1
   depot-server hotlist approve 17 --by ana   refuse a card that was proposed
+  depot-server channel match --channel 7 2026-11-25.csv
   depot-server ticket issue --network --price 2.40 --qr terminal
   depot-server close --day 2026-11-22        close a service day; again: the same document
   depot-server settle --day 2026-11-22       what each operator gets of it
@@ -129,6 +133,9 @@ enum Command {
     /// Cards to refuse: proposals, decisions, the breaker.
     #[command(subcommand)]
     Hotlist(hotlist::Hotlist),
+    /// What channels hand in for the top-ups that they took.
+    #[command(subcommand)]
+    Channel(channels::Channels),
     /// Tickets that are shown as codes.
     #[command(subcommand)]
     Ticket(tickets::Tickets),
@@ -204,6 +211,7 @@ pub fn main() -> ExitCode {
         Command::Card(command) => card::run(command),
         Command::Order(command) => orders::run(command),
         Command::Hotlist(command) => hotlist::run(command),
+        Command::Channel(command) => channels::run(command),
         Command::Ticket(command) => tickets::run(command),
         Command::Version { json } => Ok(commands::version(json)),
     };

@@ -36,7 +36,7 @@ impl<'a> AccountNames<'a> {
         let root = match account.code().0 {
             1 => "Liabilities",
             2 => "Income",
-            6 | 7 | 9 | 11 => "Assets",
+            6 | 7 | 9 | 11 | 33 => "Assets",
             _ => "Equity",
         };
         match Account::parse(account) {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Accounts other than cards' that hold what belongs to holders, or wait for what may.
-const WAITING: [AccountCode; 8] = [
+const WAITING: [AccountCode; 9] = [
     AccountCode(3),  // gap-suspense
     AccountCode(4),  // difference
     AccountCode(5),  // unknown-origin
@@ -25,6 +25,7 @@ const WAITING: [AccountCode; 8] = [
     AccountCode(14), // rider-due
     AccountCode(30), // load-orders
     AccountCode(32), // order-owed
+    AccountCode(34), // channel-unmatched
 ];
 
 /// The float at one moment.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use card::{CardKeys, KeyError, KeyRole, SealError, SealedOrder};
-use clearing::{BookedOrder, CardSeen, ListTold, ListVersion, OrderPhase, OrderRefused};
+use clearing::{BookedOrder, CardSeen, CardState, ListTold, ListVersion, OrderPhase, OrderRefused};
 use model::{
     CardId, CardRecord, ChannelId, Currency, LoadOrder, LoadSeq, OrderId, RecordKind, Timestamp,
 };
@@ -74,6 +74,22 @@ pub enum OrderError {
         /// What the card holds.
         purse: Currency,
     },
+    /// It was reported as lost.
+    #[error("card {0} is reported as lost: replace it, and order for the new one")]
+    Lost(CardId),
+    /// It has two histories.
+    #[error("card {0} was copied or rolled back: nothing is loaded onto it")]
+    Forked(CardId),
+    /// A standing instruction that can never be right.
+    #[error(
+        "threshold and amount are 1 to {max} minor units each, and a day's bound is not below the \
+         amount",
+        max = CardRecord::AMOUNT_MAX
+    )]
+    Instruction,
+    /// A channel's part of the books.
+    #[error(transparent)]
+    Channel(Box<crate::channels::ChannelError>),
     /// Nothing, or more than a record holds.
     #[error("an order is over 1 to {max} minor units", max = CardRecord::AMOUNT_MAX)]
     Amount,
@@ -110,30 +126,16 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
     if !(1..=CardRecord::AMOUNT_MAX).contains(amount) {
         return Err(OrderError::Amount);
     }
-    if let Some(order) = place.store.order_of_payment(*channel, reference)? {
-        return if (order.card, order.amount, order.purse) == (*card, *amount, *purse) {
-            Ok(order)
-        } else {
-            Err(OrderError::OtherContent {
-                channel: *channel,
-                reference: reference.clone(),
-                order: order.id,
-            })
-        };
+    if let Some(order) = paid_before(place, payment)? {
+        return Ok(order);
     }
-    let (state, _) = place.store.card_state(*card)?.ok_or(OrderError::UnknownCard(*card))?;
-    if !state.is_registered() {
-        return Err(OrderError::UnknownCard(*card));
-    }
-    if state.newest().is_some_and(|newest| newest.record.kind == RecordKind::Retire) {
-        return Err(OrderError::Retired(*card));
-    }
+    let state = usable(&place.store, *card)?;
     if state.purse() != *purse {
         let tariffs = place.rules.currency();
         let (paid, purse) = (purse.unwrap_or(tariffs), state.currency(tariffs));
         return Err(OrderError::Currency { card: *card, paid, purse });
     }
-    let id = book_order_events(place, |next, _| {
+    let booked = book_order_events(place, |next, _| {
         vec![OrderEvent::Paid {
             order: next.0,
             card: card.0,
@@ -143,8 +145,42 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
             paid_at: paid_at.0,
             purse: purse.map(Currency::numeric),
         }]
-    })?;
+    });
+    let id = match booked {
+        Ok(id) => id,
+        // Told twice at once: the other one was first, and the books take one reference once.
+        Err(error) => return paid_before(place, payment)?.ok_or_else(|| error.into()),
+    };
     place.store.order(id)?.ok_or(OrderError::Unknown(id))
+}
+
+/// The order that this payment has become; an error when its reference was used for another.
+fn paid_before(place: &Workplace, payment: &Payment) -> Result<Option<BookedOrder>, OrderError> {
+    let Payment { channel, reference, card, amount, purse, .. } = payment;
+    let Some(order) = place.store.order_of_payment(*channel, reference)? else { return Ok(None) };
+    if (order.card, order.amount, order.purse) == (*card, *amount, *purse) {
+        return Ok(Some(order));
+    }
+    Err(OrderError::OtherContent {
+        channel: *channel,
+        reference: reference.clone(),
+        order: order.id,
+    })
+}
+
+/// Whether value may be ordered for this card.
+pub fn usable(store: &Store, card: CardId) -> Result<CardState, OrderError> {
+    let (state, _) = store.card_state(card)?.ok_or(OrderError::UnknownCard(card))?;
+    if !state.is_registered() {
+        return Err(OrderError::UnknownCard(card));
+    }
+    if state.newest().is_some_and(|newest| newest.record.kind == RecordKind::Retire) {
+        return Err(OrderError::Retired(card));
+    }
+    if store.is_lost(card)? {
+        return Err(OrderError::Lost(card));
+    }
+    if state.forks().is_empty() { Ok(state) } else { Err(OrderError::Forked(card)) }
 }
 
 /// Gives an order back to who paid it. One that is out is taken off the list first, and has to be
@@ -174,6 +210,8 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
     // All validators are asked for only while it matters: this runs every second.
     let fleet =
         if unfinished.iter().any(is_off) { fleet(&place.store)? } else { ListVersion::default() };
+    let asked = place.store.refunds_asked()?;
+    let back = |order: &BookedOrder| asked.contains(&order.id);
     let mut busy = BTreeSet::new();
     let mut waiting: BTreeMap<CardId, BookedOrder> = BTreeMap::new();
     let mut ended = Vec::new();
@@ -182,14 +220,23 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
         match order.phase {
             OrderPhase::Out(offer) => {
                 busy.insert(order.card);
-                ended.extend((now.secs() >= u64::from(offer.not_after_s)).then_some(order.id));
+                let ends = back(&order) || now.secs() >= u64::from(offer.not_after_s);
+                ended.extend(ends.then_some(order.id));
             }
             OrderPhase::Withdrawn(..) => {
                 busy.insert(order.card);
                 let seen = seen(&place.store, &order)?;
                 if order.over(now, rules.clock_bound_s, fleet, seen).is_ok() {
-                    events.push(OrderEvent::Renewed { order: order.id.0 });
+                    let order = order.id.0;
+                    events.push(if asked.contains(&OrderId(order)) {
+                        OrderEvent::GivenBack { order }
+                    } else {
+                        OrderEvent::Renewed { order }
+                    });
                 }
+            }
+            OrderPhase::Waiting if back(&order) => {
+                events.push(OrderEvent::GivenBack { order: order.id.0 });
             }
             OrderPhase::Waiting => {
                 waiting.entry(order.card).or_insert(order);

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use crate::{
     app::{App, AppState},
     auth::{LoginError, invite},
+    channels::webhook::Secrets,
     clock::Clock,
     config::{Config, KeyError, Keys, Settlement, open_card_keys},
     events::Events,
     hotlist::HotlistRules,
-    http::views::Books,
+    http::{payments::Hooks, views::Books},
     intake::{
         Checker, Pipeline, Workplace,
         run::{Surroundings, presence_topic, told_to},
@@ -104,6 +105,8 @@ pub struct Depot {
     place: Workplace,
     checker: Checker,
     signing: SigningKey,
+    /// Take what providers tell.
+    hooks: Hooks,
     /// Seal load orders; `None` where validators are given none.
     order_keys: Option<SharedKeys>,
 }
@@ -135,8 +138,9 @@ impl Depot {
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
+        let hooks = open_hooks(&config, &place)?;
         let app = AppState::new(App { config, books, store, events, metrics, clock });
-        Ok(Self { app, place, checker, signing: keys.signing, order_keys })
+        Ok(Self { app, place, checker, signing: keys.signing, hooks, order_keys })
     }
 
     /// What every part shares.
@@ -195,16 +199,22 @@ impl Depot {
             (self.app.config.days.close_after_hours, self.app.config.settlement.clone()),
             stopped.clone(),
         ));
+        let channels = tokio::spawn(crate::channels::run(
+            self.place.clone(),
+            self.app.config.channels.clone(),
+            stopped.clone(),
+        ));
         tokio::spawn(async move {
             shutdown.await;
             // Nobody listens only when everything has stopped already.
             let _ = stop.send(true);
         });
         let (mut until, mut bound) = (stopped.clone(), stopped);
-        let pages = axum::serve(listener, crate::pages::router(&self.app, &self.place.rules))
-            .with_graceful_shutdown(async move {
-                told_to(&mut until).await;
-            });
+        let pages = crate::pages::router(&self.app, &self.place.rules);
+        let pages = pages.merge(crate::http::payments::router(self.hooks));
+        let pages = axum::serve(listener, pages).with_graceful_shutdown(async move {
+            told_to(&mut until).await;
+        });
         let served = tokio::select! {
             done = pages => done.map_err(ServeError::Http),
             // Live screens never end by themselves.
@@ -213,7 +223,7 @@ impl Depot {
                 tokio::time::sleep(GOODBYE).await;
             } => Ok(()),
         };
-        for task in [intake, lists, gauges, closing] {
+        for task in [intake, lists, gauges, closing, channels] {
             if task.await.is_err() {
                 tracing::error!("a part of the server stopped by a fault of its own");
             }
@@ -261,6 +271,22 @@ impl Depot {
             sending,
         })
     }
+}
+
+/// The secrets of channels that tell by themselves.
+fn open_hooks(config: &Config, place: &Workplace) -> Result<Hooks, OpenError> {
+    let mut channels = Vec::new();
+    for channel in &config.channels {
+        let Some(path) = &channel.secret_file else { continue };
+        let file = custody::read_private(path).map_err(KeyError::from)?;
+        let short = || custody::FileError::Contents {
+            path: path.clone(),
+            expected: format!("secrets, one a line, each of {} bytes or more", Secrets::BYTES_MIN),
+        };
+        let secrets = Secrets::parse(&file).ok_or_else(short).map_err(KeyError::from)?;
+        channels.push((channel.clone(), secrets));
+    }
+    Ok(Hooks::new(place.clone(), OrderRules::from(&config.orders), channels))
 }
 
 /// Opens and serves.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use clearing::{BookedOrder, OrderPhase};
 use model::{CardId, ChannelId, Currency, Money, OrderId, Timestamp};
 
-use super::{ConfigPath, commands::workplace, say, warn};
+use super::{ConfigPath, auto, bulk, commands::workplace, say, warn};
 use crate::{
     clock::Clock,
     config::Config,
@@ -18,6 +18,14 @@ pub(super) enum Orders {
     /// Take a payment: any validator puts it on the card at its next tap. Told again, it is the
     /// same order.
     Pay(Pay),
+    /// Order for many cards by a file, such as wages or allowances.
+    #[command(after_help = bulk::AFTER)]
+    Bulk(bulk::Bulk),
+    /// List the batches that files brought, with what became of their orders.
+    Batches(ConfigPath),
+    /// Top cards up by themselves when they fall below a threshold.
+    #[command(subcommand)]
+    Auto(auto::Auto),
     /// List orders: the unfinished ones, or the newest of all.
     List {
         #[command(flatten)]
@@ -67,6 +75,9 @@ pub(super) struct Pay {
 pub(super) fn run(command: Orders) -> anyhow::Result<ExitCode> {
     match command {
         Orders::Pay(pay) => take(&pay),
+        Orders::Auto(command) => auto::run(command),
+        Orders::Bulk(command) => bulk::order(&command),
+        Orders::Batches(config) => bulk::batches(&config),
         Orders::List { config, all, limit } => {
             let config = Config::load(&config.config)?;
             let place = workplace(&config)?;

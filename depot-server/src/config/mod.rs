@@ -4,6 +4,7 @@
 //! unknown key is an error that names its line and the key that was probably meant. Secrets are
 //! never values here, only paths of files.
 
+mod channels;
 mod check;
 mod keys;
 
@@ -15,6 +16,7 @@ use std::{
 use custody::Source;
 use serde::{Deserialize, Serialize};
 
+pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
 
@@ -60,6 +62,9 @@ pub struct Config {
     /// Cards to refuse: who proposes, and how many at once.
     #[serde(default)]
     pub hotlist: Hotlist,
+    /// Who takes money for load orders.
+    #[serde(default, rename = "channel", skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Channel>,
 }
 
 /// Web pages, API and metrics.
@@ -381,6 +386,7 @@ impl Config {
             float: Float::default(),
             orders: Orders::default(),
             hotlist: Hotlist::default(),
+            channels: Vec::new(),
         };
         config.resolve(folder);
         config
@@ -397,7 +403,9 @@ impl Config {
         let tls =
             self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
         let rules = self.settlement.rules.iter_mut();
-        for path in paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls).chain(rules) {
+        let secrets = self.channels.iter_mut().filter_map(|channel| channel.secret_file.as_mut());
+        let all = paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls).chain(rules);
+        for path in all.chain(secrets) {
             *path = folder.join(&*path);
         }
     }
@@ -441,7 +449,14 @@ impl Config {
         if self.desk.lost_hold_hours < 24 {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
         }
-        self.hotlist.check()
+        self.hotlist.check()?;
+        channels::check(&self.channels)
+    }
+
+    /// A channel by its number; one that is not named has the defaults.
+    pub fn channel(&self, number: u16) -> Channel {
+        let named = self.channels.iter().find(|channel| channel.number == number);
+        named.cloned().unwrap_or_else(|| Channel::unnamed(number))
     }
 
     /// The MQTT client id.
@@ -506,6 +521,28 @@ mod tests {
             ("depot = \"a\"\n[hotlist]\nwindow_hours = 0", "hotlist.window_hours"),
             ("depot = \"a\"\n[hotlist]\nadditions_max = 0", "hotlist.additions_max"),
             ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
+            ("depot = \"a\"\n[[channel]]\nnumber = 0", "channel.number"),
+            ("depot = \"a\"\n[[channel]]\nnumber = 7\n[[channel]]\nnumber = 7", "channel.number"),
+            (
+                "depot = \"a\"\n[[channel]]\nnumber = 7\nstatement_within_hours = 0",
+                "channel.statement_within_hours",
+            ),
+            (
+                "depot = \"a\"\n[[channel]]\nnumber = 7\nsignature_tolerance_s = 5",
+                "channel.signature_tolerance_s",
+            ),
+            (
+                "depot = \"a\"\n[[channel]]\nnumber = 7\nstatement = { delimiter = \"--\" }",
+                "channel.statement.delimiter",
+            ),
+            (
+                "depot = \"a\"\n[[channel]]\nnumber = 7\nstatement = { zone = \"Mars\" }",
+                "channel.statement.zone",
+            ),
+            (
+                "depot = \"a\"\n[[channel]]\nnumber = 7\nstatement = { currency = \"xx\" }",
+                "channel.statement.currency",
+            ),
         ] {
             assert!(parse(text).unwrap_err().starts_with(key), "{text}");
         }

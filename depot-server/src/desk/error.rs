@@ -142,6 +142,28 @@ pub enum DeskError {
         #[source]
         why: Discontinuity,
     },
+    /// REC-9: value that nobody paid for.
+    #[error(
+        "card {card} shows loads over {amount} that no desk made and no channel was paid for: its \
+         value is not given out; keep the card and find out who loaded it"
+    )]
+    UnmetLoads {
+        /// Which card.
+        card: CardId,
+        /// How much.
+        amount: Money,
+    },
+    /// Its holder owes the issuer.
+    #[error(
+        "the holder of card {card} owes {amount} for a top-up that was given back: retire it with \
+         `--value another-card`, then `card replace` gives the rest"
+    )]
+    Owes {
+        /// Which card.
+        card: CardId,
+        /// How much.
+        amount: Money,
+    },
     /// The card holds transactions that the books do not.
     #[error(
         "the newest transaction of card {0} is not in the books yet: wait until its taps have \

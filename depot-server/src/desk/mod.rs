@@ -8,6 +8,7 @@
 //! the manual.
 
 mod error;
+pub(crate) mod gate;
 mod hand;
 mod machine;
 mod owed;

@@ -13,7 +13,11 @@ use model::{
     CardId, CardLayout, CardRecord, Money, RecordKind, RiderClass, StationId, Timestamp, ValidUntil,
 };
 
-use super::{DeskError, Hand, hand::random};
+use super::{
+    DeskError, Hand,
+    gate::{may_pay, may_take, owes},
+    hand::random,
+};
 use crate::{
     clock::Clock,
     store::{Begun, Store},
@@ -227,7 +231,7 @@ impl Station {
                 return Err(DeskError::OnHold { card: old, until });
             }
         }
-        state.continuity().map_err(|why| DeskError::Continuity { card: old, why })?;
+        may_pay(&self.store, self.rules.currency(), old, &state)?;
         self.due(old)
     }
 
@@ -237,7 +241,8 @@ impl Station {
         let on = |account: Account| -> Result<i64, DeskError> {
             Ok(self.store.account(&account.id(currency))?.posted())
         };
-        let due = on(Account::Card(old))? + on(Account::Replaced(old))?;
+        let owes = owes(&self.store, currency, old)?;
+        let due = on(Account::Card(old))? + on(Account::Replaced(old))? - owes;
         u32::try_from(due).ok().filter(|due| *due > 0).ok_or(DeskError::NothingDue(old))
     }
 
@@ -403,7 +408,7 @@ impl Station {
         if state.newest().is_none_or(|newest| newest.record.ctr < before.ctr) {
             return Err(DeskError::Ahead(card));
         }
-        state.continuity().map_err(|why| DeskError::Continuity { card, why })
+        may_take(&self.store, self.rules.currency(), card, &state, value)
     }
 
     /// The books know the card, and are not ahead of it.

@@ -21,6 +21,7 @@ mod names;
 mod needs;
 mod overview;
 mod parts;
+pub mod payments;
 mod query;
 mod session;
 mod taps;

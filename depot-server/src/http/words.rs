@@ -174,6 +174,10 @@ impl Shown for ExceptionKind {
             Self::TicketNotIssued => ("Ticket not sold here", "octagon", Tone::Bad),
             Self::UnknownCard => ("Card not issued here", "triangle", Tone::Warn),
             Self::FareMismatch => ("Fare differs from tariff", "triangle", Tone::Warn),
+            Self::PaymentWithoutOrder => ("Paid, not ordered", "triangle", Tone::Bad),
+            Self::OrderWithoutPayment => ("Ordered, not paid", "triangle", Tone::Warn),
+            Self::PaymentDiffers => ("Payment differs", "triangle", Tone::Warn),
+            Self::TopUpStopped => ("Auto top-up stopped", "triangle", Tone::Warn),
             Self::ChargedWithoutPassage => ("Charged, not let through", "triangle", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
             Self::SequenceGap => ("Validator entries missing", "triangle", Tone::Warn),
@@ -221,6 +225,14 @@ impl Shown for TapRole {
     }
 }
 
+const TICKET_USED_TWICE: &str = "\
+    The same ticket gave a ride at several validators, which cannot ask each other. The first \
+    ride is paid. A copy was passed on, or a validator lost its log: look where and when the \
+    uses were.";
+const TICKET_NOT_ISSUED: &str = "\
+    The ticket's signature holds and no sale of it is in the books. If the books are whole, \
+    the ticket key was stolen: make a new one and take the old one from the validators.";
+
 /// What an exception of this kind means and what to do, for the page of one.
 pub const fn advice(kind: ExceptionKind) -> &'static str {
     match kind {
@@ -252,16 +264,8 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
             "An entry does not continue the hash chain of the entry before it. The log was edited \
              or mixed with another. Inspect the validator and its store."
         }
-        ExceptionKind::TicketUsedTwice => {
-            "The same ticket gave a ride at several validators, which cannot ask each other. The \
-             first ride is paid. A copy was passed on, or a validator lost its log: look where and \
-             when the uses were."
-        }
-        ExceptionKind::TicketNotIssued => {
-            "The ticket's signature holds and no sale of it is in the books. If the books are \
-             whole, the ticket key was stolen: make a new one and take the old one from the \
-             validators."
-        }
+        ExceptionKind::TicketUsedTwice => TICKET_USED_TWICE,
+        ExceptionKind::TicketNotIssued => TICKET_NOT_ISSUED,
         ExceptionKind::UnknownCard => {
             "No issue of this card is in the books, or it holds value that no issue explains. \
              Register the card, or find out who issued it."
@@ -270,6 +274,10 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
             "The depot prices this tap differently from the validator under the same tariff. The \
              rider paid what the validator said; correct the difference if it harmed the rider."
         }
+        ExceptionKind::PaymentWithoutOrder
+        | ExceptionKind::OrderWithoutPayment
+        | ExceptionKind::PaymentDiffers
+        | ExceptionKind::TopUpStopped => channel_advice(kind),
         ExceptionKind::ChargedWithoutPassage => {
             "The card was charged as it left the reader, the rider was told to hold it again, and \
              this reader let nobody through with it. The amount, or the rides, are what was paid \
@@ -292,6 +300,29 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
             "A payload could not be read or verified. It is kept as received and nothing of it was \
              booked. Check the sender's software and certificate."
         }
+    }
+}
+
+/// The same for what channels hand in.
+const fn channel_advice(kind: ExceptionKind) -> &'static str {
+    if matches!(kind, ExceptionKind::PaymentWithoutOrder) {
+        "A channel handed in money for a top-up that no order knows: a rider paid and got nothing. \
+         Order it for the rider's card under the channel's reference (depot-server order pay), or \
+         have the channel give the money back. The item closes by itself when the order or the \
+         channel's counter-entry arrives."
+    } else if matches!(kind, ExceptionKind::OrderWithoutPayment) {
+        "A top-up was ordered, and the channel's statements did not bring the money within its \
+         stated delay, or took it back. Ask the channel; if nobody paid, give the order back \
+         (depot-server order give-back). The item closes by itself when the line arrives."
+    } else if matches!(kind, ExceptionKind::PaymentDiffers) {
+        "The channel's statements say something else of this payment than its order: another \
+         amount, currency or card, two payments under one reference, or money for an order that \
+         was given back. The finding says which. Have the channel correct it; its next statement \
+         closes the item."
+    } else {
+        "The holder relies on a top-up that no longer comes: tell them before the card is refused. \
+         Set the instruction again once the means of payment is good (depot-server order auto \
+         set), or end it (order auto stop); either closes the item."
     }
 }
 

@@ -6,14 +6,15 @@ use std::{
 };
 
 use clearing::{
-    BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, Exception,
-    ExceptionChange, ExceptionId, Known, KnownRecord, ListTold, Source, TapRef, TicketState,
+    AutoTopUp, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow,
+    Exception, ExceptionChange, ExceptionId, Known, KnownRecord, ListTold, Source, Stated, TapRef,
+    TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
 use model::{
-    CardId, Ctr, Epoch, OrderId, ServiceDate, TapEvent, TapRecord, TapSeq, Ticket, Timestamp,
-    ValidatorId,
+    CardId, ChannelId, Ctr, Epoch, OrderId, ServiceDate, TapEvent, TapRecord, TapSeq, Ticket,
+    Timestamp, ValidatorId,
 };
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
@@ -44,6 +45,10 @@ pub struct MemoryBooks {
     pub due: BTreeMap<CardId, BTreeMap<ServiceDate, DayBooked>>,
     /// Load orders.
     pub orders: BTreeMap<OrderId, BookedOrder>,
+    /// Payments of channels.
+    pub stated: BTreeMap<(ChannelId, String), Stated>,
+    /// Standing instructions.
+    pub autos: BTreeMap<CardId, AutoTopUp>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
     /// Messages set aside.
@@ -58,6 +63,7 @@ pub struct MemoryBooks {
     pub day_starts: BTreeMap<ServiceDate, usize>,
     /// Bookings before this moment belong to no day.
     pub days_since: Timestamp,
+    references: BTreeMap<OrderId, String>,
     records: BTreeMap<(CardId, Ctr), KnownRecord>,
     transactions: BTreeSet<(CardId, Ctr, TapRef)>,
     pending: BTreeMap<TransferId, Recorded>,
@@ -77,6 +83,13 @@ impl MemoryBooks {
         self.cards.extend(booking.cards);
         self.tickets.extend(booking.tickets);
         self.orders.extend(booking.orders);
+        let of_orders = booking.stated.iter();
+        self.references.extend(
+            of_orders
+                .filter_map(|((_, reference), stated)| Some((stated.order?, reference.clone()))),
+        );
+        self.stated.extend(booking.stated);
+        self.autos.extend(booking.autos);
         self.orders_told.extend(booking.orders_told);
         let records = booking.records.into_iter();
         self.records.extend(records.map(|(card, known)| ((card, known.record.ctr), known)));
@@ -270,6 +283,18 @@ impl Stored for MemoryBooks {
 
     fn orders_told(&self, validator: ValidatorId) -> Result<ListTold, Infallible> {
         Ok(self.orders_told.get(&validator).copied().unwrap_or_default())
+    }
+
+    fn stated(&self, channel: ChannelId, reference: &str) -> Result<Option<Stated>, Infallible> {
+        Ok(self.stated.get(&(channel, reference.to_owned())).cloned())
+    }
+
+    fn reference_of(&self, id: OrderId) -> Result<Option<String>, Infallible> {
+        Ok(self.references.get(&id).cloned())
+    }
+
+    fn auto(&self, card: CardId) -> Result<Option<AutoTopUp>, Infallible> {
+        Ok(self.autos.get(&card).copied())
     }
 
     /// Payments are in the journal that is booked again; nothing is set apart.

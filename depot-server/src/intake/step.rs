@@ -5,6 +5,7 @@
 //! what they mean, `ledger` what they move. A fault of one entry costs that entry, never the group.
 
 mod by_hand;
+mod channels;
 mod due;
 mod orders;
 mod ticket;

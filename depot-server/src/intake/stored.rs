@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearing::{
-    BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow, ExceptionChange,
-    Issue, Known, KnownRecord, ListTold, Period, TicketState,
+    AutoTopUp, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow,
+    ExceptionChange, Issue, Known, KnownRecord, ListTold, Period, Stated, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
-    CardId, CardProof, Epoch, OperatorId, OrderId, ServiceDate, TapRecord, TapSeq, Ticket,
-    TicketToken, Timestamp, ValidatorId,
+    CardId, CardProof, ChannelId, Epoch, OperatorId, OrderId, ServiceDate, TapRecord, TapSeq,
+    Ticket, TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 use wire::{ChainHash, ValidatorState};
@@ -55,6 +55,12 @@ pub trait Stored: Known {
     fn orders_of(&self, card: CardId) -> Result<Vec<BookedOrder>, Self::Error>;
     /// What a validator has told of its list of orders.
     fn orders_told(&self, validator: ValidatorId) -> Result<ListTold, Self::Error>;
+    /// What is known of a payment of a channel beside its order; `None` when nothing is.
+    fn stated(&self, channel: ChannelId, reference: &str) -> Result<Option<Stated>, Self::Error>;
+    /// Under which reference its channel took the payment of an order.
+    fn reference_of(&self, id: OrderId) -> Result<Option<String>, Self::Error>;
+    /// The standing instruction of a card.
+    fn auto(&self, card: CardId) -> Result<Option<AutoTopUp>, Self::Error>;
     /// What of a card's due is set apart for this order, by service day.
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, Self::Error>;
 }
@@ -96,6 +102,10 @@ pub struct Booking {
     pub order_events: Vec<OrderEvent>,
     /// Load orders that were touched.
     pub orders: BTreeMap<OrderId, BookedOrder>,
+    /// Payments of channels that were touched.
+    pub stated: BTreeMap<(ChannelId, String), Stated>,
+    /// Standing instructions that were set or stopped.
+    pub autos: BTreeMap<CardId, AutoTopUp>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
     /// New rows of the due journal, in order.
@@ -154,6 +164,87 @@ pub enum OrderEvent {
     GivenBack {
         /// Which.
         order: u64,
+    },
+    /// A channel handed in a statement; what is new in it follows.
+    Statement {
+        /// Its number in the books.
+        statement: u32,
+        /// Whose.
+        channel: u16,
+        /// SHA-256 of the file, hexadecimal.
+        sha256: String,
+        /// Lines in it.
+        lines: u32,
+        /// Of them, stated before.
+        known: u32,
+    },
+    /// A channel handed in, or took back, money for one payment.
+    Stated {
+        /// Which channel.
+        channel: u16,
+        /// The channel's own number of the payment.
+        reference: String,
+        /// Minor units; below zero: taken back.
+        amount: i64,
+        /// ISO 4217 number.
+        currency: u16,
+        /// For which card, when the channel says so.
+        card: Option<[u8; 7]>,
+        /// When, when the channel says so.
+        paid_at: Option<u64>,
+        /// How many lines like this one stand before it in its statement.
+        copy: u32,
+        /// In which statement.
+        statement: u32,
+        /// Where in it.
+        row: u32,
+    },
+    /// A file of many orders; they follow, numbered from `first` on.
+    Batch {
+        /// Who pays.
+        channel: u16,
+        /// Its name; may be empty.
+        batch: String,
+        /// SHA-256 of the file, hexadecimal.
+        sha256: String,
+        /// The first order of it.
+        first: u64,
+        /// How many.
+        orders: u32,
+    },
+    /// A channel took the money of a payment back: its order is to be given back.
+    RefundAsked {
+        /// Which channel.
+        channel: u16,
+        /// The channel's own number of the payment.
+        reference: String,
+    },
+    /// A card is topped up by itself from here on.
+    AutoSet {
+        /// Which card.
+        card: [u8; 7],
+        /// Below this, minor units.
+        below: u32,
+        /// By so much, minor units.
+        amount: u32,
+        /// Who collects the money.
+        channel: u16,
+        /// At most so much in 24 hours, minor units.
+        per_day_max: u32,
+    },
+    /// It is no longer.
+    AutoStopped {
+        /// Which card.
+        card: [u8; 7],
+        /// Why: `asked`, `failed` or `given-back`.
+        why: String,
+    },
+    /// A channel's delay is over, and no statement of it has this payment of an order.
+    Unstated {
+        /// Which channel.
+        channel: u16,
+        /// The channel's own number of the payment.
+        reference: String,
     },
 }
 

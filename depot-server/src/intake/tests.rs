@@ -1,8 +1,13 @@
 //! The pipeline over a real database: honest taps, replays, crashes, lies and rubbish.
 
+mod auto;
+mod bulk;
+mod cash_outs;
+mod channels;
 mod due;
 mod forgeries;
 mod orders;
+mod providers;
 mod purses;
 mod tickets;
 mod unserved;

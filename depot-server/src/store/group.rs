@@ -10,14 +10,14 @@ use std::{
 };
 
 use clearing::{
-    Account, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, Known,
-    KnownRecord, ListTold, TapRef, TicketState,
+    Account, AutoTopUp, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, Known,
+    KnownRecord, ListTold, Stated, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
-    CardId, CardTransaction, Ctr, Currency, Epoch, OperatorId, OrderId, Registers, ServiceDate,
-    TapEvent, TapRecord, TapSeq, Ticket, ValidatorId,
+    CardId, CardTransaction, ChannelId, Ctr, Currency, Epoch, OperatorId, OrderId, Registers,
+    ServiceDate, TapEvent, TapRecord, TapSeq, Ticket, ValidatorId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
@@ -264,6 +264,18 @@ impl Stored for Group<'_> {
 
     fn orders_told(&self, validator: ValidatorId) -> Result<ListTold, StoreError> {
         self.told_by(validator)
+    }
+
+    fn stated(&self, channel: ChannelId, reference: &str) -> Result<Option<Stated>, StoreError> {
+        self.stated_by(channel, reference)
+    }
+
+    fn reference_of(&self, id: OrderId) -> Result<Option<String>, StoreError> {
+        self.order_reference(id)
+    }
+
+    fn auto(&self, card: CardId) -> Result<Option<AutoTopUp>, StoreError> {
+        self.auto_of(card)
     }
 
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, StoreError> {

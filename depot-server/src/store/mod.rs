@@ -6,7 +6,9 @@
 //!
 //! Signatures hold plain model types, so that another database can stand behind the same names.
 
+mod auto;
 mod cases;
+mod channels;
 mod codes;
 mod days;
 mod desk;
@@ -42,7 +44,9 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use auto::ToCollect;
 pub use cases::{CaseFilter, CaseGroup};
+pub use channels::{ChannelTally, StatementRow};
 pub use days::{ClosedDay, DayAccount};
 pub use desk::{Begun, CardOp, Quota};
 pub use due::OwedDay;

@@ -190,6 +190,8 @@ impl Group<'_> {
     /// desk's journal of the same group.
     pub(super) fn orders(&self, booking: &Booking) -> Result<(), StoreError> {
         self.order_rows(booking)?;
+        self.payments(booking)?;
+        self.autos(booking)?;
         for order in booking.orders.values() {
             let (phase, offer, without) = sql_phase(order.phase);
             let changed = self
@@ -251,6 +253,7 @@ impl Group<'_> {
                     .map_err(StoreError::write("a load order"))?;
             }
             self.set_apart(event)?;
+            self.statement(event, at)?;
             let text = serde_json::to_string(event).map_err(|error| StoreError::Write {
                 what: "the order journal",
                 source: error.to_string().into(),
@@ -284,7 +287,14 @@ impl Group<'_> {
             OrderEvent::Paid { .. }
             | OrderEvent::Offered { .. }
             | OrderEvent::Withdrawn { .. }
-            | OrderEvent::Renewed { .. } => Ok(()),
+            | OrderEvent::Renewed { .. }
+            | OrderEvent::Batch { .. }
+            | OrderEvent::Statement { .. }
+            | OrderEvent::Stated { .. }
+            | OrderEvent::RefundAsked { .. }
+            | OrderEvent::AutoSet { .. }
+            | OrderEvent::AutoStopped { .. }
+            | OrderEvent::Unstated { .. } => Ok(()),
         }
     }
 

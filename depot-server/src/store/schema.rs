@@ -16,6 +16,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0009_orders.sql"),
     include_str!("migrations/0010_hotlist.sql"),
     include_str!("migrations/0011_purses.sql"),
+    include_str!("migrations/0012_channels.sql"),
+    include_str!("migrations/0013_auto.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -52,5 +52,23 @@ pub(super) fn compare(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
             )));
         }
     }
+    payments(store, books)
+}
+
+/// Every payment of a channel stands as its order and its lines in the journal make it.
+fn payments(store: &Store, books: &MemoryBooks) -> Result<(), Stop> {
+    let autos: Vec<_> = books.autos.values().copied().collect();
+    if store.auto_top_ups()? != autos {
+        let what = "the standing instructions are others than the journal's";
+        return Err(Stop::Differs(what.to_owned()));
+    }
+    super::count(store, "payments", books.stated.len() as u64)?;
+    for ((channel, reference), stated) in &books.stated {
+        if store.stated(*channel, reference)?.as_ref() != Some(stated) {
+            return Err(Stop::Differs(format!(
+                "the payment {reference:?} of channel {channel} stands otherwise in the journal"
+            )));
+        }
+    }
     Ok(())
 }

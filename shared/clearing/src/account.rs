@@ -47,10 +47,14 @@ pub enum Account {
     LoadChannel(ChannelId),
     /// A load order was given back and is on the card all the same: its holder owes it.
     OrderOwed(CardId),
+    /// Minus what this channel's statements say that it handed in: cash at the bank.
+    ChannelBank(ChannelId),
+    /// Handed in by this channel and met by no order.
+    ChannelUnmatched(ChannelId),
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 18] = [
+const CODES: [(u16, &str); 20] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -69,6 +73,8 @@ const CODES: [(u16, &str); 18] = [
     (30, "load-orders"),
     (31, "load-channel"),
     (32, "order-owed"),
+    (33, "channel-bank"),
+    (34, "channel-unmatched"),
 ];
 
 impl Account {
@@ -83,7 +89,10 @@ impl Account {
             | Self::RiderDue(card) => {
                 opaque.extend(card.0);
             }
-            Self::DeskCash(StationId(number)) | Self::LoadChannel(ChannelId(number)) => {
+            Self::DeskCash(StationId(number))
+            | Self::LoadChannel(ChannelId(number))
+            | Self::ChannelBank(ChannelId(number))
+            | Self::ChannelUnmatched(ChannelId(number)) => {
                 opaque.extend(number.to_be_bytes());
             }
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
@@ -113,6 +122,7 @@ impl Account {
     /// Which account a ledger account is; `None` when clearing did not open it.
     pub fn parse(id: &AccountId) -> Option<Self> {
         let b = id.opaque();
+        let channel = || ChannelId(u16::from_be_bytes([b[0], b[1]]));
         let card = || CardId([b[0], b[1], b[2], b[3], b[4], b[5], b[6]]);
         let key = || TicketKeyId([b[0], b[1], b[2], b[3]]);
         let ctr = || Ctr(u32::from_be_bytes([b[7], b[8], b[9], b[10]]));
@@ -134,8 +144,10 @@ impl Account {
             14 => Self::RiderDue(card()),
             15 => Self::FareReduction,
             30 => Self::LoadOrders,
-            31 => Self::LoadChannel(ChannelId(u16::from_be_bytes([b[0], b[1]]))),
+            31 => Self::LoadChannel(channel()),
             32 => Self::OrderOwed(card()),
+            33 => Self::ChannelBank(channel()),
+            34 => Self::ChannelUnmatched(channel()),
             _ => return None,
         };
         (account.id(id.currency()) == *id).then_some(account)
@@ -166,6 +178,8 @@ impl Account {
             Self::LoadOrders => 30,
             Self::LoadChannel(_) => 31,
             Self::OrderOwed(_) => 32,
+            Self::ChannelBank(_) => 33,
+            Self::ChannelUnmatched(_) => 34,
         }
     }
 }
@@ -182,7 +196,9 @@ impl fmt::Display for Account {
                 write!(f, "{word}({card})")
             }
             Self::DeskCash(station) => write!(f, "{word}({station})"),
-            Self::LoadChannel(channel) => write!(f, "{word}({channel})"),
+            Self::LoadChannel(channel)
+            | Self::ChannelBank(channel)
+            | Self::ChannelUnmatched(channel) => write!(f, "{word}({channel})"),
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 write!(f, "{word}({card}, {ctr})")
             }
@@ -229,11 +245,14 @@ pub enum CauseCode {
     /// A load order was paid, is on its card, or was given back. The reference is the order and
     /// which of the three.
     Order,
+    /// What a channel states of a payment, or its order, changed. The reference is channel,
+    /// payment, revision and currency.
+    Statement,
 }
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Record,
         Self::Attribution,
         Self::Fork,
@@ -245,6 +264,7 @@ impl CauseCode {
         Self::Due,
         Self::Forgiven,
         Self::Order,
+        Self::Statement,
     ];
 
     /// Its number in the ledger.
@@ -261,6 +281,7 @@ impl CauseCode {
             Self::Due => 14,
             Self::Forgiven => 15,
             Self::Order => 30,
+            Self::Statement => 33,
         }
     }
 
@@ -278,6 +299,7 @@ impl CauseCode {
             Self::Due => "due",
             Self::Forgiven => "forgiven",
             Self::Order => "order",
+            Self::Statement => "statement",
         }
     }
 

@@ -201,6 +201,12 @@ impl CardHistory {
         }
     }
 
+    /// What was loaded by everything that is known, minor units.
+    pub fn loaded(&self) -> i64 {
+        let loads = self.rides.values().filter(|past| past.record.kind.is_load());
+        loads.map(|past| i64::from(past.record.amount)).sum()
+    }
+
     /// Prices all of it again.
     pub fn due(&self, tariffs: &TariffSet, rule: &RepairRule) -> Due {
         replay::replay(tariffs, rule, self.purse, &self.settled(), &self.unserved)

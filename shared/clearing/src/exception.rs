@@ -37,6 +37,14 @@ pub enum ExceptionKind {
     UnknownCard,
     /// The depot prices the tap differently, or cannot price it.
     FareMismatch,
+    /// A channel handed money in and nobody ordered it for a card (REC-16).
+    PaymentWithoutOrder,
+    /// A load order stands and its channel has not handed the money in (REC-16).
+    OrderWithoutPayment,
+    /// What a channel states of a payment is not what was ordered (REC-16).
+    PaymentDiffers,
+    /// A card is no longer topped up by itself, because its payment failed or was given back.
+    TopUpStopped,
     /// A tap in doubt was charged and nobody was let through with it: the rider is to be repaid.
     ChargedWithoutPassage,
     /// Records of a card are missing (I4).
@@ -51,7 +59,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
@@ -63,6 +71,10 @@ impl ExceptionKind {
         Self::TicketNotIssued,
         Self::UnknownCard,
         Self::FareMismatch,
+        Self::PaymentWithoutOrder,
+        Self::OrderWithoutPayment,
+        Self::PaymentDiffers,
+        Self::TopUpStopped,
         Self::ChargedWithoutPassage,
         Self::CardGap,
         Self::SequenceGap,
@@ -84,6 +96,10 @@ impl ExceptionKind {
             Self::TicketNotIssued => "ticket-not-issued",
             Self::UnknownCard => "unknown-card",
             Self::FareMismatch => "fare-mismatch",
+            Self::PaymentWithoutOrder => "payment-without-order",
+            Self::OrderWithoutPayment => "order-without-payment",
+            Self::PaymentDiffers => "payment-differs",
+            Self::TopUpStopped => "top-up-stopped",
             Self::ChargedWithoutPassage => "charged-without-passage",
             Self::CardGap => "card-gap",
             Self::SequenceGap => "sequence-gap",
@@ -453,6 +469,9 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
         ExceptionKind::UnknownCard => "the issue is known",
         ExceptionKind::FareMismatch => "the tap's own entry explains the charge",
         ExceptionKind::InDoubt => "decided by a later record of the card",
+        ExceptionKind::PaymentWithoutOrder
+        | ExceptionKind::OrderWithoutPayment
+        | ExceptionKind::PaymentDiffers => "order and statements agree",
         ExceptionKind::Fork
         | ExceptionKind::ProofInvalid
         | ExceptionKind::Contradiction
@@ -461,6 +480,7 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
         | ExceptionKind::TicketUsedTwice
         | ExceptionKind::TicketNotIssued
         | ExceptionKind::SequenceGap
+        | ExceptionKind::TopUpStopped
         | ExceptionKind::Quarantined => "explained by later records",
     }
 }

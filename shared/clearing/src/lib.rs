@@ -15,6 +15,7 @@ extern crate alloc;
 extern crate std;
 
 mod account;
+mod auto;
 mod chain;
 mod clear;
 mod counted;
@@ -29,12 +30,14 @@ mod purse;
 mod reprice;
 mod state;
 mod state_bytes;
+mod stated;
 #[cfg(test)]
 mod tests;
 mod ticket;
 mod unserved;
 
 pub use account::{Account, CauseCode};
+pub use auto::{AutoSeen, AutoStop, AutoTopUp};
 pub use clear::{ClearError, Cleared, Issue, Outcome, clear, register_issue};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use due::{
@@ -54,4 +57,5 @@ pub use purse::PurseMisfit;
 pub use reprice::{Priced, Rules};
 pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};
 pub use state_bytes::StateError;
+pub use stated::{ChannelPayment, Restated, Stated, StatedLine, Verdict};
 pub use ticket::{ClearedTicket, TicketState, TicketUse, clear_sale, clear_use};

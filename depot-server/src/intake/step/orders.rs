@@ -56,17 +56,33 @@ impl<S: Stored> Desk<'_, S> {
             OrderEvent::GivenBack { order } => {
                 self.order(*order)?.map(|order| order.given_back(now, currency))
             }
+            OrderEvent::Batch { .. }
+            | OrderEvent::Statement { .. }
+            | OrderEvent::Stated { .. }
+            | OrderEvent::RefundAsked { .. }
+            | OrderEvent::AutoSet { .. }
+            | OrderEvent::AutoStopped { .. }
+            | OrderEvent::Unstated { .. } => return self.channel_event(event),
         };
         match cleared {
-            Some(Ok(ClearedOrder { order, transfers })) => {
-                self.post(Some(order.card), None, &transfers)?;
-                self.booking.orders.insert(order.id, order);
-                self.booking.order_events.push(event.clone());
-            }
+            Some(Ok(cleared)) => self.order_becomes(event, &cleared)?,
             Some(Err(refused)) => tracing::warn!(?event, %refused, "an order stays as it is"),
             None => tracing::warn!(?event, "no such load order"),
         }
         Ok(())
+    }
+
+    fn order_becomes(
+        &mut self,
+        event: &OrderEvent,
+        cleared: &ClearedOrder,
+    ) -> Result<(), StepError<S::Error>> {
+        let ClearedOrder { order, transfers } = cleared;
+        let before = self.order(order.id.0)?;
+        self.post(Some(order.card), None, transfers)?;
+        self.booking.orders.insert(order.id, *order);
+        self.booking.order_events.push(event.clone());
+        self.payment_of(event, before, order)
     }
 
     /// Loads among these records that the books did not know. To be asked before they do.
@@ -149,7 +165,7 @@ impl<S: Stored> Desk<'_, S> {
         Ok(known.is_some_and(|known| known.record == *record))
     }
 
-    fn order(&self, id: u64) -> Result<Option<BookedOrder>, StepError<S::Error>> {
+    pub(super) fn order(&self, id: u64) -> Result<Option<BookedOrder>, StepError<S::Error>> {
         let id = OrderId(id);
         if let Some(order) = self.booking.orders.get(&id) {
             return Ok(Some(*order));
