@@ -66,8 +66,8 @@ impl<W: Write + Send> RiderScreen for LineScreen<W> {
     }
 }
 
-/// Class, amount, balance, then why, by which rate, how far the caps have come, and what to do; never a card
-/// number.
+/// Class, amount, balance, then why, by which rate, how far the caps have come, and what to do;
+/// never a card number.
 pub fn line(language: Language, passage: &Passage) -> String {
     use std::fmt::Write;
     let phrase = |phrase| phrase_text(language, &phrase);

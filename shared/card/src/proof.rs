@@ -1,9 +1,9 @@
 //! The card's Transaction MAC: rebuilding what it was computed over, and verifying it.
 //!
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
-//! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(currency)] ‖ [ReadData(products) ‖
-//! [GetValue(rides)]] ‖ [ReadData(counters)] ‖ [Debit or Credit] ‖ [Debit(rides)] ‖
-//! [WriteData(counters)] ‖ WriteRecord(after)`: reads count, and the tap carries what was read
+//! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(currency)] ‖
+//! [ReadData(products) ‖ [GetValue(rides)]] ‖ [ReadData(counters)] ‖ [Debit or Credit] ‖
+//! [Debit(rides)] ‖ [WriteData(counters)] ‖ WriteRecord(after)`: reads count, and the tap carries what was read
 //! (ADR-0002, ADR-0005, ADR-0009, ADR-0013, ADR-0019).
 
 use alloc::vec::Vec;
