@@ -10,6 +10,7 @@ mod card;
 mod channels;
 mod commands;
 mod days;
+mod done;
 mod export;
 mod fares;
 mod hotlist;

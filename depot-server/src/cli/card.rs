@@ -10,15 +10,15 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use clearing::Taken;
-use model::{CardId, CardRecord, Money, RiderClass, StationId, ValidUntil};
+use model::{CardId, Currency, Money, RiderClass, StationId, ValidUntil};
 use reader::FileCard;
 use serde_json::json;
 
-use super::{ConfigPath, commands, inspect, inspect::record_word, rekey, say, warn};
+use super::{ConfigPath, commands, done, inspect, inspect::record_word, rekey, say, warn};
 use crate::{
     clock::Clock,
     config::{Config, open_card_keys},
-    desk::{Done, DoneKind, Hand, ReaderName, Station, WantedIssue},
+    desk::{Cash, Done, Hand, ReaderName, Station, WantedIssue, written},
     server::load_rules,
     store::Store,
 };
@@ -35,6 +35,10 @@ pub(super) enum Cards {
         /// Opening value, paid in cash.
         #[arg(long, default_value = "0")]
         balance: String,
+        /// The currency of the card's value for its life, and of all amounts here, such as CHF: one
+        /// for which the tariff has a rate. The tariff's own without it.
+        #[arg(long)]
+        currency: Option<String>,
         #[command(flatten)]
         form: Form,
     },
@@ -43,9 +47,12 @@ pub(super) enum Cards {
     Load {
         #[command(flatten)]
         desk: Desk,
-        /// How much cash, such as 20.00.
+        /// How much cash, such as 20.00, in the currency of the card.
         #[arg(long, required_unless_present = "adjustments_only")]
         amount: Option<String>,
+        /// Which cash was taken: a card in another currency is refused.
+        #[arg(long, requires = "amount")]
+        currency: Option<String>,
         /// Take no cash: only what the holder is owed for fares that were charged too high.
         #[arg(long, conflicts_with = "amount")]
         adjustments_only: bool,
@@ -207,23 +214,30 @@ pub(super) enum Quota {
 /// Runs a command.
 pub(super) fn run(command: Cards) -> Exit {
     match command {
-        Cards::Issue { desk, balance, form } => {
+        Cards::Issue { desk, balance, currency, form } => {
             let station = station(&desk.config.config)?;
-            let wanted = form.wanted(&station, amount(&station, "--balance", &balance)?)?;
+            let purse = match currency {
+                None => None,
+                Some(letters) => station.purse_for(named(&letters)?)?,
+            };
+            let balance = amount(station.currency(purse), "--balance", &balance)?;
+            let wanted = form.wanted(station.currency(purse), balance)?;
+            let wanted = WantedIssue { purse, ..wanted };
             at_reader(&desk, &station, async |station, hand| {
                 Ok(station.issue(hand, &wanted, None).await?)
             })
         }
-        Cards::Load { desk, amount: text, adjustments_only: _ } => {
+        Cards::Load { desk, amount, currency, adjustments_only: _ } => {
             let station = station(&desk.config.config)?;
-            let amount = match text {
-                None => 0,
-                Some(text) => match amount(&station, "--amount", &text)? {
-                    0 => bail!("--amount 0 loads nothing: say how much, or --adjustments-only"),
-                    amount => amount,
-                },
+            let currency = currency.as_deref().map(named).transpose()?;
+            let cash = match &amount {
+                None => Cash::Minor(0),
+                Some(text) if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => {
+                    bail!("--amount {text} loads nothing: say how much, or --adjustments-only")
+                }
+                Some(text) => Cash::Written { text, currency },
             };
-            at_reader(&desk, &station, async |station, hand| Ok(station.load(hand, amount).await?))
+            at_reader(&desk, &station, async |station, hand| Ok(station.load(hand, cash).await?))
         }
         Cards::Retire { desk, value, despite_journey } => {
             let station = station(&desk.config.config)?;
@@ -238,12 +252,13 @@ pub(super) fn run(command: Cards) -> Exit {
         }
         Cards::Replace { desk, old, lost, form } => {
             let station = station(&desk.config.config)?;
-            let wanted = form.wanted(&station, 0)?;
+            let purse = station.purse_of(old)?;
+            let wanted = form.wanted(station.currency(purse), 0)?;
+            let wanted = WantedIssue { purse, ..wanted };
             // A card that is due nothing may still have one begun for it: the card will tell.
             let begun = station.store.op_in_place_of(old)?.is_some_and(|op| op.happened.is_none());
             if !begun {
                 let due = station.check_due(old, lost)?;
-                let due = station.money(i64::from(due));
                 warn(&format!("{due} is due for card {old}: it goes onto the blank card"));
             }
             at_reader(&desk, &station, async |station, hand| {
@@ -286,19 +301,16 @@ pub(super) fn station(path: &Path) -> anyhow::Result<Station> {
     })
 }
 
-fn amount(station: &Station, option: &str, text: &str) -> anyhow::Result<u32> {
-    let currency = station.rules.currency();
-    let wrong = || format!("{option} {text:?} is no amount in {currency}: write such as 20.00");
-    let money = Money::parse(text, currency).with_context(wrong)?;
-    let fits = u32::try_from(money.minor()).ok().filter(|minor| *minor <= CardRecord::AMOUNT_MAX);
-    fits.with_context(|| {
-        let most = station.money(i64::from(CardRecord::AMOUNT_MAX));
-        format!("{option} {text}: use 0 to {most}, what one record on a card can hold")
-    })
+fn amount(currency: Currency, option: &str, text: &str) -> anyhow::Result<u32> {
+    written(text, currency).with_context(|| format!("{option} {text:?} cannot be used"))
+}
+
+fn named(letters: &str) -> anyhow::Result<Currency> {
+    Currency::parse(letters).with_context(|| format!("--currency {letters} cannot be used"))
 }
 
 impl Form {
-    fn wanted(&self, station: &Station, balance: u32) -> anyhow::Result<WantedIssue> {
+    fn wanted(&self, currency: Currency, balance: u32) -> anyhow::Result<WantedIssue> {
         Ok(WantedIssue {
             balance,
             class: RiderClass(self.class),
@@ -308,9 +320,10 @@ impl Form {
                     format!("--valid-until {text:?} is no month: write 2025-01 to 2046-03")
                 })?,
             },
-            negative_limit: amount(station, "--negative-limit", &self.negative_limit)?,
-            deposit: amount(station, "--deposit", &self.deposit)?,
+            negative_limit: amount(currency, "--negative-limit", &self.negative_limit)?,
+            deposit: amount(currency, "--deposit", &self.deposit)?,
             counters: !self.no_counters,
+            purse: None,
         })
     }
 }
@@ -344,63 +357,11 @@ fn at_reader(
         hand.close().await;
         done
     })?;
-    let card = number(done.card, desk.number);
-    if desk.json {
-        say(&json!({
-            "operation": done.op,
-            "card": card,
-            "what": kind_word(done.kind),
-            "amount": done.amount.decimal(),
-            "adjusted": done.adjusted.decimal(),
-            "balance": done.balance.decimal(),
-            "currency": done.amount.currency().letters(),
-            "begun_before": done.begun_before,
-        })
-        .to_string());
-    } else {
-        say(&sentence(&done, &card));
-    }
+    done::tell(&done, &number(done.card, desk.number), desk.json);
     if done.begun_before {
         warn("it was begun by an earlier command; nothing more was done now");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-const fn kind_word(kind: DoneKind) -> &'static str {
-    match kind {
-        DoneKind::Issued => "issued",
-        DoneKind::IssuedInPlace => "replaced",
-        DoneKind::Loaded => "loaded",
-        DoneKind::Retired(_) => "retired",
-    }
-}
-
-fn sentence(done: &Done, card: &str) -> String {
-    let Done { op, amount, balance, .. } = done;
-    match done.kind {
-        DoneKind::Issued => format!("operation {op}: card {card} is issued with {balance}"),
-        DoneKind::IssuedInPlace => {
-            format!("operation {op}: card {card} is issued in place of the old one, with {balance}")
-        }
-        DoneKind::Loaded if done.adjusted.minor() > 0 => format!(
-            "operation {op}: {amount} loaded onto card {card}, of which {} was owed to its holder; \
-             it holds {balance} now",
-            done.adjusted
-        ),
-        DoneKind::Loaded => {
-            format!("operation {op}: {amount} loaded onto card {card}, which holds {balance} now")
-        }
-        DoneKind::Retired(Taken::PaidOut) => {
-            format!("operation {op}: card {card} is retired; pay out {amount}")
-        }
-        DoneKind::Retired(Taken::ForAnotherCard) => format!(
-            "operation {op}: card {card} is retired; {amount} goes onto the card issued with \
-             `card replace`"
-        ),
-        DoneKind::Retired(Taken::Held) => {
-            format!("operation {op}: card {card} is retired; {amount} is kept until claimed")
-        }
-    }
 }
 
 pub(super) fn number(card: CardId, whole: bool) -> String {
@@ -457,7 +418,7 @@ fn quota(command: Quota) -> Exit {
     Ok(ExitCode::SUCCESS)
 }
 
-fn books(path: &Path) -> anyhow::Result<(Config, Store, model::Currency)> {
+fn books(path: &Path) -> anyhow::Result<(Config, Store, Currency)> {
     let config = Config::load(path)?;
     let store = Store::open(&config.database)?;
     let currency = load_rules(&config, &store, &Clock::system())?.currency();
@@ -472,7 +433,7 @@ fn in_doubt(path: &Path, whole: bool) -> Exit {
             "operation {}: {} of {} on card {}, begun at station {}",
             op.entry.op,
             record_word(written.kind),
-            Money::new(i64::from(written.amount), currency),
+            Money::new(i64::from(written.amount), op.entry.purse.unwrap_or(currency)),
             number(op.entry.card, whole),
             op.entry.station
         ));

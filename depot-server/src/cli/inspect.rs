@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use card::{CardReport, Contents};
-use model::{CardId, CardRecord, Counter, RecordKind, ValidUntil};
+use model::{CardId, CardRecord, Counter, Currency, Money, RecordKind, ValidUntil};
 use serde_json::{Value, json};
 
 use super::{
@@ -51,6 +51,11 @@ fn findings(station: &Station, card: CardId, report: &CardReport) -> anyhow::Res
         Some(Err(failure)) => found.push(format!("our debit key does not open it: {failure}")),
         Some(Ok(contents)) => {
             found.extend(contents.contradictions().iter().map(ToString::to_string));
+            let by_card = currency(station, contents);
+            let by_books = station.currency(station.purse_of(card)?);
+            if books.is_some() && by_card != by_books {
+                found.push(format!("its purse is in {by_card}, and in the books in {by_books}"));
+            }
             match (&books, contents.newest()) {
                 (None, Some(_)) => found.push("the books do not know this card".into()),
                 (Some(books), Some(newest)) if books.ctr > newest.ctr => {
@@ -85,25 +90,32 @@ fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
         return lines;
     };
     if let Some(profile) = &contents.profile {
-        let currency = String::from_utf8_lossy(&profile.currency).into_owned();
+        let letters = profile.currency.escape_ascii();
         lines.push(format!("issuer          {}", profile.issuer));
         lines.push(format!("rider category  {}", profile.class.0));
-        lines.push(format!("currency        {currency}"));
+        lines.push(format!("currency        {letters}"));
         lines.push(format!("valid until     {}", until(profile.valid_until)));
     }
-    lines.push(format!("stored value    {}", station.money(i64::from(contents.value))));
+    let value = Money::new(i64::from(contents.value), currency(station, contents));
+    lines.push(format!("stored value    {value}"));
     lines.push(format!("transactions    {}", contents.ctr.0));
     lines.push(format!("counters        {}", counters(station, contents)));
     for record in contents.records.iter().rev() {
         lines.push(match record {
-            Ok(record) => record_line(station, record),
+            Ok(record) => record_line(currency(station, contents), record),
             Err(error) => format!("  unreadable: {error}"),
         });
     }
     lines
 }
 
-/// What it has counted towards fare caps. A cap has a name in its tariff only.
+/// The currency of the card's value and records. A purse whose profile names none, which is a
+/// finding of its own, is shown in the tariff's.
+fn currency(station: &Station, contents: &Contents) -> Currency {
+    contents.purse(station.currency(None)).unwrap_or(station.currency(None))
+}
+
+/// What it has counted towards fare caps, in the tariff's currency. A cap has a name in its tariff only.
 fn counters(station: &Station, contents: &Contents) -> String {
     let counters = match &contents.counters {
         None => return "none on this card".to_owned(),
@@ -123,15 +135,15 @@ fn counters(station: &Station, contents: &Contents) -> String {
     if said.is_empty() { "nothing counted".to_owned() } else { said.join("; ") }
 }
 
-fn record_line(station: &Station, record: &CardRecord) -> String {
+fn record_line(currency: Currency, record: &CardRecord) -> String {
     let at = jiff::Timestamp::from_second(i64::from(record.at_s)).unwrap_or_default();
     format!(
         "  {:>6}  {}  {:<9}  {:>9}  leaves {}",
         record.ctr.0,
         at.strftime("%Y-%m-%d %H:%M:%S UTC"),
         record_word(record.kind),
-        station.money(record.delta()).decimal(),
-        station.money(i64::from(record.balance)).decimal()
+        Money::new(record.delta(), currency).decimal(),
+        Money::new(i64::from(record.balance), currency).decimal()
     )
 }
 
@@ -158,13 +170,14 @@ pub(super) fn until(until: ValidUntil) -> String {
 fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[String]) -> Value {
     let contents = report.application.as_ref().and_then(|app| app.contents.as_ref());
     let contents: Option<&Contents> = contents.and_then(|contents| contents.as_ref().ok());
-    let record = |record: &CardRecord| {
+    let money = |contents: &Contents, minor| Money::new(minor, currency(station, contents));
+    let record = |contents: &Contents, record: &CardRecord| {
         json!({
             "ctr": record.ctr.0,
             "what": record_word(record.kind),
             "at_s": record.at_s,
-            "amount": station.money(record.delta()).decimal(),
-            "balance": station.money(i64::from(record.balance)).decimal(),
+            "amount": money(contents, record.delta()).decimal(),
+            "balance": money(contents, i64::from(record.balance)).decimal(),
         })
     };
     json!({
@@ -172,10 +185,11 @@ fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[S
         "free_memory": report.free,
         "blank": report.application.is_none(),
         "key_versions": report.application.as_ref().map(|app| &app.key_versions),
-        "value": contents.map(|c| station.money(i64::from(c.value)).decimal()),
+        "value": contents.map(|c| money(c, i64::from(c.value)).decimal()),
+        "currency": contents.map(|c| currency(station, c).letters()),
         "ctr": contents.map(|c| c.ctr.0),
         "counters": contents.map(|c| counters(station, c)),
-        "records": contents.map(|c| c.records.iter().flatten().map(record).collect::<Vec<_>>()),
+        "records": contents.map(|c| c.records.iter().flatten().map(|r| record(c, r)).collect::<Vec<_>>()),
         "findings": findings,
     })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use card::{CardFailure, IssueError, KeyError, RecordImpossible};
 use clearing::Discontinuity;
-use model::{CardId, Money, StationId, Timestamp};
+use model::{CardId, Currency, Money, MoneyError, StationId, TariffVersion, Timestamp};
 use reader::ReaderError;
 
 use crate::{intake::IntakeError, store::StoreError};
@@ -72,6 +72,64 @@ pub enum DeskError {
         wanted: Money,
         /// What may still be.
         left: Money,
+    },
+    /// No amount in the card's currency.
+    #[error("{text:?} is no amount in {currency}, the currency of the card: write it as it has it")]
+    Amount {
+        /// As written.
+        text: String,
+        /// Of the card.
+        currency: Currency,
+        /// Why.
+        #[source]
+        source: MoneyError,
+    },
+    /// More than a record can hold, or less than nothing.
+    #[error("{text}: use 0 to {most}, what one record on a card can hold")]
+    AmountRange {
+        /// As written.
+        text: String,
+        /// At most.
+        most: Money,
+    },
+    /// Nobody could ride with it.
+    #[error(
+        "the tariff (version {tariff}) has no rate for {purse} today, so no validator takes it: add \
+         one under [[exchange]] and publish it, or take a currency that it has", tariff = .tariff.0
+    )]
+    NoRate {
+        /// Asked for.
+        purse: Currency,
+        /// The newest.
+        tariff: TariffVersion,
+    },
+    /// Readers find the counters file on every such card.
+    #[error(
+        "a card in another currency than the tariff's always has counters: leave --no-counters"
+    )]
+    NoCounters,
+    /// The clerk has taken other money than the card holds.
+    #[error("the purse of card {card} is in {purse}: {wanted} cannot be put on it; take {purse}")]
+    OtherCurrency {
+        /// Which.
+        card: CardId,
+        /// Of the card.
+        purse: Currency,
+        /// Of the cash.
+        wanted: Currency,
+    },
+    /// Card and books contradict each other.
+    #[error(
+        "card {card} says that its purse is in {said}, and the books know it in {known}: keep the \
+         card and report it"
+    )]
+    Purse {
+        /// Which.
+        card: CardId,
+        /// By the card.
+        said: Currency,
+        /// By the books.
+        known: Currency,
     },
     /// Somebody was first, or late taps changed it.
     #[error("what card {0} is owed has just changed: nothing was done; run the command again")]

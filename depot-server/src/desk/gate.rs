@@ -38,14 +38,15 @@ pub(crate) fn may_take(
     value: Taken,
 ) -> Result<(), DeskError> {
     may_pay(store, currency, card, state)?;
-    let owes = owes(store, currency, card)?;
+    let purse = state.currency(currency);
+    let owes = owes(store, purse, card)?;
     if owes > 0 && value == Taken::PaidOut {
-        return Err(DeskError::Owes { card, amount: Money::new(owes, currency) });
+        return Err(DeskError::Owes { card, amount: Money::new(owes, purse) });
     }
     Ok(())
 }
 
-/// What the holder owes for orders that were given back and are on the card all the same.
+/// What the holder owes, in the currency of the card, for orders that were given back and are on the card all the same.
 pub(crate) fn owes(store: &Store, currency: Currency, card: CardId) -> Result<i64, DeskError> {
     let account = Account::OrderOwed(card).id(currency);
     Ok(-store.account(&account)?.posted())

@@ -7,11 +7,13 @@
 //! decided in `shared/card`, what an operation posts in `shared/clearing`. `docs/card-desk.md` is
 //! the manual.
 
+mod due;
 mod error;
 pub(crate) mod gate;
 mod hand;
 mod machine;
 mod owed;
+mod purse;
 mod rekey;
 mod resolve;
 mod station;
@@ -22,6 +24,7 @@ use reader::{ReaderConfig, ReaderKind};
 
 pub use error::DeskError;
 pub use hand::Hand;
+pub use purse::{Cash, written};
 pub use rekey::{KeyChange, Rekeyed};
 pub use station::{Done, DoneKind, Station, WantedIssue};
 

@@ -1,5 +1,6 @@
 //! What a load gives back of fares that were charged too high (ADR-0014).
 
+use card::CardFound;
 use clearing::CardState;
 use model::{CardId, CardRecord};
 
@@ -12,19 +13,20 @@ impl Station {
     pub(super) fn adjustment(
         &self,
         state: &CardState,
-        before: &CardRecord,
+        found: &CardFound,
         cash: u32,
         card: CardId,
     ) -> Result<u32, DeskError> {
         let open: i64 = self.store.owed(card)?.iter().map(OwedDay::open).sum();
         let owed = if state.forks().is_empty() { open } else { 0 };
         let most = i64::from(CardRecord::AMOUNT_MAX - cash.min(CardRecord::AMOUNT_MAX));
-        let room = self.balance_max.map_or(most, |max| {
+        let before = &found.record;
+        let room = self.balance_max_in(found.purse)?.map_or(most, |max| {
             most.min(max.minor() - i64::from(before.balance) - i64::from(cash))
         });
         let adjusted = u32::try_from(owed.min(room)).unwrap_or(0);
         if cash == 0 && adjusted == 0 {
-            return Err(DeskError::NothingOwed { card, owed: self.money(open) });
+            return Err(DeskError::NothingOwed { card, owed: self.money_in(found.purse, open) });
         }
         Ok(adjusted)
     }

@@ -8,16 +8,12 @@ use card::{
     LoadTransaction, Opening, RetireTransaction, Settlement, ValueTransaction, load_record,
     retire_record,
 };
-use clearing::{Account, CardState, DeskDeed, DeskEntry, Rules, Taken};
+use clearing::{CardState, DeskDeed, DeskEntry, Rules, Taken};
 use model::{
-    CardId, CardLayout, CardRecord, Money, RecordKind, RiderClass, StationId, Timestamp, ValidUntil,
+    CardId, CardLayout, CardRecord, Currency, Money, RecordKind, RiderClass, StationId, ValidUntil,
 };
 
-use super::{
-    DeskError, Hand,
-    gate::{may_pay, may_take, owes},
-    hand::random,
-};
+use super::{Cash, DeskError, Hand, gate::may_take, hand::random};
 use crate::{
     clock::Clock,
     store::{Begun, Store},
@@ -40,7 +36,7 @@ pub struct Station {
     pub clock: Clock,
     /// What the profile names as issuer.
     pub issuer: u16,
-    /// What a card may hold at most.
+    /// What a card may hold at most, in the tariff's currency.
     pub balance_max: Option<Money>,
     /// How long the value of a lost card waits (REC-9).
     pub hold: Duration,
@@ -61,6 +57,9 @@ pub struct WantedIssue {
     pub deposit: u32,
     /// Whether it can count towards fare caps.
     pub counters: bool,
+    /// The currency of all these amounts and of the card's value for its life, when it is not the
+    /// tariff's: see [`Station::purse_for`].
+    pub purse: Option<Currency>,
 }
 
 /// What was done.
@@ -118,12 +117,18 @@ impl Station {
         }
         let balance = match in_place_of {
             None => wanted.balance,
-            Some(old) => self.due(old)?,
+            Some(old) => self.due_in_place_of(old, wanted.purse)?,
         };
-        self.check_max(i64::from(balance))?;
+        let layout = match (wanted.purse, wanted.counters) {
+            (Some(_), true) => CardLayout::OtherCurrency,
+            (Some(_), false) => return Err(DeskError::NoCounters),
+            (None, true) => CardLayout::Counters,
+            (None, false) => CardLayout::Plain,
+        };
+        self.check_max(wanted.purse, i64::from(balance))?;
         let opening = Opening {
             issuer: self.issuer,
-            currency: self.currency_letters(),
+            currency: letters(self.currency(wanted.purse)),
             class: wanted.class,
             valid_until: wanted.valid_until,
             balance,
@@ -132,13 +137,13 @@ impl Station {
             at_s: self.now_s(),
             tariff: self.rules.tariffs().newest().version(),
             products: None,
-            layout: if wanted.counters { CardLayout::Counters } else { CardLayout::Plain },
+            layout,
         };
         let rnd_a = [random()?, random()?, random()?];
         let mut machine =
             IssueTransaction::new(card, &*self.keys, &opening, rnd_a).map_err(DeskError::Issue)?;
         let record = opening.record();
-        let entry = self.begin(card, DeskDeed::Issued { record, in_place_of })?;
+        let entry = self.begin(card, wanted.purse, DeskDeed::Issued { record, in_place_of })?;
         let settlement = hand.issue(&mut machine, card, &*self.keys).await?;
         if settlement == Settlement::Refused(CardFailure::AlreadyIssued) {
             self.store.void_op(entry.op, "the card was issued before", self.clock.now())?;
@@ -149,10 +154,18 @@ impl Station {
 
     /// Loads the card on the reader with cash, or with none, and with what its holder is owed
     /// (ADR-0014).
-    pub async fn load(&self, hand: &mut Hand, cash: u32) -> Result<Done, DeskError> {
+    pub async fn load(
+        &self,
+        hand: &mut Hand,
+        cash: impl Into<Cash<'_>>,
+    ) -> Result<Done, DeskError> {
+        let cash = cash.into();
         let card = hand.card(HOLD, None).await?;
         let same = |entry: &DeskEntry| match &entry.deed {
-            DeskDeed::Loaded { after, adjusted, .. } => after.amount - adjusted == cash,
+            DeskDeed::Loaded { after, adjusted, .. } => {
+                let wanted = cash.in_purse(card, self.currency(entry.purse));
+                wanted.is_ok_and(|cash| after.amount - adjusted == cash)
+            }
             DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => false,
         };
         if let Some(done) = self.settle_first(hand, card, same).await? {
@@ -162,10 +175,11 @@ impl Station {
         let mut machine = LoadTransaction::new(card, key, random()?);
         let found = self.find(hand, &mut machine).await?;
         let before = found.record;
-        let checked = self.loadable(card, &before).and_then(|state| {
-            let adjusted = self.adjustment(&state, &before, cash, card)?;
+        let checked = self.loadable(card, &found).and_then(|state| {
+            let cash = cash.in_purse(card, self.currency(found.purse))?;
+            let adjusted = self.adjustment(&state, &found, cash, card)?;
             let after = load_record(&before, cash + adjusted, self.now_s())?;
-            self.check_max(i64::from(after.balance))?;
+            self.check_max(found.purse, i64::from(after.balance))?;
             Ok((after, adjusted))
         });
         let (after, adjusted) = match checked {
@@ -197,7 +211,7 @@ impl Station {
         let mut machine = RetireTransaction::new(card, self.keys.debit_key(&card)?, random()?);
         let found = self.find(hand, &mut machine).await?;
         let before = found.record;
-        let checked = self.retirable(card, &before, value, replaced, despite_journey);
+        let checked = self.retirable(card, &found, value, replaced, despite_journey);
         let after = match checked.and_then(|()| Ok(retire_record(&before, self.now_s())?)) {
             Ok(after) => after,
             Err(error) => {
@@ -206,44 +220,6 @@ impl Station {
             }
         };
         self.commit(hand, machine, found, after, DeskDeed::Retired { before, after, value }).await
-    }
-
-    /// Reports a card as lost; answers from when on its value may be given out.
-    fn report_lost(&self, card: CardId) -> Result<Timestamp, DeskError> {
-        if self.store.card_state(card)?.is_none() {
-            return Err(DeskError::Unknown(card));
-        }
-        let since = self.store.report_lost(card, self.clock.now())?;
-        let hold_ms = u64::try_from(self.hold.as_millis()).unwrap_or(u64::MAX);
-        Ok(Timestamp(since.0.saturating_add(hold_ms)))
-    }
-
-    /// Checks that what is due for a card may be given out now, before another one is issued.
-    pub fn check_due(&self, old: CardId, lost: bool) -> Result<u32, DeskError> {
-        let (state, _) = self.store.card_state(old)?.ok_or(DeskError::Unknown(old))?;
-        let retired = state.newest().is_some_and(|n| n.record.kind == RecordKind::Retire);
-        if !retired {
-            if !lost {
-                return Err(DeskError::InUse(old));
-            }
-            let until = self.report_lost(old)?;
-            if self.clock.now() < until {
-                return Err(DeskError::OnHold { card: old, until });
-            }
-        }
-        may_pay(&self.store, self.rules.currency(), old, &state)?;
-        self.due(old)
-    }
-
-    /// What the books owe the holder of a card, on the card and beside it.
-    fn due(&self, old: CardId) -> Result<u32, DeskError> {
-        let currency = self.rules.currency();
-        let on = |account: Account| -> Result<i64, DeskError> {
-            Ok(self.store.account(&account.id(currency))?.posted())
-        };
-        let owes = owes(&self.store, currency, old)?;
-        let due = on(Account::Card(old))? + on(Account::Replaced(old))? - owes;
-        u32::try_from(due).ok().filter(|due| *due > 0).ok_or(DeskError::NothingDue(old))
     }
 
     async fn find<D: card::Duty>(
@@ -289,7 +265,7 @@ impl Station {
                 return Err(DeskError::Card(CardFailure::Malformed(CardStep::Write)));
             }
         }
-        let entry = match self.begin(card, deed) {
+        let entry = match self.begin(card, found.purse, deed) {
             Ok(entry) => entry,
             Err(error) => {
                 machine.release();
@@ -308,19 +284,20 @@ impl Station {
     }
 
     /// Makes the intent durable, within the quota.
-    fn begin(&self, card: CardId, deed: DeskDeed) -> Result<DeskEntry, DeskError> {
-        let purse = match self.store.card_state(card)? {
-            Some((state, _)) => state.purse(),
-            None => None,
-        };
+    fn begin(
+        &self,
+        card: CardId,
+        purse: Option<Currency>,
+        deed: DeskDeed,
+    ) -> Result<DeskEntry, DeskError> {
         let entry = DeskEntry { op: 0, station: self.id, card, purse, deed };
         match self.store.begin_op(&entry, self.clock.now())? {
             Begun::Yes(op) => Ok(DeskEntry { op, ..entry }),
             Begun::NotOwed => Err(DeskError::OwedChanged(card)),
             Begun::OverQuota(quota) => Err(DeskError::OverQuota {
                 station: self.id,
-                wanted: self.money(i64::from(entry.written().amount)),
-                left: self.money(quota.left()),
+                wanted: self.money_in(purse, i64::from(entry.written().amount)),
+                left: self.money_in(purse, quota.left()),
             }),
         }
     }
@@ -375,11 +352,11 @@ impl Station {
         }
     }
 
-    fn loadable(&self, card: CardId, before: &CardRecord) -> Result<CardState, DeskError> {
-        if before.kind == RecordKind::Retire {
+    fn loadable(&self, card: CardId, found: &CardFound) -> Result<CardState, DeskError> {
+        if found.record.kind == RecordKind::Retire {
             return Err(DeskError::Retired(card));
         }
-        let state = self.known(card, before)?;
+        let state = self.known(card, found)?;
         if self.store.op_in_place_of(card)?.is_some() {
             return Err(DeskError::Replaced(card));
         }
@@ -389,11 +366,12 @@ impl Station {
     fn retirable(
         &self,
         card: CardId,
-        before: &CardRecord,
+        found: &CardFound,
         value: Taken,
         replaced: bool,
         despite_journey: bool,
     ) -> Result<(), DeskError> {
+        let before = &found.record;
         if before.kind == RecordKind::Retire {
             return Err(DeskError::Retired(card));
         }
@@ -401,7 +379,7 @@ impl Station {
         if open && !despite_journey {
             return Err(DeskError::JourneyOpen(card));
         }
-        let state = self.known(card, before)?;
+        let state = self.known(card, found)?;
         if value == Taken::Held || replaced {
             return Ok(());
         }
@@ -412,13 +390,15 @@ impl Station {
     }
 
     /// The books know the card, and are not ahead of it.
-    fn known(&self, card: CardId, before: &CardRecord) -> Result<CardState, DeskError> {
+    fn known(&self, card: CardId, found: &CardFound) -> Result<CardState, DeskError> {
+        let before = &found.record;
         let state = self.store.card_state(card)?.map(|(state, _)| state);
         let state = state.filter(CardState::is_registered).ok_or(DeskError::Unknown(card))?;
         let newest = state.newest().map(|known| known.record);
         if newest.is_some_and(|n| n.ctr > before.ctr || n.ctr == before.ctr && n != *before) {
             return Err(DeskError::Behind(card));
         }
+        self.check_purse(card, &state, found)?;
         Ok(state)
     }
 
@@ -429,7 +409,7 @@ impl Station {
         card: CardId,
         state: &CardState,
     ) -> Result<DeskError, DeskError> {
-        let balance = self.money(state.shadow().unwrap_or_default());
+        let balance = self.money_in(state.purse(), state.shadow().unwrap_or_default());
         let report = hand.inspect(card, &*self.keys).await?;
         let whole = report
             .application
@@ -440,14 +420,6 @@ impl Station {
         } else {
             DeskError::LostContents { card, balance }
         })
-    }
-
-    fn check_max(&self, balance: i64) -> Result<(), DeskError> {
-        let balance = self.money(balance);
-        match self.balance_max {
-            Some(most) if balance.minor() > most.minor() => Err(DeskError::AboveMax(balance, most)),
-            Some(_) | None => Ok(()),
-        }
     }
 
     pub(super) fn done(&self, entry: &DeskEntry, begun_before: bool) -> Done {
@@ -466,26 +438,25 @@ impl Station {
             op: entry.op,
             card: entry.card,
             kind,
-            amount: self.money(i64::from(written.amount)),
-            adjusted: self.money(adjusted),
-            balance: self.money(i64::from(written.balance)),
+            amount: self.money_in(entry.purse, i64::from(written.amount)),
+            adjusted: self.money_in(entry.purse, adjusted),
+            balance: self.money_in(entry.purse, i64::from(written.balance)),
             begun_before,
         }
     }
 
-    /// An amount in the purse's currency.
+    /// An amount in the tariff's currency.
     pub fn money(&self, minor: i64) -> Money {
         Money::new(minor, self.rules.currency())
-    }
-
-    fn currency_letters(&self) -> [u8; 3] {
-        let letters = self.rules.currency().letters().as_bytes();
-        letters.try_into().expect("ISO 4217 codes have three letters")
     }
 
     fn now_s(&self) -> u32 {
         u32::try_from(self.clock.now().secs()).unwrap_or(u32::MAX)
     }
+}
+
+fn letters(currency: Currency) -> [u8; 3] {
+    currency.letters().as_bytes().try_into().expect("ISO 4217 codes have three letters")
 }
 
 pub(super) fn word(deed: &DeskDeed) -> &'static str {

@@ -398,6 +398,7 @@ fn wanted() -> WantedIssue {
         negative_limit: 0,
         deposit: 0,
         counters: true,
+        purse: None,
     }
 }
 
