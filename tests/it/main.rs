@@ -26,6 +26,7 @@ mod nfc_helper;
 mod orders;
 mod processes;
 mod products;
+mod purse;
 mod readers;
 mod relay;
 mod tearing;

@@ -185,6 +185,9 @@ pub(super) enum Quota {
         /// Which station; this configuration's without it.
         #[arg(long)]
         station: Option<u16>,
+        /// On cards in which currency: each has a quota of its own. The tariff's without it.
+        #[arg(long)]
+        currency: Option<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -199,6 +202,9 @@ pub(super) enum Quota {
         /// How much more, such as 500.00.
         #[arg(long)]
         amount: String,
+        /// On cards in which currency: each has a quota of its own. The tariff's without it.
+        #[arg(long)]
+        currency: Option<String>,
         /// Who grants it.
         #[arg(long)]
         by: String,
@@ -235,7 +241,10 @@ pub(super) fn run(command: Cards) -> Exit {
                 Some(text) if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => {
                     bail!("--amount {text} loads nothing: say how much, or --adjustments-only")
                 }
-                Some(text) => Cash::Written { text, currency },
+                Some(text) => {
+                    might_be_cash(&station, text, currency)?;
+                    Cash::Written { text, currency }
+                }
             };
             at_reader(&desk, &station, async |station, hand| Ok(station.load(hand, cash).await?))
         }
@@ -302,7 +311,21 @@ pub(super) fn station(path: &Path) -> anyhow::Result<Station> {
 }
 
 fn amount(currency: Currency, option: &str, text: &str) -> anyhow::Result<u32> {
-    written(text, currency).with_context(|| format!("{option} {text:?} cannot be used"))
+    written(text, currency).with_context(|| {
+        let such = Money::new(20 * 10_i64.pow(currency.exponent().into()), currency).decimal();
+        format!("{option} {text:?} is no amount in {currency}: write such as {such}")
+    })
+}
+
+/// The card will tell its currency. What is an amount in none that is taken is refused before.
+fn might_be_cash(station: &Station, text: &str, currency: Option<Currency>) -> anyhow::Result<()> {
+    let tariff = station.rules.tariffs().newest();
+    let others = tariff.terms().exchanges.iter().map(fare::Exchange::currency);
+    let mut taken = [tariff.currency()].into_iter().chain(others);
+    match currency {
+        None if taken.any(|currency| written(text, currency).is_ok()) => Ok(()),
+        currency => amount(currency.unwrap_or(tariff.currency()), "--amount", text).map(|_| ()),
+    }
 }
 
 fn named(letters: &str) -> anyhow::Result<Currency> {
@@ -370,10 +393,11 @@ pub(super) fn number(card: CardId, whole: bool) -> String {
 
 fn quota(command: Quota) -> Exit {
     match command {
-        Quota::Show { config, station, json } => {
-            let (config, store, currency) = books(&config.config)?;
+        Quota::Show { config, station, currency, json } => {
+            let (config, store, tariffs) = books(&config.config)?;
             let station = StationId(station.unwrap_or(config.desk.station));
-            let quota = store.quota(station)?;
+            let currency = currency.as_deref().map_or(Ok(tariffs), named)?;
+            let quota = store.quota_in(station, Some(currency).filter(|c| *c != tariffs))?;
             let money = |minor| Money::new(minor, currency);
             if json {
                 say(&json!({
@@ -395,8 +419,10 @@ fn quota(command: Quota) -> Exit {
                 ));
             }
         }
-        Quota::Grant { config, station, amount, by, agreed_by, reason } => {
-            let (config, store, currency) = books(&config.config)?;
+        Quota::Grant { config, station, amount, currency, by, agreed_by, reason } => {
+            let (config, store, tariffs) = books(&config.config)?;
+            let currency = currency.as_deref().map_or(Ok(tariffs), named)?;
+            let purse = Some(currency).filter(|currency| *currency != tariffs);
             let station = StationId(station.unwrap_or(config.desk.station));
             let (by, agreed, reason) = (by.trim(), agreed_by.trim(), reason.trim());
             if by.is_empty() || agreed.is_empty() || reason.is_empty() {
@@ -410,8 +436,9 @@ fn quota(command: Quota) -> Exit {
             if amount.minor() <= 0 {
                 bail!("--amount {amount}: grant more than 0");
             }
-            store.grant(station, amount.minor(), [by, agreed, reason], Clock::system().now())?;
-            let left = Money::new(store.quota(station)?.left(), currency);
+            let (who, now) = ([by, agreed, reason], Clock::system().now());
+            store.grant_in(station, purse, amount.minor(), who, now)?;
+            let left = Money::new(store.quota_in(station, purse)?.left(), currency);
             say(&format!("station {station} may put {left} on cards"));
         }
     }

@@ -115,7 +115,8 @@ fn currency(station: &Station, contents: &Contents) -> Currency {
     contents.purse(station.currency(None)).unwrap_or(station.currency(None))
 }
 
-/// What it has counted towards fare caps, in the tariff's currency. A cap has a name in its tariff only.
+/// What it has counted towards fare caps, in the tariff's currency. A cap has a name in its tariff
+/// only.
 fn counters(station: &Station, contents: &Contents) -> String {
     let counters = match &contents.counters {
         None => return "none on this card".to_owned(),
@@ -180,6 +181,8 @@ fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[S
             "balance": money(contents, i64::from(record.balance)).decimal(),
         })
     };
+    let records =
+        |c: &Contents| c.records.iter().flatten().map(|r| record(c, r)).collect::<Vec<_>>();
     json!({
         "card": card,
         "free_memory": report.free,
@@ -189,7 +192,7 @@ fn report_json(station: &Station, card: &str, report: &CardReport, findings: &[S
         "currency": contents.map(|c| currency(station, c).letters()),
         "ctr": contents.map(|c| c.ctr.0),
         "counters": contents.map(|c| counters(station, c)),
-        "records": contents.map(|c| c.records.iter().flatten().map(|r| record(c, r)).collect::<Vec<_>>()),
+        "records": contents.map(records),
         "findings": findings,
     })
 }

@@ -63,7 +63,7 @@ pub enum DeskError {
     /// The quota.
     #[error(
         "the quota of station {station} is used up: {wanted} was asked for, {left} is left; have \
-         it renewed with `depot-server card quota grant`"
+         it renewed with `depot-server card quota grant`, with --currency if it is not the tariff's"
     )]
     OverQuota {
         /// Which station.
@@ -94,8 +94,8 @@ pub enum DeskError {
     },
     /// Nobody could ride with it.
     #[error(
-        "the tariff (version {tariff}) has no rate for {purse} today, so no validator takes it: add \
-         one under [[exchange]] and publish it, or take a currency that it has", tariff = .tariff.0
+        "the tariff (version {tariff}) has no rate for {purse} today, so no validator takes it: \
+         add one under [[exchange]] and publish it, or take a currency that it has", tariff = .tariff.0
     )]
     NoRate {
         /// Asked for.

@@ -69,8 +69,8 @@ impl Station {
         Money::new(minor, self.currency(purse))
     }
 
-    /// How a card is to be issued whose purse is in `currency`: `None` for the tariff's own. Refused
-    /// where no validator would take it.
+    /// How a card is to be issued whose purse is in `currency`: `None` for the tariff's own.
+    /// Refused where no validator would take it.
     pub fn purse_for(&self, currency: Currency) -> Result<Option<Currency>, DeskError> {
         if currency == self.rules.currency() {
             return Ok(None);

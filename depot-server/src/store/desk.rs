@@ -15,6 +15,7 @@ use super::{
     codes::{card_of, purse_of, sql_card, sql_purse, sql_time, time, unsigned},
     due::{hold_due, release_due},
     group::Group,
+    quota::{Quota, quota},
 };
 use crate::intake::stored::{BookedDesk, Booking};
 
@@ -33,24 +34,6 @@ pub struct CardOp {
     pub begun_at: Timestamp,
     /// Whether it happened; `None` while nobody knows.
     pub happened: Option<bool>,
-}
-
-/// What a station may put on cards, minor units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Quota {
-    /// Granted so far.
-    pub granted: i64,
-    /// Put on cards for certain.
-    pub used: i64,
-    /// Perhaps put on cards: counts as used.
-    pub in_doubt: i64,
-}
-
-impl Quota {
-    /// What is left.
-    pub const fn left(&self) -> i64 {
-        self.granted - self.used - self.in_doubt
-    }
 }
 
 /// What became of a wish to begin.
@@ -75,7 +58,7 @@ impl Store {
             .map_err(failed())?;
         let wanted = new_value(entry);
         if wanted > 0 {
-            let quota = quota(&transaction, entry.station)?;
+            let quota = quota(&transaction, entry.station, entry.purse)?;
             if wanted > quota.left() {
                 return Ok(Begun::OverQuota(quota));
             }
@@ -163,30 +146,6 @@ impl Store {
             )
             .map(|_| ())
             .map_err(StoreError::write("what a clerk was told"))
-    }
-
-    /// What a station may still put on cards.
-    pub fn quota(&self, station: StationId) -> Result<Quota, StoreError> {
-        let reader = self.reader()?;
-        quota(&reader, station)
-    }
-
-    /// Grants a station more.
-    pub fn grant(
-        &self,
-        station: StationId,
-        amount: i64,
-        [granted, agreed, reason]: [&str; 3],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.writer()
-            .execute(
-                "INSERT INTO desk_grants (station, amount, at, granted, agreed, reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![station.0, amount, sql_time(now), granted, agreed, reason],
-            )
-            .map(|_| ())
-            .map_err(StoreError::write("a grant"))
     }
 
     /// Since when a card is reported as lost; reports it now if it was not.
@@ -323,36 +282,6 @@ fn void(connection: &Connection, op: u64, how: &str, now: Timestamp) -> Result<(
     release_due(connection, DueOrder::Desk(op))
 }
 
-fn quota(connection: &Connection, station: StationId) -> Result<Quota, StoreError> {
-    let failed = || StoreError::read("the quota of a station");
-    let granted = connection
-        .query_row(
-            "SELECT coalesce(sum(amount), 0) FROM desk_grants WHERE station = ?1",
-            [station.0],
-            |row| row.get(0),
-        )
-        .map_err(failed())?;
-    let mut quota = Quota { granted, ..Quota::default() };
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT after, outcome, adjusted FROM card_ops
-             WHERE station = ?1 AND (kind = 2 OR kind = 1 AND other IS NULL)
-             AND outcome IS NOT 2",
-        )
-        .map_err(failed())?;
-    let mut rows = statement.query([station.0]).map_err(failed())?;
-    while let Some(row) = rows.next().map_err(failed())? {
-        let (bytes, outcome, adjusted): ([u8; 32], Option<i64>, i64) =
-            row.get(0).and_then(|bytes| Ok((bytes, row.get(1)?, row.get(2)?))).map_err(failed())?;
-        let amount = i64::from(record(&bytes)?.amount) - adjusted;
-        match outcome {
-            None => quota.in_doubt += amount,
-            Some(_) => quota.used += amount,
-        }
-    }
-    Ok(quota)
-}
-
 fn ops(connection: &Connection, of: &str, key: i64) -> Result<Vec<CardOp>, StoreError> {
     let failed = || StoreError::read("card operations");
     let sql = format!("SELECT {ENTRY}, id, begun_at, outcome FROM card_ops {of}");
@@ -480,7 +409,7 @@ impl Columns {
     }
 }
 
-fn record(bytes: &[u8; 32]) -> Result<CardRecord, StoreError> {
+pub(super) fn record(bytes: &[u8; 32]) -> Result<CardRecord, StoreError> {
     CardRecord::from_bytes(bytes)
         .map_err(|error| StoreError::damaged(format!("the record of an operation: {error}")))
 }
