@@ -74,7 +74,10 @@ pub(crate) fn grant(at: &Path, amount: &str) {
 
 /// What stands on all accounts of a kind together: credits less debits.
 pub(crate) fn on(at: &Path, code: u16) -> i64 {
-    let books = Connection::open(at.join(DATABASE)).unwrap();
+    // A yard's books, or those of a depot that has nothing but a desk.
+    let books = [DATABASE, "depot.sqlite"].map(|name| at.join(name));
+    let books = books.iter().find(|file| file.exists()).expect("there are books");
+    let books = Connection::open(books).unwrap();
     let sql = "SELECT coalesce(sum(credits_posted - debits_posted), 0) FROM account_groups
                WHERE code = ?1";
     books.query_row(sql, [code], |row| row.get(0)).unwrap()

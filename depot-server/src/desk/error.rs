@@ -95,7 +95,8 @@ pub enum DeskError {
     /// Nobody could ride with it.
     #[error(
         "the tariff (version {tariff}) has no rate for {purse} today, so no validator takes it: \
-         add one under [[exchange]] and publish it, or take a currency that it has", tariff = .tariff.0
+         add one under [[exchange]] and publish it, or take a currency that it has",
+        tariff = .tariff.0
     )]
     NoRate {
         /// Asked for.
