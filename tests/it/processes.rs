@@ -11,6 +11,8 @@
     reason = "a depot that cannot be set up is a failed test"
 )]
 
+mod configs;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Read, Write},
@@ -30,6 +32,7 @@ use tapline_tests::pn532::Emulator;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 
+use self::configs::{depot_config, validator_config};
 use crate::broker::{Mosquitto, free_port, now, pause};
 
 pub(crate) const DEPOT: &str = env!("CARGO_BIN_EXE_depot-server-under-test");
@@ -459,67 +462,6 @@ fn issue(at: &Path, keys: &KeySet, n: u8, layout: CardLayout) -> SharedCard {
     let record = hex(&issued.record.to_bytes().unwrap());
     said(&depot_server(at, &["card", "register"], &[&uid.to_hex(), &record]));
     Arc::new(Mutex::new(card))
-}
-
-fn depot_config(broker: &Mosquitto, pages: u16) -> String {
-    let certificates = broker.certificates();
-    format!(
-        r#"depot = "{NAME}"
-database = "{DATABASE}"
-tariffs = ["city.toml"]
-[http]
-listen = "127.0.0.1:{pages}"
-[mqtt]
-host = "localhost"
-port = {port}
-keep_alive_s = 5
-[mqtt.tls]
-ca = "{folder}/ca.crt"
-certificate = "{folder}/depot.crt"
-key = "{folder}/depot.key"
-"#,
-        port = broker.port,
-        folder = certificates.display(),
-    )
-}
-
-fn validator_config(at: &Path, broker: &Mosquitto, post: Post, metrics: u16) -> String {
-    let Post { id, role, place, route } = post;
-    let route = route.map(|route| format!("route = \"{route}\"")).unwrap_or_default();
-    format!(
-        r#"[validator]
-id = "{id}"
-role = "{role}"
-place = "{place}"
-{route}
-clock_kept_by = "ntp"
-depot = "{NAME}"
-[state]
-folder = "{at}/{id}.state"
-[tariff]
-files = ["{at}/city.toml"]
-[keys]
-signing = "{at}/{id}.signing"
-card = "{at}/card.key"
-depot = "{at}/depot.pub"
-[reader]
-kind = "pn532"
-port = "{at}/{id}.tty"
-[broker]
-host = "localhost"
-port = {port}
-keep_alive_s = 5
-[broker.tls]
-ca = "{certificates}/ca.crt"
-certificate = "{certificates}/{id}.crt"
-key = "{certificates}/{id}.key"
-[metrics]
-listen = "127.0.0.1:{metrics}"
-"#,
-        at = at.display(),
-        port = broker.port,
-        certificates = broker.certificates().display(),
-    )
 }
 
 fn hex(bytes: &[u8]) -> String {

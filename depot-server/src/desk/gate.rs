@@ -46,7 +46,8 @@ pub(crate) fn may_take(
     Ok(())
 }
 
-/// What the holder owes, in the currency of the card, for orders that were given back and are on the card all the same.
+/// What the holder owes, in the currency of the card, for orders that were given back and are on
+/// the card all the same.
 pub(crate) fn owes(store: &Store, currency: Currency, card: CardId) -> Result<i64, DeskError> {
     let account = Account::OrderOwed(card).id(currency);
     Ok(-store.account(&account)?.posted())

@@ -3,8 +3,8 @@
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
 //! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(currency)] ‖
 //! [ReadData(products) ‖ [GetValue(rides)]] ‖ [ReadData(counters)] ‖ [Debit or Credit] ‖
-//! [Debit(rides)] ‖ [WriteData(counters)] ‖ WriteRecord(after)`: reads count, and the tap carries what was read
-//! (ADR-0002, ADR-0005, ADR-0009, ADR-0013, ADR-0019).
+//! [Debit(rides)] ‖ [WriteData(counters)] ‖ WriteRecord(after)`: reads count, and the tap carries
+//! what was read (ADR-0002, ADR-0005, ADR-0009, ADR-0013, ADR-0019).
 
 use alloc::vec::Vec;
 
