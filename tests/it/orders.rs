@@ -1,9 +1,8 @@
 //! Load orders through the real parts: a payment told to the depot's program, Mosquitto, a
 //! validator as a process, a card at its chip. One tap tops the card up and pays the ride from it.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::time::Duration;
 
-use card::{Key, KeyRole, KeySet, KeyVersion};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
@@ -14,21 +13,7 @@ use crate::{
 /// A bus, and a depot that seals orders.
 fn yard(cards: u8) -> Yard {
     let mut yard = Yard::open_under(CITY, &POSTS[..1], cards, &[]);
-    yard.depot.kill();
-    let keys = KeySet::from_root(&Key([7; 16]));
-    let line = |role: KeyRole| {
-        let master = keys.master(role, KeyVersion::FIRST).unwrap().0;
-        format!("{} = \"{}\"\n", role.word(), custody::to_hex(&master))
-    };
-    let file = yard.folder().join("desk.key");
-    let text: String = [KeyRole::Issuer, KeyRole::Debit, KeyRole::Load].map(line).concat();
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let config = yard.folder().join("depot.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let more = "[keys]\ncard = \"desk.key\"\n[orders]\nenabled = true\n";
-    fs::write(&config, text + more).unwrap();
-    yard.depot.start();
+    yard.open_desk("[orders]\nenabled = true\n");
     yard
 }
 

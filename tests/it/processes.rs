@@ -211,6 +211,22 @@ impl Yard {
         depot_server(self.folder(), command, more)
     }
 
+    /// Gives the depot the keys of a desk, and more configuration; it starts anew with them.
+    pub(crate) fn open_desk(&mut self, more: &str) {
+        self.depot.kill();
+        let keys = KeySet::from_root(&Key([7; 16]));
+        let line = |role: KeyRole| {
+            let master = keys.master(role, KeyVersion::FIRST).unwrap().0;
+            format!("{} = \"{}\"\n", role.word(), custody::to_hex(&master))
+        };
+        let text = [KeyRole::Issuer, KeyRole::Debit, KeyRole::Load].map(line).concat();
+        write_secret(&self.folder().join("desk.key"), &text);
+        let config = self.folder().join("depot.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        write(&config, &format!("{text}[keys]\ncard = \"desk.key\"\n{more}"));
+        self.depot.start();
+    }
+
     /// Waits until every validator says that the depot has all its entries.
     pub(crate) async fn drained(&mut self) {
         let deadline = now() + 2 * PATIENCE;

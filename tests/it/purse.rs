@@ -3,13 +3,12 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
 };
 
-use card::{Key, KeyRole, KeySet, KeyVersion, VirtualCard};
+use card::VirtualCard;
 use rusqlite::Connection;
 use tokio::task::block_in_place;
 
@@ -43,20 +42,7 @@ fn city() -> String {
 /// A bus and a desk.
 fn yard() -> Yard {
     let mut yard = Yard::open_under(&city(), &POSTS[..1], 1, &[]);
-    yard.depot.kill();
-    let keys = KeySet::from_root(&Key([7; 16]));
-    let line = |role: KeyRole| {
-        let master = keys.master(role, KeyVersion::FIRST).unwrap().0;
-        format!("{} = \"{}\"\n", role.word(), custody::to_hex(&master))
-    };
-    let file = yard.folder().join("desk.key");
-    let text: String = [KeyRole::Issuer, KeyRole::Debit, KeyRole::Load].map(line).concat();
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let config = yard.folder().join("depot.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text + "[keys]\ncard = \"desk.key\"\n").unwrap();
-    yard.depot.start();
+    yard.open_desk("");
     yard
 }
 
