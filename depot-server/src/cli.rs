@@ -17,6 +17,7 @@ mod hotlist;
 mod inspect;
 mod keys;
 mod orders;
+mod quota;
 mod receipt;
 mod rekey;
 mod settle;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clearing::{Account, CauseCode};
 use ledger::{AccountId, Kind, Transfer};
-use model::{Money, OperatorId, ServiceDate, StationId, TapRole, Timestamp};
+use model::{IssuerId, Money, OperatorId, ServiceDate, StationId, TapRole, Timestamp};
 use settlement::TapFacts;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
+const EMPTY: [u8; AccountId::OPAQUE_MAX] = [0; AccountId::OPAQUE_MAX];
 /// Times of exported taps are rounded down to this: two known taps must not find a rider (PRV-5).
 const COARSE_MS: u64 = 15 * 60 * 1000;
 
@@ -34,22 +35,48 @@ impl<'a> AccountNames<'a> {
             |word| word.split('-').map(capital).collect(),
         );
         let root = match account.code().0 {
-            1 => "Liabilities",
-            2 => "Income",
-            6 | 7 | 9 | 11 | 33 => "Assets",
+            1 | 20 => "Liabilities",
+            2 | 22 => "Income",
+            6 | 7 | 9 | 11 | 23 | 33 => "Assets",
             _ => "Equity",
         };
-        match Account::parse(account) {
+        let (issuer, plain) =
+            Account::parse(account).map_or((None, None), |of| (of.pooled().0, Some(of.pooled().1)));
+        let root = match issuer {
+            Some(issuer) => format!("{root}:Issuer{issuer}"),
+            None => root.to_owned(),
+        };
+        match plain {
             Some(Account::FareRevenue(Some(OperatorId(number)))) => {
                 format!("{root}:{word}:Operator{number}")
             }
             Some(Account::DeskCash(StationId(number))) => format!("{root}:{word}:Station{number}"),
-            Some(_) | None if account.opaque() == [0; AccountId::OPAQUE_MAX] => {
+            Some(Account::OperatorPayable(issuer, operator)) => {
+                let operator = operator
+                    .map_or("Unattributed".to_owned(), |operator| format!("Operator{operator}"));
+                format!("{root}:{word}{}:{operator}", issuer_part(issuer))
+            }
+            Some(
+                Account::OperatorSharing(issuer)
+                | Account::ClearingFee(issuer)
+                | Account::OperatorBank(issuer)
+                | Account::Unclaimed(issuer),
+            ) => format!("{root}:{word}{}", issuer_part(issuer)),
+            Some(Account::WrittenOff(number)) => format!("{root}:{word}:Number{number}"),
+            Some(plain) if plain.id(account.currency()).opaque() == EMPTY => {
+                format!("{root}:{word}")
+            }
+            Some(_) | None if account.opaque() == EMPTY => {
                 format!("{root}:{word}")
             }
             Some(_) | None => format!("{root}:{word}:X{}", self.0.account_handle(account)),
         }
     }
+}
+
+/// The level that names an issuer.
+fn issuer_part(issuer: Option<IssuerId>) -> String {
+    issuer.map_or_else(String::new, |issuer| format!(":Issuer{issuer}"))
 }
 
 fn capital(word: &str) -> String {

@@ -1,18 +1,23 @@
 //! The float: what is held for holders of cards, where it stands, and how long nobody has moved it
-//! (REC-15). One report a currency: what is held in one is never added to another.
+//! (REC-15). One report an issuer and currency: what is held in one is never added to another, and
+//! what one issuer owes no other does (ADR-0023). What is paid for and not on its card yet, and
+//! what channels handed in too much, is the first issuer's.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use clearing::Account;
 use ledger::AccountCode;
-use model::{Currency, Money, Timestamp};
+use model::{CardId, Currency, IssuerId, Money, Timestamp};
 use settlement::{Dormancy, DormancyPolicy, Held};
 
 use crate::{
     config::Float,
     export::quoted,
     intake::Workplace,
-    store::{HeldCard, Store, StoreError},
+    store::{HeldCard, Store, StoreError, issuer_word},
 };
 
 /// Accounts other than cards' that hold what belongs to holders, or wait for what may.
@@ -35,6 +40,8 @@ pub struct FloatReport {
     pub at: Timestamp,
     /// Of every amount.
     pub currency: Currency,
+    /// Whose cards; `None` is the issuer that the books began with.
+    pub issuer: Option<IssuerId>,
     /// What stands on cards, by inactivity.
     pub dormancy: Dormancy,
     /// Days at which the buckets begin.
@@ -56,29 +63,30 @@ impl FloatReport {
         tariffs: Currency,
         now: Timestamp,
     ) -> Result<Vec<Self>, StoreError> {
-        let mut reports = BTreeMap::from([(tariffs, Self::empty(policy, tariffs, now))]);
-        let empty = |currency| move || Self::empty(policy, currency, now);
+        let empty = |(issuer, currency)| move || Self::empty(policy, issuer, currency, now);
+        let mut reports = BTreeMap::from([((None, tariffs), empty((None, tariffs))())]);
+        let mut issuers = HashMap::new();
         store.each_card(|held| {
-            let currency = held.ledger.unwrap_or(tariffs);
-            reports.entry(currency).or_insert_with(empty(currency)).take(store, &held);
+            let of = (held.issuer, held.ledger.unwrap_or(tariffs));
+            reports.entry(of).or_insert_with(empty(of)).take(store, &held);
+            issuers.extend(held.issuer.map(|issuer| (held.card, issuer)));
         })?;
-        for ((code, currency), (accounts, balance)) in store.account_groups()? {
-            let waits = WAITING.into_iter().find(|waiting| waiting.0 == code);
-            let word = waits.and_then(Account::word);
-            if let (Some(word), Ok(currency)) = (word, Currency::from_numeric(currency)) {
-                let report = reports.entry(currency).or_insert_with(empty(currency));
-                report.waiting.push((word, accounts, balance.posted()));
+        for ((issuer, code, currency), (accounts, amount)) in waiting(store, &issuers)? {
+            if let Some(word) = Account::word(code) {
+                let of = (issuer, currency);
+                let report = reports.entry(of).or_insert_with(empty(of));
+                report.waiting.push((word, accounts, amount));
             }
         }
         let mut reports: Vec<_> = reports.into_values().collect();
         for report in &mut reports {
             report.unclaimed.sort_by_key(|(handle, used_at, _)| (*used_at, handle.clone()));
         }
-        reports.sort_by_key(|report| (report.currency != tariffs, report.currency));
+        reports.sort_by_key(|of| (of.issuer, of.currency != tariffs, of.currency));
         Ok(reports)
     }
 
-    fn empty(policy: &Float, currency: Currency, now: Timestamp) -> Self {
+    fn empty(policy: &Float, issuer: Option<IssuerId>, currency: Currency, now: Timestamp) -> Self {
         // As many decimals as a currency has: where the policy has more, nothing is small.
         let small = Money::parse(&policy.small, currency).map_or(0, Money::minor);
         let unclaimed_after = (policy.unclaimed_days > 0).then_some(policy.unclaimed_days);
@@ -86,7 +94,7 @@ impl FloatReport {
         let policy = DormancyPolicy { buckets: begins.clone(), unclaimed_after, small };
         let dormancy = Dormancy::new(policy, now);
         let (waiting, unclaimed) = (Vec::new(), Vec::new());
-        Self { at: now, currency, dormancy, begins, pending: 0, waiting, unclaimed }
+        Self { at: now, currency, issuer, dormancy, begins, pending: 0, waiting, unclaimed }
     }
 
     fn take(&mut self, store: &Store, held: &HeldCard) {
@@ -119,12 +127,47 @@ impl FloatReport {
     }
 }
 
+/// What waits on other accounts, and on how many of them.
+type Waiting = BTreeMap<(Option<IssuerId>, AccountCode, Currency), (u64, i64)>;
+
+/// By issuer, where there are others than the first: their cards are named.
+fn waiting(store: &Store, issuers: &HashMap<CardId, IssuerId>) -> Result<Waiting, StoreError> {
+    let mut waiting = Waiting::new();
+    if issuers.is_empty() {
+        for ((code, currency), (accounts, balance)) in store.account_groups()? {
+            let code = AccountCode(code);
+            if let (true, Ok(currency)) =
+                (WAITING.contains(&code), Currency::from_numeric(currency))
+            {
+                waiting.insert((None, code, currency), (accounts, balance.posted()));
+            }
+        }
+        return Ok(waiting);
+    }
+    store.each_account(|id, balance| {
+        if WAITING.contains(&id.code()) {
+            let account = Account::parse(id);
+            let of_card = account.and_then(Account::card);
+            let issuer = match of_card {
+                Some(card) => issuers.get(&card).copied(),
+                None => account.and_then(Account::issuer),
+            };
+            let entry = waiting.entry((issuer, id.code(), id.currency())).or_default();
+            *entry = (entry.0 + 1, entry.1 + balance.posted());
+        }
+    })?;
+    Ok(waiting)
+}
+
 /// The reports as CSV.
 pub fn to_csv(reports: &[FloatReport]) -> String {
-    let mut text = "what,count,currency,amount\n".to_owned();
-    for (what, count, amount) in reports.iter().flat_map(FloatReport::rows) {
-        let letters = amount.currency().letters();
-        let _ = writeln!(text, "{},{count},{letters},{}", quoted(&what), amount.decimal());
+    let mut text = "what,count,currency,amount,issuer\n".to_owned();
+    for report in reports {
+        let issuer = issuer_word(report.issuer);
+        for (what, count, amount) in report.rows() {
+            let (letters, decimal) = (amount.currency().letters(), amount.decimal());
+            let _ = writeln!(text, "{},{count},{letters},{decimal},{issuer}", quoted(&what));
+        }
     }
     text
 }

@@ -28,7 +28,7 @@ use crate::{
     metrics::Metrics,
     orders::OrderRules,
     rules::LiveRules,
-    store::{ReadModel, Store, StoreError},
+    store::{IssuersError, ReadModel, Store, StoreError},
 };
 
 /// How long requests may take to end once the server stops.
@@ -51,6 +51,9 @@ pub enum OpenError {
     /// The books.
     #[error("the books cannot be used")]
     Store(#[from] StoreError),
+    /// The issuers.
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
     /// A tariff file cannot be read.
     #[error("cannot read the tariff {path}: see `tariffs` in the configuration")]
     TariffFile {
@@ -117,6 +120,7 @@ impl Depot {
         let keys = Keys::load(&config.keys)?;
         let order_keys = config.orders.enabled.then(|| open_card_keys(&config.keys)).transpose()?;
         let store = Arc::new(Store::open(&config.database)?);
+        store.note_issuers(&config.issuers)?;
         let rules = LiveRules::from(load_rules(&config, &store, &clock)?);
         store.note_due_tariffs(rules.tariffs().iter().map(Tariff::version))?;
         if config.keys.tickets.exists() {

@@ -3,6 +3,8 @@
 //!
 //! Its keys are the well-known keys of test runs. Nothing of the server uses it.
 
+use std::collections::BTreeMap;
+
 use card::{
     CardKeys, Key, KeySet, Tmi,
     apdu::{cmd, span},
@@ -14,8 +16,8 @@ use fare::{Tariff, TariffSet};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_batch};
 use model::{
     CardId, CardLayout, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
-    Currency, Epoch, LoadSeq, PlaceIx, RecordKind, Registers, RiderClass, RouteIx, TapEvent,
-    TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    Currency, Epoch, IssuerId, LoadSeq, PlaceIx, RecordKind, Registers, RiderClass, RouteIx,
+    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
 };
 use wire::{Batch, BatchHead, ChainHash, encode_entry};
 
@@ -59,6 +61,8 @@ pub struct Cards {
     newest: Vec<CardRecord>,
     /// What their profiles name.
     purses: Vec<Option<Currency>>,
+    /// Of whom they are, where that is not the first issuer.
+    issuers: BTreeMap<u32, IssuerId>,
     issued_at_s: u32,
 }
 
@@ -103,13 +107,19 @@ impl Cards {
             layout: CardLayout::Plain,
         };
         let (newest, purses) = (vec![opening; count as usize], vec![None; count as usize]);
-        Self { keys: card_keys(), rules, newest, purses, issued_at_s }
+        let issuers = BTreeMap::new();
+        Self { keys: card_keys(), rules, newest, purses, issuers, issued_at_s }
     }
 
     /// A card's profile names this currency. To be said before the card is issued.
     pub fn set_purse(&mut self, card: u32, purse: Currency) {
         self.newest[card as usize].layout = CardLayout::OtherCurrency;
         self.purses[card as usize] = Some(purse);
+    }
+
+    /// A card is of another issuer. To be said before it is issued.
+    pub fn set_issuer(&mut self, card: u32, issuer: IssuerId) {
+        self.issuers.insert(card, issuer);
     }
 
     /// What a card's profile names.
@@ -142,7 +152,8 @@ impl Cards {
         cards
             .map(|(card, (newest, purse))| {
                 let record = opening(newest);
-                Issue { card: Self::id(card), record, purse: *purse }
+                let issuer = self.issuers.get(&card).copied();
+                Issue { card: Self::id(card), record, purse: *purse, issuer }
             })
             .collect()
     }

@@ -91,7 +91,8 @@ impl Office {
 
     /// Opens the books of all cards in one commit.
     pub fn register(&self, issued: &[(CardId, CardRecord)]) -> Result<(), DemoError> {
-        let issue = |(card, record): &_| Issue { card: *card, record: *record, purse: None };
+        let issue =
+            |(card, record): &_| Issue { card: *card, record: *record, purse: None, issuer: None };
         let cards: Vec<_> = issued.iter().map(issue).collect();
         register_cards(&self.place, &cards).map_err(DemoError::start)
     }

@@ -120,6 +120,7 @@ pub(crate) fn station(at: &Path, clock: Clock) -> Station {
         keys: open_card_keys(&config.keys).unwrap(),
         clock,
         issuer: 1,
+        issuer_id: None,
         balance_max: None,
         hold: Duration::from_secs(72 * 3600),
     }

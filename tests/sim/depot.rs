@@ -108,7 +108,7 @@ impl SimDepot {
     pub fn register(&mut self, issued: &Issued, now: Timestamp) {
         let state = CardState::default();
         let Issued { card, record, .. } = *issued;
-        let issue = clearing::Issue { card, record, purse: None };
+        let issue = clearing::Issue { card, record, purse: None, issuer: None };
         let cleared = clearing::register_issue(&state, &issue, now, &self.rules, &self.books);
         let mut staged = Staged::default();
         staged.absorb(issued.card, cleared.expect("an issue opens empty books"));

@@ -12,9 +12,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use clearing::Taken;
 use model::{CardId, Currency, Money, RiderClass, StationId, ValidUntil};
 use reader::FileCard;
-use serde_json::json;
 
-use super::{ConfigPath, commands, done, inspect, inspect::record_word, rekey, say, warn};
+use super::{ConfigPath, commands, done, inspect, inspect::record_word, quota, rekey, say, warn};
 use crate::{
     clock::Clock,
     config::{Config, open_card_keys},
@@ -39,6 +38,9 @@ pub(super) enum Cards {
         /// for which the tariff has a rate. The tariff's own without it.
         #[arg(long)]
         currency: Option<String>,
+        /// Who issues it: one of the [[issuer]] of the configuration; `desk.issuer` without it.
+        #[arg(long)]
+        issuer: Option<u16>,
         #[command(flatten)]
         form: Form,
     },
@@ -93,7 +95,7 @@ pub(super) enum Cards {
     },
     /// What stations may put on cards.
     #[command(subcommand)]
-    Quota(Quota),
+    Quota(quota::Quota),
     /// List operations of which nobody knows yet whether they happened.
     InDoubt {
         #[command(flatten)]
@@ -122,6 +124,9 @@ pub(super) enum Cards {
         /// tariff's.
         #[arg(long)]
         purse: Option<String>,
+        /// Who issued it, when that is not the first [[issuer]].
+        #[arg(long)]
+        issuer: Option<u16>,
     },
 }
 
@@ -175,53 +180,11 @@ pub(super) enum ValueTo {
     Keep,
 }
 
-/// What stations may put on cards.
-#[derive(Debug, Subcommand)]
-pub(super) enum Quota {
-    /// What was granted, what is used, what is left.
-    Show {
-        #[command(flatten)]
-        config: ConfigPath,
-        /// Which station; this configuration's without it.
-        #[arg(long)]
-        station: Option<u16>,
-        /// On cards in which currency: each has a quota of its own. The tariff's without it.
-        #[arg(long)]
-        currency: Option<String>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Grant a station more. Two people are named, and why.
-    Grant {
-        #[command(flatten)]
-        config: ConfigPath,
-        /// Which station; this configuration's without it.
-        #[arg(long)]
-        station: Option<u16>,
-        /// How much more, such as 500.00.
-        #[arg(long)]
-        amount: String,
-        /// On cards in which currency: each has a quota of its own. The tariff's without it.
-        #[arg(long)]
-        currency: Option<String>,
-        /// Who grants it.
-        #[arg(long)]
-        by: String,
-        /// Who agrees: somebody else.
-        #[arg(long)]
-        agreed_by: String,
-        /// Why, such as "cash of Monday paid in, receipt 4711".
-        #[arg(long)]
-        reason: String,
-    },
-}
-
 /// Runs a command.
 pub(super) fn run(command: Cards) -> Exit {
     match command {
-        Cards::Issue { desk, balance, currency, form } => {
-            let station = station(&desk.config.config)?;
+        Cards::Issue { desk, balance, currency, issuer, form } => {
+            let station = station_of(&Config::load(&desk.config.config)?, issuer)?;
             let purse = match currency {
                 None => None,
                 Some(letters) => station.purse_for(named(&letters)?)?,
@@ -260,7 +223,11 @@ pub(super) fn run(command: Cards) -> Exit {
             })
         }
         Cards::Replace { desk, old, lost, form } => {
-            let station = station(&desk.config.config)?;
+            let config = Config::load(&desk.config.config)?;
+            let station = station_of(&config, None)?;
+            // What the old card holds is owed by whoever issued it.
+            let issuer = config.issuer_number(station.issuer_of(old)?);
+            let station = station_of(&config, Some(issuer))?;
             let purse = station.purse_of(old)?;
             let wanted = form.wanted(station.currency(purse), 0)?;
             let wanted = WantedIssue { purse, ..wanted };
@@ -276,21 +243,28 @@ pub(super) fn run(command: Cards) -> Exit {
         }
         Cards::Inspect { desk } => inspect::inspect(&desk),
         Cards::Rekey { desk } => rekey::rekey(&desk),
-        Cards::Quota(command) => quota(command),
+        Cards::Quota(command) => quota::run(command),
         Cards::InDoubt { config, number } => in_doubt(&config.config, number),
         Cards::Blank { file, uid } => blank(&file, uid),
-        Cards::Register { config, card, record, purse } => {
-            commands::register(&config.config, card, &record, purse.as_deref())
+        Cards::Register { config, card, record, purse, issuer } => {
+            commands::register(&config.config, card, &record, (purse.as_deref(), issuer))
         }
     }
 }
 
 pub(super) fn station(path: &Path) -> anyhow::Result<Station> {
-    let config = Config::load(path)?;
+    station_of(&Config::load(path)?, None)
+}
+
+/// A desk that issues for this issuer; for `desk.issuer` without one.
+fn station_of(config: &Config, issuer: Option<u16>) -> anyhow::Result<Station> {
+    let issuer = issuer.unwrap_or(config.desk.issuer);
+    let issuer_id = config.issuer(issuer)?;
     let keys = open_card_keys(&config.keys)?;
     let clock = Clock::system();
     let store = Arc::new(Store::open(&config.database)?);
-    let rules = Arc::new(load_rules(&config, &store, &clock)?);
+    store.note_issuers(&config.issuers)?;
+    let rules = Arc::new(load_rules(config, &store, &clock)?);
     let balance_max = match config.desk.balance_max.as_str() {
         "" => None,
         text => Some(
@@ -304,7 +278,8 @@ pub(super) fn station(path: &Path) -> anyhow::Result<Station> {
         rules,
         keys,
         clock,
-        issuer: config.desk.issuer,
+        issuer,
+        issuer_id,
         balance_max,
         hold: Duration::from_secs(u64::from(config.desk.lost_hold_hours) * 3600),
     })
@@ -328,7 +303,7 @@ fn might_be_cash(station: &Station, text: &str, currency: Option<Currency>) -> a
     }
 }
 
-fn named(letters: &str) -> anyhow::Result<Currency> {
+pub(super) fn named(letters: &str) -> anyhow::Result<Currency> {
     Currency::parse(letters).with_context(|| format!("--currency {letters} cannot be used"))
 }
 
@@ -391,61 +366,7 @@ pub(super) fn number(card: CardId, whole: bool) -> String {
     if whole { card.to_hex() } else { card.to_string() }
 }
 
-fn quota(command: Quota) -> Exit {
-    match command {
-        Quota::Show { config, station, currency, json } => {
-            let (config, store, tariffs) = books(&config.config)?;
-            let station = StationId(station.unwrap_or(config.desk.station));
-            let currency = currency.as_deref().map_or(Ok(tariffs), named)?;
-            let quota = store.quota_in(station, Some(currency).filter(|c| *c != tariffs))?;
-            let money = |minor| Money::new(minor, currency);
-            if json {
-                say(&json!({
-                    "station": station.0,
-                    "granted": money(quota.granted).decimal(),
-                    "used": money(quota.used).decimal(),
-                    "in_doubt": money(quota.in_doubt).decimal(),
-                    "left": money(quota.left()).decimal(),
-                    "currency": currency.letters(),
-                })
-                .to_string());
-            } else {
-                say(&format!(
-                    "station {station}: {} granted, {} used, {} in doubt, {} left",
-                    money(quota.granted),
-                    money(quota.used),
-                    money(quota.in_doubt),
-                    money(quota.left())
-                ));
-            }
-        }
-        Quota::Grant { config, station, amount, currency, by, agreed_by, reason } => {
-            let (config, store, tariffs) = books(&config.config)?;
-            let currency = currency.as_deref().map_or(Ok(tariffs), named)?;
-            let purse = Some(currency).filter(|currency| *currency != tariffs);
-            let station = StationId(station.unwrap_or(config.desk.station));
-            let (by, agreed, reason) = (by.trim(), agreed_by.trim(), reason.trim());
-            if by.is_empty() || agreed.is_empty() || reason.is_empty() {
-                bail!("--by, --agreed-by and --reason must say something");
-            }
-            if by.to_lowercase() == agreed.to_lowercase() {
-                bail!("{by} cannot agree to what {by} grants: two people decide about money");
-            }
-            let amount = Money::parse(&amount, currency)
-                .with_context(|| format!("--amount {amount:?} is no amount in {currency}"))?;
-            if amount.minor() <= 0 {
-                bail!("--amount {amount}: grant more than 0");
-            }
-            let (who, now) = ([by, agreed, reason], Clock::system().now());
-            store.grant_in(station, purse, amount.minor(), who, now)?;
-            let left = Money::new(store.quota_in(station, purse)?.left(), currency);
-            say(&format!("station {station} may put {left} on cards"));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn books(path: &Path) -> anyhow::Result<(Config, Store, Currency)> {
+pub(super) fn books(path: &Path) -> anyhow::Result<(Config, Store, Currency)> {
     let config = Config::load(path)?;
     let store = Store::open(&config.database)?;
     let currency = load_rules(&config, &store, &Clock::system())?.currency();

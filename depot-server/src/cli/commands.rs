@@ -208,7 +208,12 @@ pub(super) fn add_user(path: &Path, name: &str) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn register(path: &Path, card: CardId, record: &str, purse: Option<&str>) -> Done {
+pub(super) fn register(
+    path: &Path,
+    card: CardId,
+    record: &str,
+    (purse, issuer): (Option<&str>, Option<u16>),
+) -> Done {
     let config = Config::load(path)?;
     let record = parse_hex::<{ CardRecord::LEN }>(record)
         .context("the opening record must be 64 hexadecimal digits")?;
@@ -221,10 +226,17 @@ pub(super) fn register(path: &Path, card: CardId, record: &str, purse: Option<&s
              card's profile names"
         );
     }
-    register_cards(&place, &[Issue { card, record, purse }])?;
+    place.store.note_issuers(&config.issuers)?;
+    let issuer = issuer.map_or(Ok(None), |number| config.issuer(number))?;
+    register_cards(&place, &[Issue { card, record, purse, issuer }])?;
     let state = place.store.card_state(card)?.map(|(state, _)| state);
     if !state.is_some_and(|state| state.is_registered() && state.purse() == purse) {
         bail!("card {card} is not registered: by its taps its purse is in another currency");
+    }
+    let known = place.store.card_state(card)?.and_then(|(state, _)| state.issuer());
+    if known != issuer {
+        let issuers = place.store.issuers()?;
+        bail!("card {card} is of {}, and not of {}", issuers.name(known), issuers.name(issuer));
     }
     let balance = Money::new(record.balance.into(), purse.unwrap_or(place.rules.currency()));
     say(&format!("card {card} is registered with a balance of {balance}"));

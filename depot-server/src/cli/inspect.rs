@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use card::{CardReport, Contents};
-use model::{CardId, CardRecord, Counter, Currency, Money, RecordKind, ValidUntil};
+use model::{CardId, CardRecord, Counter, Currency, IssuerId, Money, RecordKind, ValidUntil};
 use serde_json::{Value, json};
 
 use super::{
@@ -38,6 +38,19 @@ pub(super) fn inspect(desk: &Desk) -> Exit {
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Whether the card names another issuer than the books do, or one that nobody named.
+fn issuer_finding(station: &Station, card: CardId, by_card: u16) -> anyhow::Result<Option<String>> {
+    let issuers = station.store.issuers()?;
+    let Some((first, _)) = &issuers.first else { return Ok(None) };
+    let by_books = station.issuer_of(card)?;
+    let number = by_books.map_or(*first, |issuer| issuer.0);
+    Ok((by_card != number).then(|| {
+        let named = if by_card == *first { None } else { Some(IssuerId(by_card)) };
+        let (named, known) = (issuers.name(named), issuers.name(by_books));
+        format!("it names {named} as its issuer, and the books know it as of {known}")
+    }))
+}
+
 /// What does not fit together on the card, and between card and books.
 fn findings(station: &Station, card: CardId, report: &CardReport) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
@@ -55,6 +68,9 @@ fn findings(station: &Station, card: CardId, report: &CardReport) -> anyhow::Res
             let by_books = station.currency(station.purse_of(card)?);
             if books.is_some() && by_card != by_books {
                 found.push(format!("its purse is in {by_card}, and in the books in {by_books}"));
+            }
+            if let Some(profile) = &contents.profile {
+                found.extend(issuer_finding(station, card, profile.issuer)?);
             }
             match (&books, contents.newest()) {
                 (None, Some(_)) => found.push("the books do not know this card".into()),

@@ -6,6 +6,7 @@
 
 mod channels;
 mod check;
+mod issuers;
 mod keys;
 
 use std::{
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
+pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
 
 /// Everything that an operator can set.
@@ -65,6 +67,9 @@ pub struct Config {
     /// Who takes money for load orders.
     #[serde(default, rename = "channel", skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<Channel>,
+    /// Who issues cards here; without any, `desk.issuer` alone.
+    #[serde(default, rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<Issuer>,
 }
 
 /// Web pages, API and metrics.
@@ -387,6 +392,7 @@ impl Config {
             orders: Orders::default(),
             hotlist: Hotlist::default(),
             channels: Vec::new(),
+            issuers: Vec::new(),
         };
         config.resolve(folder);
         config
@@ -450,6 +456,7 @@ impl Config {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
         }
         self.hotlist.check()?;
+        issuers::check(&self.issuers, self.desk.issuer)?;
         channels::check(&self.channels)
     }
 
@@ -521,6 +528,9 @@ mod tests {
             ("depot = \"a\"\n[hotlist]\nwindow_hours = 0", "hotlist.window_hours"),
             ("depot = \"a\"\n[hotlist]\nadditions_max = 0", "hotlist.additions_max"),
             ("depot = \"a\"\n[desk]\nlost_hold_hours = 1", "desk.lost_hold_hours"),
+            ("depot = \"a\"\n[[issuer]]\nnumber = 0", "issuer.number"),
+            ("depot = \"a\"\n[[issuer]]\nnumber = 1", "issuer.first"),
+            ("depot = \"a\"\n[[issuer]]\nnumber = 2\nfirst = true", "desk.issuer"),
             ("depot = \"a\"\n[[channel]]\nnumber = 0", "channel.number"),
             ("depot = \"a\"\n[[channel]]\nnumber = 7\n[[channel]]\nnumber = 7", "channel.number"),
             (

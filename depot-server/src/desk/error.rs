@@ -109,6 +109,16 @@ pub enum DeskError {
         "a card in another currency than the tariff's always has counters: leave --no-counters"
     )]
     NoCounters,
+    /// What is on it is owed by somebody else.
+    #[error("card {card} is of {whose}: no card of {ours} stands in place of it")]
+    OtherIssuer {
+        /// Which.
+        card: CardId,
+        /// Who issued it.
+        whose: String,
+        /// Who issues here.
+        ours: String,
+    },
     /// The clerk has taken other money than the card holds.
     #[error("the purse of card {card} is in {purse}: {wanted} cannot be put on it; take {purse}")]
     OtherCurrency {

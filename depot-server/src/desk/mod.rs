@@ -11,6 +11,7 @@ mod due;
 mod error;
 pub(crate) mod gate;
 mod hand;
+mod issuer;
 mod machine;
 mod owed;
 mod purse;

@@ -10,7 +10,8 @@ use card::{
 };
 use clearing::{CardState, DeskDeed, DeskEntry, Rules, Taken};
 use model::{
-    CardId, CardLayout, CardRecord, Currency, Money, RecordKind, RiderClass, StationId, ValidUntil,
+    CardId, CardLayout, CardRecord, Currency, IssuerId, Money, RecordKind, RiderClass, StationId,
+    ValidUntil,
 };
 
 use super::{Cash, DeskError, Hand, gate::may_take, hand::random};
@@ -36,6 +37,8 @@ pub struct Station {
     pub clock: Clock,
     /// What the profile names as issuer.
     pub issuer: u16,
+    /// Who that is in the books: `None` for the issuer that they began with (ADR-0023).
+    pub issuer_id: Option<IssuerId>,
     /// What a card may hold at most, in the tariff's currency.
     pub balance_max: Option<Money>,
     /// How long the value of a lost card waits (REC-9).
@@ -104,7 +107,7 @@ impl Station {
     ) -> Result<Done, DeskError> {
         let card = hand.card(HOLD, None).await?;
         let same = |entry: &DeskEntry| {
-            matches!(entry.deed, DeskDeed::Issued { record, in_place_of: other }
+            matches!(entry.deed, DeskDeed::Issued { record, in_place_of: other, .. }
                 if other == in_place_of && (other.is_some() || record.amount == wanted.balance))
         };
         if let Some(done) = self.settle_first(hand, card, same).await? {
@@ -117,7 +120,10 @@ impl Station {
         }
         let balance = match in_place_of {
             None => wanted.balance,
-            Some(old) => self.due_in_place_of(old, wanted.purse)?,
+            Some(old) => {
+                self.of_same_issuer(old)?;
+                self.due_in_place_of(old, wanted.purse)?
+            }
         };
         let layout = match (wanted.purse, wanted.counters) {
             (Some(_), true) => CardLayout::OtherCurrency,
@@ -143,7 +149,11 @@ impl Station {
         let mut machine =
             IssueTransaction::new(card, &*self.keys, &opening, rnd_a).map_err(DeskError::Issue)?;
         let record = opening.record();
-        let entry = self.begin(card, wanted.purse, DeskDeed::Issued { record, in_place_of })?;
+        let entry = self.begin(
+            card,
+            wanted.purse,
+            DeskDeed::Issued { record, in_place_of, issuer: self.issuer_id },
+        )?;
         let settlement = hand.issue(&mut machine, card, &*self.keys).await?;
         if settlement == Settlement::Refused(CardFailure::AlreadyIssued) {
             self.store.void_op(entry.op, "the card was issued before", self.clock.now())?;

@@ -9,7 +9,7 @@ use super::{
     Problem, assets,
     frame::{Frame, Viewer, html, tally},
     parts::{Age, Cash, count},
-    views::{DayFacts, MoneyFacts},
+    views::{DayFacts, FactRow, MoneyFacts},
 };
 use crate::config::to_hex;
 
@@ -38,8 +38,9 @@ struct Day {
     holds: bool,
 }
 
-/// A closed day in one currency.
+/// A closed day of one issuer in one currency.
 struct Sheet {
+    issuer: Option<String>,
     currency: String,
     rows: Vec<Row>,
     total: Row,
@@ -83,11 +84,12 @@ pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
     })
 }
 
-/// Rows of one currency, and their sum.
-fn sheet(rows: &[(Currency, String, OperatorRow)]) -> Option<Sheet> {
-    let (currency, ..) = *rows.first()?;
+/// Rows of one issuer and currency, and their sum.
+fn sheet(rows: &[FactRow]) -> Option<Sheet> {
+    let ((issuer, currency), ..) = rows.first()?.clone();
     let sum = rows.iter().fold(OperatorRow::default(), |sum, (.., row)| sum.plus(row));
     Some(Sheet {
+        issuer,
         currency: currency.letters().to_owned(),
         rows: rows.iter().map(|(_, operator, figures)| row(operator, figures, currency)).collect(),
         total: row("All", &sum, currency),

@@ -7,12 +7,16 @@ use model::{Money, ServiceDate};
 use settlement::{Line, OperatorRow, Statement};
 
 use super::operator_name;
-use crate::{export::quoted, intake::Workplace, store::Suspense};
+use crate::{
+    export::quoted,
+    intake::Workplace,
+    store::{Suspense, issuer_word},
+};
 
 /// One row an operator, and the sum; one currency after the other.
 pub fn statement_csv(place: &Workplace, statements: &[Statement]) -> String {
     let mut text = "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,\
-                    disputed,disputed amount\n"
+                    disputed,disputed amount,issuer\n"
         .to_owned();
     for statement in statements {
         let mut sum = OperatorRow::default();
@@ -30,7 +34,7 @@ fn line(text: &mut String, statement: &Statement, name: &str, row: &OperatorRow)
     let money = |minor: i64| Money::new(minor, currency).decimal();
     let _ = writeln!(
         text,
-        "{},{},{},{},{},{},{},{},{},{},{},{},{}",
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
         statement.day,
         quoted(name),
         currency.letters(),
@@ -44,13 +48,14 @@ fn line(text: &mut String, statement: &Statement, name: &str, row: &OperatorRow)
         money(row.late.1),
         row.disputed.0,
         money(row.disputed.1),
+        issuer_word(statement.issuer),
     );
 }
 
 /// Every line, of one operator or of all: a tap and what it is worth to the operator.
 pub fn lines_csv(place: &Workplace, statements: &[Statement], only: Option<&str>) -> String {
     let mut text =
-        "day,operator,why,validator,epoch,entry,service day,currency,amount\n".to_owned();
+        "day,operator,why,validator,epoch,entry,service day,currency,amount,issuer\n".to_owned();
     let lines = statements.iter().flat_map(|s| s.lines.iter().map(move |line| (s, line)));
     for (statement, Line { operator, why, tap, happened, amount }) in lines {
         let currency = statement.currency;
@@ -62,12 +67,13 @@ pub fn lines_csv(place: &Workplace, statements: &[Statement], only: Option<&str>
             .map_or(",,".to_owned(), |tap| format!("{},{},{}", tap.validator, tap.epoch, tap.seq));
         let _ = writeln!(
             text,
-            "{},{},{},{tap},{happened},{},{}",
+            "{},{},{},{tap},{happened},{},{},{}",
             statement.day,
             quoted(&name),
             why.word(),
             currency.letters(),
             Money::new(*amount, currency).decimal(),
+            issuer_word(statement.issuer),
         );
     }
     text

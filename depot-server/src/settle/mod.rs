@@ -54,7 +54,8 @@ pub enum SettleError {
 /// A settled day.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    /// Its statements with every line, one a currency: the tariff's first.
+    /// Its statements with every line, one an issuer and currency: those of the issuer that the
+    /// books began with first, and the tariff's first.
     pub statements: Vec<Statement>,
     /// Amounts in suspense at its end, oldest first.
     pub suspense: Vec<Suspense>,
@@ -79,7 +80,7 @@ pub fn settle(
         let happened = place.rules.service_day(transfer.event_at, transfer.booked_at);
         revenue.take(&transfer, happened);
     })?;
-    let runs = runs(place.store.day_rides(day)?, &place.rules);
+    let runs = runs(place.store.day_rides(&closed)?, &place.rules);
     let found = place.store.cards_found(&closed)?;
     let tariffs = place.rules.currency();
     let statements = Statement::of_day(day, tariffs, &revenue, &runs, &found, rules)?;
@@ -112,6 +113,7 @@ fn rows(place: &Workplace, statement: &Statement) -> Vec<SettledRow> {
     let row = |(operator, row): (&Option<OperatorId>, &OperatorRow)| SettledRow {
         operator: operator_name(place, *operator),
         purse,
+        issuer: statement.issuer,
         row: *row,
     };
     statement.rows.iter().map(row).collect()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use clearing::Rules;
 use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use fleet_sync::{DepotName, SigningKey};
-use model::{Currency, RouteIx, ServiceDate, Timestamp};
+use model::{Currency, IssuerId, RouteIx, ServiceDate, Timestamp};
 use settlement::Why;
 
 use super::*;
@@ -97,6 +97,16 @@ impl Rig {
         Self::of(rules, cards)
     }
 
+    /// Cards 2 and 3 are of issuer 7.
+    fn with_issuers() -> Self {
+        let tariff = Tariff::parse(CITY).unwrap_or_else(|found| panic!("{found:#?}"));
+        let rules = Rules::new(TariffSet::new(tariff));
+        let mut cards = Cards::in_city(rules.clone(), 4, NOON - 1000);
+        cards.set_issuer(2, IssuerId(7));
+        cards.set_issuer(3, IssuerId(7));
+        Self::of(rules, cards)
+    }
+
     fn of(rules: Rules, cards: Cards) -> Self {
         let (folder, store) = Store::for_test();
         let depot: DepotName = "north".parse().unwrap();
@@ -172,15 +182,15 @@ fn rec_13_a_day_in_two_currencies_nets_to_zero_in_each_and_its_receipts_verify()
     assert_eq!(
         csv,
         "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,disputed,\
-         disputed amount\n\
-         2027-01-15,bus,EUR,1,1.50,-1.09,0.41,0.00,0.41,0,0.00,0,0.00\n\
-         2027-01-15,ferry,EUR,1,0.00,0.98,0.98,0.00,0.98,0,0.00,0,0.00\n\
-         2027-01-15,port,EUR,0,0.00,0.11,0.11,0.00,0.11,0,0.00,0,0.00\n\
-         2027-01-15,total,EUR,2,1.50,0.00,1.50,0.00,1.50,0,0.00,0,0.00\n\
-         2027-01-15,bus,CHF,1,1.41,-1.03,0.38,0.00,0.38,0,0.00,0,0.00\n\
-         2027-01-15,ferry,CHF,1,0.00,0.93,0.93,0.00,0.93,0,0.00,0,0.00\n\
-         2027-01-15,port,CHF,0,0.00,0.10,0.10,0.00,0.10,0,0.00,0,0.00\n\
-         2027-01-15,total,CHF,2,1.41,0.00,1.41,0.00,1.41,0,0.00,0,0.00\n"
+         disputed amount,issuer\n\
+         2027-01-15,bus,EUR,1,1.50,-1.09,0.41,0.00,0.41,0,0.00,0,0.00,first\n\
+         2027-01-15,ferry,EUR,1,0.00,0.98,0.98,0.00,0.98,0,0.00,0,0.00,first\n\
+         2027-01-15,port,EUR,0,0.00,0.11,0.11,0.00,0.11,0,0.00,0,0.00,first\n\
+         2027-01-15,total,EUR,2,1.50,0.00,1.50,0.00,1.50,0,0.00,0,0.00,first\n\
+         2027-01-15,bus,CHF,1,1.41,-1.03,0.38,0.00,0.38,0,0.00,0,0.00,first\n\
+         2027-01-15,ferry,CHF,1,0.00,0.93,0.93,0.00,0.93,0,0.00,0,0.00,first\n\
+         2027-01-15,port,CHF,0,0.00,0.10,0.10,0.00,0.10,0,0.00,0,0.00,first\n\
+         2027-01-15,total,CHF,2,1.41,0.00,1.41,0.00,1.41,0,0.00,0,0.00,first\n"
     );
     for statement in &settled.statements {
         let (gross, payable, fees) = statement.totals();
@@ -234,14 +244,81 @@ fn rec_13_a_day_is_settled_by_the_rules_and_nets_to_zero() {
     assert_eq!(
         statement_csv(&rig.place, &settled.statements),
         "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,disputed,\
-         disputed amount\n\
-         2027-01-15,bus,EUR,2,3.00,-1.09,1.91,0.01,1.90,0,0.00,0,0.00\n\
-         2027-01-15,ferry,EUR,2,4.00,0.58,4.58,0.04,4.54,0,0.00,0,0.00\n\
-         2027-01-15,port,EUR,0,0.00,0.51,0.51,0.00,0.51,0,0.00,0,0.00\n\
-         2027-01-15,total,EUR,4,7.00,0.00,7.00,0.05,6.95,0,0.00,0,0.00\n"
+         disputed amount,issuer\n\
+         2027-01-15,bus,EUR,2,3.00,-1.09,1.91,0.01,1.90,0,0.00,0,0.00,first\n\
+         2027-01-15,ferry,EUR,2,4.00,0.58,4.58,0.04,4.54,0,0.00,0,0.00,first\n\
+         2027-01-15,port,EUR,0,0.00,0.51,0.51,0.00,0.51,0,0.00,0,0.00,first\n\
+         2027-01-15,total,EUR,4,7.00,0.00,7.00,0.05,6.95,0,0.00,0,0.00,first\n"
     );
     let (gross, payable, fees) = settled.statements[0].totals();
     assert_eq!(gross, payable + fees, "I9");
+}
+
+#[test]
+fn rec_13_each_issuer_owes_each_operator_for_its_own_cards_and_each_statement_nets_to_zero() {
+    let mut rig = Rig::with_issuers();
+    // The same runs with a card of each: shared within the issuer of the card only.
+    for card in [0, 2] {
+        rig.ride(0, BUS, card, 0);
+        rig.ride(0, FERRY, card, 600);
+    }
+    rig.ride(0, FERRY, 3, 700);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    let settled = rig.settle(FRIDAY);
+    let csv = statement_csv(&rig.place, &settled.statements);
+    assert_eq!(
+        csv,
+        "day,operator,currency,rides,gross,shared,share,fee,payable,late,late amount,disputed,\
+         disputed amount,issuer\n\
+         2027-01-15,bus,EUR,1,1.50,-1.09,0.41,0.00,0.41,0,0.00,0,0.00,first\n\
+         2027-01-15,ferry,EUR,1,0.00,0.98,0.98,0.00,0.98,0,0.00,0,0.00,first\n\
+         2027-01-15,port,EUR,0,0.00,0.11,0.11,0.00,0.11,0,0.00,0,0.00,first\n\
+         2027-01-15,total,EUR,2,1.50,0.00,1.50,0.00,1.50,0,0.00,0,0.00,first\n\
+         2027-01-15,bus,EUR,1,1.50,-1.09,0.41,0.00,0.41,0,0.00,0,0.00,7\n\
+         2027-01-15,ferry,EUR,2,4.00,0.58,4.58,0.04,4.54,0,0.00,0,0.00,7\n\
+         2027-01-15,port,EUR,0,0.00,0.51,0.51,0.00,0.51,0,0.00,0,0.00,7\n\
+         2027-01-15,total,EUR,3,5.50,0.00,5.50,0.04,5.46,0,0.00,0,0.00,7\n"
+    );
+    for statement in &settled.statements {
+        let (gross, payable, fees) = statement.totals();
+        assert_eq!(gross, payable + fees, "I9 for issuer {:?}", statement.issuer);
+        assert!(statement.lines.iter().all(|line| line.tap.is_some()));
+    }
+    let lines = lines_csv(&rig.place, &settled.statements, Some("port"));
+    assert!(lines.contains("port,shared,v000001,1,5,2027-01-15,EUR,0.40,7\n"), "{lines}");
+    assert_eq!(statement_csv(&rig.place, &rig.settle(FRIDAY).statements), csv, "to the byte");
+}
+
+#[test]
+fn rec_13_an_issuer_that_is_known_late_leaves_the_settled_day_and_moves_the_debt_in_a_later_one() {
+    let mut rig = Rig::with_issuers();
+    let late = Cards::id(9);
+    let mut record = rig.cards.issues()[0].record;
+    // Another depot of the scheme issued it: here its taps come first.
+    let mut stranger = Cards::in_city(Rules::clone(&rig.place.rules), 10, NOON - 1000);
+    rig.buses[0].board_on(&mut stranger, BUS, 9, NOON);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    let friday = statement_csv(&rig.place, &rig.settle(FRIDAY).statements);
+    assert!(
+        friday.contains(",bus,EUR,1,1.50,0.00,1.50,0.01,1.49,0,0.00,0,0.00,first\n"),
+        "{friday}"
+    );
+    record.at_s = NOON - 1000;
+    let issue = clearing::Issue { card: late, record, purse: None, issuer: Some(IssuerId(7)) };
+    register_cards(&rig.place, &[issue]).unwrap();
+    rig.close(SATURDAY);
+    let saturday = rig.settle(SATURDAY).statements;
+    let bus = |at: usize| saturday[at].rows[&Some(OperatorId(0))].gross;
+    assert_eq!((saturday[0].issuer, bus(0)), (None, -150));
+    assert_eq!((saturday[1].issuer, bus(1)), (Some(IssuerId(7)), 150));
+    assert!(saturday.iter().flat_map(|s| &s.lines).all(|line| line.why == Why::Correction));
+    assert_eq!(statement_csv(&rig.place, &rig.settle(FRIDAY).statements), friday, "to the byte");
+    let float = crate::float::float(&rig.place, &crate::config::Float::default()).unwrap();
+    let held: Vec<_> = float.iter().map(|of| (of.issuer, of.total())).collect();
+    let opening = i64::from(crate::workload::OPENING);
+    assert_eq!(held, [(None, 2 * opening), (Some(IssuerId(7)), 3 * opening - 150)], "REC-15");
 }
 
 #[test]
@@ -259,9 +336,9 @@ fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
     let csv = lines_csv(&rig.place, &[statement], Some("port"));
     assert_eq!(
         csv,
-        "day,operator,why,validator,epoch,entry,service day,currency,amount\n\
-         2027-01-15,port,shared,v000001,1,2,2027-01-15,EUR,0.11\n\
-         2027-01-15,port,shared,v000001,1,4,2027-01-15,EUR,0.40\n"
+        "day,operator,why,validator,epoch,entry,service day,currency,amount,issuer\n\
+         2027-01-15,port,shared,v000001,1,2,2027-01-15,EUR,0.11,first\n\
+         2027-01-15,port,shared,v000001,1,4,2027-01-15,EUR,0.40,first\n"
     );
 }
 

@@ -6,7 +6,7 @@
 //! outcome is written once, by whoever learns of it first, and told by one command of a desk.
 
 use clearing::{DeskDeed, DeskEntry, DueOrder, Taken};
-use model::{CardId, CardRecord, StationId, Timestamp};
+use model::{CardId, CardRecord, IssuerId, StationId, Timestamp};
 use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 
@@ -23,7 +23,7 @@ const ISSUE: i64 = 1;
 const LOAD: i64 = 2;
 const RETIRE: i64 = 3;
 /// Columns that make an entry, in the order of `entry_of`.
-const ENTRY: &str = "station, kind, card, before, after, other, taken, adjusted, purse";
+const ENTRY: &str = "station, kind, card, before, after, other, taken, adjusted, purse, issuer";
 
 /// An operation whose outcome may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Store {
             .execute(
                 &format!(
                     "INSERT INTO card_ops ({ENTRY}, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
-                     ?8, ?9, ?10)"
+                     ?8, ?9, ?10, ?11)"
                 ),
                 params![
                     row.station,
@@ -80,6 +80,7 @@ impl Store {
                     row.taken,
                     row.adjusted,
                     row.purse,
+                    row.issuer,
                     sql_time(now)
                 ],
             )
@@ -179,7 +180,7 @@ impl Store {
         while let Some(row) = rows.next().map_err(failed())? {
             let columns = Columns::read(row).map_err(failed())?;
             let read = || -> rusqlite::Result<(i64, i64, i64, [u8; 32])> {
-                Ok((row.get(9)?, row.get(10)?, row.get(11)?, row.get(12)?))
+                Ok((row.get(10)?, row.get(11)?, row.get(12)?, row.get(13)?))
             };
             let (op, at, after_batch, stored) = read().map_err(failed())?;
             hash = columns.chained(hash, op, at);
@@ -236,7 +237,8 @@ impl Group<'_> {
                 .execute(
                     &format!(
                         "INSERT INTO desk_journal ({ENTRY}, op, at, after_batch, hash)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+                         ?14)"
                     ),
                     params![
                         row.station,
@@ -248,6 +250,7 @@ impl Group<'_> {
                         row.taken,
                         row.adjusted,
                         row.purse,
+                        row.issuer,
                         op,
                         at,
                         after_batch,
@@ -264,7 +267,7 @@ impl Group<'_> {
 /// back of fares, is bounded by what the books owe.
 fn new_value(entry: &DeskEntry) -> i64 {
     match &entry.deed {
-        DeskDeed::Issued { record, in_place_of: None } => i64::from(record.amount),
+        DeskDeed::Issued { record, in_place_of: None, .. } => i64::from(record.amount),
         DeskDeed::Loaded { after, adjusted, .. } => i64::from(after.amount) - i64::from(*adjusted),
         DeskDeed::Issued { in_place_of: Some(_), .. } | DeskDeed::Retired { .. } => 0,
     }
@@ -291,7 +294,7 @@ fn ops(connection: &Connection, of: &str, key: i64) -> Result<Vec<CardOp>, Store
     while let Some(row) = rows.next().map_err(failed())? {
         let columns = Columns::read(row).map_err(failed())?;
         let read = || -> rusqlite::Result<(i64, i64, Option<i64>)> {
-            Ok((row.get(9)?, row.get(10)?, row.get(11)?))
+            Ok((row.get(10)?, row.get(11)?, row.get(12)?))
         };
         let (id, begun_at, outcome) = read().map_err(failed())?;
         found.push(CardOp {
@@ -314,6 +317,7 @@ struct Columns {
     taken: Option<i64>,
     adjusted: u32,
     purse: Option<u16>,
+    issuer: Option<u16>,
 }
 
 impl Columns {
@@ -326,12 +330,15 @@ impl Columns {
         let plain = |kind, after| {
             let (station, card) = (entry.station.0, sql_card(entry.card));
             let (before, other, taken, purse) = (None, None, None, sql_purse(entry.purse));
-            Self { station, kind, card, before, after, other, taken, adjusted: 0, purse }
+            let (adjusted, issuer) = (0, None);
+            Self { station, kind, card, before, after, other, taken, adjusted, purse, issuer }
         };
         Ok(match &entry.deed {
-            DeskDeed::Issued { record, in_place_of } => {
-                Self { other: in_place_of.map(sql_card), ..plain(ISSUE, bytes(record)?) }
-            }
+            DeskDeed::Issued { record, in_place_of, issuer } => Self {
+                other: in_place_of.map(sql_card),
+                issuer: issuer.map(|issuer| issuer.0),
+                ..plain(ISSUE, bytes(record)?)
+            },
             DeskDeed::Loaded { before, after, adjusted } => Self {
                 before: Some(bytes(before)?),
                 adjusted: *adjusted,
@@ -360,6 +367,7 @@ impl Columns {
             taken: row.get(6)?,
             adjusted: row.get(7)?,
             purse: row.get(8)?,
+            issuer: row.get(9)?,
         })
     }
 
@@ -368,7 +376,8 @@ impl Columns {
         let before = self.before.as_ref().map(record).transpose()?;
         let deed = match (self.kind, before) {
             (ISSUE, None) => {
-                DeskDeed::Issued { record: after, in_place_of: self.other.map(card_of) }
+                let (in_place_of, issuer) = (self.other.map(card_of), self.issuer.map(IssuerId));
+                DeskDeed::Issued { record: after, in_place_of, issuer }
             }
             (LOAD, Some(before)) => DeskDeed::Loaded { before, after, adjusted: self.adjusted },
             (RETIRE, Some(before)) => {
@@ -387,10 +396,11 @@ impl Columns {
     }
 
     fn chained(&self, before: [u8; 32], op: i64, at: i64) -> [u8; 32] {
-        // Rows that are older than adjustments, or purses, keep the hash that they have.
+        // Rows that are older than adjustments, purses or issuers keep the hash that they have.
         let adjusted = self.adjusted.to_be_bytes();
         let adjusted: &[u8] = if self.adjusted == 0 { &[] } else { &adjusted };
         let purse = self.purse.map(u16::to_be_bytes);
+        let issuer = self.issuer.map(u16::to_be_bytes).map(|[a, b]| [b'i', a, b]);
         Sha256::new()
             .chain_update(before)
             .chain_update(self.station.to_be_bytes())
@@ -404,6 +414,7 @@ impl Columns {
             .chain_update(at.to_be_bytes())
             .chain_update(adjusted)
             .chain_update(purse.as_ref().map_or(&[][..], |purse| purse))
+            .chain_update(issuer.as_ref().map_or(&[][..], |issuer| issuer))
             .finalize()
             .into()
     }

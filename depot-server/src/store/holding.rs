@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use clearing::CardState;
-use model::{CardId, Currency, Timestamp};
+use ledger::{AccountId, Balance};
+use model::{CardId, Currency, IssuerId, Timestamp};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,8 @@ pub(crate) struct HeldCard {
     pub(crate) card: CardId,
     /// The ledger that its account is in; `None` while nothing was booked on it.
     pub(crate) ledger: Option<Currency>,
+    /// Who issued it, when that is not the issuer that the books began with.
+    pub(crate) issuer: Option<IssuerId>,
     /// By its newest known record.
     pub(crate) used_at: Timestamp,
     /// Credits less debits.
@@ -48,7 +51,29 @@ impl Store {
             let used_at = state.newest().map_or(Timestamp(0), |known| known.record.at());
             let pending = balance.debits_pending - balance.credits_pending;
             let (value, ledger) = (balance.posted(), purse_of(row.get(6).map_err(failed())?)?);
-            visit(HeldCard { card, ledger, used_at, value, pending });
+            visit(HeldCard { card, ledger, issuer: state.issuer(), used_at, value, pending });
+        }
+        Ok(())
+    }
+
+    /// Visits every account that is no card's.
+    pub(crate) fn each_account(
+        &self,
+        mut visit: impl FnMut(&AccountId, Balance),
+    ) -> Result<(), StoreError> {
+        let failed = || StoreError::read("accounts");
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare_cached(
+                "SELECT id, debits_posted, credits_posted, debits_pending, credits_pending
+                 FROM accounts ORDER BY id",
+            )
+            .map_err(failed())?;
+        let mut rows = statement.query([]).map_err(failed())?;
+        while let Some(row) = rows.next().map_err(failed())? {
+            let id = AccountId::from_bytes(row.get(0).map_err(failed())?)
+                .map_err(|error| StoreError::damaged(error.to_string()))?;
+            visit(&id, balance_at(row, 1).map_err(failed())?);
         }
         Ok(())
     }

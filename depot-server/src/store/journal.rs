@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clearing::{Account, CardState, ExceptionId, Issue};
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded};
-use model::{CardId, CardRecord, ServiceDate, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, CardRecord, IssuerId, ServiceDate, TapSeq, Timestamp, ValidatorId};
 use rusqlite::{OptionalExtension, params};
 
 use super::{
@@ -91,7 +91,7 @@ impl Store {
         let reader = self.reader()?;
         let mut statement = reader
             .prepare_cached(
-                "SELECT card, record, registered_at, after_batch, purse FROM issues
+                "SELECT card, record, registered_at, after_batch, purse, issuer FROM issues
                  ORDER BY after_batch, registered_at",
             )
             .map_err(failed())?;
@@ -99,14 +99,16 @@ impl Store {
             .query_map([], |row| {
                 let bytes: [u8; CardRecord::LEN] = row.get(1)?;
                 let (card, at) = (card_of(row.get(0)?), time(row.get(2)?));
-                Ok((card, bytes, at, row.get(3)?, row.get(4)?))
+                let issuer: Option<u16> = row.get(5)?;
+                Ok((card, bytes, at, row.get(3)?, row.get(4)?, issuer))
             })
             .map_err(failed())?;
         rows.map(|row| {
-            let (card, bytes, at, after_batch, purse) = row.map_err(failed())?;
+            let (card, bytes, at, after_batch, purse, issuer) = row.map_err(failed())?;
             let record = CardRecord::from_bytes(&bytes)
                 .map_err(|error| StoreError::damaged(format!("issue of card {card}: {error}")))?;
-            let issue = Issue { card, record, purse: purse_of(purse)? };
+            let (purse, issuer) = (purse_of(purse)?, issuer.map(IssuerId));
+            let issue = Issue { card, record, purse, issuer };
             Ok(Registered { issue, at, after_batch })
         })
         .collect()

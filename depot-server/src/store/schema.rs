@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0011_purses.sql"),
     include_str!("migrations/0012_channels.sql"),
     include_str!("migrations/0013_auto.sql"),
+    include_str!("migrations/0014_issuers.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clearing::{Account, TapRef, transaction};
 use ledger::{AccountId, Transfer};
-use model::{CardId, Currency, Money, ServiceDate, Timestamp};
+use model::{CardId, Currency, IssuerId, Money, ServiceDate, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use settlement::{OperatorRow, Ride};
 
@@ -24,6 +24,8 @@ pub struct SettledRow {
     pub operator: String,
     /// The currency of its amounts, when it is not the tariff's.
     pub purse: Option<Currency>,
+    /// Who owes it, when it is not the issuer that the books began with.
+    pub issuer: Option<IssuerId>,
     /// Its figures.
     pub row: OperatorRow,
 }
@@ -56,7 +58,7 @@ impl Store {
         let mut statement = reader
             .prepare_cached(
                 "SELECT operator, rides, gross, shared, fee, late, late_amount, disputed,
-                 disputed_amount, purse FROM settlement_rows WHERE day = ?1 ORDER BY place",
+                 disputed_amount, purse, issuer FROM settlement_rows WHERE day = ?1 ORDER BY place",
             )
             .map_err(failed())?;
         let rows = statement
@@ -64,6 +66,7 @@ impl Store {
                 Ok(SettledRow {
                     operator: row.get(0)?,
                     purse: row.get::<_, Option<u16>>(9)?.and_then(known),
+                    issuer: row.get::<_, Option<u16>>(10)?.map(IssuerId),
                     row: OperatorRow {
                         rides: unsigned(row.get(1)?),
                         gross: row.get(2)?,
@@ -97,13 +100,14 @@ impl Store {
             )
             .map_err(failed())?;
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        for (place, SettledRow { operator, purse, row }) in (0_i64..).zip(rows).filter(|_| new == 1)
+        for (place, SettledRow { operator, purse, issuer, row }) in
+            (0_i64..).zip(rows).filter(|_| new == 1)
         {
             transaction
                 .execute(
                     "INSERT INTO settlement_rows (day, place, operator, rides, gross, shared, fee,
-                     late, late_amount, disputed, disputed_amount, purse)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                     late, late_amount, disputed, disputed_amount, purse, issuer)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                     params![
                         day.0,
                         place,
@@ -117,6 +121,7 @@ impl Store {
                         count(row.disputed.0),
                         row.disputed.1,
                         sql_purse(*purse),
+                        issuer.map(|issuer| issuer.0),
                     ],
                 )
                 .map_err(failed())?;
@@ -139,7 +144,8 @@ impl Store {
     }
 
     /// The committed and confirmed taps of a day, with their transactions.
-    pub(crate) fn day_rides(&self, day: ServiceDate) -> Result<Vec<Ride>, StoreError> {
+    pub(crate) fn day_rides(&self, closed: &ClosedDay) -> Result<Vec<Ride>, StoreError> {
+        let issuers = self.issuers_of_cards(closed)?;
         let failed = || StoreError::read("the rides of a day");
         let reader = self.reader()?;
         let ids: Vec<i64> = reader
@@ -149,7 +155,7 @@ impl Store {
                  AND cleared = 1 AND outcome IN (0, 3) AND card IS NOT NULL",
             )
             .and_then(|mut statement| {
-                statement.query_map([day.0], |row| row.get(0))?.collect::<Result<_, _>>()
+                statement.query_map([closed.day.0], |row| row.get(0))?.collect::<Result<_, _>>()
             })
             .map_err(failed())?;
         let mut rides = Vec::with_capacity(ids.len());
@@ -157,7 +163,8 @@ impl Store {
             for record in journal_records(&reader, some)?.into_values() {
                 if let (Some(card), Some(transaction)) = (record.card, transaction(&record)) {
                     let (tap, transaction) = (TapRef::of(&record), *transaction);
-                    rides.push(Ride { tap, card, transaction, route: record.route });
+                    let issuer = issuers.get(&card).copied();
+                    rides.push(Ride { tap, card, issuer, transaction, route: record.route });
                 }
             }
         }
@@ -206,7 +213,7 @@ impl Store {
             let account = AccountId::from_bytes(bytes)
                 .map_err(|error| StoreError::damaged(format!("an account of a day: {error}")))?;
             let waits = matches!(
-                Account::parse(&account),
+                Account::parse(&account).map(|account| account.pooled().1),
                 Some(
                     Account::GapSuspense(..)
                         | Account::Difference(..)

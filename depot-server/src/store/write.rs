@@ -198,19 +198,20 @@ impl Group<'_> {
     }
 
     fn issues(&self, booking: &Booking) -> Result<(), StoreError> {
-        for Issue { card, record, purse } in &booking.issues {
+        for Issue { card, record, purse, issuer } in &booking.issues {
             let bytes = record
                 .to_bytes()
                 .map_err(|error| StoreError::damaged(format!("issue of {card}: {error}")))?;
             self.writer
                 .prepare_cached(
-                    "INSERT INTO issues (card, record, registered_at, purse, after_batch)
-                     SELECT ?1, ?2, ?3, ?4, coalesce(max(id), 0) FROM batches WHERE true
+                    "INSERT INTO issues (card, record, registered_at, purse, issuer, after_batch)
+                     SELECT ?1, ?2, ?3, ?4, ?5, coalesce(max(id), 0) FROM batches WHERE true
                      ON CONFLICT DO NOTHING",
                 )
                 .and_then(|mut statement| {
                     let (card, at) = (sql_card(*card), sql_time(booking.at));
-                    statement.execute(params![card, bytes, at, sql_purse(*purse)])
+                    let issuer = issuer.map(|issuer| issuer.0);
+                    statement.execute(params![card, bytes, at, sql_purse(*purse), issuer])
                 })
                 .map_err(StoreError::write("the issue of a card"))?;
         }

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ledger::{AccountCode, AccountId};
-use model::{CardId, ChannelId, Ctr, Currency, OperatorId, StationId, TicketKeyId};
+use model::{CardId, ChannelId, Ctr, Currency, IssuerId, OperatorId, StationId, TicketKeyId};
+
+use crate::issuer::{IssuerAccount, issuer_of, write_issuer};
 
 /// What an account is for. Amounts are read as credits minus debits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,10 +53,25 @@ pub enum Account {
     ChannelBank(ChannelId),
     /// Handed in by this channel and met by no order.
     ChannelUnmatched(ChannelId),
+    /// The same account of another issuer than the one that the books began with (ADR-0023).
+    OfIssuer(IssuerId, IssuerAccount),
+    /// What this issuer owes this operator of settled days, less what it paid; `None` is the issuer
+    /// that the books began with, and revenue of which nobody knows yet whose it is.
+    OperatorPayable(Option<IssuerId>, Option<OperatorId>),
+    /// Through here goes what operators share of one another's rides: zero after each settling.
+    OperatorSharing(Option<IssuerId>),
+    /// What the clearing house keeps of this issuer's settled days.
+    ClearingFee(Option<IssuerId>),
+    /// What this issuer paid to operators.
+    OperatorBank(Option<IssuerId>),
+    /// Given up by people, under a number whose meaning is theirs.
+    WrittenOff(u16),
+    /// Value of this issuer's cards that ended and was not claimed in time.
+    Unclaimed(Option<IssuerId>),
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 20] = [
+const CODES: [(u16, &str); 26] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -70,6 +87,12 @@ const CODES: [(u16, &str); 20] = [
     (13, "ticket-unissued"),
     (14, "rider-due"),
     (15, "fare-reduction"),
+    (20, "operator-payable"),
+    (21, "operator-sharing"),
+    (22, "clearing-fee"),
+    (23, "operator-bank"),
+    (24, "written-off"),
+    (25, "unclaimed"),
     (30, "load-orders"),
     (31, "load-channel"),
     (32, "order-owed"),
@@ -108,6 +131,21 @@ impl Account {
                 opaque.extend(day.to_be_bytes());
             }
             Self::TicketUnissued(key) => opaque.extend(key.0),
+            Self::OfIssuer(issuer, of) => opaque.extend(write_issuer(issuer, of.account())),
+            Self::OperatorPayable(issuer, operator) => {
+                opaque.extend(issuer.unwrap_or_default().0.to_be_bytes());
+                if let Some(OperatorId(number)) = operator {
+                    opaque.push(1);
+                    opaque.extend(number.to_be_bytes());
+                }
+            }
+            Self::OperatorSharing(issuer)
+            | Self::ClearingFee(issuer)
+            | Self::OperatorBank(issuer)
+            | Self::Unclaimed(issuer) => {
+                opaque.extend(issuer.unwrap_or_default().0.to_be_bytes());
+            }
+            Self::WrittenOff(number) => opaque.extend(number.to_be_bytes()),
             Self::FareRevenue(None)
             | Self::IssuerCash
             | Self::LoadClearing
@@ -121,7 +159,12 @@ impl Account {
 
     /// Which account a ledger account is; `None` when clearing did not open it.
     pub fn parse(id: &AccountId) -> Option<Self> {
+        if let Some((issuer, plain)) = issuer_of(id) {
+            return IssuerAccount::of(Self::parse(&plain)?).map(|of| Self::OfIssuer(issuer, of));
+        }
         let b = id.opaque();
+        let number = || u16::from_be_bytes([b[0], b[1]]);
+        let issuer = || Some(IssuerId(number())).filter(|issuer| issuer.0 > 0);
         let channel = || ChannelId(u16::from_be_bytes([b[0], b[1]]));
         let card = || CardId([b[0], b[1], b[2], b[3], b[4], b[5], b[6]]);
         let key = || TicketKeyId([b[0], b[1], b[2], b[3]]);
@@ -143,6 +186,16 @@ impl Account {
             13 => Self::TicketUnissued(key()),
             14 => Self::RiderDue(card()),
             15 => Self::FareReduction,
+            20 if b[2] == 0 => Self::OperatorPayable(issuer(), None),
+            20 => {
+                let operator = OperatorId(u16::from_be_bytes([b[3], b[4]]));
+                Self::OperatorPayable(issuer(), Some(operator))
+            }
+            21 => Self::OperatorSharing(issuer()),
+            22 => Self::ClearingFee(issuer()),
+            23 => Self::OperatorBank(issuer()),
+            24 => Self::WrittenOff(number()),
+            25 => Self::Unclaimed(issuer()),
             30 => Self::LoadOrders,
             31 => Self::LoadChannel(channel()),
             32 => Self::OrderOwed(card()),
@@ -175,6 +228,13 @@ impl Account {
             Self::TicketUnissued(_) => 13,
             Self::RiderDue(_) => 14,
             Self::FareReduction => 15,
+            Self::OfIssuer(_, of) => of.account().code(),
+            Self::OperatorPayable(..) => 20,
+            Self::OperatorSharing(_) => 21,
+            Self::ClearingFee(_) => 22,
+            Self::OperatorBank(_) => 23,
+            Self::WrittenOff(_) => 24,
+            Self::Unclaimed(_) => 25,
             Self::LoadOrders => 30,
             Self::LoadChannel(_) => 31,
             Self::OrderOwed(_) => 32,
@@ -202,19 +262,38 @@ impl fmt::Display for Account {
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 write!(f, "{word}({card}, {ctr})")
             }
-            Self::FareRevenue(Some(operator)) => write!(f, "{word}({operator})"),
-            Self::FareRevenue(None) => write!(f, "{word}(unattributed)"),
+            Self::FareRevenue(Some(operator)) | Self::OperatorPayable(_, Some(operator)) => {
+                write!(f, "{word}({operator})")
+            }
+            Self::FareRevenue(None) | Self::OperatorPayable(_, None) => {
+                write!(f, "{word}(unattributed)")
+            }
             Self::TicketLiability(key, day) => {
                 write!(f, "{word}({key}, {})", model::ServiceDate(*day))
             }
             Self::TicketUnissued(key) => write!(f, "{word}({key})"),
+            Self::OfIssuer(issuer, of) => write!(f, "{} of issuer {issuer}", of.account()),
+            Self::WrittenOff(number) => write!(f, "{word}({number})"),
             Self::IssuerCash
             | Self::LoadClearing
             | Self::RefundClearing
             | Self::LoadOrders
             | Self::TicketCash
-            | Self::FareReduction => f.write_str(word),
+            | Self::FareReduction
+            | Self::OperatorSharing(_)
+            | Self::ClearingFee(_)
+            | Self::OperatorBank(_)
+            | Self::Unclaimed(_) => f.write_str(word),
+        }?;
+        if let Self::OperatorPayable(Some(issuer), _)
+        | Self::OperatorSharing(Some(issuer))
+        | Self::ClearingFee(Some(issuer))
+        | Self::OperatorBank(Some(issuer))
+        | Self::Unclaimed(Some(issuer)) = self
+        {
+            write!(f, " of issuer {issuer}")?;
         }
+        Ok(())
     }
 }
 
@@ -248,11 +327,21 @@ pub enum CauseCode {
     /// What a channel states of a payment, or its order, changed. The reference is channel,
     /// payment, revision and currency.
     Statement,
+    /// A closed day was settled. The reference is day, issuer, operator and currency.
+    Settlement,
+    /// An issuer paid an operator. The reference is issuer, operator and the payment's own.
+    OperatorPaid,
+    /// A person decided. The reference is the decision's number.
+    Correction,
+    /// An in-doubt tap was held for so long that nobody waits any more.
+    Expiry,
+    /// A card's value was not claimed in time after its end.
+    Breakage,
 }
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Record,
         Self::Attribution,
         Self::Fork,
@@ -265,6 +354,11 @@ impl CauseCode {
         Self::Forgiven,
         Self::Order,
         Self::Statement,
+        Self::Settlement,
+        Self::OperatorPaid,
+        Self::Correction,
+        Self::Expiry,
+        Self::Breakage,
     ];
 
     /// Its number in the ledger.
@@ -282,6 +376,11 @@ impl CauseCode {
             Self::Forgiven => 15,
             Self::Order => 30,
             Self::Statement => 33,
+            Self::Settlement => 20,
+            Self::OperatorPaid => 21,
+            Self::Correction => 22,
+            Self::Expiry => 23,
+            Self::Breakage => 24,
         }
     }
 
@@ -300,6 +399,11 @@ impl CauseCode {
             Self::Forgiven => "forgiven",
             Self::Order => "order",
             Self::Statement => "statement",
+            Self::Settlement => "settlement",
+            Self::OperatorPaid => "operator-paid",
+            Self::Correction => "correction",
+            Self::Expiry => "expiry",
+            Self::Breakage => "breakage",
         }
     }
 

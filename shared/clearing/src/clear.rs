@@ -4,12 +4,13 @@ use alloc::{format, vec::Vec};
 
 use ledger::Transfer;
 use model::{
-    CardId, CardRecord, CardTransaction, Ctr, Currency, RecordError, RecordKind, TapEvent,
-    TapRecord, Timestamp,
+    CardId, CardRecord, CardTransaction, Ctr, Currency, IssuerId, RecordError, RecordKind,
+    TapEvent, TapRecord, Timestamp,
 };
 
 use crate::{
-    CardState, ExceptionChange, Known, KnownRecord, Priced, PurseMisfit, Rules, Source, TapRef,
+    CardState, ExceptionChange, IssuerMisfit, Known, KnownRecord, Priced, PurseMisfit, Rules,
+    Source, TapRef,
     chain::{Claim, Learned, Step},
     exception::{CardItems, Evidence, ExceptionKind},
     known::transaction,
@@ -97,6 +98,9 @@ pub enum ClearError<E> {
     /// What we did ourselves to a card speaks of another purse than it has.
     #[error("the card has one ledger, and this would open another")]
     Purse(#[source] PurseMisfit),
+    /// A card has one issuer for its life.
+    #[error("the card was issued by somebody else")]
+    Issuer(#[source] IssuerMisfit),
 }
 
 /// A card that we issued.
@@ -108,6 +112,8 @@ pub struct Issue {
     pub record: CardRecord,
     /// The currency that its profile names, when its records ask readers to look there.
     pub purse: Option<Currency>,
+    /// Who issued it, where that is another than the issuer that the books began with.
+    pub issuer: Option<IssuerId>,
 }
 
 /// Clears one verified entry against the state of its card; a card never seen has the default
@@ -158,13 +164,14 @@ pub fn register_issue<K: Known>(
     rules: &Rules,
     known: &K,
 ) -> Result<Cleared, ClearError<K::Error>> {
-    let Issue { card, record, purse } = *issue;
+    let Issue { card, record, purse, issuer } = *issue;
     if record.kind != RecordKind::Issue {
         return Err(ClearError::NotAnIssue);
     }
     let purse = state.agreed_of([&record, &record], purse).map_err(ClearError::Purse)?;
     let mut step = Step::new(card, state, now, rules, known);
     step.adopt(purse);
+    step.belongs_to(issuer)?;
     let claim = Claim { record, source: Source::Issued, operator: None, priced_from: None };
     let outcome = step.learn(claim)?.into();
     step.state.registered = true;
@@ -206,6 +213,8 @@ impl<'a, K: Known> Step<'a, K> {
     ) -> Self {
         let tariff = rules.currency();
         let currency = state.currency(tariff);
+        let mut postings = Postings::new(card, tariff, now).within(currency);
+        postings.issuer = state.issuer;
         Self {
             card,
             state: state.clone(),
@@ -213,7 +222,7 @@ impl<'a, K: Known> Step<'a, K> {
             rules,
             known,
             items: CardItems { card, currency, tariff, now },
-            postings: Postings::new(card, tariff, now).within(currency),
+            postings,
             records: Vec::new(),
             changes: Vec::new(),
             reasons: Vec::new(),

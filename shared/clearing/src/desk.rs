@@ -5,7 +5,7 @@
 //! operation, whenever the first became known. So a load that a validator saw before its desk could
 //! say what became of it ends in the same books (REC-1).
 
-use model::{CardId, CardRecord, Currency, RecordKind, StationId, Timestamp};
+use model::{CardId, CardRecord, Currency, IssuerId, RecordKind, StationId, Timestamp};
 
 use crate::{
     CardState, ClearError, Cleared, Known, Outcome, Rules, Source,
@@ -49,6 +49,8 @@ pub enum DeskDeed {
         record: CardRecord,
         /// The card whose value the opening value is; without one it was paid in cash.
         in_place_of: Option<CardId>,
+        /// Who issues it, where that is another than the issuer that the books began with.
+        issuer: Option<IssuerId>,
     },
     /// Loaded it for cash, with what its holder was owed, or with that alone.
     Loaded {
@@ -101,7 +103,10 @@ pub fn clear_desk<K: Known>(
     let purse = state.agreed_of([before.unwrap_or(after), after], entry.purse);
     let mut step = Step::new(entry.card, state, now, rules, known);
     step.adopt(purse.map_err(ClearError::Purse)?);
-    step.state.registered |= before.is_none();
+    if let DeskDeed::Issued { issuer, .. } = entry.deed {
+        step.belongs_to(issuer)?;
+        step.state.registered = true;
+    }
     if let Some(before) = before {
         step.learn_evidence(before)?;
     }
@@ -113,6 +118,7 @@ pub fn clear_desk<K: Known>(
         DeskDeed::Issued { .. } | DeskDeed::Retired { .. } => 0,
     };
     if let Some((to, from)) = cash_legs(entry) {
+        let (to, from) = (to.of(step.state.issuer), from.of(step.state.issuer));
         step.postings.shift(&mut event, to, from, i64::from(after.amount) - adjusted);
     }
     let due = Account::RiderDue(entry.card);

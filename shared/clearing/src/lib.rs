@@ -22,6 +22,7 @@ mod counted;
 mod desk;
 mod due;
 mod exception;
+mod issuer;
 mod known;
 mod order;
 mod period;
@@ -47,6 +48,7 @@ pub use due::{
 pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
 };
+pub use issuer::{IssuerAccount, IssuerMisfit};
 pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
 pub use order::{
     BookedOrder, CardSeen, ClearedOrder, ListTold, ListVersion, Offer, OrderPhase, OrderRefused,

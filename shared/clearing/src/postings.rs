@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ledger::{Cause, Kind, Transfer, TransferId};
-use model::{CardId, CardRecord, Ctr, Currency, Timestamp};
+use model::{CardId, CardRecord, Ctr, Currency, IssuerId, Timestamp};
 
 use crate::{
     account::{Account, CauseCode},
@@ -19,6 +19,8 @@ pub(crate) struct Postings {
     pub(crate) currency: Currency,
     /// Of the ledger of cards whose profile names none.
     tariff: Currency,
+    /// Of the card.
+    pub(crate) issuer: Option<IssuerId>,
     booked_at: Timestamp,
     pub(crate) transfers: Vec<Transfer>,
     /// Credited from the card's unknown origin, net.
@@ -42,7 +44,7 @@ impl Event {
 impl Postings {
     pub(crate) fn new(card: CardId, currency: Currency, booked_at: Timestamp) -> Self {
         let (tariff, transfers) = (currency, Vec::new());
-        Self { card, currency, tariff, booked_at, transfers, origin: 0 }
+        Self { card, currency, tariff, issuer: None, booked_at, transfers, origin: 0 }
     }
 
     /// For a card whose ledger is in this currency.
@@ -90,6 +92,11 @@ impl Postings {
 
     /// The account at the other end of a record's amount.
     pub(crate) const fn counter_account(&self, known: &KnownRecord) -> Account {
+        self.pooled_account(known).of(self.issuer)
+    }
+
+    /// The same, whoever issued the card.
+    pub(crate) const fn pooled_account(&self, known: &KnownRecord) -> Account {
         use model::RecordKind::{Board, Entry, Exit, Issue, Load, LoadInJourney, Retire};
         match known.record.kind {
             Issue if matches!(known.source, Source::Issued) => Account::IssuerCash,
@@ -134,7 +141,9 @@ impl Postings {
         (doubt.after.delta(), doubt.purse.unwrap_or(self.tariff))
     }
 
-    /// The accounts that an in-doubt tap moves value (to, from), were it to happen now.
+    /// The accounts that an in-doubt tap moves value (to, from), were it to happen now. Who issued
+    /// the card may become known later, so what is held is held whoever did: of a card of another
+    /// issuer the hold is never posted, but voided and booked.
     pub(crate) const fn doubt_accounts(&self, doubt: &Doubt) -> (Account, Account) {
         let as_known = KnownRecord {
             record: doubt.after,
@@ -143,7 +152,7 @@ impl Postings {
             mispriced: false,
             counters: None,
         };
-        (Account::Card(self.card), self.counter_account(&as_known))
+        (Account::Card(self.card), self.pooled_account(&as_known))
     }
 }
 

@@ -8,8 +8,8 @@
 use alloc::vec::Vec;
 
 use model::{
-    CardRecord, CardTransaction, Companions, CounterUse, Ctr, Currency, OperatorId, ProductsFound,
-    RouteIx, Timestamp,
+    CardRecord, CardTransaction, Companions, CounterUse, Ctr, Currency, IssuerId, OperatorId,
+    ProductsFound, RouteIx, Timestamp,
 };
 
 use crate::known::{KnownRecord, Source, TapRef};
@@ -22,6 +22,8 @@ pub struct CardState {
     /// The currency of its purse, where its profile names it; else it is the tariff's. Known, and
     /// the same for ever, once there is a chain.
     pub(crate) purse: Option<Currency>,
+    /// Who issued it, where that is another than the issuer that the books began with (ADR-0023).
+    pub(crate) issuer: Option<IssuerId>,
     /// What the card's account was credited from its unknown-origin account.
     pub(crate) origin: i64,
     pub(crate) chain: Option<Chain>,

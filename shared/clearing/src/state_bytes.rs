@@ -3,8 +3,9 @@
 //!
 //! Integers LSB first. Version 1, flags 1 (bit 0 registered, bit 1 has records, bit 2 has charges
 //! without passage, bit 3 has miscounts, bit 4 its counters were read, bit 5 the currency of the
-//! purse follows), origin 8; with bit 5 the ISO 4217 number of that currency 2; when it has
-//! records: first counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
+//! purse follows, bit 6 its issuer follows), origin 8; with bit 5 the ISO 4217 number of that
+//! currency 2; with bit 6 the issuer's number 2; when it has records: first
+//! counter 4, first balance before 8, newest 35, or 67 or 99 with what it counted;
 //! then the number (2) and the items of gaps, differences, forks, doubts and voided entries and,
 //! with bit 2, of charges without passage and, with bit 3, of miscounts (4). A doubt ends with its
 //! flags: bit 0 voided, bit 1 the products file follows (32), bit 2 the rides found follow (4), bit
@@ -15,7 +16,7 @@
 use alloc::vec::Vec;
 
 use model::{
-    CardCounters, CardProducts, CardRecord, Companions, CounterUse, Ctr, Currency, Epoch,
+    CardCounters, CardProducts, CardRecord, Companions, CounterUse, Ctr, Currency, Epoch, IssuerId,
     OperatorId, ProductsFound, RecordError, RouteIx, TapSeq, Timestamp, ValidatorId,
 };
 
@@ -52,9 +53,11 @@ impl CardState {
         let has_miscounts = !self.miscounts.is_empty();
         let has_purse = self.purse.is_some();
         let flags = [self.registered, self.chain.is_some(), has_unserved, has_miscounts];
-        out.push(bits(&[flags.as_slice(), &[self.counts, has_purse]].concat()));
+        let more = [self.counts, has_purse, self.issuer.is_some()];
+        out.push(bits(&[flags.as_slice(), &more].concat()));
         out.extend(self.origin.to_le_bytes());
         out.extend(self.purse.iter().flat_map(|purse| purse.numeric().to_le_bytes()));
+        out.extend(self.issuer.iter().flat_map(|issuer| issuer.0.to_le_bytes()));
         if let Some(chain) = &self.chain {
             chain.write(&mut out)?;
         }
@@ -84,11 +87,12 @@ impl CardState {
         if version != VERSION {
             return Err(StateError::UnknownVersion(version));
         }
-        if flags > 0b11_1111 {
+        if flags > 0b111_1111 {
             return Err(StateError::Damaged);
         }
         let origin = r.i64()?;
         let purse = if flags & 0b10_0000 == 0 { None } else { Some(r.currency()?) };
+        let issuer = if flags & 0b100_0000 == 0 { None } else { Some(IssuerId(r.u16()?)) };
         let chain = if flags & 2 == 0 { None } else { Some(Chain::read(&mut r)?) };
         let doubts = r.list(Doubt::read)?;
         let voided = r.list(Reader::tap)?;
@@ -99,7 +103,18 @@ impl CardState {
             return Err(StateError::Damaged);
         }
         let registered = flags & 1 == 1;
-        Ok(Self { registered, purse, origin, chain, doubts, voided, unserved, counts, miscounts })
+        Ok(Self {
+            registered,
+            purse,
+            issuer,
+            origin,
+            chain,
+            doubts,
+            voided,
+            unserved,
+            counts,
+            miscounts,
+        })
     }
 }
 

@@ -150,6 +150,11 @@ number!(
     ChannelId(u16)
 );
 number!(
+    /// Who issued a card and owes its holder what is on it, by its number in the depot's
+    /// configuration. The books name none where it is the one that they began with.
+    IssuerId(u16)
+);
+number!(
     /// A service operator, by its index in the tariff's table.
     OperatorId(u16)
 );

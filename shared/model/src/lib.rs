@@ -23,8 +23,8 @@ pub use card_record::{CardLayout, CardRecord, RecordError, RecordKind, TransferR
 pub use companions::{Companions, CompanionsError};
 pub use counters::{CardCounters, Counter, CounterError, CounterUse};
 pub use ids::{
-    CardId, ChannelId, Ctr, Epoch, IdError, LoadSeq, OperatorId, PlaceIx, RiderClass, RouteIx,
-    StationId, TapSeq, TariffVersion, ValidatorId,
+    CardId, ChannelId, Ctr, Epoch, IdError, IssuerId, LoadSeq, OperatorId, PlaceIx, RiderClass,
+    RouteIx, StationId, TapSeq, TariffVersion, ValidatorId,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use note::Note;

@@ -5,7 +5,8 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use clearing::{Rules, TapRef};
 use fare::{FareTap, Journey, LastTap, Tariff, price};
 use model::{
-    CardId, CardTransaction, Companions, OperatorId, PlaceIx, RecordKind, RouteIx, TapRole,
+    CardId, CardTransaction, Companions, IssuerId, OperatorId, PlaceIx, RecordKind, RouteIx,
+    TapRole,
 };
 
 use crate::share::Leg;
@@ -17,6 +18,8 @@ pub struct Ride {
     pub tap: TapRef,
     /// Whose ride; it leaves this crate only as a digest.
     pub card: CardId,
+    /// Who issued the card, as far as that was known when the day was closed.
+    pub issuer: Option<IssuerId>,
     /// What the card found and wrote.
     pub transaction: CardTransaction,
     /// The route, when the entry names one.

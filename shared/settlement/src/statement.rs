@@ -4,7 +4,8 @@
 //! statement ties to the books by construction; sharing only moves between operators, so all that
 //! is paid out and kept as fees is what was earned: the statement nets to zero (REC-13, I9). What
 //! was earned from purses in other currencies stands in statements of its own, because no two
-//! currencies are added up (ADR-0019).
+//! currencies are added up (ADR-0019); so does what was earned with each issuer's cards, because
+//! each issuer pays for its own (ADR-0023).
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use alloc::{
 
 use clearing::{Account, CauseCode, TapRef};
 use ledger::{Kind, Transfer};
-use model::{CardId, Currency, OperatorId, ServiceDate};
+use model::{CardId, Currency, IssuerId, OperatorId, ServiceDate};
 
 use crate::{
     runs::{Run, by_digest},
@@ -104,15 +105,20 @@ pub struct Statement {
     pub day: ServiceDate,
     /// Of every amount.
     pub currency: Currency,
+    /// Who owes it: of whose cards every line is; `None` is the issuer that the books began with.
+    pub issuer: Option<IssuerId>,
     /// One row an operator; `None` is revenue whose operator is not known yet.
     pub rows: BTreeMap<Option<OperatorId>, OperatorRow>,
     /// Every line, in their order.
     pub lines: Vec<Line>,
 }
 
-/// What the ledger moved on revenue accounts in the day, by currency.
+/// Whose statement, and in which currency.
+type Of = (Currency, Option<IssuerId>);
+
+/// What the ledger moved on revenue accounts in the day, by issuer and currency.
 #[derive(Debug, Clone, Default)]
-pub struct Revenue(BTreeMap<Currency, Vec<Earned>>);
+pub struct Revenue(BTreeMap<Of, Vec<Earned>>);
 
 /// One side of a transfer that stands on a revenue account.
 #[derive(Debug, Clone, Copy)]
@@ -130,14 +136,22 @@ impl Revenue {
         if !matches!(transfer.kind, Kind::Direct | Kind::Post(_)) {
             return;
         }
+        // Settling an earlier day takes from these accounts what that day earned.
+        if transfer.cause.code == CauseCode::Settlement.number() {
+            return;
+        }
         let record = transfer.cause.code == CauseCode::Record.number();
         for (account, amount) in
             [(&transfer.credit, transfer.amount), (&transfer.debit, -transfer.amount)]
         {
-            if let Some(Account::FareRevenue(operator)) = Account::parse(account) {
+            let (issuer, account) = Account::parse(account).map_or((None, None), |account| {
+                let (issuer, account) = account.pooled();
+                (issuer, Some(account))
+            });
+            if let Some(Account::FareRevenue(operator)) = account {
                 let reference = (transfer.cause.reference, record);
                 let earned = Earned { operator, amount, reference, happened };
-                self.0.entry(transfer.currency).or_default().push(earned);
+                self.0.entry((transfer.currency, issuer)).or_default().push(earned);
             }
         }
     }
@@ -145,8 +159,8 @@ impl Revenue {
 
 impl Statement {
     /// Settles a day: its revenue by the ledger, the runs among its rides, and the cards on which
-    /// something was found in it. One statement a currency: the tariff's, which is always there,
-    /// then the others in which something was earned or ridden.
+    /// something was found in it. One statement an issuer and currency: the first issuer's in the
+    /// tariff's, which is always there, then the others in which something was earned or ridden.
     pub fn of_day(
         day: ServiceDate,
         tariffs: Currency,
@@ -155,35 +169,37 @@ impl Statement {
         found: &BTreeSet<CardId>,
         rules: &ShareRules,
     ) -> Result<Vec<Self>, NoFee> {
-        let of_run = |run: &Run| {
-            let purse = run.first().and_then(|(ride, _)| ride.transaction.purse);
-            purse.unwrap_or(tariffs)
+        let of_run = |run: &Run| -> Of {
+            let (purse, issuer) =
+                run.first().map_or((None, None), |(ride, _)| (ride.transaction.purse, ride.issuer));
+            (purse.unwrap_or(tariffs), issuer)
         };
-        let mut by_currency: BTreeMap<Currency, Vec<Run>> = BTreeMap::from([(tariffs, Vec::new())]);
+        let mut of_each: BTreeMap<Of, Vec<Run>> = BTreeMap::from([((tariffs, None), Vec::new())]);
         for run in runs {
-            by_currency.entry(of_run(run)).or_default().push(run.clone());
+            of_each.entry(of_run(run)).or_default().push(run.clone());
         }
-        for currency in revenue.0.keys() {
-            by_currency.entry(*currency).or_default();
+        for of in revenue.0.keys() {
+            of_each.entry(*of).or_default();
         }
-        let mut statements = Vec::with_capacity(by_currency.len());
-        for (currency, runs) in by_currency {
-            let rules = rules.within(currency, tariffs)?;
-            let earned = revenue.0.get(&currency).map_or(&[][..], Vec::as_slice);
-            statements.push(Self::new((day, currency), earned, &runs, found, &rules));
+        let mut statements = Vec::with_capacity(of_each.len());
+        for (of, runs) in of_each {
+            let rules = rules.within(of.0, tariffs)?;
+            let earned = revenue.0.get(&of).map_or(&[][..], Vec::as_slice);
+            statements.push(Self::new((day, of), earned, &runs, found, &rules));
         }
-        statements.sort_by_key(|statement| (statement.currency != tariffs, statement.currency));
+        statements.sort_by_key(|s| (s.issuer, s.currency != tariffs, s.currency));
         Ok(statements)
     }
 
     fn new(
-        (day, currency): (ServiceDate, Currency),
+        (day, (currency, issuer)): (ServiceDate, Of),
         earned: &[Earned],
         runs: &[Run],
         found: &BTreeSet<CardId>,
         rules: &ShareRules,
     ) -> Self {
-        let mut statement = Self { day, currency, rows: BTreeMap::new(), lines: Vec::new() };
+        let (rows, lines) = (BTreeMap::new(), Vec::new());
+        let mut statement = Self { day, currency, issuer, rows, lines };
         let taps = by_digest(runs);
         for Earned { operator, amount, reference: (reference, record), happened } in earned {
             let tap = taps.get(reference).copied();

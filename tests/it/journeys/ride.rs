@@ -129,7 +129,7 @@ impl<'c> Rider<'c> {
         let rules = Rules::new(city.set.clone());
         let at = Timestamp::from_secs(now);
         let (empty, mut known) = (CardState::default(), Records(vec![]));
-        let opening = Issue { card: CARD, record: issue, purse };
+        let opening = Issue { card: CARD, record: issue, purse, issuer: None };
         let issued = register_issue(&empty, &opening, at, &rules, &known).unwrap();
         known.0.extend(issued.records);
         let state = issued.state.to_bytes().unwrap();

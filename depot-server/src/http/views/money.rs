@@ -16,6 +16,9 @@ pub struct MoneyFacts {
     pub days: Vec<DayFacts>,
 }
 
+/// Issuer and currency, the operator, its figures.
+pub type FactRow = ((Option<String>, Currency), String, OperatorRow);
+
 /// A closed day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayFacts {
@@ -25,6 +28,7 @@ pub struct DayFacts {
     pub closed_at: Timestamp,
     /// Its root.
     pub root: [u8; 32],
-    /// Operators with their figures, one currency after the other; empty while it is not settled.
-    pub rows: Vec<(Currency, String, OperatorRow)>,
+    /// Operators with their figures, one issuer and currency after the other, the issuer named when
+    /// it is not the one that the books began with; empty while it is not settled.
+    pub rows: Vec<FactRow>,
 }

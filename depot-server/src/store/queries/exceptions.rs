@@ -221,14 +221,19 @@ impl ReadModel {
     fn account_name(&self, id: &AccountId) -> String {
         let word = Account::word(id.code()).unwrap_or("unknown");
         let operators = self.rules.tariffs().newest().operators();
-        match Account::parse(id) {
-            Some(Account::FareRevenue(Some(operator))) => {
+        let Some(account) = Account::parse(id) else { return word.to_owned() };
+        let name = if let Account::FareRevenue(operator) | Account::OperatorPayable(_, operator) =
+            account.pooled().1
+        {
+            let named = operator.map(|operator| {
                 let named = operators.get(usize::from(operator.0));
-                named.map_or(format!("{word} {operator}"), |o| format!("{word} {}", o.name))
-            }
-            Some(Account::FareRevenue(None)) => format!("{word}, not attributed"),
-            Some(_) | None => word.to_owned(),
-        }
+                named.map_or_else(|| operator.to_string(), |named| named.name.clone())
+            });
+            named.map_or(format!("{word}, not attributed"), |named| format!("{word} {named}"))
+        } else {
+            word.to_owned()
+        };
+        account.issuer().map_or(name.clone(), |issuer| format!("{name} (issuer {issuer})"))
     }
 }
 

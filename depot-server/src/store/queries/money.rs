@@ -21,12 +21,15 @@ impl ReadModel {
     pub(super) fn money_facts(&self, days: u32) -> Result<MoneyFacts, StoreError> {
         let (held_at, held) = self.kept_float()?;
         let closed = self.store.closed_days(days)?;
-        let tariffs = self.currency();
+        let (tariffs, issuers) = (self.currency(), self.store.issuers()?);
         let days = closed.into_iter().map(|closed| {
             let settled = self.store.settlement(closed.day)?;
             let rows = settled.map(|(_, rows)| rows).unwrap_or_default();
             let rows = rows.into_iter();
-            let rows = rows.map(|row| (row.purse.unwrap_or(tariffs), row.operator, row.row));
+            let rows = rows.map(|row| {
+                let issuer = row.issuer.map(|issuer| issuers.name(Some(issuer)));
+                ((issuer, row.purse.unwrap_or(tariffs)), row.operator, row.row)
+            });
             let rows = rows.collect();
             let (day, closed_at, root) = (closed.day, closed.closed_at, closed.root);
             Ok(DayFacts { day, closed_at, root, rows })
@@ -44,7 +47,18 @@ impl ReadModel {
             return Ok((*at, held.clone()));
         }
         let reports = FloatReport::of_all(&self.store, &self.float, self.currency(), now)?;
-        let held: Vec<_> = reports.iter().flat_map(FloatReport::rows).collect();
+        let issuers = self.store.issuers()?;
+        let several = reports.iter().any(|report| report.issuer.is_some());
+        let rows = |report: &FloatReport| {
+            let whose = several.then(|| issuers.name(report.issuer));
+            let of = move |what: String| match &whose {
+                Some(whose) => format!("{whose}: {what}"),
+                None => what,
+            };
+            let rows = report.rows().into_iter();
+            rows.map(|(what, n, amount)| (of(what), n, amount)).collect::<Vec<_>>()
+        };
+        let held: Vec<_> = reports.iter().flat_map(rows).collect();
         *kept = Some((now, held.clone()));
         Ok((now, held))
     }

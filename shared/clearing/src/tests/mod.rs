@@ -4,6 +4,7 @@ mod bytes;
 mod companions;
 mod counted;
 mod due;
+mod issuers;
 mod orders;
 mod products;
 mod properties;
@@ -23,8 +24,9 @@ use fare::rules::ZoneOffsets;
 use ledger::{AccountId, Books as _, Kind, Touched, apply, trial_balance};
 use model::{
     CardId, CardLayout, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
-    Currency, Epoch, LoadSeq, Money, PlaceIx, RecordKind, Refusal, RiderClass, RouteIx, Served,
-    TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil, ValidatorId,
+    Currency, Epoch, IssuerId, LoadSeq, Money, PlaceIx, RecordKind, Refusal, RiderClass, RouteIx,
+    Served, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, Timestamp, ValidUntil,
+    ValidatorId,
 };
 
 use properties::kroner;
@@ -311,6 +313,8 @@ pub(super) fn forked(transaction: CardTransaction, later_s: u32) -> CardTransact
 #[derive(Debug, Clone, Default)]
 pub(super) struct Depot {
     pub(super) state: CardState,
+    /// Who issues cards here.
+    pub(super) issuer: Option<IssuerId>,
     pub(super) books: Touched,
     records: BTreeMap<Ctr, KnownRecord>,
     taps: BTreeMap<TapRef, TapRecord>,
@@ -346,7 +350,8 @@ impl Depot {
     }
 
     pub(super) fn issue(&mut self, rules: &Rules, issue: &CardRecord) -> Cleared {
-        let issue = Issue { card: CARD, record: *issue, purse: purse_of(issue) };
+        let issue =
+            Issue { card: CARD, record: *issue, purse: purse_of(issue), issuer: self.issuer };
         let cleared = register_issue(&self.state, &issue, now(), rules, self).unwrap();
         self.take(&cleared);
         cleared

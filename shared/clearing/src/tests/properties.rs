@@ -3,8 +3,8 @@
 use alloc::{string::String, vec::Vec};
 
 use model::{
-    CardLayout, CardRecord, CardTransaction, Companions, Currency, PlaceIx, RecordKind, RouteIx,
-    TapRecord,
+    CardLayout, CardRecord, CardTransaction, Companions, Currency, IssuerId, PlaceIx, RecordKind,
+    RouteIx, TapRecord,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -239,7 +239,17 @@ fn shuffled(deliveries: &[Delivery], draws: &[Index]) -> Vec<Delivery> {
 }
 
 fn cleared(rules: &Rules, history: &History, deliveries: &[Delivery]) -> Depot {
-    let mut depot = Depot::default();
+    cleared_by(None, rules, history, deliveries)
+}
+
+/// The same of a card of this issuer.
+fn cleared_by(
+    issuer: Option<IssuerId>,
+    rules: &Rules,
+    history: &History,
+    deliveries: &[Delivery],
+) -> Depot {
+    let mut depot = Depot { issuer, ..Depot::default() };
     deliver(&mut depot, rules, history, deliveries);
     depot
 }
@@ -277,6 +287,7 @@ proptest! {
         in_francs in any::<bool>(),
         lost_pct in 0..40_u32,
         issued in any::<bool>(),
+        other_issuer in any::<bool>(),
         one in vec(any::<Index>(), 8..40),
         two in vec(any::<Index>(), 8..40),
     ) {
@@ -288,13 +299,20 @@ proptest! {
         if issued {
             deliveries.push(None);
         }
-        let in_order = cleared(&rules, &history, &deliveries);
+        let issuer = other_issuer.then_some(IssuerId(7));
+        let in_order = cleared_by(issuer, &rules, &history, &deliveries);
         let ledger = in_order.state.currency(rules.currency());
-        for (account, ..) in in_order.standing() {
+        for (account, posted, ..) in in_order.standing() {
             prop_assert_eq!(account.currency(), ledger, "one card, one ledger: {:?}", account);
+            // What each issuer has of its own is only its own, whatever came first.
+            let account = Account::parse(&account).unwrap();
+            let whose = if issued { issuer } else { None };
+            // What is held is held whoever issued the card.
+            let own = if posted == 0 { account } else { account.pooled().1.of(whose) };
+            prop_assert_eq!(own, account);
         }
         for draws in [one, two] {
-            let other = cleared(&rules, &history, &shuffled(&deliveries, &draws));
+            let other = cleared_by(issuer, &rules, &history, &shuffled(&deliveries, &draws));
             prop_assert_eq!(in_order.standing(), other.standing());
             prop_assert_eq!(open(&in_order), open(&other));
             prop_assert_eq!(in_order.state.to_bytes(), other.state.to_bytes());

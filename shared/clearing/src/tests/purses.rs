@@ -132,9 +132,10 @@ fn an_issue_that_speaks_of_another_purse_than_the_card_opens_nothing() {
     let known = history(&rules, "CHF 20.00, bus 7");
     let mut depot = Depot::default();
     depot.clear(&rules, &known.committed(2));
-    let plain = Issue { card: CARD, record: History::issued(2_000).records[0], purse: None };
+    let plain =
+        Issue { card: CARD, record: History::issued(2_000).records[0], purse: None, issuer: None };
     let foreign = known.records[0];
-    let unread = Issue { card: CARD, record: foreign, purse: None };
+    let unread = Issue { card: CARD, record: foreign, purse: None, issuer: None };
     let needless = Issue { purse: Some(francs()), ..plain };
     let (card, books) = (depot.state.clone(), Depot::default());
     let new = CardState::default();

@@ -667,7 +667,7 @@ fn what_cannot_be_cleared_is_refused_by_name() {
     }
     let empty = Depot::default();
     let new = CardState::default();
-    let not_issue = Issue { card: CARD, record: history.records[1], purse: None };
+    let not_issue = Issue { card: CARD, record: history.records[1], purse: None, issuer: None };
     let rows = [
         error(clear(&new, &no_card, now(), &rules, &empty)),
         error(clear(&new, &too_dear, now(), &rules, &empty)),

@@ -410,6 +410,7 @@ fn station(number: u16, place: &Workplace, keys: &KeySet) -> Station {
         keys: Arc::new(keys.clone()),
         clock: place.clock.clone(),
         issuer: 1,
+        issuer_id: None,
         balance_max: None,
         hold: Duration::from_secs(72 * 3600),
     }
