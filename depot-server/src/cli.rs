@@ -9,6 +9,7 @@ mod bulk;
 mod card;
 mod channels;
 mod commands;
+mod correct;
 mod days;
 mod done;
 mod export;
@@ -103,6 +104,11 @@ enum Command {
     Close(days::Close),
     /// Say what each operator earned, shares and gets of a closed day.
     Settle(settle::Settle),
+    /// List taps of which nobody knows whether they happened, by age; end holds that are too old.
+    InDoubt(days::InDoubt),
+    /// Decide about money that nothing else decides: repay, attribute, write off, close, assign.
+    #[command(subcommand)]
+    Correct(correct::Correct),
     /// Print the ledger, or a closed day's taps and transfers, for other programs.
     #[command(subcommand)]
     Export(export::Export),
@@ -199,6 +205,8 @@ pub fn main() -> ExitCode {
         }
         Command::Close(command) => days::close(&command),
         Command::Settle(command) => settle::run(&command),
+        Command::InDoubt(command) => days::in_doubt(&command),
+        Command::Correct(command) => correct::run(command),
         Command::Export(command) => export::run(&command),
         Command::Float(command) => receipt::held(&command),
         Command::Receipt(command) => receipt::print(&command),

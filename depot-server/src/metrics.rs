@@ -114,6 +114,13 @@ const IMBALANCE: Entry = Entry {
     help: "Sum of all ledger accounts.",
     good: "0 always; anything else is a fault of this program: stop and run verify.",
 };
+const PAYABLE_OLDEST: Entry = Entry {
+    name: "tapline_operator_payable_oldest_days",
+    kind: Kind::Gauge,
+    label: None,
+    help: "Days since the oldest settled day of which an operator is still owed something.",
+    good: "Below what the issuers agreed with the operators.",
+};
 const FLEET: Entry = Entry {
     name: "tapline_fleet_validators",
     kind: Kind::Gauge,
@@ -259,6 +266,7 @@ pub const CATALOGUE: &[Entry] = &[
     EXCEPTIONS_OPENED,
     EXCEPTIONS_OPEN,
     IMBALANCE,
+    PAYABLE_OLDEST,
     FLEET,
     LIST_MANIFEST,
     LIST_VERSIONS,
@@ -302,6 +310,8 @@ pub struct Metrics {
     pub exceptions_open: IntGaugeVec,
     /// Sum of all accounts.
     pub imbalance: IntGauge,
+    /// See the catalogue.
+    pub payable_oldest: IntGauge,
     /// Validators by link.
     pub fleet: IntGaugeVec,
     /// See the catalogue.
@@ -357,6 +367,7 @@ impl Default for Metrics {
             exceptions_opened: counters(&registry, &EXCEPTIONS_OPENED),
             exceptions_open: gauges(&registry, &EXCEPTIONS_OPEN),
             imbalance: gauge(&registry, &IMBALANCE),
+            payable_oldest: gauge(&registry, &PAYABLE_OLDEST),
             fleet: gauges(&registry, &FLEET),
             list_manifest: gauge(&registry, &LIST_MANIFEST),
             list_versions: gauges(&registry, &LIST_VERSIONS),

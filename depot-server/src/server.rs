@@ -200,7 +200,11 @@ impl Depot {
         let closing = tokio::spawn(close_days(
             self.place.clone(),
             self.signing.clone(),
-            (self.app.config.days.close_after_hours, self.app.config.settlement.clone()),
+            Ticks {
+                close_after_hours: self.app.config.days.close_after_hours,
+                settlement: self.app.config.settlement.clone(),
+                in_doubt_expires_days: self.app.config.reconcile.in_doubt_expires_days,
+            },
             stopped.clone(),
         ));
         let channels = tokio::spawn(crate::channels::run(
@@ -361,39 +365,50 @@ fn verify_threads(wanted: u16) -> usize {
     }
 }
 
-/// Closes and settles every day that is due.
-fn close_due(
+/// What time brings to the books.
+#[derive(Clone)]
+struct Ticks {
+    close_after_hours: u32,
+    settlement: Settlement,
+    in_doubt_expires_days: u32,
+}
+
+/// Ends holds that are over, then closes and settles every day that is due.
+fn tick(
     place: &Workplace,
     signing: &SigningKey,
-    rules: &Settlement,
-    delay: Duration,
+    ticks: &Ticks,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    while let Some(day) = crate::days::close_due(place, signing, delay)? {
-        let text = rules.rules.as_ref().map(fs::read_to_string).transpose()?;
+    crate::doubts::expire_due(place, ticks.in_doubt_expires_days)?;
+    let delay = Duration::from_secs(u64::from(ticks.close_after_hours) * 3600);
+    while ticks.close_after_hours > 0
+        && let Some(day) = crate::days::close_due(place, signing, delay)?
+    {
+        let text = ticks.settlement.rules.as_ref().map(fs::read_to_string).transpose()?;
         crate::settle::settle(place, text.as_deref(), day)?;
     }
+    let today = place.rules.service_day(place.clock.now(), place.clock.now());
+    let oldest = crate::settle::owed(place)?.iter().filter_map(|owed| owed.oldest).min();
+    let days = oldest.map_or(0, |day| today.0.saturating_sub(day.0));
+    place.metrics.payable_oldest.set(days.into());
     Ok(())
 }
 
-/// Closes service days once they have been over for long enough.
+/// Closes service days once they have been over for long enough, and what else time brings.
 async fn close_days(
     place: Workplace,
     signing: SigningKey,
-    (after_hours, rules): (u32, Settlement),
+    ticks: Ticks,
     mut stop: watch::Receiver<bool>,
 ) {
-    let delay = Duration::from_secs(u64::from(after_hours) * 3600);
     let mut every = tokio::time::interval(CLOSE_EVERY);
     loop {
         tokio::select! {
             () = told_to(&mut stop) => return,
             _ = every.tick() => {}
         }
-        if after_hours == 0 {
-            continue;
-        }
-        let (place, signing, rules) = (place.clone(), signing.clone(), rules.clone());
-        let done = tokio::task::spawn_blocking(move || close_due(&place, &signing, &rules, delay));
+        let (place, signing, ticks) = (place.clone(), signing.clone(), ticks.clone());
+        let done = tokio::task::spawn_blocking(move || tick(&place, &signing, &ticks));
         if let Ok(Err(error)) = done.await {
             let error = crate::intake::run::chain(error.as_ref());
             tracing::error!(error, "a day is not closed, or not settled");

@@ -6,6 +6,7 @@
 
 mod closings;
 mod due;
+mod office;
 mod orders;
 mod roots;
 
@@ -125,6 +126,7 @@ fn compare(
         desk: desk.into(),
         desks_booked: 0,
         orders: orders::Orders::open(store)?,
+        office: office::Office::open(store)?,
     };
     by_hand.book_through(0, rules, &mut books);
     dues.book_through(0, rules, &mut books)?;
@@ -195,6 +197,7 @@ struct ByHand {
     desk: VecDeque<(i64, Timestamp, DeskEntry)>,
     desks_booked: i64,
     orders: orders::Orders,
+    office: office::Office,
 }
 
 impl ByHand {
@@ -211,7 +214,9 @@ impl ByHand {
             books.apply(booking);
         }
         loop {
-            if self.orders.book_next(batch, self.desks_booked, rules, books) {
+            if self.orders.book_next(batch, self.desks_booked, rules, books)
+                || self.office.book_next(batch, self.desks_booked, rules, books)
+            {
                 continue;
             }
             let next = self.desk.front().filter(|(after_batch, ..)| *after_batch <= batch);

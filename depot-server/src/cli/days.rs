@@ -1,4 +1,4 @@
-//! `depot-server close`: service days, closed and made again.
+//! `depot-server close`: service days, closed and made again; `in-doubt`: what nothing decided.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -7,8 +7,8 @@ use clap::Args;
 use clearing::Account;
 use model::{Money, ServiceDate};
 
-use super::{ConfigPath, say, warn};
-use crate::{clock::Clock, config::Config, days, server::Depot, store::DayAccount};
+use super::{ConfigPath, commands::workplace, say, warn};
+use crate::{clock::Clock, config::Config, days, doubts, server::Depot, store::DayAccount};
 
 #[derive(Debug, Args)]
 pub(super) struct Close {
@@ -22,9 +22,29 @@ pub(super) struct Close {
     accounts: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct InDoubt {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// End the holds that the books have known for as many days, now, whatever
+    /// `reconcile.in_doubt_expires_days` says.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(7..=3650))]
+    expire_after: Option<u32>,
+}
+
 /// A service day on the command line.
 pub(super) fn parse_day(text: &str) -> Result<ServiceDate, String> {
     ServiceDate::parse(text).ok_or_else(|| "a date looks like 2026-11-22".to_owned())
+}
+
+pub(super) fn in_doubt(command: &InDoubt) -> anyhow::Result<ExitCode> {
+    let place = workplace(&Config::load(&command.config.config)?)?;
+    if let Some(days) = command.expire_after {
+        let ended = doubts::expire_due(&place, days)?;
+        warn(&format!("{ended} holds have ended"));
+    }
+    say(doubts::ageing_csv(&place)?.trim_end());
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn close(command: &Close) -> anyhow::Result<ExitCode> {

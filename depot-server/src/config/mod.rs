@@ -8,6 +8,7 @@ mod channels;
 mod check;
 mod issuers;
 mod keys;
+mod reconcile;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,6 +22,7 @@ pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
+pub use reconcile::Reconcile;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -55,6 +57,9 @@ pub struct Config {
     /// How operators share fares.
     #[serde(default)]
     pub settlement: Settlement,
+    /// What becomes of what nothing decides.
+    #[serde(default)]
+    pub reconcile: Reconcile,
     /// What counts as dormant and as unclaimed.
     #[serde(default)]
     pub float: Float,
@@ -388,6 +393,7 @@ impl Config {
             desk: Desk::default(),
             days: Days::default(),
             settlement: Settlement::default(),
+            reconcile: Reconcile::default(),
             float: Float::default(),
             orders: Orders::default(),
             hotlist: Hotlist::default(),
@@ -439,6 +445,7 @@ impl Config {
         if self.days.close_after_hours > 240 {
             return value("days.close_after_hours", "use 1 to 240 hours, or 0 for never");
         }
+        self.reconcile.check()?;
         let buckets = &self.float.bucket_days;
         if !buckets.is_sorted() || buckets.len() > 20 || buckets.first() == Some(&0) {
             return value("float.bucket_days", "use up to 20 numbers of days, ascending, above 0");

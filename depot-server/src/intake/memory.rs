@@ -43,6 +43,8 @@ pub struct MemoryBooks {
     pub states: BTreeMap<ValidatorId, ValidatorState>,
     /// What cards are owed, by service day.
     pub due: BTreeMap<CardId, BTreeMap<ServiceDate, DayBooked>>,
+    /// What people decided that cards are owed, by service day.
+    pub grants: BTreeMap<CardId, BTreeMap<ServiceDate, i64>>,
     /// Load orders.
     pub orders: BTreeMap<OrderId, BookedOrder>,
     /// Payments of channels.
@@ -111,13 +113,22 @@ impl MemoryBooks {
                     self.opened.insert(exception.id);
                     self.open.insert(exception.id, exception);
                 }
+                // What a person closed stays closed.
                 ExceptionChange::Changed(exception) => {
-                    self.open.insert(exception.id, exception);
+                    if let Some(open) = self.open.get_mut(&exception.id) {
+                        *open = exception;
+                    }
                 }
                 ExceptionChange::Resolved { id, .. } => {
                     self.open.remove(&id);
                 }
             }
+        }
+        for decided in booking.decided.into_iter().filter(|decided| decided.closed.is_some()) {
+            self.open.remove(&decided.item);
+        }
+        for (card, day, amount) in booking.grants {
+            *self.grants.entry(card).or_default().entry(day).or_default() += amount;
         }
         let progress = booking.progress.into_iter();
         self.marks.extend(progress.map(|(key, progress)| (key, progress.mark)));
@@ -271,6 +282,10 @@ impl Stored for MemoryBooks {
 
     fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, Infallible> {
         Ok(self.due.get(&card).cloned().unwrap_or_default())
+    }
+
+    fn granted(&self, card: CardId) -> Result<BTreeMap<ServiceDate, i64>, Infallible> {
+        Ok(self.grants.get(&card).cloned().unwrap_or_default())
     }
 
     fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, Infallible> {

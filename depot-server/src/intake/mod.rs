@@ -12,6 +12,7 @@
 mod agree;
 pub mod check;
 pub mod memory;
+pub mod office;
 pub mod run;
 pub mod step;
 pub mod stored;
@@ -313,7 +314,8 @@ pub(crate) fn settle_due_of(
     rules: &Rules,
     clock: &Clock,
 ) -> Result<bool, IntakeError> {
-    if !may_owe(rules.tariffs()) || store.due_queue(1)?.is_empty() {
+    let may_owe = may_owe(rules.tariffs()) || store.has_grants()?;
+    if !may_owe || store.due_queue(1)?.is_empty() {
         return Ok(false);
     }
     let group = store.begin()?;
@@ -354,4 +356,15 @@ pub fn book_order_events(
     let booking = step::book_orders(&group, &place.rules, &events, place.clock.now())?;
     group.commit(&booking)?;
     Ok(next)
+}
+
+/// Books what people and rules decided about money.
+pub fn book_office_events(
+    place: &Workplace,
+    events: &[office::OfficeEvent],
+) -> Result<(), IntakeError> {
+    let group = place.store.begin()?;
+    let booking = step::book_office(&group, &place.rules, events, place.clock.now())?;
+    group.commit(&booking)?;
+    Ok(())
 }

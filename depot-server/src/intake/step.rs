@@ -7,6 +7,7 @@
 mod by_hand;
 mod channels;
 mod due;
+mod office;
 mod orders;
 mod ticket;
 mod transfers;
@@ -24,6 +25,7 @@ use wire::ValidatorState;
 
 pub use by_hand::{book_desk, register};
 pub use due::settle_due;
+pub use office::book_office;
 pub use orders::book_orders;
 
 use super::{

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearing::{
     AutoTopUp, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow,
-    ExceptionChange, Issue, Known, KnownRecord, ListTold, Period, Stated, TicketState,
+    ExceptionChange, ExceptionId, Issue, Known, KnownRecord, ListTold, Period, Stated, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
@@ -18,7 +18,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use wire::{ChainHash, ValidatorState};
 
-use super::Reason;
+use super::{Reason, office::OfficeEvent};
 
 /// What the books hold, as far as a group of messages touches it.
 pub trait Stored: Known {
@@ -49,6 +49,8 @@ pub trait Stored: Known {
     fn history(&self, card: CardId) -> Result<CardHistory, Self::Error>;
     /// What the due journal says of a card, by service day.
     fn due_days(&self, card: CardId) -> Result<BTreeMap<ServiceDate, DayBooked>, Self::Error>;
+    /// What people decided that a card's holder is owed, by service day.
+    fn granted(&self, card: CardId) -> Result<BTreeMap<ServiceDate, i64>, Self::Error>;
     /// A load order by its number.
     fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, Self::Error>;
     /// Every load order of a card, oldest first.
@@ -100,6 +102,12 @@ pub struct Booking {
     pub quarantine: Vec<SetAside>,
     /// What was done with load orders, in order.
     pub order_events: Vec<OrderEvent>,
+    /// What people and rules decided about money, in order.
+    pub office: Vec<OfficeEvent>,
+    /// What people decided about work items, in order.
+    pub decided: Vec<Decided>,
+    /// What people decided that holders are owed beside what their taps make, with its service day.
+    pub grants: Vec<(CardId, ServiceDate, i64)>,
     /// Load orders that were touched.
     pub orders: BTreeMap<OrderId, BookedOrder>,
     /// Payments of channels that were touched.
@@ -246,6 +254,17 @@ pub enum OrderEvent {
         /// The channel's own number of the payment.
         reference: String,
     },
+}
+
+/// What a person decided about a work item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// Which.
+    pub item: ExceptionId,
+    /// Who looks after it from here on.
+    pub owner: Option<String>,
+    /// It is closed: who, and why.
+    pub closed: Option<String>,
 }
 
 /// A ticket that we sold.

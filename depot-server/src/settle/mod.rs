@@ -1,22 +1,26 @@
 //! Settling closed days: what each operator earned and is paid, made from rows that never change.
 //!
 //! The first settling of a day keeps its rows and the rules that were used; settling it again makes
-//! them again from the closed day and compares, so that a statement once given out stays true.
+//! them again from the closed day and compares, so that a statement once given out stays true. With
+//! them it posts what each issuer owes each operator (ADR-0023), in the same commit.
 
 mod csv;
+mod owed;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+use clearing::OperatorShare;
 use model::{OperatorId, ServiceDate};
 use settlement::{NoFee, OperatorRow, Revenue, Statement, runs};
 
 pub use csv::{lines_csv, statement_csv, suspense_csv};
+pub use owed::{Owed, PayError, owed, owed_csv, pay};
 pub use rules::{ShareBook, ShareRulesError};
 
 use crate::{
     days::{CloseError, closed_again},
-    intake::Workplace,
+    intake::{IntakeError, Workplace, office::OfficeEvent, step::book_office},
     store::{SettledRow, StoreError, Suspense},
 };
 
@@ -49,6 +53,9 @@ pub enum SettleError {
     /// The books.
     #[error("the books could not settle a day")]
     Store(#[from] StoreError),
+    /// The ledger.
+    #[error("a settled day could not be posted")]
+    Post(#[from] IntakeError),
 }
 
 /// A settled day.
@@ -86,16 +93,20 @@ pub fn settle(
     let statements = Statement::of_day(day, tariffs, &revenue, &runs, &found, rules)?;
     let suspense = place.store.suspense(day)?;
     let rows: Vec<_> = statements.iter().flat_map(|statement| rows(place, statement)).collect();
-    match kept {
-        None => place.store.keep_settlement(day, text, &rows, place.clock.now())?,
-        Some((_, kept)) => {
-            let differs = kept.iter().zip(&rows).find(|(kept, made)| kept != made);
-            let differs = differs.map(|(kept, _)| kept.operator.clone());
-            let differs = differs.or((kept.len() != rows.len()).then(|| "an operator".to_owned()));
-            if let Some(operator) = differs {
-                return Err(SettleError::Changed { day, operator });
-            }
+    if let Some((_, kept)) = &kept {
+        let differs = kept.iter().zip(&rows).find(|(kept, made)| kept != made);
+        let differs = differs.map(|(kept, _)| kept.operator.clone());
+        let differs = differs.or((kept.len() != rows.len()).then(|| "an operator".to_owned()));
+        if let Some(operator) = differs {
+            return Err(SettleError::Changed { day, operator });
         }
+    }
+    if !place.store.is_posted(day)? {
+        let shares: Vec<_> = statements.iter().flat_map(shares).collect();
+        let events: Vec<_> = shares.iter().map(OfficeEvent::settled).collect();
+        let group = place.store.begin()?;
+        let booking = book_office(&group, &place.rules, &events, place.clock.now());
+        group.settle_day(day, text, &rows, &booking.map_err(IntakeError::from)?)?;
     }
     Ok(Settled { statements, suspense })
 }
@@ -106,6 +117,17 @@ pub fn operator_name(place: &Workplace, operator: Option<OperatorId>) -> String 
     let operators = place.rules.tariffs().newest().operators();
     let known = operators.get(usize::from(number)).map(|operator| operator.id.clone());
     known.unwrap_or_else(|| number.to_string())
+}
+
+/// What a statement says is owed, row by row; rows without money are none.
+fn shares(statement: &Statement) -> impl Iterator<Item = OperatorShare> {
+    let Statement { day, currency, issuer, .. } = *statement;
+    let rows = statement.rows.iter();
+    rows.map(move |(operator, row)| {
+        let (gross, shared, fee) = (row.gross, row.shared, row.fee);
+        OperatorShare { day, issuer, operator: *operator, currency, gross, shared, fee }
+    })
+    .filter(|share| (share.gross, share.shared, share.fee) != (0, 0, 0))
 }
 
 fn rows(place: &Workplace, statement: &Statement) -> Vec<SettledRow> {

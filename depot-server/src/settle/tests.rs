@@ -321,6 +321,112 @@ fn rec_13_an_issuer_that_is_known_late_leaves_the_settled_day_and_moves_the_debt
     assert_eq!(held, [(None, 2 * opening), (Some(IssuerId(7)), 3 * opening - 150)], "REC-15");
 }
 
+impl Rig {
+    fn stands(&self, account: clearing::Account) -> i64 {
+        let currency = self.place.rules.currency();
+        self.place.store.account(&account.id(currency)).unwrap().posted()
+    }
+
+    /// Nothing differs when all is booked again.
+    fn verify(&self) {
+        let checker = Checker::new("north".parse().unwrap(), card_keys());
+        let Workplace { store, rules, .. } = &self.place;
+        let report = crate::verify::verify(store, &checker, rules).unwrap();
+        assert_eq!(report.first_difference, None);
+        let report = crate::verify::roots(store, &checker, rules).unwrap();
+        assert_eq!(report.first_difference, None);
+    }
+}
+
+#[test]
+fn rec_13_what_is_settled_is_posted_once_is_paid_and_is_booked_again_by_verify() {
+    use clearing::Account;
+    let mut rig = Rig::with_issuers();
+    for card in [0, 2] {
+        rig.ride(0, BUS, card, 0);
+        rig.ride(0, FERRY, card, 600);
+    }
+    rig.ride(0, FERRY, 3, 700);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    let (bus, ferry) = (Some(OperatorId(0)), Some(OperatorId(1)));
+    let seven = Some(IssuerId(7));
+    assert_eq!(rig.stands(Account::FareRevenue(bus).of(seven)), 150);
+    let before = rig.place.store.count("transfers").unwrap();
+    let settled = rig.settle(FRIDAY);
+    let posted = rig.place.store.count("transfers").unwrap();
+    assert!(posted > before);
+    for statement in &settled.statements {
+        let (issuer, mut kept) = (statement.issuer, 0);
+        for (operator, row) in &statement.rows {
+            assert_eq!(rig.stands(Account::FareRevenue(*operator).of(issuer)), 0);
+            let payable = rig.stands(Account::OperatorPayable(issuer, *operator));
+            assert_eq!(payable, row.payable());
+            kept += row.fee;
+        }
+        assert_eq!(rig.stands(Account::OperatorSharing(issuer)), 0);
+        assert_eq!(rig.stands(Account::ClearingFee(issuer)), kept);
+    }
+    rig.settle(FRIDAY);
+    assert_eq!(rig.place.store.count("transfers").unwrap(), posted, "once");
+    rig.verify();
+
+    let euros = |minor| model::Money::new(minor, rig.place.rules.currency());
+    let pay =
+        |amount, reference| pay(&rig.place, seven, ("ferry", euros(amount)), (reference, "ana"));
+    assert_eq!(pay(400, "T1").unwrap(), euros(54));
+    assert_eq!(pay(400, "T1").unwrap(), euros(54), "told twice, paid once");
+    let other = pay(401, "T1").unwrap_err().to_string();
+    assert!(other.contains("was used for 4.00 EUR to operator 1"), "{other}");
+    let over = pay(55, "T2").unwrap_err().to_string();
+    assert!(over.contains("0.54 EUR are owed to ferry"), "{over}");
+    assert_eq!(rig.stands(Account::OperatorPayable(None, ferry)), 98, "the other issuer's debt");
+    assert_eq!(rig.stands(Account::OperatorBank(seven)), 400);
+    assert_eq!(
+        owed_csv(&rig.place, &owed(&rig.place).unwrap()),
+        "issuer,operator,currency,owed,to 30 days,to 60 days,to 90 days,older,oldest\n\
+         first,bus,EUR,0.41,0.41,0.00,0.00,0.00,2027-01-15\n\
+         first,ferry,EUR,0.98,0.98,0.00,0.00,0.00,2027-01-15\n\
+         first,port,EUR,0.11,0.11,0.00,0.00,0.00,2027-01-15\n\
+         7,bus,EUR,0.41,0.41,0.00,0.00,0.00,2027-01-15\n\
+         7,ferry,EUR,0.54,0.54,0.00,0.00,0.00,2027-01-15\n\
+         7,port,EUR,0.51,0.51,0.00,0.00,0.00,2027-01-15\n"
+    );
+    // What settling moved is nothing that the next day earned.
+    rig.close(SATURDAY);
+    let saturday = rig.settle(SATURDAY).statements;
+    assert_eq!(saturday.iter().map(|s| s.totals().0).sum::<i64>(), 0);
+    rig.verify();
+    rig.place.store.alter("UPDATE office_journal SET event = replace(event, '400', '401')");
+    let checker = Checker::new("north".parse().unwrap(), card_keys());
+    let Workplace { store, rules, .. } = &rig.place;
+    let found = crate::verify::verify(store, &checker, rules).unwrap().first_difference.unwrap();
+    assert!(found.contains("journal of decisions was altered"), "{found}");
+}
+
+#[test]
+fn a_day_that_was_settled_before_debts_were_posted_is_posted_when_it_is_settled_again() {
+    let mut rig = Rig::new();
+    rig.ride(0, BUS, 0, 0);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    // As the version before left it.
+    let day = FRIDAY.0;
+    rig.place.store.alter(&format!("INSERT INTO settlements VALUES ({day}, '', 1, 0)"));
+    rig.place.store.alter(&format!(
+        "INSERT INTO settlement_rows VALUES ({day}, 0, 'bus', 1, 150, 0, 0, 0, 0, 0, 0, NULL, NULL)"
+    ));
+    let bus = Some(OperatorId(0));
+    assert_eq!(rig.stands(clearing::Account::FareRevenue(bus)), 150);
+    for _ in 0..2 {
+        let settled = settle(&rig.place, Some(BY_FARE), FRIDAY).unwrap();
+        assert_eq!(settled.statements[0].totals(), (150, 150, 0), "by the rules that were kept");
+        assert_eq!(rig.stands(clearing::Account::FareRevenue(bus)), 0);
+        assert_eq!(rig.stands(clearing::Account::OperatorPayable(None, bus)), 150);
+        rig.verify();
+    }
+}
+
 #[test]
 fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
     let rig = friday();

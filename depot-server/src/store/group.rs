@@ -27,6 +27,7 @@ use super::{
     codes::{balance_at, epoch, purse_of, seq, sql_card, sql_seq, validator},
     days::Begun,
     due,
+    sums::account_balance,
 };
 use crate::intake::stored::Stored;
 
@@ -254,6 +255,10 @@ impl Stored for Group<'_> {
         due::due_days(&self.writer, card)
     }
 
+    fn granted(&self, card: CardId) -> Result<BTreeMap<ServiceDate, i64>, StoreError> {
+        self.grants_of(card)
+    }
+
     fn order(&self, id: OrderId) -> Result<Option<BookedOrder>, StoreError> {
         self.order_by_id(id)
     }
@@ -326,22 +331,6 @@ pub(super) fn marks(
         })
         .map_err(failed())?;
     rows.collect::<Result<_, _>>().map_err(failed())
-}
-
-pub(super) fn account_balance(
-    connection: &Connection,
-    account: &AccountId,
-) -> Result<Balance, StoreError> {
-    connection
-        .prepare_cached(
-            "SELECT debits_posted, credits_posted, debits_pending, credits_pending
-             FROM accounts WHERE id = ?1",
-        )
-        .and_then(|mut statement| {
-            statement.query_row([account.to_bytes()], |row| balance_at(row, 0)).optional()
-        })
-        .map(Option::unwrap_or_default)
-        .map_err(StoreError::read("an account"))
 }
 
 pub(super) fn read_transfer(body: &[u8]) -> Result<Transfer, StoreError> {

@@ -14,8 +14,9 @@ use super::{
         balance_at, card_of, outcome_code, purse_of, seq, sql_card, sql_purse, sql_seq, time,
         unsigned, validator,
     },
-    group::{account_balance, marks, read_card_row, read_transfer},
+    group::{marks, read_card_row, read_transfer},
     shown::{Shown, shown},
+    sums::account_balance,
 };
 use crate::intake::stored::BookedTap;
 

@@ -19,6 +19,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0012_channels.sql"),
     include_str!("migrations/0013_auto.sql"),
     include_str!("migrations/0014_issuers.sql"),
+    include_str!("migrations/0015_office.sql"),
+    include_str!("migrations/0016_corrections.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use clearing::{Account, TapRef, transaction};
 use ledger::{AccountId, Transfer};
-use model::{CardId, Currency, IssuerId, Money, ServiceDate, Timestamp};
+use model::{CardId, Currency, IssuerId, Money, ServiceDate};
 use rusqlite::{OptionalExtension, params};
 use settlement::{OperatorRow, Ride};
 
 use super::{
     ClosedDay, Store, StoreError,
     codes::{card_of, sql_purse, sql_time, unsigned},
-    group::journal_records,
+    group::{Group, journal_records},
 };
 
 /// Taps read from the journal at once: each brings its whole batch along.
@@ -79,54 +79,6 @@ impl Store {
             })
             .map_err(failed())?;
         Ok(Some((rules, rows.collect::<Result<_, _>>().map_err(failed())?)))
-    }
-
-    /// Keeps what a day was settled with. The first keeping stays.
-    pub(crate) fn keep_settlement(
-        &self,
-        day: ServiceDate,
-        rules: &str,
-        rows: &[SettledRow],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let failed = || StoreError::write("a settled day");
-        let mut writer = self.writer();
-        let transaction = writer.transaction().map_err(failed())?;
-        let new = transaction
-            .execute(
-                "INSERT INTO settlements (day, rules, settled_at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (day) DO NOTHING",
-                params![day.0, rules, sql_time(now)],
-            )
-            .map_err(failed())?;
-        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        for (place, SettledRow { operator, purse, issuer, row }) in
-            (0_i64..).zip(rows).filter(|_| new == 1)
-        {
-            transaction
-                .execute(
-                    "INSERT INTO settlement_rows (day, place, operator, rides, gross, shared, fee,
-                     late, late_amount, disputed, disputed_amount, purse, issuer)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                    params![
-                        day.0,
-                        place,
-                        operator,
-                        count(row.rides),
-                        row.gross,
-                        row.shared,
-                        row.fee,
-                        count(row.late.0),
-                        row.late.1,
-                        count(row.disputed.0),
-                        row.disputed.1,
-                        sql_purse(*purse),
-                        issuer.map(|issuer| issuer.0),
-                    ],
-                )
-                .map_err(failed())?;
-        }
-        transaction.commit().map_err(failed())
     }
 
     /// Visits the transfers of a closed day.
@@ -219,6 +171,7 @@ impl Store {
                         | Account::Difference(..)
                         | Account::UnknownOrigin(_)
                         | Account::FareRevenue(None)
+                        | Account::OperatorPayable(_, None)
                 )
             );
             if !waits {
@@ -241,5 +194,41 @@ impl Store {
                 Some(Suspense { account: name, since, amount })
             })
             .collect())
+    }
+}
+
+impl Group<'_> {
+    /// The rows of a day that is settled for the first time.
+    pub(super) fn settled_rows(
+        &self,
+        day: ServiceDate,
+        rows: &[SettledRow],
+    ) -> Result<(), StoreError> {
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for (place, SettledRow { operator, purse, issuer, row }) in (0_i64..).zip(rows) {
+            self.writer
+                .execute(
+                    "INSERT INTO settlement_rows (day, place, operator, rides, gross, shared, fee,
+                     late, late_amount, disputed, disputed_amount, purse, issuer)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                    params![
+                        day.0,
+                        place,
+                        operator,
+                        count(row.rides),
+                        row.gross,
+                        row.shared,
+                        row.fee,
+                        count(row.late.0),
+                        row.late.1,
+                        count(row.disputed.0),
+                        row.disputed.1,
+                        sql_purse(*purse),
+                        issuer.map(|issuer| issuer.0),
+                    ],
+                )
+                .map_err(StoreError::write("a settled day"))?;
+        }
+        Ok(())
     }
 }

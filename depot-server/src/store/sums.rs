@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 
 use ledger::{AccountId, Balance};
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, group::Group};
+use super::{StoreError, codes::balance_at, group::Group};
 
 /// Sums by kind of account, as they change with one booking.
 #[derive(Default)]
 pub(super) struct Groups(BTreeMap<(u16, u16), (i64, [i64; 4])>);
 
 impl Groups {
-    pub(super) fn moved(&mut self, account: &AccountId, before: Balance, after: Balance) {
+    /// `before` is `None` for an account that nothing ever stood on. One that came back to zero is
+    /// not counted again.
+    pub(super) fn moved(&mut self, account: &AccountId, before: Option<Balance>, after: Balance) {
         let key = (account.code().0, account.currency().numeric());
         let (accounts, sums) = self.0.entry(key).or_default();
-        if before == Balance::default() {
+        if before.is_none() {
             *accounts += 1;
         }
+        let before = before.unwrap_or_default();
         let parts =
             |b: Balance| [b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending];
         for (sum, (new, old)) in sums.iter_mut().zip(parts(after).into_iter().zip(parts(before))) {
@@ -56,4 +59,27 @@ impl Groups {
         }
         Ok(())
     }
+}
+
+pub(super) fn account_balance(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Balance, StoreError> {
+    find_account(connection, account).map(Option::unwrap_or_default)
+}
+
+/// `None` when nothing ever stood on it.
+pub(super) fn find_account(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Option<Balance>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT debits_posted, credits_posted, debits_pending, credits_pending
+             FROM accounts WHERE id = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([account.to_bytes()], |row| balance_at(row, 0)).optional()
+        })
+        .map_err(StoreError::read("an account"))
 }

@@ -13,9 +13,9 @@ use super::{
     codes::{clock_code, outcome_code, role_code, sql_card, sql_purse, sql_seq, sql_time},
     days::day_of,
     evidence,
-    group::{Group, account_balance},
+    group::Group,
     shown::{Shown, shown},
-    sums::Groups,
+    sums::{Groups, find_account},
 };
 use crate::{
     http::views::Outcome,
@@ -41,6 +41,7 @@ impl Group<'_> {
         self.quarantine(booking)?;
         self.due(booking)?;
         self.orders(booking)?;
+        self.office(booking)?;
         self.told(booking)?;
         self.periods()?;
         self.writer.execute_batch("COMMIT").map_err(StoreError::write("a group"))?;
@@ -229,11 +230,12 @@ impl Group<'_> {
         let mut of_cards = Vec::new();
         for (account, balance) in &booking.ledger.balances {
             if let Some(Account::Card(card)) = Account::parse(account) {
-                let before = rows.entry(card).or_default().balance_in(account.currency());
-                groups.moved(account, before, *balance);
+                let row = rows.entry(card).or_default();
+                let known = row.ledger == Some(account.currency());
+                groups.moved(account, known.then_some(row.balance), *balance);
                 of_cards.push((card, account.currency(), *balance));
             } else {
-                groups.moved(account, account_balance(&self.writer, account)?, *balance);
+                groups.moved(account, find_account(&self.writer, account)?, *balance);
                 self.account(account, balance)?;
             }
         }

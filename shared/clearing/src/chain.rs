@@ -256,7 +256,7 @@ impl<K: Known> Step<'_, K> {
     }
 
     /// The same record, better known: its amount may belong elsewhere.
-    fn attribute(&mut self, old: &KnownRecord, new: &KnownRecord) {
+    pub(crate) fn attribute(&mut self, old: &KnownRecord, new: &KnownRecord) {
         let bytes = new.to_bytes().expect("a learned record has been encoded before");
         let mut event =
             Event::new(CauseCode::Attribution, &[&self.card.0, &bytes], new.record.at());
@@ -280,7 +280,7 @@ impl<K: Known> Step<'_, K> {
     }
 
     /// Writes what is known under a counter into the state and for the store.
-    fn settle_in(&mut self, kept: KnownRecord, others: Vec<KnownRecord>) {
+    pub(crate) fn settle_in(&mut self, kept: KnownRecord, others: Vec<KnownRecord>) {
         let chain = self.state.chain.as_mut().expect("a known counter is in a chain");
         if chain.newest.record.ctr == kept.record.ctr {
             chain.newest = kept;

@@ -179,6 +179,31 @@ pub fn register_issue<K: Known>(
     Ok(step.finish(state, outcome, None))
 }
 
+/// Ends the hold of a tap in doubt that nobody waits for any more. It stays in the card's state, so
+/// that a record of the card still proves it (REC-1); only its money is free, and its work item
+/// closes. `None` when it is decided, voided or not known.
+pub fn expire<K: Known>(
+    state: &CardState,
+    card: CardId,
+    tap: TapRef,
+    now: Timestamp,
+    rules: &Rules,
+    known: &K,
+) -> Result<Option<Cleared>, ClearError<K::Error>> {
+    let Some(at) = state.doubts.iter().position(|doubt| doubt.tap == tap && !doubt.voided) else {
+        return Ok(None);
+    };
+    let mut step = Step::new(card, state, now, rules, known);
+    let doubt = step.state.doubts[at];
+    step.state.doubts[at].voided = true;
+    if step.is_held(&doubt) {
+        step.postings.expire(&doubt);
+    }
+    let id = step.items.id(ExceptionKind::InDoubt, &tap.to_bytes());
+    step.reasons.push((id, "expired: nothing decided it in time"));
+    Ok(Some(step.finish(state, Outcome::Void, None)))
+}
+
 impl From<Learned> for Outcome {
     fn from(learned: Learned) -> Self {
         match learned {

@@ -130,6 +130,11 @@ impl ExceptionId {
     }
 }
 
+/// The work item of a tap in doubt.
+pub fn in_doubt_item(card: CardId, tap: TapRef) -> ExceptionId {
+    ExceptionId::new(ExceptionKind::InDoubt, &card.0, &tap.to_bytes())
+}
+
 impl fmt::Display for ExceptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))

@@ -18,12 +18,14 @@ mod account;
 mod auto;
 mod chain;
 mod clear;
+mod correct;
 mod counted;
 mod desk;
 mod due;
 mod exception;
 mod issuer;
 mod known;
+mod operator;
 mod order;
 mod period;
 mod postings;
@@ -39,7 +41,8 @@ mod unserved;
 
 pub use account::{Account, CauseCode};
 pub use auto::{AutoSeen, AutoStop, AutoTopUp};
-pub use clear::{ClearError, Cleared, Issue, Outcome, clear, register_issue};
+pub use clear::{ClearError, Cleared, Issue, Outcome, clear, expire, register_issue};
+pub use correct::{WriteOff, attribute_record};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use due::{
     CardHistory, DayBooked, DayDue, Due, DueChange, DueOrder, DueRow, RepairRule, Repaired,
@@ -47,9 +50,11 @@ pub use due::{
 };
 pub use exception::{
     Evidence, Exception, ExceptionChange, ExceptionId, ExceptionKind, ValidatorFinding,
+    in_doubt_item,
 };
 pub use issuer::{IssuerAccount, IssuerMisfit};
 pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
+pub use operator::{OperatorPayment, OperatorShare};
 pub use order::{
     BookedOrder, CardSeen, ClearedOrder, ListTold, ListVersion, Offer, OrderPhase, OrderRefused,
 };

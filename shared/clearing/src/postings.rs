@@ -125,7 +125,16 @@ impl Postings {
 
     /// Drops what an in-doubt tap held.
     pub(crate) fn void(&mut self, doubt: &Doubt) {
-        let mut event = Event::new(CauseCode::Void, &[&doubt.tap.to_bytes()], doubt.tapped_at);
+        self.drop_hold(CauseCode::Void, doubt);
+    }
+
+    /// The same, because nobody waits for it any more.
+    pub(crate) fn expire(&mut self, doubt: &Doubt) {
+        self.drop_hold(CauseCode::Expiry, doubt);
+    }
+
+    fn drop_hold(&mut self, why: CauseCode, doubt: &Doubt) {
+        let mut event = Event::new(why, &[&doubt.tap.to_bytes()], doubt.tapped_at);
         let (accounts, amount) = (self.doubt_accounts(doubt), self.doubt_amount(doubt));
         self.push(&mut event, accounts, amount, Kind::Void(hold_id(doubt)));
     }

@@ -63,6 +63,9 @@ pub fn settle_due<S: Stored>(
         let due = history.due(rules.tariffs(), &RepairRule::default());
         let mut amounts: BTreeMap<_, _> =
             due.days.iter().map(|(day, due)| (*day, due.amount())).collect();
+        for (day, granted) in stored.granted(*card).map_err(StepError::Stored)? {
+            *amounts.entry(day).or_insert(0) += granted;
+        }
         let booked = desk.due_days(*card)?;
         for day in booked.keys() {
             amounts.entry(*day).or_insert(0);

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, kind, amount, currency, opened_at, closed_at, close_reason, card, \
-    validator, finding, evidence";
+    validator, finding, evidence, owner";
 
 /// Accounts of which there is one per card: shown as one row.
 const PER_CARD: [u16; 5] = [1, 3, 4, 5, 14];
@@ -140,7 +140,13 @@ impl ReadModel {
         let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
         let found = statement
             .query_row([i64::try_from(id).unwrap_or(i64::MAX)], |row| {
-                Ok((self.exception_row(row), row.get::<_, String>(9)?, row.get::<_, String>(10)?))
+                let owner: Option<String> = row.get(11)?;
+                let finding: String = row.get(9)?;
+                let finding = match owner {
+                    Some(owner) => format!("{finding} (owner: {owner})"),
+                    None => finding,
+                };
+                Ok((self.exception_row(row), finding, row.get::<_, String>(10)?))
             })
             .optional()
             .map_err(failed())?;

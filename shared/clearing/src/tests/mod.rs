@@ -2,6 +2,7 @@
 
 mod bytes;
 mod companions;
+mod correct;
 mod counted;
 mod due;
 mod issuers;
@@ -33,7 +34,7 @@ use properties::kroner;
 
 use crate::{
     Account, CardState, ClearError, Cleared, Exception, ExceptionChange, ExceptionId,
-    ExceptionKind, Issue, Known, KnownRecord, Priced, Rules, TapRef, clear, register_issue,
+    ExceptionKind, Issue, Known, KnownRecord, Priced, Rules, TapRef, clear, expire, register_issue,
     transaction,
 };
 
@@ -357,7 +358,17 @@ impl Depot {
         cleared
     }
 
-    fn take(&mut self, cleared: &Cleared) {
+    /// Ends every hold that is open.
+    pub(super) fn expire(&mut self, rules: &Rules) {
+        let open: Vec<_> = self.state.doubts().map(|doubt| doubt.tap).collect();
+        for tap in open {
+            let cleared = expire(&self.state, CARD, tap, now(), rules, self).unwrap();
+            self.take(&cleared.unwrap());
+            assert_eq!(expire(&self.state, CARD, tap, now(), rules, self), Ok(None), "once");
+        }
+    }
+
+    pub(super) fn take(&mut self, cleared: &Cleared) {
         for transfer in &cleared.transfers {
             let outcome = apply(&mut self.books, transfer);
             assert_eq!(outcome, Ok(ledger::Outcome::Applied), "{transfer:?}");

@@ -320,6 +320,41 @@ proptest! {
         }
     }
 
+    /// Wherever holds expire, what the card proves is booked as if they had not, and nothing that
+    /// nobody decided is held any more.
+    #[test]
+    fn rec_1_an_expired_hold_changes_nothing_of_what_cards_prove(
+        turns in vec(hostile(), 1..14),
+        in_francs in any::<bool>(),
+        other_issuer in any::<bool>(),
+        at in any::<Index>(),
+        draws in vec(any::<Index>(), 8..40),
+    ) {
+        let rules = rules();
+        let (history, told) = live(&rules, in_francs, &turns);
+        let mut deliveries: Vec<Delivery> =
+            told.iter().flat_map(|(entries, _)| entries).copied().map(Some).collect();
+        deliveries.push(None);
+        let deliveries = shuffled(&deliveries, &draws);
+        let issuer = other_issuer.then_some(IssuerId(7));
+        let held = cleared_by(issuer, &rules, &history, &deliveries);
+        let mut expired = Depot { issuer, ..Depot::default() };
+        let (first, rest) = deliveries.split_at(at.index(deliveries.len() + 1));
+        deliver(&mut expired, &rules, &history, first);
+        expired.expire(&rules);
+        prop_assert!(expired.standing().iter().all(|(_, _, d, c)| (*d, *c) == (0, 0)));
+        deliver(&mut expired, &rules, &history, rest);
+        let posted = |depot: &Depot| -> Vec<_> {
+            let all = depot.standing().into_iter().map(|(id, posted, ..)| (id, posted));
+            all.filter(|(_, posted)| *posted != 0).collect()
+        };
+        prop_assert_eq!(posted(&held), posted(&expired));
+        prop_assert_eq!(&held.records, &expired.records);
+        expired.expire(&rules);
+        let in_doubt = |item: &&crate::Exception| item.kind == ExceptionKind::InDoubt;
+        prop_assert_eq!(expired.open.values().filter(in_doubt).count(), 0);
+    }
+
     #[test]
     fn rec_2_the_shadow_is_exact_with_records_lost_and_suspense_ends_when_they_arrive(
         turns in vec(honest(), 1..30),
