@@ -10,12 +10,13 @@ use depot_server::{
     export::{AccountNames, journal, taps_csv, transfers_csv},
     intake::{Checker, Pipeline, Workplace, register_cards},
     metrics::Metrics,
+    settle::{pay, settle},
     store::Store,
     workload::{Bus, Cards, card_keys, rules},
 };
 use fleet_sync::{DepotName, SigningKey};
 use ledger::AccountId;
-use model::{CardId, Money, ServiceDate, Timestamp};
+use model::{CardId, IssuerId, Money, ServiceDate, Timestamp};
 use rusqlite::Connection;
 
 const NOON: u32 = 1_800_014_400;
@@ -33,6 +34,8 @@ fn books(folder: &std::path::Path) -> Workplace {
         clock: Clock::manual(Timestamp::from_secs(u64::from(NOON))),
     };
     let mut cards = Cards::new(20, NOON - 1000);
+    // Another issuer's cards ride here, too.
+    cards.set_issuer(5, IssuerId(7));
     register_cards(&place, &cards.issues()).unwrap();
     let mut buses: Vec<_> = (1..=3).map(|number| Bus::new(number, &depot)).collect();
     for bus in &buses {
@@ -59,6 +62,10 @@ fn books(folder: &std::path::Path) -> Workplace {
     close_through(&place, &signing, FRIDAY).unwrap();
     let batch = buses[1].batch();
     pipeline.submit(vec![batch]).unwrap();
+    settle(&place, None, FRIDAY).unwrap();
+    let operator = place.rules.tariffs().newest().operators()[0].id.clone();
+    let some = Money::new(300, place.rules.currency());
+    pay(&place, Some(IssuerId(7)), (&operator, some), ("B-1", "ana")).unwrap();
     place
 }
 

@@ -23,6 +23,7 @@ mod kill;
 mod lists;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;
+mod office;
 mod orders;
 mod processes;
 mod products;
