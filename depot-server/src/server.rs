@@ -204,6 +204,7 @@ impl Depot {
                 close_after_hours: self.app.config.days.close_after_hours,
                 settlement: self.app.config.settlement.clone(),
                 in_doubt_expires_days: self.app.config.reconcile.in_doubt_expires_days,
+                claim_days: self.app.config.visitor.claim_days,
             },
             stopped.clone(),
         ));
@@ -371,6 +372,7 @@ struct Ticks {
     close_after_hours: u32,
     settlement: Settlement,
     in_doubt_expires_days: u32,
+    claim_days: u32,
 }
 
 /// Ends holds that are over, then closes and settles every day that is due.
@@ -386,6 +388,8 @@ fn tick(
     {
         let text = ticks.settlement.rules.as_ref().map(fs::read_to_string).transpose()?;
         crate::settle::settle(place, text.as_deref(), day)?;
+        // Once a day: it looks at every card.
+        crate::claims::end_claims(place, ticks.claim_days)?;
     }
     let today = place.rules.service_day(place.clock.now(), place.clock.now());
     let oldest = crate::settle::owed(place)?.iter().filter_map(|owed| owed.oldest).min();

@@ -15,6 +15,7 @@ use reader::FileCard;
 
 use super::{ConfigPath, commands, done, inspect, inspect::record_word, quota, rekey, say, warn};
 use crate::{
+    claims::visitor_end,
     clock::Clock,
     config::{Config, open_card_keys},
     desk::{Cash, Done, Hand, ReaderName, Station, WantedIssue, written},
@@ -41,6 +42,9 @@ pub(super) enum Cards {
         /// Who issues it: one of the [[issuer]] of the configuration; `desk.issuer` without it.
         #[arg(long)]
         issuer: Option<u16>,
+        /// A card for a visitor: category, deposit and end as `[visitor]` says.
+        #[arg(long, conflicts_with_all = ["class", "valid_until", "deposit"])]
+        visitor: bool,
         #[command(flatten)]
         form: Form,
     },
@@ -183,8 +187,9 @@ pub(super) enum ValueTo {
 /// Runs a command.
 pub(super) fn run(command: Cards) -> Exit {
     match command {
-        Cards::Issue { desk, balance, currency, issuer, form } => {
-            let station = station_of(&Config::load(&desk.config.config)?, issuer)?;
+        Cards::Issue { desk, balance, currency, issuer, visitor, form } => {
+            let config = Config::load(&desk.config.config)?;
+            let station = station_of(&config, issuer)?;
             let purse = match currency {
                 None => None,
                 Some(letters) => station.purse_for(named(&letters)?)?,
@@ -192,6 +197,7 @@ pub(super) fn run(command: Cards) -> Exit {
             let balance = amount(station.currency(purse), "--balance", &balance)?;
             let wanted = form.wanted(station.currency(purse), balance)?;
             let wanted = WantedIssue { purse, ..wanted };
+            let wanted = if visitor { for_visitor(&config, &station, wanted)? } else { wanted };
             at_reader(&desk, &station, async |station, hand| {
                 Ok(station.issue(hand, &wanted, None).await?)
             })
@@ -283,6 +289,21 @@ fn station_of(config: &Config, issuer: Option<u16>) -> anyhow::Result<Station> {
         balance_max,
         hold: Duration::from_secs(u64::from(config.desk.lost_hold_hours) * 3600),
     })
+}
+
+/// A visitor's card: it ends with the month of its last day.
+fn for_visitor(
+    config: &Config,
+    station: &Station,
+    wanted: WantedIssue,
+) -> anyhow::Result<WantedIssue> {
+    let visitor = &config.visitor;
+    let now = station.clock.now();
+    let end = visitor_end(station.rules.service_day(now, now), visitor.days);
+    let valid_until = end.context("visitor.days: the card would end after 2046-03")?;
+    warn(&format!("the card is valid until the end of {}", inspect::until(valid_until)));
+    let deposit = amount(station.currency(wanted.purse), "visitor.deposit", &visitor.deposit)?;
+    Ok(WantedIssue { class: RiderClass(visitor.class), valid_until, deposit, ..wanted })
 }
 
 fn amount(currency: Currency, option: &str, text: &str) -> anyhow::Result<u32> {

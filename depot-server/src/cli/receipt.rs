@@ -9,7 +9,7 @@ use model::{Epoch, TapSeq, ValidatorId};
 
 use super::{ConfigPath, commands::workplace, say, warn};
 use crate::{
-    backup,
+    backup, claims,
     clock::Clock,
     config::{Config, to_hex},
     float::{float, to_csv, unclaimed_csv},
@@ -34,6 +34,10 @@ pub(super) struct FloatReport {
     /// List the cards whose value is unclaimed, without names and numbers.
     #[arg(long)]
     unclaimed: bool,
+    /// First make the value of cards whose time to claim is over their issuers', as
+    /// `visitor.claim_days` says.
+    #[arg(long)]
+    end_claims: bool,
 }
 
 #[derive(Debug, Args)]
@@ -74,7 +78,12 @@ pub(super) fn print(command: &ReceiptOf) -> anyhow::Result<ExitCode> {
 
 pub(super) fn held(command: &FloatReport) -> anyhow::Result<ExitCode> {
     let config = Config::load(&command.config.config)?;
-    let reports = float(&workplace(&config)?, &config.float)?;
+    let place = workplace(&config)?;
+    if command.end_claims {
+        let cards = claims::end_claims(&place, config.visitor.claim_days)?;
+        warn(&format!("the value of {cards} cards is their issuers' now"));
+    }
+    let reports = float(&place, &config.float)?;
     let csv = if command.unclaimed { unclaimed_csv(&reports) } else { to_csv(&reports) };
     say(csv.trim_end());
     Ok(ExitCode::SUCCESS)

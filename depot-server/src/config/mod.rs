@@ -22,7 +22,7 @@ pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
-pub use reconcile::Reconcile;
+pub use reconcile::{Reconcile, Visitor};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,6 +60,9 @@ pub struct Config {
     /// What becomes of what nothing decides.
     #[serde(default)]
     pub reconcile: Reconcile,
+    /// Cards for visitors, and value of cards that have ended.
+    #[serde(default)]
+    pub visitor: Visitor,
     /// What counts as dormant and as unclaimed.
     #[serde(default)]
     pub float: Float,
@@ -394,6 +397,7 @@ impl Config {
             days: Days::default(),
             settlement: Settlement::default(),
             reconcile: Reconcile::default(),
+            visitor: Visitor::default(),
             float: Float::default(),
             orders: Orders::default(),
             hotlist: Hotlist::default(),
@@ -446,6 +450,7 @@ impl Config {
             return value("days.close_after_hours", "use 1 to 240 hours, or 0 for never");
         }
         self.reconcile.check()?;
+        self.visitor.check()?;
         let buckets = &self.float.bucket_days;
         if !buckets.is_sorted() || buckets.len() > 20 || buckets.first() == Some(&0) {
             return value("float.bucket_days", "use up to 20 numbers of days, ascending, above 0");

@@ -16,6 +16,7 @@ use model::{
 
 use super::{Cash, DeskError, Hand, gate::may_take, hand::random};
 use crate::{
+    claims::is_over,
     clock::Clock,
     store::{Begun, Store},
 };
@@ -216,7 +217,9 @@ impl Station {
             return Ok(done);
         }
         // What is left on a card that another stands in place of belongs to the issuer.
-        let replaced = self.store.op_in_place_of(card)?.is_some();
+        // So does what was not claimed in time after its end.
+        let replaced = self.store.op_in_place_of(card)?.is_some()
+            || is_over(&self.store, self.rules.currency(), card)?;
         let value = if replaced { Taken::ForAnotherCard } else { value };
         let mut machine = RetireTransaction::new(card, self.keys.debit_key(&card)?, random()?);
         let found = self.find(hand, &mut machine).await?;

@@ -9,7 +9,7 @@ use super::{
     Problem, assets,
     frame::{Frame, Viewer, html, tally},
     parts::{Age, Cash, count},
-    views::{DayFacts, FactRow, MoneyFacts},
+    views::{DayFacts, FactRow, MoneyFacts, OwedFact},
 };
 use crate::config::to_hex;
 
@@ -26,6 +26,14 @@ struct Row {
     payable: Cash,
     late: String,
     disputed: String,
+}
+
+/// What one issuer owes one operator.
+struct Debt {
+    issuer: Option<String>,
+    operator: String,
+    amount: Cash,
+    oldest: String,
 }
 
 /// One closed day.
@@ -53,6 +61,7 @@ struct MoneyPage {
     frame: Frame,
     held: Vec<(String, String, Cash)>,
     held_at: Age,
+    owed: Vec<Debt>,
     open: Option<String>,
     days: Vec<Day>,
     as_of: Age,
@@ -62,7 +71,13 @@ struct MoneyPage {
 pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
     let (site, times) = (&viewer.site, &viewer.times);
     let (facts, tally) = site.ask(|books| Ok((books.money(DAYS)?, tally(books)?))).await?;
-    let MoneyFacts { held, held_at, open, days } = facts;
+    let MoneyFacts { held, held_at, owed, open, days } = facts;
+    let debt = |owed: OwedFact| Debt {
+        issuer: owed.issuer,
+        operator: owed.operator,
+        amount: Cash(owed.amount),
+        oldest: owed.oldest.map_or_else(String::new, |day| day.to_string()),
+    };
     let day = |facts: &DayFacts| {
         let of_one = facts.rows.chunk_by(|(one, ..), (other, ..)| one == other);
         let sheets: Vec<_> = of_one.filter_map(sheet).collect();
@@ -78,6 +93,7 @@ pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
         frame: Frame::new(&viewer, "money", "Money", &tally),
         held: held.into_iter().map(|(what, n, sum)| (what, count(n), Cash(sum))).collect(),
         held_at: times.age(held_at),
+        owed: owed.into_iter().map(debt).collect(),
         open: open.map(|day| day.to_string()),
         days: days.iter().map(day).collect(),
         as_of: times.age(times.now()),

@@ -161,6 +161,8 @@ async fn rec_13_the_page_of_money_shows_what_is_held_and_settled_days_that_net_t
         "metro",
         "earned = paid out + fees",
         "held in all",
+        "Owed to operators",
+        "Harbour (7)",
         "depot-server settle --day 2026-11-20",
         "root a5a5a5a5a5a5a5a5",
     ] {

@@ -27,7 +27,7 @@ pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,
 };
 pub use hotlist::{HotlistCase, HotlistFacts, HotlistGroup};
-pub use money::{DayFacts, FactRow, MoneyFacts};
+pub use money::{DayFacts, FactRow, MoneyFacts, OwedFact};
 
 /// The books could not answer.
 #[derive(Debug, thiserror::Error)]

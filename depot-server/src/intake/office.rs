@@ -6,7 +6,9 @@
 
 use clearing::{Account, ExceptionId, OperatorPayment, OperatorShare, TapRef, WriteOff};
 use ledger::AccountId;
-use model::{CardId, Currency, Epoch, IssuerId, OperatorId, ServiceDate, TapSeq, ValidatorId};
+use model::{
+    CardId, Currency, Epoch, IssuerId, Money, OperatorId, ServiceDate, TapSeq, ValidatorId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::parse_hex;
@@ -56,6 +58,22 @@ pub enum OfficeEvent {
         card: [u8; 7],
         /// Which entry: validator, life of its log, number.
         tap: (u32, u32, u64),
+        /// After so many days.
+        days: u32,
+    },
+    /// A card's value was not claimed in time after its end.
+    Unclaimed {
+        /// Whose.
+        card: [u8; 7],
+        /// Whose it is now; the issuer that the books began with without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<u16>,
+        /// Of the amount.
+        currency: u16,
+        /// How much.
+        amount: i64,
+        /// On which service day.
+        day: u32,
         /// After so many days.
         days: u32,
     },
@@ -165,6 +183,17 @@ impl OfficeEvent {
     pub fn expired(card: CardId, tap: TapRef, days: u32) -> Self {
         let tap = (tap.validator.number(), tap.epoch.0, tap.seq.0);
         Self::Expired { card: card.0, tap, days }
+    }
+
+    /// Value that nobody claimed for so many days, on this one.
+    pub fn unclaimed(
+        (card, issuer): (CardId, Option<IssuerId>),
+        value: Money,
+        (day, days): (ServiceDate, u32),
+    ) -> Self {
+        let issuer = issuer.map(|issuer| issuer.0);
+        let (currency, amount) = (value.currency().numeric(), value.minor());
+        Self::Unclaimed { card: card.0, issuer, currency, amount, day: day.0, days }
     }
 
     /// What it says as a row of a settled day; `None` when it is none.

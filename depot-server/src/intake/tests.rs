@@ -4,6 +4,7 @@ mod auto;
 mod bulk;
 mod cash_outs;
 mod channels;
+mod claims;
 mod corrections;
 mod due;
 mod expiry;

@@ -10,11 +10,12 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use clearing::OperatorShare;
+use clearing::{OperatorShare, Rules};
 use model::{OperatorId, ServiceDate};
 use settlement::{NoFee, OperatorRow, Revenue, Statement, runs};
 
 pub use csv::{lines_csv, statement_csv, suspense_csv};
+pub(crate) use owed::owed_at;
 pub use owed::{Owed, PayError, owed, owed_csv, pay};
 pub use rules::{ShareBook, ShareRulesError};
 
@@ -113,8 +114,13 @@ pub fn settle(
 
 /// The operator's id in the newest tariff, for people and files.
 pub fn operator_name(place: &Workplace, operator: Option<OperatorId>) -> String {
+    operator_of(&place.rules, operator)
+}
+
+/// The same, for who has no more than the rules.
+pub(crate) fn operator_of(rules: &Rules, operator: Option<OperatorId>) -> String {
     let Some(OperatorId(number)) = operator else { return "unattributed".to_owned() };
-    let operators = place.rules.tariffs().newest().operators();
+    let operators = rules.tariffs().newest().operators();
     let known = operators.get(usize::from(number)).map(|operator| operator.id.clone());
     known.unwrap_or_else(|| number.to_string())
 }

@@ -4,14 +4,14 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use clearing::Account;
-use model::{Currency, IssuerId, Money, OperatorId, ServiceDate};
+use clearing::{Account, Rules};
+use model::{Currency, IssuerId, Money, OperatorId, ServiceDate, Timestamp};
 
 use super::operator_name;
 use crate::{
     export::quoted,
     intake::{IntakeError, Workplace, book_office_events, office::OfficeEvent},
-    store::{StoreError, issuer_word},
+    store::{Store, StoreError, issuer_word},
 };
 
 /// Days at which the columns of ages begin.
@@ -71,9 +71,18 @@ type Key = (Option<IssuerId>, Option<OperatorId>, Currency);
 
 /// Everything that is owed or was overpaid, by issuer, operator and currency, with its age.
 pub fn owed(place: &Workplace) -> Result<Vec<Owed>, StoreError> {
+    owed_at(&place.store, &place.rules, place.clock.now())
+}
+
+/// The same at a moment, for who has no more than the books.
+pub(crate) fn owed_at(
+    store: &Store,
+    rules: &Rules,
+    now: Timestamp,
+) -> Result<Vec<Owed>, StoreError> {
     let mut days: BTreeMap<Key, BTreeMap<ServiceDate, i64>> = BTreeMap::new();
     let mut paid: BTreeMap<Key, i64> = BTreeMap::new();
-    for row in place.store.office_journal()? {
+    for row in store.office_journal()? {
         if let Some(share) = row.event.share() {
             let key = (share.issuer, share.operator, share.currency);
             *days.entry(key).or_default().entry(share.day).or_default() += share.payable();
@@ -82,7 +91,7 @@ pub fn owed(place: &Workplace) -> Result<Vec<Owed>, StoreError> {
             *paid.entry(key).or_default() += payment.amount;
         }
     }
-    let today = place.rules.service_day(place.clock.now(), place.clock.now());
+    let today = rules.service_day(now, now);
     let all = days.into_iter().map(|(key, days)| {
         let paid = paid.get(&key).copied().unwrap_or_default();
         aged(key, &days, paid, today)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clearing::CardState;
 use ledger::{AccountId, Balance};
-use model::{CardId, Currency, IssuerId, Timestamp};
+use model::{CardId, Currency, IssuerId, Timestamp, ValidUntil};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +22,10 @@ pub(crate) struct HeldCard {
     pub(crate) ledger: Option<Currency>,
     /// Who issued it, when that is not the issuer that the books began with.
     pub(crate) issuer: Option<IssuerId>,
+    /// The end of its validity, by its newest known record.
+    pub(crate) valid_until: ValidUntil,
+    /// Whether every transaction of it is known and fits (REC-9).
+    pub(crate) is_whole: bool,
     /// By its newest known record.
     pub(crate) used_at: Timestamp,
     /// Credits less debits.
@@ -51,7 +55,17 @@ impl Store {
             let used_at = state.newest().map_or(Timestamp(0), |known| known.record.at());
             let pending = balance.debits_pending - balance.credits_pending;
             let (value, ledger) = (balance.posted(), purse_of(row.get(6).map_err(failed())?)?);
-            visit(HeldCard { card, ledger, issuer: state.issuer(), used_at, value, pending });
+            let newest = state.newest().map(|known| known.record);
+            visit(HeldCard {
+                card,
+                ledger,
+                issuer: state.issuer(),
+                valid_until: newest.map_or(ValidUntil::Always, |record| record.valid_until),
+                is_whole: state.continuity().is_ok(),
+                used_at,
+                value,
+                pending,
+            });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use ledger::Transfer;
-use model::{CardId, Ctr, Currency, OperatorId, Timestamp};
+use model::{CardId, Ctr, Currency, IssuerId, OperatorId, ServiceDate, Timestamp};
 
 use crate::{
     CardState, ClearError, Cleared, Known, KnownRecord, Outcome, Rules,
@@ -41,6 +41,20 @@ impl WriteOff {
         postings.shift(&mut event, Account::WrittenOff(self.to), self.account, self.amount);
         postings.transfers
     }
+}
+
+/// The value of a card that ended and was not claimed in time becomes its issuer's on this day.
+pub fn unclaimed(
+    (card, issuer): (CardId, Option<IssuerId>),
+    day: ServiceDate,
+    (amount, currency): (i64, Currency),
+    at: Timestamp,
+) -> Vec<Transfer> {
+    let parts: [&[u8]; 2] = [&card.0, &day.0.to_be_bytes()];
+    let mut event = Event::new(CauseCode::Breakage, &parts, at);
+    let mut postings = Postings::new(card, currency, at);
+    postings.shift(&mut event, Account::Unclaimed(issuer), Account::Replaced(card), amount);
+    postings.transfers
 }
 
 impl CardState {

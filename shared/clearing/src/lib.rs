@@ -42,7 +42,7 @@ mod unserved;
 pub use account::{Account, CauseCode};
 pub use auto::{AutoSeen, AutoStop, AutoTopUp};
 pub use clear::{ClearError, Cleared, Issue, Outcome, clear, expire, register_issue};
-pub use correct::{WriteOff, attribute_record};
+pub use correct::{WriteOff, attribute_record, unclaimed};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use due::{
     CardHistory, DayBooked, DayDue, Due, DueChange, DueOrder, DueRow, RepairRule, Repaired,

@@ -10,10 +10,25 @@ pub struct MoneyFacts {
     pub held: Vec<(String, u64, Money)>,
     /// When it was counted.
     pub held_at: Timestamp,
+    /// What is owed to operators for settled days, row by row.
+    pub owed: Vec<OwedFact>,
     /// The oldest open day.
     pub open: Option<ServiceDate>,
     /// The newest closed days, newest first.
     pub days: Vec<DayFacts>,
+}
+
+/// What one issuer owes one operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedFact {
+    /// Who, when it is not the issuer that the books began with.
+    pub issuer: Option<String>,
+    /// Whom.
+    pub operator: String,
+    /// How much.
+    pub amount: Money,
+    /// The oldest settled day that is not paid in full.
+    pub oldest: Option<ServiceDate>,
 }
 
 /// Issuer and currency, the operator, its figures.

@@ -1,8 +1,8 @@
 //! Decisions about money in a booking: settled days, payments to operators, holds that end,
 //! corrections (ADR-0023).
 
-use clearing::{ClearError, Cleared, Rules, attribute_record, expire};
-use model::{CardId, Ctr, OperatorId, ServiceDate, Timestamp};
+use clearing::{ClearError, Cleared, Rules, attribute_record, expire, unclaimed};
+use model::{CardId, Ctr, Currency, IssuerId, OperatorId, ServiceDate, Timestamp};
 
 use super::{Desk, StepError};
 use crate::intake::{
@@ -63,6 +63,14 @@ impl<S: Stored> Desk<'_, S> {
                 if !self.take(card, attributed)? {
                     return Ok(());
                 }
+            }
+            OfficeEvent::Unclaimed { card, issuer, currency, amount, day, .. } => {
+                let Ok(currency) = Currency::from_numeric(*currency) else {
+                    unread(event);
+                    return Ok(());
+                };
+                let of = (CardId(*card), issuer.map(IssuerId));
+                self.post(None, None, &unclaimed(of, ServiceDate(*day), (*amount, currency), now))?;
             }
             OfficeEvent::Repaid { card, day, amount, who, .. } => {
                 self.booking.grants.push((CardId(*card), ServiceDate(*day), *amount));

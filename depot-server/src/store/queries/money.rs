@@ -7,7 +7,8 @@ use model::{Money, Timestamp};
 use super::ReadModel;
 use crate::{
     float::FloatReport,
-    http::views::{DayFacts, MoneyFacts},
+    http::views::{DayFacts, MoneyFacts, OwedFact},
+    settle::{operator_of, owed_at},
     store::StoreError,
 };
 
@@ -35,7 +36,14 @@ impl ReadModel {
             Ok(DayFacts { day, closed_at, root, rows })
         });
         let days = days.collect::<Result<_, StoreError>>()?;
-        Ok(MoneyFacts { held, held_at, open: self.store.open_day()?, days })
+        let owed = owed_at(&self.store, &self.rules, self.clock.now())?.into_iter();
+        let owed = owed.filter(|owed| owed.amount.minor() != 0).map(|owed| OwedFact {
+            issuer: owed.issuer.map(|issuer| issuers.name(Some(issuer))),
+            operator: operator_of(&self.rules, owed.operator),
+            amount: owed.amount,
+            oldest: owed.oldest,
+        });
+        Ok(MoneyFacts { held, held_at, owed: owed.collect(), open: self.store.open_day()?, days })
     }
 
     fn kept_float(&self) -> Result<KeptFloat, StoreError> {
