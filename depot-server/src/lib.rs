@@ -26,6 +26,7 @@ pub mod lists;
 pub mod metrics;
 pub mod orders;
 mod pages;
+pub mod products;
 pub mod receipts;
 pub mod rules;
 pub mod server;

@@ -235,6 +235,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "proof-invalid",
     "balance-mismatch",
     "counters-mismatch",
+    "product-without-order",
     "contradiction",
     "register-mismatch",
     "chain-broken",

@@ -9,11 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use card::{CardKeys, KeyError, KeyRole, SealError, SealedOrder};
 use clearing::{BookedOrder, CardSeen, CardState, ListTold, ListVersion, OrderPhase, OrderRefused};
 use model::{
-    CardId, CardRecord, ChannelId, Currency, LoadOrder, LoadSeq, OrderId, RecordKind, Timestamp,
+    CardId, CardRecord, ChannelId, Currency, LoadOrder, LoadSeq, OrderId, ProductSale, RecordKind,
+    Timestamp,
 };
 
 use crate::{
-    intake::{IntakeError, Workplace, book_order_events, stored::OrderEvent},
+    intake::{
+        IntakeError, Workplace, book_order_events,
+        stored::{BoughtProduct, OrderEvent},
+    },
     store::{Store, StoreError},
 };
 
@@ -51,6 +55,8 @@ pub struct Payment {
     pub amount: u32,
     /// Of which currency, when it is not the tariff's; it must be the purse's of the card.
     pub purse: Option<Currency>,
+    /// What was bought, when it was no value; then `amount` is its price, which may be 0.
+    pub product: Option<ProductSale>,
     /// When, by the channel's clock.
     pub paid_at: Timestamp,
 }
@@ -74,6 +80,9 @@ pub enum OrderError {
         /// What the card holds.
         purse: Currency,
     },
+    /// Products cost in the tariff's currency, and a card has one ledger.
+    #[error("the purse of card {0} is in another currency than the tariff's: it takes no products")]
+    NoProducts(CardId),
     /// It was reported as lost.
     #[error("card {0} is reported as lost: replace it, and order for the new one")]
     Lost(CardId),
@@ -122,14 +131,18 @@ pub enum OrderError {
 
 /// Takes a payment. The same payment again is the same order.
 pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderError> {
-    let Payment { channel, reference, card, amount, purse, paid_at } = payment;
-    if !(1..=CardRecord::AMOUNT_MAX).contains(amount) {
+    let Payment { channel, reference, card, amount, purse, product, paid_at } = payment;
+    let least = u32::from(product.is_none());
+    if !(least..=CardRecord::AMOUNT_MAX).contains(amount) {
         return Err(OrderError::Amount);
     }
     if let Some(order) = paid_before(place, payment)? {
         return Ok(order);
     }
     let state = usable(&place.store, *card)?;
+    if product.is_some() && state.purse().is_some() {
+        return Err(OrderError::NoProducts(*card));
+    }
     if state.purse() != *purse {
         let tariffs = place.rules.currency();
         let (paid, purse) = (purse.unwrap_or(tariffs), state.currency(tariffs));
@@ -144,6 +157,7 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
             reference: reference.clone(),
             paid_at: paid_at.0,
             purse: purse.map(Currency::numeric),
+            product: product.as_ref().map(BoughtProduct::of),
         }]
     });
     let id = match booked {
@@ -156,9 +170,16 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
 
 /// The order that this payment has become; an error when its reference was used for another.
 fn paid_before(place: &Workplace, payment: &Payment) -> Result<Option<BookedOrder>, OrderError> {
-    let Payment { channel, reference, card, amount, purse, .. } = payment;
+    let Payment { channel, reference, card, amount, purse, product, .. } = payment;
     let Some(order) = place.store.order_of_payment(*channel, reference)? else { return Ok(None) };
-    if (order.card, order.amount, order.purse) == (*card, *amount, *purse) {
+    let same = |known: ProductSale, told: ProductSale| {
+        (known.product.id, known.rides) == (told.product.id, told.rides)
+    };
+    let bought = match (order.product, *product) {
+        (Some(known), Some(told)) => same(known, told),
+        (known, told) => known == told,
+    };
+    if bought && (order.card, order.amount, order.purse) == (*card, *amount, *purse) {
         return Ok(Some(order));
     }
     Err(OrderError::OtherContent {
@@ -269,6 +290,7 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
                 reference: next.to_string(),
                 paid_at: now.0,
                 purse: purse.map(Currency::numeric),
+                product: None,
             }]
         })?;
     }

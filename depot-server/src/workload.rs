@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use card::{
     CardKeys, Key, KeySet, Tmi,
     apdu::{cmd, span},
-    layout::{COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_PROFILE, RECORD_LEN, value_file},
+    layout::{
+        COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_PRODUCTS, FILE_PROFILE, FILE_RIDES,
+        PRODUCTS_LEN, RECORD_LEN, value_file,
+    },
     transaction_proof,
 };
 use clearing::{Issue, Priced, Rules};
@@ -191,6 +194,7 @@ impl Cards {
             before,
             after: unpriced,
             products: None,
+            loaded: None,
             counters: None,
             companions: Companions::NONE,
             purse,
@@ -204,6 +208,7 @@ impl Cards {
             before,
             after: CardRecord { amount, balance, run: quote.run_after, ..unpriced },
             products: None,
+            loaded: None,
             counters: None,
             companions: Companions::NONE,
             purse,
@@ -217,9 +222,9 @@ impl Cards {
     }
 }
 
-/// What a card without products answers to the commit of a tap or a load.
+/// What a card answers to the commit of a tap or a load.
 pub fn card_proof(keys: &KeySet, uid: CardId, transaction: &CardTransaction) -> CardProof {
-    let CardTransaction { before, after, counters, purse, .. } = transaction;
+    let CardTransaction { before, after, products, loaded, counters, purse, .. } = transaction;
     let record = |record: &CardRecord| record.to_bytes().expect("an honest record has bytes");
     let mut tmi = Tmi::new();
     tmi.step(cmd::READ_RECORDS, &span(FILE_LOG, 0, 1), &record(before));
@@ -227,17 +232,35 @@ pub fn card_proof(keys: &KeySet, uid: CardId, transaction: &CardTransaction) -> 
         // The currency's letters stand in the profile from byte 4 on.
         tmi.step(cmd::READ_DATA, &span(FILE_PROFILE, 4, 3), purse.letters().as_bytes());
     }
-    let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
+    let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
+    let rides = |tmi: &mut Tmi, cmd: u8, rides: u32| {
+        let [a, b, c, d] = rides.to_le_bytes();
+        tmi.step(cmd, &[FILE_RIDES, a, b, c, d], &[]);
+    };
+    if let Some(found) = products {
+        tmi.step(cmd::READ_DATA, &header, &found.file.to_bytes());
+        found.rides.into_iter().for_each(|left| rides(&mut tmi, cmd::GET_VALUE, left));
+    }
+    let counted = span(FILE_COUNTERS, 0, COUNTERS_LEN);
     if let Some(used) = counters {
-        tmi.step(cmd::READ_DATA, &header, &used.found.to_bytes());
+        tmi.step(cmd::READ_DATA, &counted, &used.found.to_bytes());
     }
     if after.amount > 0 {
         let moved = if after.kind.is_load() { cmd::CREDIT } else { cmd::DEBIT };
         let [a, b, c, d] = after.amount.to_le_bytes();
         tmi.step(moved, &[value_file(after.layout), a, b, c, d], &[]);
     }
+    if let Some(load) = loaded {
+        tmi.step(cmd::WRITE_DATA, &header, &load.file().to_bytes());
+        Some(load.rides())
+            .filter(|n| *n > 0)
+            .into_iter()
+            .for_each(|n| rides(&mut tmi, cmd::CREDIT, n));
+    }
+    let used = after.products.map_or(0, |used| used.rides);
+    Some(used).filter(|n| *n > 0).into_iter().for_each(|n| rides(&mut tmi, cmd::DEBIT, n.into()));
     if let Some(written) = counters.and_then(|used| used.written) {
-        tmi.step(cmd::WRITE_DATA, &header, &written.to_bytes());
+        tmi.step(cmd::WRITE_DATA, &counted, &written.to_bytes());
     }
     tmi.step(cmd::WRITE_RECORD, &span(FILE_LOG, 0, RECORD_LEN), &record(after));
     let key = keys.tmac_key(&uid).expect("the set holds every key");

@@ -125,6 +125,12 @@ screen-missing = { $amount } missing
 screen-code = code { $code }
 screen-balance = balance { $balance }
 screen-loaded = topped up { $amount }
+screen-pass-loaded = your pass is on the card (product { $product })
+screen-rides-loaded =
+    { $rides ->
+        [one] { $rides } ride is on the card (product { $product })
+       *[other] { $rides } rides are on the card (product { $product })
+    }
 screen-out-of-service = out of service: { $reason }
 screen-in-service = in service: hold your card here
 

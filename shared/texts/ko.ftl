@@ -113,6 +113,8 @@ screen-missing = 부족 금액 { $amount }
 screen-code = 코드 { $code }
 screen-balance = 잔액 { $balance }
 screen-loaded = 충전 { $amount }
+screen-pass-loaded = 정기권 저장 완료 (상품 { $product })
+screen-rides-loaded = 회수권 { $rides }회 저장 완료 (상품 { $product })
 screen-out-of-service = 사용 중지: { $reason }
 screen-in-service = 사용 가능: 카드를 대 주세요
 

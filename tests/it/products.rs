@@ -304,7 +304,15 @@ fn plain(
     products: Option<ProductsFound>,
 ) -> CardTransaction {
     let companions = Companions::NONE;
-    CardTransaction { before, after, products, counters: None, companions, purse: None }
+    CardTransaction {
+        before,
+        after,
+        products,
+        loaded: None,
+        counters: None,
+        companions,
+        purse: None,
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::{io::Write, time::Duration};
 
 use fare::Step;
+use model::ProductKind;
 use texts::{
     Language, Phrase, amount_text, cap_text, exchange_text, note_text, phrase_text, refusal_text,
     step_text,
 };
-use validation::Passage;
+use validation::{Loaded, Passage};
 
 /// Whatever shows the rider the answer. It must not wait: the next card may be there.
 pub trait RiderScreen: Send {
@@ -83,7 +84,14 @@ pub fn line(language: Language, passage: &Passage) -> String {
         let _ = write!(line, " {}", phrase(Phrase::Code(code)));
     }
     if let Some(loaded) = passage.loaded {
-        let _ = write!(line, ", {}", phrase(Phrase::Loaded(loaded)));
+        let loaded = match loaded {
+            Loaded::Value(amount) => Phrase::Loaded(amount),
+            Loaded::Product(sale) => match sale.product.kind {
+                ProductKind::Pass => Phrase::PassLoaded(sale.product.id),
+                ProductKind::Rides => Phrase::RidesLoaded(sale.product.id, sale.rides),
+            },
+        };
+        let _ = write!(line, ", {}", phrase(loaded));
     }
     if let Some(balance) = passage.balance {
         let _ = write!(line, ", {}", phrase(Phrase::Balance(balance)));

@@ -79,6 +79,7 @@ pub fn tick(place: &Workplace) -> Result<u64, ChannelError> {
             reference: format!("{PREFIX}{order}"),
             paid_at: now.0,
             purse: None,
+            product: None,
         });
     }
     let ordered = events.len() as u64;

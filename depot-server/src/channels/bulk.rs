@@ -6,14 +6,18 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use model::{CardId, CardRecord, ChannelId, Money, OrderId};
+use model::{CardId, CardRecord, ChannelId, Money, OrderId, ProductSale};
 use sha2::{Digest, Sha256};
 
 use super::{ChannelError, book_under, currency, statement};
 use crate::{
-    config::{Channel, to_hex},
-    intake::{Workplace, stored::OrderEvent},
+    config::{Channel, Product, to_hex},
+    intake::{
+        Workplace,
+        stored::{BoughtProduct, OrderEvent},
+    },
     orders::{OrderError, usable},
+    products::{Offered, offered},
     store::{Store, StoreError},
 };
 
@@ -65,6 +69,8 @@ pub struct JudgedLine {
     pub card: Option<CardId>,
     /// How much.
     pub amount: Option<Money>,
+    /// What is bought, when it is no value.
+    pub product: Option<ProductSale>,
     /// What became of it.
     pub judged: Judged,
 }
@@ -90,7 +96,7 @@ impl BulkReport {
 /// Orders the good lines of a file in one commit, or says only what would come of them.
 pub fn order(
     place: &Workplace,
-    channel: &Channel,
+    (channel, products): (&Channel, &[Product]),
     batch: Option<&BatchName>,
     bytes: &[u8],
     dry_run: bool,
@@ -98,7 +104,7 @@ pub fn order(
     let currency = currency(place, channel);
     let read = statement::read_lines(bytes, &channel.statement, currency)?;
     let mut judge =
-        Judge { place, channel: ChannelId(channel.number), batch, seen: BTreeMap::new() };
+        Judge { place, channel: ChannelId(channel.number), products, batch, seen: BTreeMap::new() };
     let mut lines = Vec::with_capacity(read.len());
     for line in read {
         lines.push(judge.line(line)?);
@@ -136,6 +142,7 @@ pub fn order(
             reference: line.reference.clone(),
             paid_at: now.0,
             purse: (amount.currency() != tariffs).then_some(amount.currency().numeric()),
+            product: line.product.as_ref().map(BoughtProduct::of),
         });
     }
     book_under(place, group, &events)?;
@@ -145,6 +152,7 @@ pub fn order(
 struct Judge<'a> {
     place: &'a Workplace,
     channel: ChannelId,
+    products: &'a [Product],
     batch: Option<&'a BatchName>,
     /// References of the file, with where they stand.
     seen: BTreeMap<String, u32>,
@@ -160,22 +168,38 @@ impl Judge<'_> {
             Err(statement::LineProblem { row, problem }) => {
                 let judged = Judged::Refused("unreadable", problem);
                 let reference = String::new();
-                return Ok(JudgedLine { row, reference, card: None, amount: None, judged });
+                let (card, amount, product) = (None, None, None);
+                return Ok(JudgedLine { row, reference, card, amount, product, judged });
             }
         };
-        let statement::FileLine { row, reference, amount, card, .. } = line;
+        let statement::FileLine { row, reference, amount, card, product, .. } = line;
         let reference =
             self.batch.map_or(reference.clone(), |batch| format!("{batch}/{reference}"));
-        let judged = self.judge(row, &reference, amount, card)?;
+        let bought = product.map(|number| self.buy(number, amount)).transpose();
+        let (product, judged) = match bought {
+            Ok(product) => (product, self.judge(row, &reference, (amount, product), card)?),
+            Err(problem) => (None, Judged::Refused("product", problem)),
+        };
         self.seen.entry(reference.clone()).or_insert(row);
-        Ok(JudgedLine { row, reference, card, amount: Some(amount), judged })
+        Ok(JudgedLine { row, reference, card, amount: Some(amount), product, judged })
+    }
+
+    fn buy(&self, number: u16, amount: Money) -> Result<ProductSale, String> {
+        let now = self.place.clock.now();
+        let offered = offered(self.products, number, &self.place.rules, (now, now));
+        let Offered { sale, price } = offered.map_err(|error| error.to_string())?;
+        if price == amount {
+            Ok(sale)
+        } else {
+            Err(format!("product {number} costs {price}, not {amount}"))
+        }
     }
 
     fn judge(
         &self,
         row: u32,
         reference: &str,
-        amount: Money,
+        (amount, product): (Money, Option<ProductSale>),
         card: Option<CardId>,
     ) -> Result<Judged, ChannelError> {
         let refused = |word, why: String| Ok(Judged::Refused(word, why));
@@ -192,12 +216,14 @@ impl Judge<'_> {
             return refused("currency", format!("the card holds {of_card}, not {amount}"));
         }
         let minor = u32::try_from(amount.minor()).unwrap_or(0);
-        if !(1..=CardRecord::AMOUNT_MAX).contains(&minor) {
+        if !(u32::from(product.is_none())..=CardRecord::AMOUNT_MAX).contains(&minor) {
             return refused("amount", OrderError::Amount.to_string());
         }
         if let Some(known) = self.place.store.order_of_payment(self.channel, reference)? {
             let of_known = known.currency(tariffs);
-            return if (known.card, known.amount, of_known) == (card, minor, amount.currency()) {
+            let same = (known.card, known.amount, of_known) == (card, minor, amount.currency())
+                && known.product.map(|sale| sale.product.id) == product.map(|sale| sale.product.id);
+            return if same {
                 Ok(Judged::Ordered(known.id))
             } else {
                 refused("other-content", format!("order {} has this reference", known.id))

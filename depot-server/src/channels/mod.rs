@@ -109,7 +109,7 @@ fn take(
     let statement = group.next_statement()?;
     let mut events = Vec::new();
     for line in lines {
-        let FileLine { row, reference, amount, card, paid_at, copy } = line.clone();
+        let FileLine { row, reference, amount, card, paid_at, copy, .. } = line.clone();
         let new = StatedLine { amount, card, paid_at, copy, statement, row };
         let known = group.stated(channel, &reference)?.unwrap_or_default();
         if known.lines.iter().any(|line| line.is_same(&new)) {

@@ -27,6 +27,8 @@ pub struct FileLine {
     pub amount: Money,
     /// For which card.
     pub card: Option<CardId>,
+    /// What was bought, when it was no value: a product's number. Of files of orders.
+    pub product: Option<u16>,
     /// When.
     pub paid_at: Option<Timestamp>,
     /// How many lines like this one stand before it.
@@ -205,6 +207,7 @@ struct Columns {
     card: Option<usize>,
     paid_at: Option<usize>,
     currency: Option<usize>,
+    product: Option<usize>,
 }
 
 impl Columns {
@@ -227,6 +230,7 @@ impl Columns {
             card: may("card", &format.card, "card")?,
             paid_at: may("paid_at", &format.paid_at, "paid_at")?,
             currency: may("currency_column", &format.currency_column, "currency")?,
+            product: place("product"),
         })
     }
 }
@@ -247,21 +251,31 @@ impl Fields<'_> {
         let field = |column: Option<usize>| {
             column.and_then(|column| record.get(column)).filter(|text| !text.is_empty())
         };
-        let Columns { reference: named, amount, card, paid_at, currency } = self.columns;
+        let Columns { reference: named, amount, card, paid_at, currency, product } = self.columns;
         let currency = field(currency).map_or(Ok(self.currency), Currency::parse);
         let currency = currency.map_err(|error| error.to_string())?;
         let card = field(card).map(str::parse::<CardId>).transpose();
+        let product = field(product).map(|text| {
+            text.parse::<u16>().map_err(|_| format!("{text:?} is no number of a product"))
+        });
+        let product = product.transpose()?;
         Ok(FileLine {
             row,
             reference: reference(field(Some(named)).unwrap_or_default())?,
-            amount: self.amount(field(Some(amount)).unwrap_or_default(), currency)?,
+            amount: self.amount(field(Some(amount)).unwrap_or_default(), currency, product)?,
+            product,
             card: card.map_err(|error| error.to_string())?,
             paid_at: field(paid_at).map(|text| self.time(text)).transpose()?,
             copy: 0,
         })
     }
 
-    fn amount(&self, text: &str, currency: Currency) -> Result<Money, String> {
+    fn amount(
+        &self,
+        text: &str,
+        currency: Currency,
+        product: Option<u16>,
+    ) -> Result<Money, String> {
         let plain = text.strip_prefix('+').unwrap_or(text);
         let plain = if self.format.decimal_comma {
             plain.replace('.', "").replace(',', ".")
@@ -269,7 +283,9 @@ impl Fields<'_> {
             plain.to_owned()
         };
         match Money::parse(&plain, currency) {
-            Ok(amount) if amount.minor() == 0 => Err(format!("the amount is {text:?}: nothing")),
+            Ok(amount) if amount.minor() == 0 && product.is_none() => {
+                Err(format!("the amount is {text:?}: nothing"))
+            }
             Ok(amount) => Ok(amount),
             Err(error) if self.format.decimal_comma || !text.contains(',') => {
                 Err(error.to_string())

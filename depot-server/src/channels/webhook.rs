@@ -134,7 +134,7 @@ impl HookError {
                 OrderError::Retired(_) => (422, "retired"),
                 OrderError::Lost(_) | OrderError::Forked(_) => (422, "hotlisted"),
                 OrderError::Amount | OrderError::Instruction => (422, "amount"),
-                OrderError::Currency { .. } => (422, "currency"),
+                OrderError::Currency { .. } | OrderError::NoProducts(_) => (422, "currency"),
                 OrderError::Unknown(_) | OrderError::Refused(..) => (422, "unprocessable"),
                 OrderError::Store(_) | OrderError::Intake(_) | OrderError::Channel(_) => {
                     (503, "try-again")
@@ -247,7 +247,7 @@ fn succeeded(
     };
     let amount = u32::try_from(amount.minor()).unwrap_or(0);
     let purse = (currency != place.rules.currency()).then_some(currency);
-    let told = Payment { channel, reference, card, amount, purse, paid_at };
+    let told = Payment { channel, reference, card, amount, purse, product: None, paid_at };
     let order = pay(place, &told).map_err(HookError::Order)?;
     let (stated, _) = payment(place, channel, &told.reference)?;
     if stated.refund {

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) const AFTER: &str = "\
 The file is CSV with a line of column names: card, amount, reference, as `[[channel]] statement` \
-names them. Good lines are ordered in one commit; each other line is told with its reason. The \
+names them, and product for passes and rides of `[[product]]`. Good lines are ordered in one commit; each other line is told with its reason. The \
 same file again, or one with its bad lines corrected, orders nothing twice.
 
 Examples:
@@ -50,7 +50,7 @@ pub(super) fn order(command: &Bulk) -> anyhow::Result<ExitCode> {
     let place = workplace(&config)?;
     let channel = config.channel(command.channel);
     let batch = command.batch.as_ref();
-    let report = bulk::order(&place, &channel, batch, &bytes, command.dry_run)
+    let report = bulk::order(&place, (&channel, &config.products), batch, &bytes, command.dry_run)
         .with_context(|| format!("nothing of {} is ordered", command.file.display()))?;
     print(&report, command.json);
     let currency = place.rules.currency();

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use clearing::{BookedOrder, OrderPhase};
-use model::{CardId, ChannelId, Currency, Money, OrderId, Timestamp};
+use model::{CardId, ChannelId, Currency, Money, OrderId, ProductKind, ProductSale, Timestamp};
 
 use super::{ConfigPath, auto, bulk, commands::workplace, say, warn};
 use crate::{
     clock::Clock,
     config::Config,
     orders::{self, OrderRules, Payment},
+    products,
 };
 
 #[derive(Debug, Subcommand)]
@@ -54,9 +55,12 @@ pub(super) struct Pay {
     /// The card's number, 14 hexadecimal digits.
     #[arg(long)]
     card: CardId,
-    /// How much, such as 20.00.
-    #[arg(long)]
-    amount: String,
+    /// How much, such as 20.00; of a product its price, which need not be said.
+    #[arg(long, required_unless_present = "product")]
+    amount: Option<String>,
+    /// A product of `[[product]]` instead of value: its number.
+    #[arg(long, conflicts_with = "currency")]
+    product: Option<u16>,
     /// What was paid in, such as CHF: refused unless the card's purse is in it. The tariff's
     /// without it.
     #[arg(long)]
@@ -87,17 +91,21 @@ pub(super) fn run(command: Orders) -> anyhow::Result<ExitCode> {
                 place.store.unfinished_orders()?
             };
             let tariffs = place.rules.currency();
-            say("order  state      amount        card            channel  paid at");
+            say(
+                "order  state      amount        card            channel  paid at               product",
+            );
             for order in &orders {
                 let amount = Money::new(order.amount.into(), order.currency(tariffs)).to_string();
                 let paid_at = i64::try_from(order.paid_at.0).unwrap_or(i64::MAX);
                 let paid_at = jiff::Timestamp::from_millisecond(paid_at)?;
                 say(&format!(
-                    "{:<6} {:<10} {amount:<13} {:<15} {:<8} {paid_at:.0}",
+                    "{:<6} {:<10} {amount:<13} {:<15} {:<8} {:<21} {}",
                     order.id.0,
                     order.phase.word(),
                     order.card.to_hex(),
                     channel(order),
+                    format!("{paid_at:.0}"),
+                    order.product.map(|sale| sold(&sale)).unwrap_or_default(),
                 ));
             }
             if !config.orders.enabled {
@@ -115,6 +123,14 @@ pub(super) fn run(command: Orders) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// A product in words.
+fn sold(sale: &ProductSale) -> String {
+    match sale.product.kind {
+        ProductKind::Pass => format!("pass {}", sale.product.id),
+        ProductKind::Rides => format!("{} rides of product {}", sale.rides, sale.product.id),
+    }
+}
+
 fn channel(order: &BookedOrder) -> String {
     if order.is_adjustment() { "owed".to_owned() } else { order.channel.to_string() }
 }
@@ -124,7 +140,7 @@ fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
     let place = workplace(&config)?;
     let tariffs = place.rules.currency();
     let currency = pay.currency.as_deref().map_or(Ok(tariffs), Currency::parse)?;
-    let amount = Money::parse(&pay.amount, currency)?;
+    let amount = pay.amount.as_deref().map(|text| Money::parse(text, currency)).transpose()?;
     let known = place.store.card_state(pay.card)?.and_then(|(state, _)| state.purse());
     // Of a card whose profile names the tariff's own currency, the order has to name it too.
     let purse = known.filter(|purse| *purse == currency);
@@ -134,6 +150,17 @@ fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
         Some(at) => Timestamp(u64::try_from(at.as_millisecond())?),
         None => now,
     };
+    let bought = pay
+        .product
+        .map(|number| products::offered(&config.products, number, &place.rules, (paid_at, now)));
+    let bought = bought.transpose()?;
+    let price = bought.map(|bought| bought.price);
+    if let (Some(price), Some(amount)) = (price, amount)
+        && price != amount
+    {
+        anyhow::bail!("the product costs {price}, not {amount}: leave --amount out");
+    }
+    let Some(amount) = price.or(amount) else { anyhow::bail!("say --amount or --product") };
     let order = orders::pay(
         &place,
         &Payment {
@@ -142,16 +169,18 @@ fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
             card: pay.card,
             amount: u32::try_from(amount.minor()).unwrap_or(0),
             purse,
+            product: bought.map(|bought| bought.sale),
             paid_at,
         },
     )?;
     let id = order.id;
+    let what = order.product.map_or_else(String::new, |sale| format!("{}, ", sold(&sale)));
     match order.phase {
         OrderPhase::Waiting if config.orders.enabled => {
-            say(&format!("order {id} over {amount}: validators have it within seconds"));
+            say(&format!("order {id} over {what}{amount}: validators have it within seconds"));
         }
         OrderPhase::Waiting => {
-            say(&format!("order {id} over {amount}"));
+            say(&format!("order {id} over {what}{amount}"));
             warn("[orders] enabled = false: validators are given no orders");
         }
         OrderPhase::Out(_)
@@ -159,7 +188,8 @@ fn take(pay: &Pay) -> anyhow::Result<ExitCode> {
         | OrderPhase::Loaded
         | OrderPhase::Refunded(_)
         | OrderPhase::Owed => {
-            say(&format!("order {id} over {amount} was taken before: {}", order.phase.word()));
+            let state = order.phase.word();
+            say(&format!("order {id} over {what}{amount} was taken before: {state}"));
         }
     }
     Ok(ExitCode::SUCCESS)

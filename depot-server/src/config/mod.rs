@@ -8,6 +8,7 @@ mod channels;
 mod check;
 mod issuers;
 mod keys;
+mod products;
 mod reconcile;
 
 use std::{
@@ -22,6 +23,7 @@ pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
+pub use products::Product;
 pub use reconcile::{Reconcile, Visitor};
 
 /// Everything that an operator can set.
@@ -78,6 +80,9 @@ pub struct Config {
     /// Who issues cards here; without any, `desk.issuer` alone.
     #[serde(default, rename = "issuer", skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<Issuer>,
+    /// What can be bought for cards besides value.
+    #[serde(default, rename = "product", skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<Product>,
 }
 
 /// Web pages, API and metrics.
@@ -403,6 +408,7 @@ impl Config {
             hotlist: Hotlist::default(),
             channels: Vec::new(),
             issuers: Vec::new(),
+            products: Vec::new(),
         };
         config.resolve(folder);
         config
@@ -469,7 +475,8 @@ impl Config {
         }
         self.hotlist.check()?;
         issuers::check(&self.issuers, self.desk.issuer)?;
-        channels::check(&self.channels)
+        channels::check(&self.channels)?;
+        products::check(&self.products)
     }
 
     /// A channel by its number; one that is not named has the defaults.

@@ -173,6 +173,7 @@ impl Station {
                     before: *before,
                     after: *after,
                     products,
+                    loaded: None,
                     counters: None,
                     companions: Companions::NONE,
                     purse: entry.purse,

@@ -167,6 +167,7 @@ impl Shown for ExceptionKind {
             Self::ProofInvalid => ("Card proof does not hold", "octagon", Tone::Bad),
             Self::BalanceMismatch => ("Balances do not join", "octagon", Tone::Bad),
             Self::CountersMismatch => ("Fare counters do not join", "octagon", Tone::Bad),
+            Self::ProductWithoutOrder => ("Product nobody sold", "octagon", Tone::Bad),
             Self::Contradiction => ("Records contradict", "octagon", Tone::Bad),
             Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
             Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
@@ -263,6 +264,12 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::ChainBroken => {
             "An entry does not continue the hash chain of the entry before it. The log was edited \
              or mixed with another. Inspect the validator and its store."
+        }
+        ExceptionKind::ProductWithoutOrder => {
+            "The card proves that it carries a pass or rides that no order of it paid for. Only a \
+             load key makes one, and a validator holds that of a card while it carries an order \
+             out: look at the validators that loaded this card, and propose the card for the \
+             hotlist."
         }
         ExceptionKind::TicketUsedTwice => TICKET_USED_TWICE,
         ExceptionKind::TicketNotIssued => TICKET_NOT_ISSUED,

@@ -9,6 +9,7 @@ mod channels;
 mod due;
 mod office;
 mod orders;
+mod products;
 mod ticket;
 mod transfers;
 
@@ -346,6 +347,7 @@ impl<'a, S: Stored> Desk<'a, S> {
                 let misfits = cleared.outcome == Outcome::Noted && record.settled().is_some();
                 self.tally.rejected += u64::from(misfits);
                 self.absorb(card, Some(&record), cleared)?;
+                self.products_of(card, &record)?;
                 Ok(BookedTap { record, cleared: !misfits, operator })
             }
             Err(ClearError::Known(source)) => Err(StepError::Stored(source)),

@@ -12,8 +12,9 @@ use clearing::{
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
 use model::{
-    CardId, CardProof, ChannelId, Epoch, OperatorId, OrderId, ServiceDate, TapRecord, TapSeq,
-    Ticket, TicketToken, Timestamp, ValidatorId,
+    CardId, CardProduct, CardProof, ChannelId, Epoch, OperatorId, OrderId, ProductKind,
+    ProductSale, ProductScope, ServiceDate, TapRecord, TapSeq, Ticket, TicketToken, Timestamp,
+    ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 use wire::{ChainHash, ValidatorState};
@@ -124,6 +125,46 @@ pub struct Booking {
     pub due_done: Vec<CardId>,
 }
 
+/// A product that was bought, as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoughtProduct {
+    /// Which product, as the seller knows it.
+    pub id: u16,
+    /// The tag of the fare group that it is good for; 65535 for every ride.
+    pub scope: u16,
+    /// First second of its validity, since 1970; 0 = no bound.
+    pub from_s: u32,
+    /// Last second of its validity; 0 = no bound.
+    pub until_s: u32,
+    /// The rides that it brings; of a pass absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rides: Option<u16>,
+}
+
+impl BoughtProduct {
+    /// What the journal keeps of a sale.
+    pub fn of(sale: &ProductSale) -> Self {
+        let CardProduct { id, kind, scope, from_s, until_s, .. } = sale.product;
+        let rides = (kind == ProductKind::Rides).then_some(sale.rides);
+        Self { id, scope: scope.number(), from_s, until_s, rides }
+    }
+
+    /// The sale; its serial is that of the load that brings it. `None` when it is none.
+    pub fn sale(&self) -> Option<ProductSale> {
+        let kind = if self.rides.is_some() { ProductKind::Rides } else { ProductKind::Pass };
+        let product = CardProduct {
+            id: self.id,
+            kind,
+            scope: ProductScope::from_number(self.scope),
+            serial: 0,
+            from_s: self.from_s,
+            until_s: self.until_s,
+        };
+        ProductSale::new(product, self.rides.unwrap_or(0)).ok()
+    }
+}
+
 /// What people and lists do with load orders; the journal's part for them. Numbers as the books
 /// keep them, times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +187,9 @@ pub enum OrderEvent {
         /// ISO 4217 number of the amount's currency, when it is not the tariff's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purse: Option<u16>,
+        /// What was bought, when it was no value.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        product: Option<BoughtProduct>,
     },
     /// Readers may carry it out.
     Offered {

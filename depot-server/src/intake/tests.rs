@@ -10,6 +10,7 @@ mod due;
 mod expiry;
 mod forgeries;
 mod orders;
+mod products;
 mod providers;
 mod purses;
 mod tickets;

@@ -5,7 +5,9 @@
 //! it, because it follows from the taps.
 
 use clearing::{BookedOrder, DueOrder, ListTold, ListVersion, Offer, OrderPhase};
-use model::{CardId, ChannelId, Epoch, LoadSeq, OrderId, TapSeq, Timestamp, ValidatorId};
+use model::{
+    CardId, ChannelId, Epoch, LoadSeq, OrderId, ProductSale, TapSeq, Timestamp, ValidatorId,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
@@ -15,11 +17,12 @@ use super::{
     due::{hold_due, release_due},
     group::Group,
 };
-use crate::intake::stored::{Booking, OrderEvent};
+use crate::intake::stored::{Booking, BoughtProduct, OrderEvent};
 
 /// Columns that make an order, in the order of `order_of`.
 const ORDER: &str =
-    "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without, purse";
+    "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without, purse,
+     product";
 
 /// A row of the order journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,13 +233,22 @@ impl Group<'_> {
         let (_, mut hash) = self.end_of("order_journal")?;
         let at = sql_time(booking.at);
         for event in &booking.order_events {
-            if let OrderEvent::Paid { order, card, amount, channel, reference, paid_at, purse } =
-                event
+            if let OrderEvent::Paid {
+                order,
+                card,
+                amount,
+                channel,
+                reference,
+                paid_at,
+                purse,
+                product,
+            } = event
             {
+                let sale = product.as_ref().and_then(BoughtProduct::sale);
                 self.writer
                     .prepare_cached(
                         "INSERT INTO orders (id, card, amount, channel, reference, paid_at, purse,
-                         phase) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)",
+                         product, phase) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)",
                     )
                     .and_then(|mut statement| {
                         let card = sql_card(CardId(*card));
@@ -248,6 +260,7 @@ impl Group<'_> {
                             reference,
                             i64::try_from(*paid_at).unwrap_or(i64::MAX),
                             purse,
+                            sale.and_then(|sale| sale.to_bytes().ok()),
                         ])
                     })
                     .map_err(StoreError::write("a load order"))?;
@@ -405,10 +418,21 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         Ok(purse) => purse,
         Err(error) => return Ok(Err(error)),
     };
+    let product = match row.get::<_, Option<[u8; ProductSale::LEN]>>(10)? {
+        None => None,
+        Some(bytes) => match ProductSale::from_bytes(&bytes) {
+            Ok(sale) => Some(sale),
+            Err(error) => {
+                let what = format!("the product of load order {id}: {error}");
+                return Ok(Err(StoreError::damaged(what)));
+            }
+        },
+    };
     Ok(Ok(BookedOrder {
         id,
         card: card_of(row.get(1)?),
         amount: row.get(2)?,
+        product,
         purse,
         channel: ChannelId(row.get(3)?),
         paid_at: time(row.get(4)?),

@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0014_issuers.sql"),
     include_str!("migrations/0015_office.sql"),
     include_str!("migrations/0016_corrections.sql"),
+    include_str!("migrations/0017_products.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

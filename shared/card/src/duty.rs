@@ -5,7 +5,8 @@
 //! after a torn load for the same reasons.
 
 use model::{
-    CardCounters, CardRecord, ProductKind, ProductUse, ProductsFound, RecordError, RecordKind,
+    CardCounters, CardRecord, ProductKind, ProductLoad, ProductUse, ProductsFound, RecordError,
+    RecordKind,
 };
 
 use crate::apdu::cmd;
@@ -30,8 +31,8 @@ pub enum WriteError {
     /// A load must not end a journey, nor make one.
     #[error("a load during an open journey writes LoadInJourney, any other writes Load")]
     Journey,
-    /// A load of nothing.
-    #[error("a load of 0 moves no value")]
+    /// A load of neither value nor a product.
+    #[error("a load of 0 moves no value and brings no product")]
     NothingToLoad,
     /// A retirement must leave no value behind.
     #[error("a retirement takes the whole value that is left, and nothing that is owed")]
@@ -62,8 +63,9 @@ pub trait Duty: sealed::Sealed {
     /// The command that moves the value.
     const MOVE: u8;
 
-    /// Whether `after` is a record of this duty; its counter and balance are checked elsewhere.
-    fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError>;
+    /// Whether `after` is a record of this duty, which brings a product when `sells`; its counter
+    /// and balance are checked elsewhere.
+    fn check(before: &CardRecord, after: &CardRecord, sells: bool) -> Result<(), WriteError>;
 }
 
 /// A tap: takes value with the debit key.
@@ -89,7 +91,7 @@ impl Duty for Debit {
     const ROLE: KeyRole = KeyRole::Debit;
     const MOVE: u8 = cmd::DEBIT;
 
-    fn check(_: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
+    fn check(_: &CardRecord, after: &CardRecord, _: bool) -> Result<(), WriteError> {
         match after.kind {
             RecordKind::Board | RecordKind::Entry | RecordKind::Exit => Ok(()),
             RecordKind::Issue
@@ -104,7 +106,7 @@ impl Duty for Load {
     const ROLE: KeyRole = KeyRole::Load;
     const MOVE: u8 = cmd::CREDIT;
 
-    fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
+    fn check(before: &CardRecord, after: &CardRecord, sells: bool) -> Result<(), WriteError> {
         let open = before.kind.is_in_journey();
         match after.kind {
             RecordKind::Load if !open => {}
@@ -116,7 +118,7 @@ impl Duty for Load {
             | RecordKind::Exit
             | RecordKind::Retire => return Err(WriteError::NotALoad),
         }
-        if after.amount == 0 {
+        if after.amount == 0 && !sells {
             return Err(WriteError::NothingToLoad);
         }
         if Some(after.load_seq.0) != before.load_seq.0.checked_add(1) {
@@ -130,7 +132,7 @@ impl Duty for Retire {
     const ROLE: KeyRole = KeyRole::Debit;
     const MOVE: u8 = cmd::DEBIT;
 
-    fn check(before: &CardRecord, after: &CardRecord) -> Result<(), WriteError> {
+    fn check(before: &CardRecord, after: &CardRecord, _: bool) -> Result<(), WriteError> {
         if after.kind != RecordKind::Retire {
             return Err(WriteError::NotARetirement);
         }
@@ -147,16 +149,23 @@ pub(crate) fn checked_successor<D: Duty>(
     found: &CardFound,
     after: &CardRecord,
     counters: Option<&CardCounters>,
+    load: Option<&ProductLoad>,
 ) -> Result<[u8; CardRecord::LEN], WriteError> {
     let before = &found.record;
-    D::check(before, after)?;
+    D::check(before, after, load.is_some())?;
     if Some(after.ctr.0) != before.ctr.0.checked_add(1) {
         return Err(WriteError::CounterOutOfTurn);
     }
     if after.balance_before() != i64::from(before.balance) {
         return Err(WriteError::BalanceMismatch);
     }
-    if !carries(found.products.as_ref(), after.products) {
+    // A product that is put on the card is used by a later transaction.
+    let carried = if load.is_some() {
+        after.products.is_some_and(ProductUse::is_none)
+    } else {
+        carries(found.products.as_ref(), after.products)
+    };
+    if !carried {
         return Err(WriteError::ProductsMismatch);
     }
     if after.layout != before.layout || (counters.is_some() && found.counters.is_none()) {

@@ -48,6 +48,8 @@ pub enum CardStep {
     Value,
     /// Taking or adding rides of a product, not yet committed.
     Rides,
+    /// Writing what products the card carries, not yet committed.
+    Products,
     /// Writing what is counted, not yet committed.
     Counters,
     /// Appending the record, not yet committed.

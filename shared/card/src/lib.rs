@@ -42,10 +42,8 @@ pub use keys::{CardKeys, Key, KeyError, KeyRole, KeySet, KeyVersion, VersionedKe
 pub use opening::{IssueError, Issued, Opening};
 pub use order::{SealError, SealedOrder, read_orders, write_orders};
 pub use personalise::IssueTransaction;
-pub use proof::{
-    Tmi, issue_proof_holds, load_proof_holds, proof_holds, proving_version, transaction_proof,
-};
-pub use records::{RecordImpossible, load_record, retire_record};
+pub use proof::{Tmi, issue_proof_holds, proof_holds, proving_version, transaction_proof};
+pub use records::{RecordImpossible, load_record, retire_record, sale_record};
 pub use rekey::{RekeyOutput, RekeyTransaction};
 pub use report::{Application, CardReport, Contents, Contradiction};
 pub use transaction::{

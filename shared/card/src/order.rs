@@ -9,19 +9,20 @@
 //!
 //! | bytes | field, integers LSB first |
 //! |---|---|
-//! | 0 | format: 1; 2 when the amount is in another currency than the tariff's (ADR-0019) |
+//! | 0 | format: 1; 2 when the amount is in another currency than the tariff's (ADR-0019); 3 when it is over a product instead (ADR-0024) |
 //! | 1..9 | order; in format 2 it is 1..7, and 7..9 is the ISO 4217 number of the currency |
 //! | 9..11 | `load_seq` |
 //! | 11..14 | amount, minor units |
 //! | 14..18 | not after, seconds since 1970 |
 //! | 18 | version of the debit key that it is sealed with |
 //! | 19 | version of the load key inside |
-//! | 20..44 | the load key, wrapped |
+//! | 20..38 | format 3 only: the product as its slot holds it (16), its rides (2) |
+//! | the last 24 | the load key, wrapped |
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use aes_kw::{KeyInit, KwAes128};
-use model::{CardId, CardRecord, Currency, LoadOrder, LoadSeq, OrderId};
+use model::{CardId, CardRecord, Currency, LoadOrder, LoadSeq, OrderId, ProductError, ProductSale};
 use zeroize::Zeroize;
 
 use crate::{
@@ -34,6 +35,8 @@ const FORMAT: u8 = 1;
 /// Of an order that says its currency. A reader that does not know it refuses the list, which is
 /// right: to it the amount would be one in the tariff's currency.
 const FORMAT_PURSE: u8 = 2;
+/// Of an order for a product: its amount is 0.
+const FORMAT_PRODUCT: u8 = 3;
 /// Numbers of orders that leave room for a currency.
 const ID_MAX: u64 = (1 << 48) - 1;
 /// What the wrapping key's CMAC begins with, so that it is a key for nothing else.
@@ -57,11 +60,18 @@ pub struct SealedOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// Not the bytes of an order.
-    #[error("a load order has {expected} bytes, not {0}", expected = SealedOrder::LEN)]
+    #[error(
+        "a load order has {value} bytes, or {product} when it is over a product, not {0}",
+        value = SealedOrder::LEN,
+        product = SealedOrder::LEN + ProductSale::LEN
+    )]
     Length(usize),
     /// Written by a later release.
     #[error("load order format {0} is not known here: update this software")]
     Format(u8),
+    /// A product that no card can hold.
+    #[error("the product of a load order is none")]
+    Product(#[from] ProductError),
     /// An amount that no record can hold, or none.
     #[error("a load order is over 1 to {max} minor units, not {0}", max = CardRecord::AMOUNT_MAX)]
     Amount(u32),
@@ -77,7 +87,7 @@ pub enum SealError {
 }
 
 impl SealedOrder {
-    /// Bytes of an order.
+    /// Bytes of an order over value.
     pub const LEN: usize = CLEAR + WRAPPED;
 
     /// Seals the card's load key into its order.
@@ -87,8 +97,12 @@ impl SealedOrder {
         debit: &VersionedKey,
         load: &VersionedKey,
     ) -> Result<Self, SealError> {
-        if !(1..=CardRecord::AMOUNT_MAX).contains(&order.amount) {
+        let moves_value = (1..=CardRecord::AMOUNT_MAX).contains(&order.amount);
+        if moves_value == order.product.is_some() || order.amount > CardRecord::AMOUNT_MAX {
             return Err(SealError::Amount(order.amount));
+        }
+        if let Some(sale) = order.product {
+            sale.to_bytes()?;
         }
         if order.purse.is_some() && order.id.0 > ID_MAX {
             return Err(SealError::Id(order.id));
@@ -109,22 +123,31 @@ impl SealedOrder {
     }
 
     /// As it travels.
-    pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
-        bytes[..CLEAR].copy_from_slice(&self.clear());
-        bytes[CLEAR..].copy_from_slice(&self.wrapped);
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.clear();
+        bytes.extend(self.wrapped);
         bytes
     }
 
     /// Reads an order. Whether it is authentic, [`Self::open`] tells.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
         match bytes.first() {
-            Some(&(FORMAT | FORMAT_PURSE)) | None => {}
-            Some(&format) => return Err(SealError::Format(format)),
+            Some(&format) if len_of(format).is_none() => return Err(SealError::Format(format)),
+            Some(&format) if len_of(format) != Some(bytes.len()) => {
+                return Err(SealError::Length(bytes.len()));
+            }
+            Some(_) => {}
+            None => return Err(SealError::Length(0)),
         }
-        let b: &[u8; Self::LEN] = bytes.try_into().map_err(|_| SealError::Length(bytes.len()))?;
+        let short = || SealError::Length(bytes.len());
+        let (b, rest) = bytes.split_first_chunk::<CLEAR>().ok_or_else(short)?;
+        let (rest, wrapped) = rest.split_last_chunk::<WRAPPED>().ok_or_else(short)?;
         let amount = u32::from_le_bytes([b[11], b[12], b[13], 0]);
-        if amount == 0 {
+        let product = match rest.as_array::<{ ProductSale::LEN }>() {
+            Some(sale) => Some(ProductSale::from_bytes(sale)?),
+            None => None,
+        };
+        if (amount == 0) != product.is_some() {
             return Err(SealError::Amount(amount));
         }
         let mut id = u64::from_le_bytes([b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]]);
@@ -135,24 +158,23 @@ impl SealedOrder {
             let known = Currency::from_numeric(number);
             purse = Some(known.map_err(|_| SealError::Currency(number))?);
         }
-        let mut wrapped = [0; WRAPPED];
-        wrapped.copy_from_slice(&b[CLEAR..]);
         Ok(Self {
             order: LoadOrder {
                 id: OrderId(id),
                 load_seq: LoadSeq(u16::from_le_bytes([b[9], b[10]])),
                 amount,
+                product,
                 purse,
                 not_after_s: u32::from_le_bytes([b[14], b[15], b[16], b[17]]),
             },
             opened_by: KeyVersion(b[18]),
             brings: KeyVersion(b[19]),
-            wrapped,
+            wrapped: *wrapped,
         })
     }
 
-    fn clear(&self) -> [u8; CLEAR] {
-        let LoadOrder { id, load_seq, amount, purse, not_after_s } = self.order;
+    fn clear(&self) -> Vec<u8> {
+        let LoadOrder { id, load_seq, amount, product, purse, not_after_s } = self.order;
         let mut b = [0; CLEAR];
         b[0] = FORMAT;
         b[1..9].copy_from_slice(&id.0.to_le_bytes());
@@ -165,7 +187,11 @@ impl SealedOrder {
         b[14..18].copy_from_slice(&not_after_s.to_le_bytes());
         b[18] = self.opened_by.0;
         b[19] = self.brings.0;
-        b
+        let sale = product.and_then(|sale| sale.to_bytes().ok());
+        if sale.is_some() {
+            b[0] = FORMAT_PRODUCT;
+        }
+        b.into_iter().chain(sale.into_iter().flatten()).collect()
     }
 
     fn wrapping_key(&self, card: CardId, debit: &Key) -> KwAes128 {
@@ -176,8 +202,17 @@ impl SealedOrder {
     }
 }
 
+/// Bytes of an order by its format; `None` of a later release's.
+const fn len_of(format: u8) -> Option<usize> {
+    match format {
+        FORMAT | FORMAT_PURSE => Some(SealedOrder::LEN),
+        FORMAT_PRODUCT => Some(SealedOrder::LEN + ProductSale::LEN),
+        _ => None,
+    }
+}
+
 /// The list of orders that validators are given: the format, 1, then of each order its card's 7
-/// bytes and its own 44, in order of the cards.
+/// bytes and its own, in order of the cards.
 pub fn write_orders(orders: &[(CardId, SealedOrder)]) -> Vec<u8> {
     let mut sorted: Vec<_> = orders.iter().collect();
     sorted.sort_unstable_by_key(|(card, _)| *card);
@@ -187,22 +222,28 @@ pub fn write_orders(orders: &[(CardId, SealedOrder)]) -> Vec<u8> {
 
 /// Reads such a list.
 pub fn read_orders(bytes: &[u8]) -> Result<BTreeMap<CardId, SealedOrder>, SealError> {
-    let rows = match bytes.split_first() {
-        Some((&FORMAT, rows)) => rows.chunks(7 + SealedOrder::LEN),
+    let mut rows = match bytes.split_first() {
+        Some((&FORMAT, rows)) => rows,
         Some((&format, _)) => return Err(SealError::Format(format)),
         None => return Err(SealError::Length(0)),
     };
-    rows.map(|row| {
-        let (card, order) = row.split_first_chunk::<7>().ok_or(SealError::Length(row.len()))?;
-        Ok((CardId(*card), SealedOrder::from_bytes(order)?))
-    })
-    .collect()
+    let mut orders = BTreeMap::new();
+    while !rows.is_empty() {
+        let (card, row) = rows.split_first_chunk::<7>().ok_or(SealError::Length(rows.len()))?;
+        let format = *row.first().ok_or(SealError::Length(0))?;
+        let len = len_of(format).ok_or(SealError::Format(format))?;
+        let (order, rest) = row.split_at_checked(len).ok_or(SealError::Length(row.len()))?;
+        orders.insert(CardId(*card), SealedOrder::from_bytes(order)?);
+        rows = rest;
+    }
+    Ok(orders)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{CardKeys, KeyRole, KeySet};
+    use model::{CardProduct, ProductKind, ProductScope};
 
     const CARD: CardId = CardId([4, 1, 2, 3, 4, 5, 6]);
 
@@ -215,6 +256,7 @@ mod tests {
             id: OrderId(0x0102_0304_0506_0708),
             load_seq: LoadSeq(3),
             amount: 2_000,
+            product: None,
             purse: None,
             not_after_s: 1_800_000_000,
         }
@@ -223,6 +265,18 @@ mod tests {
     fn in_francs() -> LoadOrder {
         let purse = Some(Currency::parse("CHF").unwrap());
         LoadOrder { id: OrderId(0x0304_0506_0708), purse, ..order() }
+    }
+
+    fn of_rides() -> LoadOrder {
+        let product = CardProduct {
+            id: 20,
+            kind: ProductKind::Rides,
+            scope: ProductScope::of_group("bus"),
+            serial: 3,
+            from_s: 1_795_000_000,
+            until_s: 1_797_591_999,
+        };
+        LoadOrder { amount: 0, product: ProductSale::new(product, 10).ok(), ..order() }
     }
 
     fn seal(order: LoadOrder) -> SealedOrder {
@@ -246,6 +300,9 @@ mod tests {
         check(order(), vector);
         let vector = expect_test::expect_file!["../../../tests/vectors/card/load-order-purse.hex"];
         check(in_francs(), vector);
+        let vector =
+            expect_test::expect_file!["../../../tests/vectors/card/load-order-product.hex"];
+        check(of_rides(), vector);
     }
 
     #[test]
@@ -265,14 +322,15 @@ mod tests {
         let debit = keys().debit_key(&CARD).unwrap().key;
         for bytes in [sealed().to_bytes(), seal(in_francs()).to_bytes()] {
             for bit in 0..SealedOrder::LEN * 8 {
-                let mut changed = bytes;
+                let mut changed = bytes.clone();
                 changed[bit / 8] ^= 1 << (bit % 8);
                 let read = SealedOrder::from_bytes(&changed);
                 let opened = read.and_then(|o| o.open(CARD, &debit).map(|_| ()));
                 let number = u16::from_le_bytes([changed[7], changed[8]]);
                 let named = Currency::from_numeric(number).is_ok();
                 let expected = match (bit / 8, bytes[0]) {
-                    (0, _) => SealError::Format(changed[0]),
+                    (0, _) if changed[0] == FORMAT_PRODUCT => SealError::Length(bytes.len()),
+                    (0, _) if len_of(changed[0]).is_none() => SealError::Format(changed[0]),
                     (7 | 8, FORMAT_PURSE) if !named => SealError::Currency(number),
                     _ => SealError::NotAuthentic,
                 };
@@ -284,14 +342,15 @@ mod tests {
     #[test]
     fn a_list_of_orders_reads_back_as_written_and_one_that_is_cut_does_not() {
         let other = CardId([4, 0, 0, 0, 0, 0, 1]);
-        let bytes = write_orders(&[(CARD, sealed()), (other, seal(in_francs()))]);
-        let read = read_orders(&bytes).unwrap();
-        assert_eq!(read, BTreeMap::from([(CARD, sealed()), (other, seal(in_francs()))]));
+        let third = CardId([4, 0, 0, 0, 0, 0, 2]);
+        let orders = [(CARD, sealed()), (third, seal(of_rides())), (other, seal(in_francs()))];
+        let bytes = write_orders(&orders);
+        assert_eq!(read_orders(&bytes).unwrap(), BTreeMap::from(orders));
         assert_eq!(read_orders(&write_orders(&[])), Ok(BTreeMap::new()));
         assert_eq!(read_orders(&[3]), Err(SealError::Format(3)));
         for cut in 0..bytes.len() {
             let found = read_orders(&bytes[..cut]);
-            assert!(cut % 51 == 1 || found.is_err(), "{cut}: {found:?}");
+            assert!([1, 52, 121].contains(&cut) || found.is_err(), "{cut}: {found:?}");
         }
     }
 
@@ -302,6 +361,13 @@ mod tests {
         assert_eq!(SealedOrder::from_bytes(&nothing), Err(SealError::Amount(0)));
         assert_eq!(SealedOrder::from_bytes(&[]), Err(SealError::Length(0)));
         assert_eq!(SealedOrder::from_bytes(&nothing[..43]), Err(SealError::Length(43)));
+        let mut of_nothing = seal(of_rides()).to_bytes();
+        of_nothing[22] = 0;
+        let none = Err(SealError::Product(ProductError::UnknownKind(0)));
+        assert_eq!(SealedOrder::from_bytes(&of_nothing), none);
+        let mut both = seal(of_rides()).to_bytes();
+        both[11] = 1;
+        assert_eq!(SealedOrder::from_bytes(&both), Err(SealError::Amount(1)));
         let order = LoadOrder { amount: 1 << 24, ..sealed().order };
         let debit = keys().debit_key(&CARD).unwrap();
         let refused = SealedOrder::seal(order, CARD, &debit, &debit);

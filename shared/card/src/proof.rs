@@ -3,8 +3,9 @@
 //! Only the depot holds the TMAC keys, so no validator can invent or alter a transaction (SEC-8).
 //! The input (TMI) of one tap is `ReadRecords(before) ‖ [ReadData(currency)] ‖
 //! [ReadData(products) ‖ [GetValue(rides)]] ‖ [ReadData(counters)] ‖ [Debit or Credit] ‖
-//! [Debit(rides)] ‖ [WriteData(counters)] ‖ WriteRecord(after)`: reads count, and the tap carries
-//! what was read (ADR-0002, ADR-0005, ADR-0009, ADR-0013, ADR-0019).
+//! [WriteData(products) ‖ [Credit(rides)]] ‖ [Debit(rides)] ‖ [WriteData(counters)] ‖
+//! WriteRecord(after)`: reads count, and the tap carries what was read and written (ADR-0002,
+//! ADR-0005, ADR-0009, ADR-0013, ADR-0019, ADR-0024).
 
 use alloc::vec::Vec;
 
@@ -73,18 +74,7 @@ pub fn proof_holds(
     transaction: &CardTransaction,
     proof: CardProof,
 ) -> bool {
-    load_proof_holds(tmac_key, uid, transaction, None, proof)
-}
-
-/// Whether the card itself committed `transaction`, in which `load` was put on it, too.
-pub fn load_proof_holds(
-    tmac_key: &Key,
-    uid: &CardId,
-    transaction: &CardTransaction,
-    load: Option<&ProductLoad>,
-    proof: CardProof,
-) -> bool {
-    let CardTransaction { before, after, products, counters, purse, .. } = transaction;
+    let CardTransaction { before, after, products, loaded, counters, purse, .. } = transaction;
     // A reader that left out what the record asks it to read has a proof of nothing that counts.
     if purse.is_some() != before.layout.profile_names_currency() {
         return false;
@@ -102,7 +92,13 @@ pub fn load_proof_holds(
         append_counters(&mut tmi, cmd::READ_DATA, &used.found);
     }
     let written = counters.and_then(|used| used.written);
-    write_holds(tmi, tmac_key, *uid, &Written { after, load, counters: written }, proof)
+    write_holds(
+        tmi,
+        tmac_key,
+        *uid,
+        &Written { after, load: loaded.as_ref(), counters: written },
+        proof,
+    )
 }
 
 /// Whether the card itself committed its opening record, before which there was none, and the

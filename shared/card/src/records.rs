@@ -34,11 +34,22 @@ pub fn load_record(
     amount: u32,
     at_s: u32,
 ) -> Result<CardRecord, RecordImpossible> {
-    if before.kind == RecordKind::Retire {
-        return Err(RecordImpossible::Retired);
-    }
     if amount == 0 {
         return Err(RecordImpossible::NothingToLoad);
+    }
+    next_load(before, amount, at_s)
+}
+
+/// The record that stands behind a product which is put on a card that ends with `before`: a load
+/// of no value, from which on the card carries products.
+pub fn sale_record(before: &CardRecord, at_s: u32) -> Result<CardRecord, RecordImpossible> {
+    let carrying = CardRecord { products: Some(ProductUse::default()), ..*before };
+    next_load(&carrying, 0, at_s)
+}
+
+fn next_load(before: &CardRecord, amount: u32, at_s: u32) -> Result<CardRecord, RecordImpossible> {
+    if before.kind == RecordKind::Retire {
+        return Err(RecordImpossible::Retired);
     }
     if amount > CardRecord::AMOUNT_MAX {
         return Err(RecordImpossible::AmountTooBig);

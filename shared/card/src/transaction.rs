@@ -7,6 +7,8 @@
 //! [`ReadData`] of three letters of the profile after `ReadRecords` (ADR-0019).
 //! A card whose newest record says that it carries products is asked for them, too: [`ReadData`,
 //! [`GetValue`]] next, and [Debit of rides] before `WriteRecord` (ADR-0009).
+//! An order for a product writes the products file, and credits its rides, before `WriteRecord`
+//! (ADR-0024).
 //! A card that has counters is asked for them when its caller wants them: [`ReadData`] last of the
 //! reads, and [`WriteData`] before `WriteRecord` when they change (ADR-0013).
 //! A card whose key has another version than the current one costs three more (`login`).
@@ -20,7 +22,9 @@ mod reading;
 use alloc::vec::Vec;
 use core::{marker::PhantomData, mem};
 
-use model::{CardCounters, CardId, CardProof, CardRecord, Ctr, Currency, ProductsFound};
+use model::{
+    CardCounters, CardId, CardProof, CardRecord, Ctr, Currency, ProductLoad, ProductsFound,
+};
 
 use crate::answers::{
     acknowledged, counter_and_proof, newest_record, opened, plain, selected, settled_commit,
@@ -30,7 +34,8 @@ use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{
-    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_RIDES, FILE_TMAC, RECORD_LEN,
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_RIDES, FILE_TMAC,
+    PRODUCTS_LEN, RECORD_LEN,
 };
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::{CommMode, Session};
@@ -133,7 +138,11 @@ enum State {
         session: Session,
         next: Writes,
     },
-    TakingRides {
+    Selling {
+        session: Session,
+        next: Writes,
+    },
+    ChangingRides {
         session: Session,
         next: Writes,
     },
@@ -150,6 +159,7 @@ enum State {
 /// What is written behind the value.
 #[derive(Debug)]
 struct Writes {
+    load: Option<ProductLoad>,
     rides: u8,
     counters: Option<CardCounters>,
     after: [u8; CardRecord::LEN],
@@ -195,7 +205,8 @@ impl<D: Duty> ValueTransaction<D> {
             },
             State::ReadingProof(_) => CardStep::ReadProof,
             State::Moving { .. } => CardStep::Value,
-            State::TakingRides { .. } => CardStep::Rides,
+            State::Selling { .. } => CardStep::Products,
+            State::ChangingRides { .. } => CardStep::Rides,
             State::Counting { .. } => CardStep::Counters,
             State::Writing(_) | State::Ready(_) => CardStep::Write,
             State::Committing(_) | State::Settled => CardStep::Commit,
@@ -235,7 +246,7 @@ impl<D: Duty> ValueTransaction<D> {
     /// # Panics
     /// When no card is found: a mistake of the caller.
     pub fn write(&mut self, after: &CardRecord) -> Result<(), WriteError> {
-        self.write_counting(after, None)
+        self.write_with(after, None, None)
     }
 
     /// The same, with what the counters file is to hold from then on; `None` leaves it.
@@ -247,10 +258,19 @@ impl<D: Duty> ValueTransaction<D> {
         after: &CardRecord,
         counters: Option<CardCounters>,
     ) -> Result<(), WriteError> {
+        self.write_with(after, counters, None)
+    }
+
+    fn write_with(
+        &mut self,
+        after: &CardRecord,
+        counters: Option<CardCounters>,
+        load: Option<ProductLoad>,
+    ) -> Result<(), WriteError> {
         let State::Found { session, found } = mem::replace(&mut self.state, State::Settled) else {
             panic_out_of_turn("write", "Found");
         };
-        let bytes = match checked_successor::<D>(&found, after, counters.as_ref()) {
+        let bytes = match checked_successor::<D>(&found, after, counters.as_ref(), load.as_ref()) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.state = State::Found { session, found };
@@ -258,9 +278,9 @@ impl<D: Duty> ValueTransaction<D> {
             }
         };
         let rides = after.products.map_or(0, |used| used.rides);
-        let next = Writes { rides, counters, after: bytes };
+        let next = Writes { load, rides, counters, after: bytes };
         if after.amount == 0 {
-            self.take_rides(session, next);
+            self.sell(session, next);
         } else {
             let file = layout::value_file(after.layout);
             self.change_value(&session, D::MOVE, file, after.amount);
@@ -303,22 +323,38 @@ impl<D: Duty> ValueTransaction<D> {
         self.output = Some(CardOutput::Transmit(wrap(cmd, &data)));
     }
 
-    fn take_rides(&mut self, session: Session, next: Writes) {
-        if next.rides == 0 {
+    fn sell(&mut self, session: Session, next: Writes) {
+        let Some(load) = next.load else { return self.change_rides(session, next) };
+        let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
+        self.write_data(&session, &header, &load.file().to_bytes());
+        self.state = State::Selling { session, next };
+    }
+
+    /// Adds the rides of a product that is sold, or takes those that a ride uses: a record never
+    /// says both.
+    fn change_rides(&mut self, session: Session, next: Writes) {
+        let (cmd, rides) = match next.load {
+            Some(load) => (cmd::CREDIT, load.rides()),
+            None => (cmd::DEBIT, next.rides.into()),
+        };
+        if rides == 0 {
             self.count(session, &next);
         } else {
-            self.change_value(&session, cmd::DEBIT, FILE_RIDES, next.rides.into());
-            self.state = State::TakingRides { session, next };
+            self.change_value(&session, cmd, FILE_RIDES, rides);
+            self.state = State::ChangingRides { session, next };
         }
     }
 
     fn count(&mut self, session: Session, next: &Writes) {
         let Some(counters) = next.counters else { return self.append(session, &next.after) };
         let header = span(FILE_COUNTERS, 0, COUNTERS_LEN);
-        let bytes = counters.to_bytes();
-        let data = session.seal_command(FILE_MODE, cmd::WRITE_DATA, &header, &bytes);
-        self.output = Some(CardOutput::Transmit(wrap(cmd::WRITE_DATA, &data)));
+        self.write_data(&session, &header, &counters.to_bytes());
         self.state = State::Counting { session, after: next.after };
+    }
+
+    fn write_data(&mut self, session: &Session, header: &[u8], bytes: &[u8]) {
+        let data = session.seal_command(FILE_MODE, cmd::WRITE_DATA, header, bytes);
+        self.output = Some(CardOutput::Transmit(wrap(cmd::WRITE_DATA, &data)));
     }
 
     fn append(&mut self, session: Session, record: &[u8; CardRecord::LEN]) {
@@ -356,10 +392,15 @@ impl<D: Duty> ValueTransaction<D> {
             }
             State::Moving { mut session, next } => {
                 acknowledged(&mut session, CardStep::Value, response).map_err(value_limit::<D>)?;
-                self.take_rides(session, next);
+                self.sell(session, next);
                 Ok(self.output.take())
             }
-            State::TakingRides { mut session, next } => {
+            State::Selling { mut session, next } => {
+                acknowledged(&mut session, CardStep::Products, response)?;
+                self.change_rides(session, next);
+                Ok(self.output.take())
+            }
+            State::ChangingRides { mut session, next } => {
                 acknowledged(&mut session, CardStep::Rides, response)?;
                 self.count(session, &next);
                 Ok(self.output.take())
@@ -408,6 +449,21 @@ impl<D: Duty> ValueTransaction<D> {
                 transmit(cmd::READ_RECORDS, &data)
             }
         }
+    }
+}
+
+impl LoadTransaction {
+    /// Writes `after`, moving its amount, and puts a product on the card besides: `load` is what
+    /// the card carries from then on, and the rides that are added.
+    ///
+    /// # Panics
+    /// When no card is found: a mistake of the caller.
+    pub fn write_selling(
+        &mut self,
+        after: &CardRecord,
+        load: ProductLoad,
+    ) -> Result<(), WriteError> {
+        self.write_with(after, None, Some(load))
     }
 }
 

@@ -47,6 +47,9 @@ pub enum Account {
     LoadOrders,
     /// What this channel took for load orders and has to hand in.
     LoadChannel(ChannelId),
+    /// What was paid for products of this number that are on their cards: to be shared between the
+    /// operators whose rides they pay (ADR-0024).
+    ProductSold(u16),
     /// A load order was given back and is on the card all the same: its holder owes it.
     OrderOwed(CardId),
     /// Minus what this channel's statements say that it handed in: cash at the bank.
@@ -71,7 +74,7 @@ pub enum Account {
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 26] = [
+const CODES: [(u16, &str); 27] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -93,6 +96,7 @@ const CODES: [(u16, &str); 26] = [
     (23, "operator-bank"),
     (24, "written-off"),
     (25, "unclaimed"),
+    (26, "product-sold"),
     (30, "load-orders"),
     (31, "load-channel"),
     (32, "order-owed"),
@@ -118,6 +122,7 @@ impl Account {
             | Self::ChannelUnmatched(ChannelId(number)) => {
                 opaque.extend(number.to_be_bytes());
             }
+            Self::ProductSold(number) => opaque.extend(number.to_be_bytes()),
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 opaque.extend(card.0);
                 opaque.extend(ctr.0.to_be_bytes());
@@ -196,6 +201,7 @@ impl Account {
             23 => Self::OperatorBank(issuer()),
             24 => Self::WrittenOff(number()),
             25 => Self::Unclaimed(issuer()),
+            26 => Self::ProductSold(u16::from_be_bytes([b[0], b[1]])),
             30 => Self::LoadOrders,
             31 => Self::LoadChannel(channel()),
             32 => Self::OrderOwed(card()),
@@ -235,6 +241,7 @@ impl Account {
             Self::OperatorBank(_) => 23,
             Self::WrittenOff(_) => 24,
             Self::Unclaimed(_) => 25,
+            Self::ProductSold(_) => 26,
             Self::LoadOrders => 30,
             Self::LoadChannel(_) => 31,
             Self::OrderOwed(_) => 32,
@@ -256,6 +263,7 @@ impl fmt::Display for Account {
                 write!(f, "{word}({card})")
             }
             Self::DeskCash(station) => write!(f, "{word}({station})"),
+            Self::ProductSold(number) => write!(f, "{word}({number})"),
             Self::LoadChannel(channel)
             | Self::ChannelBank(channel)
             | Self::ChannelUnmatched(channel) => write!(f, "{word}({channel})"),

@@ -23,6 +23,8 @@ pub enum ExceptionKind {
     BalanceMismatch,
     /// The counters found differ from those that the card's last reader of them left.
     CountersMismatch,
+    /// A card carries a pass or rides that no order put on it (ADR-0024). Found by the intake.
+    ProductWithoutOrder,
     /// A transaction names a newer record as the one before it, or another purse than the card's.
     Contradiction,
     /// Registers differ from the sum of the records (I6). Found by the intake.
@@ -59,11 +61,12 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
         Self::CountersMismatch,
+        Self::ProductWithoutOrder,
         Self::Contradiction,
         Self::RegisterMismatch,
         Self::ChainBroken,
@@ -89,6 +92,7 @@ impl ExceptionKind {
             Self::ProofInvalid => "proof-invalid",
             Self::BalanceMismatch => "balance-mismatch",
             Self::CountersMismatch => "counters-mismatch",
+            Self::ProductWithoutOrder => "product-without-order",
             Self::Contradiction => "contradiction",
             Self::RegisterMismatch => "register-mismatch",
             Self::ChainBroken => "chain-broken",
@@ -479,6 +483,7 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
         | ExceptionKind::PaymentDiffers => "order and statements agree",
         ExceptionKind::Fork
         | ExceptionKind::ProofInvalid
+        | ExceptionKind::ProductWithoutOrder
         | ExceptionKind::Contradiction
         | ExceptionKind::RegisterMismatch
         | ExceptionKind::ChainBroken

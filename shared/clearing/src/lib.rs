@@ -29,6 +29,7 @@ mod operator;
 mod order;
 mod period;
 mod postings;
+mod products;
 mod purse;
 mod reprice;
 mod state;
@@ -60,6 +61,7 @@ pub use order::{
 };
 pub use period::Period;
 pub use postings::record_digest;
+pub use products::{unexplained_sale, unsold};
 pub use purse::PurseMisfit;
 pub use reprice::{Priced, Rules};
 pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use ledger::Transfer;
 use model::{
-    CardId, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, OrderId, TapSeq, Timestamp,
+    CardId, CardProduct, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, OrderId,
+    ProductSale, TapSeq, Timestamp,
 };
 
 use crate::{
@@ -30,8 +31,11 @@ pub struct BookedOrder {
     pub id: OrderId,
     /// For which card.
     pub card: CardId,
-    /// How much, minor units.
+    /// How much was paid, minor units: what goes onto the card, or what its product costs.
     pub amount: u32,
+    /// The product that goes onto the card instead of value (ADR-0024). Its serial is the load
+    /// number that it was offered for.
+    pub product: Option<ProductSale>,
     /// Of which currency, when it is not the tariff's: the purse's of its card (ADR-0019).
     pub purse: Option<Currency>,
     /// Who took the money.
@@ -160,8 +164,9 @@ impl BookedOrder {
     pub const fn to_readers(&self) -> Option<LoadOrder> {
         match self.phase {
             OrderPhase::Out(Offer { load_seq, not_after_s }) => {
-                let (id, amount) = (self.id, self.amount);
-                Some(LoadOrder { id, load_seq, amount, purse: self.purse, not_after_s })
+                let (id, amount) = (self.id, self.value());
+                let product = self.sold_as(load_seq);
+                Some(LoadOrder { id, load_seq, amount, product, purse: self.purse, not_after_s })
             }
             OrderPhase::Waiting
             | OrderPhase::Withdrawn(..)
@@ -177,6 +182,22 @@ impl BookedOrder {
         self.channel.0 == ChannelId::ADJUSTMENT.0
     }
 
+    /// What it adds to the card's value: a product adds none, whatever it costs.
+    const fn value(&self) -> u32 {
+        if self.product.is_some() { 0 } else { self.amount }
+    }
+
+    /// Its product as it stands on a card that it was put on as this load. The serial ties what a
+    /// card carries to the order that paid for it.
+    pub const fn sold_as(&self, LoadSeq(serial): LoadSeq) -> Option<ProductSale> {
+        match self.product {
+            Some(ProductSale { product, rides }) => {
+                Some(ProductSale { product: CardProduct { serial, ..product }, rides })
+            }
+            None => None,
+        }
+    }
+
     /// The currency of its amount, where the tariff's is `tariff`.
     pub fn currency(&self, tariff: Currency) -> Currency {
         self.purse.unwrap_or(tariff)
@@ -186,11 +207,13 @@ impl BookedOrder {
     pub fn paid(
         id: OrderId,
         (card, amount, purse): (CardId, u32, Option<Currency>),
+        product: Option<ProductSale>,
         channel: ChannelId,
         (paid_at, now): (Timestamp, Timestamp),
         tariff: Currency,
     ) -> ClearedOrder {
-        let order = Self { id, card, amount, purse, channel, paid_at, phase: OrderPhase::Waiting };
+        let phase = OrderPhase::Waiting;
+        let order = Self { id, card, amount, product, purse, channel, paid_at, phase };
         if order.is_adjustment() {
             return ClearedOrder { order, transfers: Vec::new() };
         }
@@ -238,7 +261,7 @@ impl BookedOrder {
     pub fn carried_out_by(orders: &[Self], record: &CardRecord) -> Option<usize> {
         let fits = |order: &Self| {
             let offer = order.phase.offer()?;
-            let same = record.load_seq == offer.load_seq && record.amount == order.amount;
+            let same = record.load_seq == offer.load_seq && record.amount == order.value();
             same.then_some(matches!(order.phase, OrderPhase::Refunded(_)))
         };
         let places = orders.iter().enumerate();
@@ -269,7 +292,11 @@ impl BookedOrder {
         };
         let order = Self { phase, ..self };
         let times = (record.at(), now);
-        Some(order.moved(Step::Loaded, Account::LoadClearing, payer, times, tariff))
+        let to = match self.product {
+            Some(sale) => Account::ProductSold(sale.product.id),
+            None => Account::LoadClearing,
+        };
+        Some(order.moved(Step::Loaded, to, payer, times, tariff))
     }
 
     /// Whether no reader can carry it out any more (REC-5 (c)): it may be given back, or offered

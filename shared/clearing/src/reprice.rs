@@ -81,7 +81,8 @@ impl Rules {
 
     /// What a transaction should have cost, and used of the products that it found.
     pub fn price(&self, transaction: &CardTransaction, route: Option<RouteIx>) -> Priced {
-        let CardTransaction { before, after, products, counters, companions, purse } = transaction;
+        let CardTransaction { before, after, products, counters, companions, purse, .. } =
+            transaction;
         let role = match after.kind {
             RecordKind::Issue
             | RecordKind::Load

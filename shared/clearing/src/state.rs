@@ -129,6 +129,8 @@ impl Doubt {
             before: self.before,
             after: self.after,
             products: self.products,
+            // What a load put on the card costs nothing by a tariff, and no fare asks for it.
+            loaded: None,
             counters: self.counters,
             companions: self.companions,
             purse: self.purse,

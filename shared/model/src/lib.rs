@@ -30,8 +30,8 @@ pub use money::{Currency, Money, MoneyError};
 pub use note::Note;
 pub use order::{LoadOrder, OrderId, OrderMisfit};
 pub use product::{
-    CardProduct, CardProducts, ProductError, ProductKind, ProductLoad, ProductScope, ProductSlot,
-    ProductUse, ProductValidity, ProductsFound,
+    CardProduct, CardProducts, ProductError, ProductKind, ProductLoad, ProductSale, ProductScope,
+    ProductSlot, ProductUse, ProductValidity, ProductsFound, SaleMisfit,
 };
 pub use refusal::Refusal;
 pub use tap::{

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::{CardRecord, ClockQuality, Currency, LoadSeq, RecordKind, Timestamp};
+use crate::{CardRecord, ClockQuality, Currency, LoadSeq, ProductSale, RecordKind, Timestamp};
 
 /// The number of a load order, unique within the depot and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,11 @@ pub struct LoadOrder {
     pub id: OrderId,
     /// The card's load counter after it: it fits a card whose newest record says one less.
     pub load_seq: LoadSeq,
-    /// How much, minor units of the purse's currency; 1..=[`CardRecord::AMOUNT_MAX`].
+    /// How much value, minor units of the purse's currency; 1..=[`CardRecord::AMOUNT_MAX`], or 0
+    /// of an order for a product.
     pub amount: u32,
+    /// A product that it puts on the card, instead of value (ADR-0024).
+    pub product: Option<ProductSale>,
     /// Which currency that is; `None` for the tariff's.
     pub purse: Option<Currency>,
     /// From this second on no reader applies it any more, seconds since 1970.
@@ -118,6 +121,7 @@ mod tests {
             id: OrderId(9),
             load_seq: LoadSeq(3),
             amount: 500,
+            product: None,
             purse: None,
             not_after_s: 2_000,
         };
@@ -148,6 +152,7 @@ mod tests {
             id: OrderId(9),
             load_seq: LoadSeq(3),
             amount: 500,
+            product: None,
             purse,
             not_after_s: 2_000,
         };

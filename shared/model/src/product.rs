@@ -47,7 +47,7 @@ pub enum ProductKind {
 }
 
 /// One product as it was sold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CardProduct {
     /// Which product, as the seller knows it.
     pub id: u16,
@@ -115,6 +115,29 @@ pub struct ProductsFound {
 pub struct ProductLoad {
     file: CardProducts,
     rides: u32,
+}
+
+/// One product that was sold and is to be put on a card beside what is there (ADR-0024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProductSale {
+    /// What is sold. Its serial is the load number of the order that brings it.
+    pub product: CardProduct,
+    /// Rides that come with it; 0 of a pass.
+    pub rides: u16,
+}
+
+/// Why a product cannot be put on a card as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SaleMisfit {
+    /// Both slots hold something that is still good for rides, or that only a later release knows.
+    #[error("the card has no room for the product: what it carries is still in use")]
+    NoRoom,
+    /// It carries rides of another product, and the card counts rides of one only.
+    #[error("the card carries rides of another product: they are to be used first")]
+    OtherRides,
+    /// It would be no product.
+    #[error(transparent)]
+    Product(#[from] ProductError),
 }
 
 /// What one transaction used of the products on its card. It stands in the card's record.
@@ -323,6 +346,77 @@ impl ProductLoad {
     }
 }
 
+impl ProductSale {
+    /// Bytes of [`Self::to_bytes`].
+    pub const LEN: usize = CardProduct::LEN + 2;
+
+    /// A sale whose rides and kind belong together.
+    pub fn new(product: CardProduct, rides: u16) -> Result<Self, ProductError> {
+        product.checked()?;
+        match product.kind {
+            ProductKind::Pass if rides > 0 => Err(ProductError::RidesWithoutProduct),
+            ProductKind::Rides if u32::from(rides) > ProductLoad::RIDES_MAX => {
+                Err(ProductError::TooManyRides)
+            }
+            ProductKind::Pass | ProductKind::Rides => Ok(Self { product, rides }),
+        }
+    }
+
+    /// The product as it stands in its slot, then its rides, LSB first.
+    pub fn to_bytes(self) -> Result<[u8; Self::LEN], ProductError> {
+        let mut bytes = [0; Self::LEN];
+        bytes[..CardProduct::LEN].copy_from_slice(&self.product.to_bytes()?);
+        bytes[CardProduct::LEN..].copy_from_slice(&self.rides.to_le_bytes());
+        Ok(bytes)
+    }
+
+    /// Reads them back. An empty slot is no sale.
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, ProductError> {
+        let (slot, rides) = bytes.split_first_chunk().unwrap_or((&[0; CardProduct::LEN], &[]));
+        let product = CardProduct::from_bytes(slot)?.ok_or(ProductError::UnknownKind(0))?;
+        let rides = rides.iter().rev().fold(0, |rides, byte| rides << 8 | u16::from(*byte));
+        Self::new(product, rides)
+    }
+
+    /// What a reader writes to put it on a card on which `found` is, at `at`. The sale takes the
+    /// slot of the same product in the same scope, which it renews: rides that are left stay, and
+    /// the validity of the newer sale holds for them, too. Else an empty slot; else one whose
+    /// product is over or has no rides left. What is still good for rides is never written over.
+    pub fn onto(
+        &self,
+        found: Option<&ProductsFound>,
+        at: Timestamp,
+    ) -> Result<ProductLoad, SaleMisfit> {
+        let (file, rides_left) =
+            found.map_or((CardProducts::EMPTY, 0), |found| (found.file, found.rides.unwrap_or(0)));
+        let sold = &self.product;
+        let slots = ProductSlot::ALL.map(|slot| file.slot(slot));
+        let held = |fits: &dyn Fn(&CardProduct) -> bool| {
+            slots.iter().position(|slot| matches!(slot, Ok(Some(held)) if fits(held)))
+        };
+        let same = |held: &CardProduct| {
+            (held.id, held.kind, held.scope) == (sold.id, sold.kind, sold.scope)
+        };
+        // The rides file counts the rides of one product: there is never a second one beside it.
+        let of_rides =
+            |held: &CardProduct| sold.kind == ProductKind::Rides && held.kind == ProductKind::Rides;
+        let used_up = |held: &CardProduct| match held.kind {
+            ProductKind::Pass => matches!(held.validity(at), ProductValidity::Over(_)),
+            ProductKind::Rides => rides_left == 0,
+        };
+        if rides_left > 0 && held(&|held| of_rides(held) && !same(held)).is_some() {
+            return Err(SaleMisfit::OtherRides);
+        }
+        let empty = || slots.iter().position(|slot| *slot == Ok(None));
+        let place = held(&same).or_else(|| held(&of_rides)).or_else(empty);
+        let place = place.or_else(|| held(&used_up)).ok_or(SaleMisfit::NoRoom)?;
+        let mut bytes = file.to_bytes();
+        let slot = bytes.chunks_exact_mut(CardProduct::LEN).nth(place);
+        slot.ok_or(SaleMisfit::NoRoom)?.copy_from_slice(&sold.to_bytes()?);
+        Ok(ProductLoad::new(CardProducts(bytes), self.rides.into())?)
+    }
+}
+
 impl fmt::Display for ProductUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pass, self.rides) {
@@ -425,6 +519,62 @@ mod tests {
         assert_eq!(ProductLoad::new(with(pass()), 10), without);
         assert_eq!(ProductLoad::new(with(rides()), 10_000), Err(ProductError::TooManyRides));
         assert_eq!(ProductLoad::new(CardProducts::EMPTY, 0).unwrap().file(), CardProducts::EMPTY);
+    }
+
+    fn sale(product: CardProduct, rides: u16) -> ProductSale {
+        ProductSale::new(product, rides).unwrap()
+    }
+
+    #[test]
+    fn a_sale_reads_back_as_written_and_is_refused_by_what_is_wrong() {
+        for sold in [sale(pass(), 0), sale(rides(), 10), sale(rides(), 0)] {
+            assert_eq!(ProductSale::from_bytes(&sold.to_bytes().unwrap()), Ok(sold));
+        }
+        let nothing = ProductSale::from_bytes(&[0; ProductSale::LEN]);
+        assert_eq!(nothing, Err(ProductError::UnknownKind(0)));
+        let of_a_pass = ProductSale::new(pass(), 1);
+        assert_eq!(of_a_pass, Err(ProductError::RidesWithoutProduct));
+        assert_eq!(ProductSale::new(rides(), 10_000), Err(ProductError::TooManyRides));
+    }
+
+    #[test]
+    fn a_sale_renews_its_product_and_else_takes_what_is_free() {
+        let (bus, other) = (pass(), CardProduct { id: 302, ..pass() });
+        let (ten, twenty) = (rides(), CardProduct { id: 21, ..rides() });
+        let newer = |held: CardProduct| CardProduct { serial: 99, ..held };
+        let file = |slots| CardProducts::new(slots).unwrap();
+        let in_time = u64::from(bus.until_s);
+        let no_room = Err(SaleMisfit::NoRoom);
+        let table = [
+            ("renews", [Some(bus), None], 0, newer(bus), in_time, Ok([Some(newer(bus)), None])),
+            ("rides", [None, Some(ten)], 7, newer(ten), 0, Ok([None, Some(newer(ten))])),
+            ("free", [Some(bus), None], 0, other, in_time, Ok([Some(bus), Some(other)])),
+            ("over", [Some(bus), Some(ten)], 7, other, in_time + 1, Ok([Some(other), Some(ten)])),
+            ("used up", [Some(bus), Some(ten)], 0, other, in_time, Ok([Some(bus), Some(other)])),
+            ("other rides", [None, Some(ten)], 0, twenty, 0, Ok([None, Some(twenty)])),
+            ("rides left", [None, Some(ten)], 1, twenty, 0, Err(SaleMisfit::OtherRides)),
+            ("full", [Some(bus), Some(ten)], 7, other, in_time, no_room),
+            ("not begun", [Some(bus), Some(ten)], 7, other, 0, no_room),
+        ];
+        for (name, held, left, sold, at, expected) in table {
+            let has_rides = held.iter().flatten().any(|held| held.kind == ProductKind::Rides);
+            let found = ProductsFound { file: file(held), rides: has_rides.then_some(left) };
+            let given = u16::from(sold.kind == ProductKind::Rides) * 10;
+            let load = sale(sold, given).onto(Some(&found), Timestamp::from_secs(at));
+            let expected = expected.map(|slots| (file(slots), u32::from(given)));
+            assert_eq!(load.map(|load| (load.file(), load.rides())), expected, "{name}");
+        }
+        let first = sale(bus, 0).onto(None, Timestamp(0)).unwrap();
+        assert_eq!(first.file(), file([Some(bus), None]));
+    }
+
+    #[test]
+    fn a_slot_that_only_a_later_release_knows_is_never_written_over() {
+        let mut bytes = CardProducts::new([Some(pass()), Some(rides())]).unwrap().to_bytes();
+        (bytes[2], bytes[18]) = (9, 9);
+        let found = ProductsFound { file: CardProducts::from_bytes(bytes), rides: None };
+        let refused = sale(pass(), 0).onto(Some(&found), Timestamp(u64::MAX));
+        assert_eq!(refused, Err(SaleMisfit::NoRoom));
     }
 
     #[test]

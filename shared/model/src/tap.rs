@@ -4,7 +4,8 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     CardId, CardRecord, ClockQuality, Companions, CounterUse, Currency, Epoch, OrderId, PlaceIx,
-    ProductsFound, Refusal, RouteIx, TapSeq, TariffVersion, TicketToken, Timestamp, ValidatorId,
+    ProductLoad, ProductsFound, Refusal, RouteIx, TapSeq, TariffVersion, TicketToken, Timestamp,
+    ValidatorId,
 };
 
 /// What a validator is for.
@@ -65,6 +66,9 @@ pub struct CardTransaction {
     pub after: CardRecord,
     /// The products found, on a card that carries some.
     pub products: Option<ProductsFound>,
+    /// What the load key put on the card besides: its products file from here on, and the rides
+    /// that were added.
+    pub loaded: Option<ProductLoad>,
     /// The counters found and written, when they were read.
     pub counters: Option<CounterUse>,
     /// The riders besides the holder whose rides it pays.

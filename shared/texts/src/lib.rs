@@ -114,6 +114,10 @@ pub enum Phrase<'a> {
     Balance(Money),
     /// A top-up that was ordered was put on the card.
     Loaded(Money),
+    /// A pass that was ordered was put on the card: this product.
+    PassLoaded(u16),
+    /// Rides that were ordered were put on the card: of this product, so many.
+    RidesLoaded(u16, u16),
     /// No taps are taken; the reason is for staff and stays in English.
     OutOfService(&'a str),
     /// Taps are taken again.
@@ -150,6 +154,15 @@ pub fn phrase_text(language: Language, phrase: &Phrase<'_>) -> String {
         Phrase::Loaded(amount) => {
             facts.set("amount", amount_text(language, *amount));
             "screen-loaded"
+        }
+        Phrase::PassLoaded(product) => {
+            facts.set("product", *product);
+            "screen-pass-loaded"
+        }
+        Phrase::RidesLoaded(product, rides) => {
+            facts.set("product", *product);
+            facts.set("rides", *rides);
+            "screen-rides-loaded"
         }
         Phrase::OutOfService(reason) => {
             facts.set("reason", *reason);

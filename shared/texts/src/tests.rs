@@ -191,6 +191,8 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
         ("screen-code", &["code"]),
         ("screen-balance", &["balance"]),
         ("screen-loaded", &["amount"]),
+        ("screen-pass-loaded", &["product"]),
+        ("screen-rides-loaded", &["product", "rides"]),
         ("screen-out-of-service", &["reason"]),
         ("screen-in-service", &[]),
         ("due-priced", &["charged", "fare"]),

@@ -106,7 +106,7 @@ impl Doubt {
     /// The explanation of the tap, priced again in its purse's currency; empty when its tariff is
     /// gone.
     pub(crate) fn explained(&self, context: &ValidatorContext) -> Explained {
-        let CardTransaction { before, after, products, counters, companions, purse } =
+        let CardTransaction { before, after, products, counters, companions, purse, .. } =
             &self.transaction;
         let nothing = || Explained::nothing(context, context.purse(*purse));
         let role = match after.kind {

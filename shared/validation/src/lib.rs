@@ -41,6 +41,6 @@ pub use lists::{Grade, Hotlist};
 pub use machine::TapMachine;
 pub use model::Note;
 pub use output::{OpenedOrder, Output, Presented};
-pub use passage::{Passage, PassageClass, Verdict};
+pub use passage::{Loaded, Passage, PassageClass, Verdict};
 pub use relay::{LateAnswer, RelayGuard};
 pub use tickets::Tickets;

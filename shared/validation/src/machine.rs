@@ -19,7 +19,7 @@ use model::{
 };
 
 use crate::{
-    Doubt, Output, Passage, Presented, Tickets, ValidatorContext,
+    Doubt, Loaded, Output, Passage, Presented, Tickets, ValidatorContext,
     companions::Arming,
     decide::{Denied, decide},
     doubt::{Doubts, Proof},
@@ -38,7 +38,7 @@ pub struct TapMachine {
     arming: Arming,
     tried: Tried,
     /// Loaded onto the card whose tap is still to be made.
-    loaded: Option<(CardId, Money)>,
+    loaded: Option<(CardId, Loaded)>,
     in_service: bool,
     state: State,
     /// Of the card presented last.
@@ -244,7 +244,7 @@ impl TapMachine {
                 self.commit_when_both(writing)
             }
             State::Abandoned { tap, seen, reason } => {
-                self.refuse(tap.draft, Some(seq), reason, Some(seen))
+                self.refuse_written(tap.draft, seq, reason, seen)
             }
             other @ (State::Idle
             | State::Finding { .. }
@@ -401,8 +401,9 @@ impl TapMachine {
             Some(CardOutput::Settled(Settlement::Refused(failure))) => {
                 let Writing { tap, decision, intent, .. } = *writing;
                 let (seen, reason) = (Seen::on(&decision.found), failure.refusal());
+                self.card_refused_order(&writing.card, &failure);
                 match intent {
-                    Some(seq) => self.refuse(tap.draft, Some(seq), reason, Some(seen)),
+                    Some(seq) => self.refuse_written(tap.draft, seq, reason, seen),
                     None => State::Abandoned { tap, seen, reason },
                 }
             }
@@ -438,11 +439,10 @@ impl TapMachine {
                 let event = TapEvent::Committed { transaction, proof };
                 let passage = match decision.writes {
                     Writes::Tap(decision) => Passage::committed(&self.context, *decision, ctr),
-                    Writes::Order(after) if after.ctr == ctr => {
-                        let loaded = self.money_in(transaction.purse, i64::from(after.amount));
-                        return self.order_loaded(tap, seq, event, loaded);
+                    Writes::Order(after, _) if after.ctr == ctr => {
+                        return self.order_loaded(tap, seq, event, &card);
                     }
-                    Writes::Order(_) => {
+                    Writes::Order(..) => {
                         Passage::refused(Refusal::CardDataInvalid, self.money(0), None)
                     }
                 };

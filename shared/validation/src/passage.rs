@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use fare::{CapProgress, Exchanged, ProductStep, Quote, Step, StepKind};
-use model::{Ctr, Currency, Money, Note, Refusal, RiderClass};
+use model::{Ctr, Currency, Money, Note, ProductSale, Refusal, RiderClass};
 
 use crate::{ValidatorContext, decide::Decision};
 
@@ -25,9 +25,18 @@ pub struct Passage {
     /// What else the rider should know.
     pub notes: Vec<Note>,
     /// What a load order put on the card before this tap, whatever became of the tap (USR-2).
-    pub loaded: Option<Money>,
+    pub loaded: Option<Loaded>,
     /// How much more stored value this tap needs, when that is why it is refused.
     pub missing: Option<Money>,
+}
+
+/// What a load order put on the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loaded {
+    /// So much value.
+    Value(Money),
+    /// A product (ADR-0024).
+    Product(ProductSale),
 }
 
 /// Why a tap cost what it did, and what that means for caps. Empty when it cannot be said.

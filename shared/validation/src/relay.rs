@@ -62,6 +62,7 @@ impl RelayGuard {
             | CardStep::ReadCounters
             | CardStep::ReadProof => 15,
             CardStep::Rides
+            | CardStep::Products
             | CardStep::Value
             | CardStep::Counters
             | CardStep::Write

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 
 use card::{CardFound, CardStep};
 use model::{
-    CardId, CardRecord, CardTransaction, Companions, CounterUse, Currency, Refusal, TapDraft,
-    TapSeq,
+    CardId, CardRecord, CardTransaction, Companions, CounterUse, Currency, ProductLoad, Refusal,
+    TapDraft, TapSeq,
 };
 
 use crate::{Doubt, Passage, decide::Decision, work::Work};
@@ -89,8 +89,8 @@ impl Seen {
 pub(crate) enum Writes {
     /// A tap.
     Tap(Box<Decision>),
-    /// A load order's value.
-    Order(CardRecord),
+    /// A load order's value, or its product.
+    Order(CardRecord, Option<ProductLoad>),
 }
 
 impl State {
@@ -114,10 +114,14 @@ impl Decided {
     pub(crate) fn transaction(&self) -> CardTransaction {
         let (after, written, companions) = match &self.writes {
             Writes::Tap(decision) => (decision.after, decision.counters, decision.companions),
-            Writes::Order(after) => (*after, None, Companions::NONE),
+            Writes::Order(after, _) => (*after, None, Companions::NONE),
+        };
+        let loaded = match self.writes {
+            Writes::Tap(_) => None,
+            Writes::Order(_, sold) => sold,
         };
         let CardFound { record: before, purse, products, counters } = self.found;
         let counters = counters.map(|found| CounterUse { found, written });
-        CardTransaction { before, after, products, counters, companions, purse }
+        CardTransaction { before, after, products, loaded, counters, companions, purse }
     }
 }

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use model::{
     CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
-    Companions, CounterUse, Currency, Epoch, OrderId, PlaceIx, ProductsFound, Refusal, RouteIx,
-    Served, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
+    Companions, CounterUse, Currency, Epoch, OrderId, PlaceIx, ProductLoad, ProductsFound, Refusal,
+    RouteIx, Served, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
     ValidatorId,
 };
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,12 @@ struct EntryV1 {
     /// 23: the load order that the transaction carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<u64>,
+    /// 24: the products file that the transaction wrote, when it put a product on the card.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    products_written: Option<[u8; CardProducts::LEN]>,
+    /// 25: the rides that it added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rides_added: Option<u32>,
 }
 
 const COMMITTED: u8 = 0;
@@ -126,6 +132,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
     let after = transaction.map(|t| &t.after);
     let products = transaction.and_then(|t| t.products);
     let counters = transaction.and_then(|t| t.counters);
+    let loaded = transaction.and_then(|t| t.loaded);
     let companions = transaction.map(|t| t.companions).filter(|c| !c.is_empty());
     let as_after =
         |same: fn(&CardRecord, &TapRecord) -> bool| after.is_some_and(|a| same(a, record));
@@ -155,6 +162,8 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         companions: companions.map(Companions::number),
         purse: transaction.and_then(|t| t.purse).map(Currency::numeric),
         order: record.order.map(|order| order.0),
+        products_written: loaded.map(|load| load.file().to_bytes()),
+        rides_added: loaded.map(|load| load.rides()).filter(|rides| *rides > 0),
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -212,6 +221,7 @@ fn event(
             before: before.ok_or(WireError::Missing("record before"))?,
             after: after.ok_or(WireError::Missing("record after"))?,
             products: products(e)?,
+            loaded: loaded(e)?,
             counters: counters(e)?,
             companions: companions(e)?,
             purse: purse(e)?,
@@ -251,6 +261,17 @@ fn products(e: &EntryV1) -> Result<Option<ProductsFound>, WireError> {
         (None, Some(_)) => Err(WireError::Missing("products file")),
         (Some(bytes), rides) => {
             Ok(Some(ProductsFound { file: CardProducts::from_bytes(bytes), rides }))
+        }
+    }
+}
+
+fn loaded(e: &EntryV1) -> Result<Option<ProductLoad>, WireError> {
+    match (e.products_written, e.rides_added) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(WireError::Missing("products file written")),
+        (Some(bytes), rides) => {
+            let load = ProductLoad::new(CardProducts::from_bytes(bytes), rides.unwrap_or(0));
+            load.map(Some).map_err(|_| WireError::OutOfRange("rides added"))
         }
     }
 }

@@ -9,10 +9,10 @@ use expect_test::{ExpectFile, expect_file};
 use model::{
     CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
     CardTransaction, ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Currency,
-    Epoch, LoadSeq, OrderId, PlaceIx, ProductKind, ProductScope, ProductSlot, ProductUse,
-    ProductsFound, RecordKind, Refusal, Registers, RiderClass, RouteIx, Served, TapDraft, TapEvent,
-    TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp, TransferRun, ValidUntil,
-    ValidatorId,
+    Epoch, LoadSeq, OrderId, PlaceIx, ProductKind, ProductLoad, ProductScope, ProductSlot,
+    ProductUse, ProductsFound, RecordKind, Refusal, Registers, RiderClass, RouteIx, Served,
+    TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
+    TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
 
@@ -95,6 +95,7 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
         before: before(),
         after: after(),
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,
@@ -127,8 +128,9 @@ fn samples() -> [(&'static str, TapRecord, ExpectFile); 6] {
     ]
 }
 
-/// Taps paid by products: the fields 15 and 16. Not in the golden batch, which is older.
-fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
+/// Taps paid by products, and an order that brings one: the fields 15, 16, 24 and 25. Not in the
+/// golden batch, which is older.
+fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 3] {
     let pass = CardProduct {
         id: 301,
         kind: ProductKind::Pass,
@@ -143,6 +145,7 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         before: used(before(), ProductUse::default()),
         after: used(CardRecord { amount: 0, balance: 2350, ..after() }, by),
         products: Some(ProductsFound { file: CardProducts::new(slots).unwrap(), rides }),
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,
@@ -152,13 +155,20 @@ fn product_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
     let committed = |transaction| TapEvent::Committed { transaction, proof: CardProof([9; 8]) };
     let pass_used = transaction([Some(pass), None], None, by_pass);
     let ride_used = transaction([Some(pass), Some(rides)], Some(10), by_ride);
-    let [pass_file, ride_file] = [
+    let load = ProductLoad::new(CardProducts::new([Some(pass), Some(rides)]).unwrap(), 10);
+    let brought = CardTransaction {
+        loaded: load.ok(),
+        ..transaction([Some(pass), None], None, ProductUse::default())
+    };
+    let [pass_file, ride_file, sale_file] = [
         expect_file!["../../../tests/vectors/wire/v1/entry-pass.hex"],
         expect_file!["../../../tests/vectors/wire/v1/entry-ride.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-sale.hex"],
     ];
     [
         ("pass", record(1006, committed(pass_used)), pass_file),
         ("ride", record(1007, committed(ride_used)), ride_file),
+        ("sale", record(1008, committed(brought)), sale_file),
     ]
 }
 
@@ -176,6 +186,7 @@ fn counter_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
             before,
             after,
             products: None,
+            loaded: None,
             counters: Some(used),
             companions: Companions::NONE,
             purse: None,
@@ -195,6 +206,7 @@ fn served_samples() -> [(&'static str, TapRecord, ExpectFile); 2] {
         before: before(),
         after: after(),
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,
@@ -218,6 +230,7 @@ fn group_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
         before: before(),
         after: after(),
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::new(riders).unwrap(),
         purse: None,
@@ -234,6 +247,7 @@ fn purse_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
         before: CardRecord { layout, ..before() },
         after: CardRecord { layout, ..after() },
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: Currency::parse("CHF").ok(),
@@ -258,6 +272,7 @@ fn order_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
         before: before(),
         after,
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,
@@ -442,7 +457,7 @@ fn rides_without_the_file_that_they_belong_to_are_refused() {
 #[test]
 fn a_tap_without_products_is_as_long_as_ever_and_one_with_a_pass_35_bytes_longer() {
     let plain = encode_entry(&samples()[0].1).unwrap().len();
-    let [pass, ride] = product_samples().map(|(_, r, _)| encode_entry(&r).unwrap().len());
+    let [pass, ride, _] = product_samples().map(|(_, r, _)| encode_entry(&r).unwrap().len());
     assert_eq!((pass, ride), (plain + 35, plain + 37));
 }
 
@@ -493,6 +508,7 @@ fn an_entry_leaves_out_only_what_its_own_record_says() {
         before: before(),
         after: after(),
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,
@@ -584,8 +600,15 @@ fn event() -> impl Strategy<Value = TapEvent> {
             (products, counters, companions, purse),
             (of, proof, seen, reason, served),
         )| {
-            let transaction =
-                CardTransaction { before, after, products, counters, companions, purse };
+            let transaction = CardTransaction {
+                before,
+                after,
+                products,
+                loaded: None,
+                counters,
+                companions,
+                purse,
+            };
             let (of, proof) = (TapSeq(of), CardProof(proof));
             match kind {
                 0 => TapEvent::Committed { transaction, proof },

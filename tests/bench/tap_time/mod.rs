@@ -86,6 +86,7 @@ fn name(step: CardStep, before: &[Exchange]) -> &'static str {
         CardStep::ReadCounters => "read the counters",
         CardStep::ReadProof => "read the proof",
         CardStep::Value => "debit",
+        CardStep::Products => "write the products",
         CardStep::Rides => "take rides",
         CardStep::Counters => "write the counters",
         CardStep::Write => "write the record",

@@ -77,6 +77,7 @@ pub(super) const fn card_time(step: CardStep) -> Duration {
         | CardStep::ReadCounters
         | CardStep::ReadProof => 3,
         CardStep::Rides
+        | CardStep::Products
         | CardStep::Value
         | CardStep::Counters
         | CardStep::Write

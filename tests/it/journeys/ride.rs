@@ -244,6 +244,7 @@ impl<'c> Rider<'c> {
             before: found.record,
             after: decision.after,
             products: found.products,
+            loaded: None,
             counters,
             companions: decision.companions,
             purse: found.purse,

@@ -396,6 +396,7 @@ mod tests {
                 before,
                 after,
                 products: None,
+                loaded: None,
                 counters: None,
                 companions: Companions::NONE,
                 purse: None,

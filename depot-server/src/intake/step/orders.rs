@@ -2,13 +2,14 @@
 //! (ADR-0015).
 
 use clearing::{
-    BookedOrder, ClearedOrder, DueOrder, KnownRecord, ListVersion, OrderRefused, Rules, Source,
+    BookedOrder, ClearedOrder, DueOrder, ExceptionChange, KnownRecord, ListVersion, OrderRefused,
+    Rules, Source,
 };
 use model::{CardId, ChannelId, Currency, LoadSeq, OrderId, Timestamp, ValidatorId};
 use wire::{ListKind, ValidatorState};
 
 use super::{Desk, Seat, StepError};
-use crate::intake::stored::{Booking, OrderEvent, Stored};
+use crate::intake::stored::{Booking, BoughtProduct, OrderEvent, Stored};
 
 /// Books what was done with orders. One that does not fit is passed over: whoever does it looks
 /// first.
@@ -33,14 +34,16 @@ impl<S: Stored> Desk<'_, S> {
             order.map(|order| ClearedOrder { order, transfers: Vec::new() })
         };
         let cleared = match event {
-            OrderEvent::Paid { order, card, amount, channel, paid_at, purse, .. } => {
+            OrderEvent::Paid { order, card, amount, channel, paid_at, purse, product, .. } => {
                 let times = (Timestamp(*paid_at), now);
                 let card = CardId(*card);
                 // An order in another currency than its card's would open a second ledger.
                 let purse = purse.and_then(|number| Currency::from_numeric(number).ok());
                 let fits = self.card(card)?.purse() == purse;
                 let (id, channel) = (OrderId(*order), ChannelId(*channel));
-                let paid = BookedOrder::paid(id, (card, *amount, purse), channel, times, currency);
+                let sale = product.as_ref().and_then(BoughtProduct::sale);
+                let what = (card, *amount, purse);
+                let paid = BookedOrder::paid(id, what, sale, channel, times, currency);
                 Some(if fits { Ok(paid) } else { Err(OrderRefused::OtherCurrency) })
             }
             OrderEvent::Offered { order, after, not_after_s } => {
@@ -109,13 +112,17 @@ impl<S: Stored> Desk<'_, S> {
         for known in loads {
             let record = &known.record;
             let orders = self.card_orders(card)?;
-            if orders.is_empty() {
+            if orders.is_empty() && record.amount > 0 {
                 continue;
             }
             let by_desk = known.source == Source::Issued
                 || self.decided.values().any(|(op, happened)| *happened && op.written() == record);
             let carried =
                 (!by_desk).then(|| BookedOrder::carried_out_by(&orders, record)).flatten();
+            if carried.is_none() && !by_desk && record.amount == 0 {
+                let item = clearing::unexplained_sale(card, record, self.booking.at);
+                self.booking.exceptions.push(ExceptionChange::Opened(item));
+            }
             if let Some(at) = carried {
                 let done = orders[at].carried_out(record, self.booking.at, self.rules.currency());
                 if let Some(ClearedOrder { order, transfers }) = done {
@@ -173,7 +180,10 @@ impl<S: Stored> Desk<'_, S> {
         self.stored.order(id).map_err(StepError::Stored)
     }
 
-    fn card_orders(&self, card: CardId) -> Result<Vec<BookedOrder>, StepError<S::Error>> {
+    pub(super) fn card_orders(
+        &self,
+        card: CardId,
+    ) -> Result<Vec<BookedOrder>, StepError<S::Error>> {
         let stored = self.stored.orders_of(card).map_err(StepError::Stored)?;
         let newest =
             |order: BookedOrder| self.booking.orders.get(&order.id).copied().unwrap_or(order);

@@ -16,7 +16,7 @@ fn employer() -> Channel {
 
 fn run(rig: &Rig, batch: Option<&str>, text: &str, dry_run: bool) -> BulkReport {
     let batch = batch.map(|name| name.parse().unwrap());
-    order(&rig.place, &employer(), batch.as_ref(), text.as_bytes(), dry_run).unwrap()
+    order(&rig.place, (&employer(), &[]), batch.as_ref(), text.as_bytes(), dry_run).unwrap()
 }
 
 fn words(report: &BulkReport) -> Vec<(u32, &'static str)> {
@@ -60,6 +60,7 @@ fn the_good_lines_of_a_file_are_ordered_once_and_the_others_told_with_their_reas
         card: Cards::id(1),
         amount: 500,
         purse: None,
+        product: None,
         paid_at: rig.place.clock.now(),
     };
     pay(&rig.place, &earlier).unwrap();

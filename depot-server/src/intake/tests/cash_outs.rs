@@ -22,8 +22,15 @@ fn load(rig: &mut Rig, card: u32, amount: u32, at_s: u32) {
     let after = CardRecord { validator: rig.buses[0].id, ..after };
     let (products, counters, purse) = (None, None, None);
     let companions = Companions::NONE;
-    let transaction =
-        CardTransaction { before: newest, after, products, counters, companions, purse };
+    let transaction = CardTransaction {
+        before: newest,
+        after,
+        products,
+        loaded: None,
+        counters,
+        companions,
+        purse,
+    };
     let uid = Cards::id(card);
     let proof = card_proof(&card_keys(), uid, &transaction);
     let validator = rig.buses[0].id;
@@ -69,6 +76,7 @@ fn rec_9_the_easycard_2025_pattern_pays_nothing_and_an_honest_card_is_paid_out()
         card: Cards::id(1),
         amount: 2_000,
         purse: None,
+        product: None,
         paid_at: rig.place.clock.now(),
     };
     pay(&rig.place, &order).unwrap();

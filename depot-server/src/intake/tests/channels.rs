@@ -26,6 +26,7 @@ fn order(rig: &Rig, card: u32, amount: u32, reference: &str) -> OrderId {
         card: Cards::id(card),
         amount,
         purse: None,
+        product: None,
         paid_at,
     };
     pay(&rig.place, &payment).unwrap().id
@@ -74,6 +75,7 @@ fn rec_16_the_octopus_2007_pattern_is_found_on_the_first_day_both_ways_to_the_un
             reference: format!("K{n}"),
             paid_at,
             purse: None,
+            product: None,
         };
         orders.map(paid).collect()
     })

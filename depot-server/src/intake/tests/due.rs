@@ -132,6 +132,7 @@ impl Rider {
             before,
             after,
             products: None,
+            loaded: None,
             counters: found,
             companions: model::Companions::NONE,
             purse: self.purse,

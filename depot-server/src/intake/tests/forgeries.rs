@@ -420,6 +420,7 @@ fn a_tap_replayed_in_another_life_of_the_log_is_found() {
         before: rig.cards.issues()[0].record,
         after: *rig.cards.newest(0),
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,

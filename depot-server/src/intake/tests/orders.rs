@@ -23,6 +23,7 @@ pub(super) fn payment(card: u32, amount: u32, reference: &str) -> Payment {
         card: Cards::id(card),
         amount,
         purse: None,
+        product: None,
         paid_at: Timestamp::from_secs(u64::from(NOON)),
     }
 }
@@ -50,6 +51,7 @@ pub(super) fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: 
         before: *newest,
         after,
         products: None,
+        loaded: None,
         counters: None,
         companions: model::Companions::NONE,
         purse,

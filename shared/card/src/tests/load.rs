@@ -37,6 +37,7 @@ fn proven(before: CardRecord, after: CardRecord, settlement: &Settlement) -> boo
             before,
             after,
             products: None,
+            loaded: None,
             counters: None,
             companions: Companions::NONE,
             purse: None,

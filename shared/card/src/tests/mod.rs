@@ -24,6 +24,7 @@ mod products;
 mod properties;
 mod purse;
 mod rekey;
+mod sales;
 mod tearing;
 mod vectors;
 mod versions;

@@ -61,6 +61,7 @@ fn present_again(card: &mut VirtualCard, first: &Settlement, intent: &CardRecord
             before,
             after: *intent,
             products: None,
+            loaded: None,
             counters: None,
             companions: Companions::NONE,
             purse: None,

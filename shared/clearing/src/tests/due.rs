@@ -101,7 +101,8 @@ impl Card {
         self.counters = quote.counters_after.unwrap_or(self.counters);
         self.newest = after;
         let (products, purse) = (None, self.purse);
-        let transaction = CardTransaction { before, after, products, counters, companions, purse };
+        let transaction =
+            CardTransaction { before, after, products, loaded: None, counters, companions, purse };
         self.taps.push(entry_of(&transaction, route, 1, committed(transaction)));
         Some(amount)
     }

@@ -143,8 +143,14 @@ impl Written {
 impl Town {
     fn first_order() -> BookedOrder {
         let noon = Timestamp::from_secs(NOON_S);
-        let paid =
-            BookedOrder::paid(FIRST, (CARD, AMOUNT, None), ChannelId(1), (noon, noon), euro());
+        let paid = BookedOrder::paid(
+            FIRST,
+            (CARD, AMOUNT, None),
+            None,
+            ChannelId(1),
+            (noon, noon),
+            euro(),
+        );
         paid.order.offered(LoadSeq(0), end_s(2)).unwrap()
     }
 
@@ -208,6 +214,7 @@ impl World {
             id,
             load_seq: LoadSeq(load_seq),
             amount: AMOUNT,
+            product: None,
             purse: None,
             not_after_s,
         });
@@ -393,8 +400,14 @@ impl World {
             return false;
         }
         let noon = Timestamp::from_secs(NOON_S);
-        let again =
-            BookedOrder::paid(SECOND, (CARD, AMOUNT, None), ChannelId(1), (noon, noon), euro());
+        let again = BookedOrder::paid(
+            SECOND,
+            (CARD, AMOUNT, None),
+            None,
+            ChannelId(1),
+            (noon, noon),
+            euro(),
+        );
         let newest = self.depot.known.iter().rev().flatten().next();
         let seq = LoadSeq(newest.map_or(0, |written| written.load_seq));
         self.depot.orders.push(again.order.offered(seq, end_s(self.step + 2)).unwrap());
@@ -456,7 +469,8 @@ fn rec_5_an_order_that_is_carried_out_after_its_refund_is_owed_and_credited_once
     let noon = Timestamp::from_secs(NOON_S);
     let late = Timestamp::from_secs(NOON_S + 10 * STEP_S);
     let unseen = CardSeen { newest: None, other_load: false, load_in_doubt: false };
-    let paid = BookedOrder::paid(FIRST, (CARD, AMOUNT, None), ChannelId(7), (noon, noon), euro());
+    let paid =
+        BookedOrder::paid(FIRST, (CARD, AMOUNT, None), None, ChannelId(7), (noon, noon), euro());
     let mut transfers = paid.transfers;
     let out = paid.order.offered(LoadSeq(0), end_s(2)).unwrap();
     let refund = |order: BookedOrder, fleet| {

@@ -180,6 +180,7 @@ fn entries(history: &History, turn: &Turn) -> Vec<TapRecord> {
                 before: first.after,
                 after: first.after,
                 products: None,
+                loaded: None,
                 counters: None,
                 companions: Companions::NONE,
                 purse: first.purse,

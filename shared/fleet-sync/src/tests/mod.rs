@@ -46,6 +46,7 @@ fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
         before,
         after,
         products: None,
+        loaded: None,
         counters: None,
         companions: Companions::NONE,
         purse: None,

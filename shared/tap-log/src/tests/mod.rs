@@ -43,6 +43,7 @@ fn transaction(at_s: u32) -> CardTransaction {
         before: card_record(6, 0),
         after: card_record(7, at_s),
         products: None,
+        loaded: None,
         counters: None,
         companions: model::Companions::NONE,
         purse: None,

@@ -159,6 +159,8 @@ pub(crate) struct Bench {
     pub(crate) orders: BTreeMap<CardId, SealedOrder>,
     /// Exchanges of the last tap, over all its presentations.
     pub(crate) exchanges: usize,
+    /// What the next card answers to this exchange of a tap, and does not do.
+    pub(crate) answers: Option<(usize, Vec<u8>)>,
 }
 
 impl Bench {
@@ -177,6 +179,7 @@ impl Bench {
             chosen: vec![],
             orders: BTreeMap::new(),
             exchanges: 0,
+            answers: None,
         }
     }
 
@@ -259,7 +262,8 @@ impl Bench {
                     let at = if self.orders.is_empty() { exchanges } else { self.exchanges };
                     let here = at < cut.at;
                     if here || (at == cut.at && cut.heard) {
-                        let answer = card.handle_apdu(&apdu);
+                        let said = self.answers.take_if(|(exchange, _)| *exchange == at);
+                        let answer = said.map_or_else(|| card.handle_apdu(&apdu), |(_, said)| said);
                         let heard = here.then_some(answer.as_slice()).ok_or(ExchangeError::Absent);
                         self.machine.handle_response(heard, took);
                     } else {

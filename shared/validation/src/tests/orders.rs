@@ -4,12 +4,13 @@ use alloc::{boxed::Box, vec::Vec};
 
 use card::{CardKeys, KeyRole, SealedOrder, VirtualCard, proof_holds};
 use model::{
-    CardId, ClockQuality, LoadOrder, LoadSeq, Money, OrderId, RecordKind, Refusal, TapEvent,
-    TapRole, Timestamp, ValidatorId,
+    CardId, CardProduct, CardProducts, ClockQuality, LoadOrder, LoadSeq, Money, OrderId,
+    ProductKind, ProductLoad, ProductSale, ProductScope, RecordKind, Refusal, TapEvent, TapRole,
+    Timestamp, ValidatorId,
 };
 
-use super::{Bench, Cut, LogPace, NEVER, START, card, context, keys};
-use crate::{Hotlist, Passage, Rules, Verdict};
+use super::{Bench, Cut, LogPace, NEVER, START, card, card_with, context, keys};
+use crate::{Hotlist, Loaded, Passage, Rules, Verdict};
 
 const AMOUNT: u32 = 1_000;
 
@@ -19,6 +20,7 @@ fn order(id: u64, load_seq: u16) -> LoadOrder {
         id: OrderId(id),
         load_seq: LoadSeq(load_seq),
         amount: AMOUNT,
+        product: None,
         purse: None,
         not_after_s,
     }
@@ -70,7 +72,7 @@ fn usr_2_one_tap_loads_the_order_and_pays_the_ride_from_it() {
     let mut bench = bench_with_order(TapRole::Board, "s1", &card);
     let passage = bench.tap(&mut card, NEVER).unwrap();
     assert_eq!(passage.verdict, Verdict::Granted);
-    assert_eq!(passage.loaded, Some(euros(1_000)));
+    assert_eq!(passage.loaded, Some(Loaded::Value(euros(1_000))));
     assert_eq!(passage.balance, Some(euros(850)));
     assert_eq!(balance(&card), 850);
     assert_eq!(bench.exchanges, 14, "a load and a plain debit");
@@ -156,6 +158,90 @@ fn a_hotlisted_card_is_refused_and_not_loaded() {
     let passage = bench.tap(&mut card, NEVER).unwrap();
     assert_eq!(passage.verdict, Verdict::Refused(Refusal::Hotlisted));
     assert_eq!(loads(&card), 0);
+}
+
+fn ten_rides(serial: u16) -> ProductSale {
+    let scope = ProductScope::EVERYTHING;
+    let kind = ProductKind::Rides;
+    let product = CardProduct { id: 20, kind, scope, serial, from_s: 0, until_s: 0 };
+    ProductSale::new(product, 10).unwrap()
+}
+
+fn order_of_rides() -> LoadOrder {
+    LoadOrder { amount: 0, product: Some(ten_rides(1)), ..order(1, 1) }
+}
+
+fn bench_with_rides(card: &VirtualCard) -> Bench {
+    let mut bench = Bench::boarding();
+    bench.orders.insert(card.uid(), sealed(order_of_rides(), card.uid()));
+    bench
+}
+
+fn rides(card: &VirtualCard) -> u32 {
+    card.contents().unwrap().products.and_then(|found| found.rides).unwrap_or(0)
+}
+
+#[test]
+fn one_tap_puts_ordered_rides_on_the_card_and_uses_the_first_of_them() {
+    let mut card = card(1, 0);
+    let mut bench = bench_with_rides(&card);
+    let passage = bench.tap(&mut card, NEVER).unwrap();
+    assert_eq!((passage.verdict, passage.charge), (Verdict::Granted, euros(0)));
+    assert_eq!(passage.loaded, Some(Loaded::Product(ten_rides(1))));
+    assert_eq!((rides(&card), balance(&card), loads(&card)), (9, 0, 1));
+    assert_eq!(bench.exchanges, 17, "eight for the rides, nine for the one that is taken");
+    let Some(TapEvent::Committed { transaction, proof }) = bench.log[0].event else { panic!() };
+    assert_eq!(transaction.loaded.map(|load| load.rides()), Some(10));
+    assert!(proof_holds(&keys().tmac_key(&card.uid()).unwrap(), &card.uid(), &transaction, proof));
+    later(&mut bench);
+    bench.tap(&mut card, NEVER).unwrap();
+    assert_eq!((rides(&card), loads(&card)), (8, 1));
+}
+
+#[test]
+fn rec_5_a_tap_with_ordered_rides_cut_anywhere_brings_them_once() {
+    for pace in [LogPace::Fast, LogPace::Slow] {
+        for at in 0..17 {
+            for heard in [false, true] {
+                let case = alloc::format!("{pace:?} cut at {at}, heard {heard}");
+                let mut card = card(1, 0);
+                let mut bench = bench_with_rides(&card);
+                bench.pace = pace;
+                let first = bench.tap(&mut card, Cut { at, heard }).unwrap();
+                if !first.is_granted() {
+                    bench.now = Timestamp::from_secs(START.secs() + 5);
+                    let second = bench.tap(&mut card, NEVER).unwrap();
+                    assert_eq!(second.verdict, Verdict::Granted, "{case}");
+                }
+                assert_eq!((loads(&card), rides(&card)), (1, 9), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_card_that_cannot_take_a_product_rides_as_if_none_were_ordered() {
+    // Both slots are in use.
+    let pass = |id| CardProduct {
+        kind: ProductKind::Pass,
+        scope: ProductScope::of_group("ferry"),
+        until_s: u32::MAX,
+        id,
+        ..ten_rides(1).product
+    };
+    let file = CardProducts::new([Some(pass(1)), Some(pass(2))]).unwrap();
+    let full = card_with(1, 500, Some(ProductLoad::new(file, 0).unwrap()));
+    for (case, mut card, refused) in [("full", full, None), ("no file", card(2, 500), Some(4))] {
+        let mut bench = bench_with_rides(&card);
+        bench.answers = refused.map(|at| (at, alloc::vec![0x91, 0xF0]));
+        let passage = bench.tap(&mut card, NEVER).unwrap();
+        assert_eq!((passage.verdict, passage.charge), (Verdict::Granted, euros(150)), "{case}");
+        assert_eq!((loads(&card), balance(&card)), (0, 350), "{case}");
+        later(&mut bench);
+        let passage = bench.tap(&mut card, NEVER).unwrap();
+        assert_eq!((passage.verdict, loads(&card)), (Verdict::Granted, 0), "{case}");
+        assert_eq!(bench.outcomes().last(), Some(&"committed"), "{case}: it is not tried again");
+    }
 }
 
 /// What the rider does after the cut: again at the same validator, after a restart of it, or at

@@ -12,7 +12,7 @@ use model::{
 };
 
 use super::{Bench, CITY, Cut, LogPace, NEVER, START, card, context, keys, tearing::in_doubt};
-use crate::{Note, Passage, Rules, ValidatorContext, Verdict};
+use crate::{Loaded, Note, Passage, Rules, ValidatorContext, Verdict};
 
 /// From the day before [`START`], and another from two days after it.
 const RATES: &str = r#"
@@ -95,6 +95,7 @@ fn sealed(purse: Option<Currency>, card: CardId) -> SealedOrder {
         id: OrderId(1),
         load_seq: LoadSeq(1),
         amount: 1_000,
+        product: None,
         purse,
         not_after_s: u32::try_from(START.secs()).unwrap() + 86_400,
     };
@@ -121,8 +122,8 @@ fn an_order_goes_onto_a_purse_in_its_own_currency_and_onto_no_other() {
         let records = card.contents().unwrap().records;
         let loads = records.iter().filter(|record| record.kind.is_load()).count();
         assert_eq!((loads, loaded.is_some()), (usize::from(goes_on), goes_on), "{ordered:?}");
-        let named =
-            loaded.is_none_or(|amount| amount.currency() == ordered.unwrap_or(currency("EUR")));
+        let amount = Money::new(1_000, ordered.unwrap_or(currency("EUR")));
+        let named = loaded.is_none_or(|loaded| loaded == Loaded::Value(amount));
         assert!(named, "the rider is told in the purse's currency: {loaded:?}");
     }
 }
