@@ -88,6 +88,49 @@ async fn usr_2_a_payment_is_on_the_card_at_its_next_tap_and_pays_the_ride() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allowance_of_rides_is_on_the_card_at_its_next_tap_and_pays_it() {
+    let mut yard = block_in_place(|| Yard::open_under(CITY, &POSTS[..1], 2, &[]));
+    block_in_place(|| {
+        yard.open_desk(
+            "[orders]\nenabled = true\n\n[[product]]\nnumber = 20\nprice = \"0.00\"\nrides = 2\n",
+        );
+    });
+    let card = yard.cards[0].clone();
+    let numbers: Vec<_> = yard.cards.iter().map(|c| c.lock().unwrap().uid().to_hex()).collect();
+    let before = card.lock().unwrap().contents().unwrap().balance;
+    let file = yard.folder().join("allowances.csv");
+    let lines: String = numbers.iter().map(|n| format!("{n},0.00,{n},20\n")).collect();
+    std::fs::write(&file, format!("card,amount,reference,product\n{lines}")).unwrap();
+    let report = block_in_place(|| {
+        let file = file.to_str().unwrap();
+        said(&yard.depot_server(&["order", "bulk", file], &["--channel", "12"]))
+    });
+    assert_eq!(report.matches(",ordered,").count(), 2, "{report}");
+    let list = said(&yard.depot_server(&["order", "list"], &[]));
+    assert_eq!(list.matches("2 rides of product 20").count(), 2, "{list}");
+    bus_has_orders(&mut yard, 1).await;
+
+    let mut bus = yard.gates[0].take_reader();
+    let answer = bus.tap(card.clone()).await;
+    assert!(answer.contains("2 rides are on the card (product 20)"), "{answer}");
+    assert!(answer.contains("accepted, charge 0.00 EUR"), "{answer}");
+    let contents = card.lock().unwrap().contents().unwrap();
+    assert_eq!((contents.balance, contents.products.unwrap().rides), (before, Some(1)));
+
+    yard.drained().await;
+    block_in_place(|| {
+        assert!(yard.gates[0].process.stop().success());
+        assert!(yard.depot.stop().success());
+    });
+    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
+    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
+    let books = rusqlite::Connection::open(yard.database()).unwrap();
+    let open: i64 =
+        books.query_row("SELECT count(*) FROM exceptions", [], |row| row.get(0)).unwrap();
+    assert_eq!(open, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_cannot_be_is_refused_by_what_is_wrong() {
     let yard = block_in_place(|| yard(1));
     let card = yard.cards[0].lock().unwrap().uid().to_hex();

@@ -4,9 +4,9 @@
 use card::sale_record;
 use clearing::{Account, OrderPhase};
 use model::{
-    CardProduct, CardProducts, CardRecord, CardTransaction, ChannelId, Companions, Ctr, Money,
-    OrderId, PlaceIx, ProductKind, ProductLoad, ProductScope, ProductUse, ProductsFound,
-    RecordKind,
+    CardProduct, CardProducts, CardRecord, CardTransaction, ChannelId, ClockQuality, Companions,
+    Ctr, Epoch, Money, OrderId, PlaceIx, ProductKind, ProductLoad, ProductScope, ProductUse,
+    ProductsFound, RecordKind, RouteIx, TapRecord, TapRole, TariffVersion,
 };
 
 use super::{
@@ -72,9 +72,23 @@ fn transact(
         CardTransaction { before, after, products: found, loaded, counters, companions, purse };
     let proof = rig.cards.commit(CARD, &transaction);
     if reported {
-        let event = TapEvent::Committed { transaction, proof };
-        let at_s = after.at_s;
-        rig.buses[0].log(Some(Cards::id(CARD)), at_s, event);
+        // Of a load the validator says which order it carried out.
+        let order = after.kind.is_load().then_some(OrderId(1));
+        rig.buses[0].log_entry(TapRecord {
+            validator: after.validator,
+            epoch: Epoch(1),
+            seq: TapSeq(0),
+            card: Some(Cards::id(CARD)),
+            tapped_at: after.at(),
+            clock: ClockQuality::Ntp,
+            role: TapRole::Board,
+            place: PlaceIx(0),
+            route: order.is_none().then_some(RouteIx(0)),
+            tariff: TariffVersion(1),
+            order,
+            duration_ms: 180,
+            event: TapEvent::Committed { transaction, proof },
+        });
     }
     let (file, left) = match (loaded, found) {
         (Some(load), found) => {
