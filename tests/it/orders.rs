@@ -99,7 +99,8 @@ async fn an_allowance_of_rides_is_on_the_card_at_its_next_tap_and_pays_it() {
     let numbers: Vec<_> = yard.cards.iter().map(|c| c.lock().unwrap().uid().to_hex()).collect();
     let before = card.lock().unwrap().contents().unwrap().balance;
     let file = yard.folder().join("allowances.csv");
-    let lines: String = numbers.iter().map(|n| format!("{n},0.00,{n},20\n")).collect();
+    let [first, second] = &numbers[..] else { panic!("two cards") };
+    let lines = format!("{first},0.00,a,20\n{second},0.00,b,20\n");
     std::fs::write(&file, format!("card,amount,reference,product\n{lines}")).unwrap();
     let report = block_in_place(|| {
         let file = file.to_str().unwrap();

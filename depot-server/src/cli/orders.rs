@@ -91,9 +91,10 @@ pub(super) fn run(command: Orders) -> anyhow::Result<ExitCode> {
                 place.store.unfinished_orders()?
             };
             let tariffs = place.rules.currency();
-            say(
-                "order  state      amount        card            channel  paid at               product",
-            );
+            say(&format!(
+                "{:<6} {:<10} {:<13} {:<15} {:<8} {:<21} product",
+                "order", "state", "amount", "card", "channel", "paid at"
+            ));
             for order in &orders {
                 let amount = Money::new(order.amount.into(), order.currency(tariffs)).to_string();
                 let paid_at = i64::try_from(order.paid_at.0).unwrap_or(i64::MAX);

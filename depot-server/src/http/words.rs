@@ -226,6 +226,10 @@ impl Shown for TapRole {
     }
 }
 
+const PRODUCT_WITHOUT_ORDER: &str = "\
+    The card proves that it carries a pass or rides that no order of it paid for. Only a load \
+    key makes one, and a validator holds that of a card while it carries an order out: look at \
+    the validators that loaded this card, and propose the card for the hotlist.";
 const TICKET_USED_TWICE: &str = "\
     The same ticket gave a ride at several validators, which cannot ask each other. The first \
     ride is paid. A copy was passed on, or a validator lost its log: look where and when the \
@@ -265,12 +269,7 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
             "An entry does not continue the hash chain of the entry before it. The log was edited \
              or mixed with another. Inspect the validator and its store."
         }
-        ExceptionKind::ProductWithoutOrder => {
-            "The card proves that it carries a pass or rides that no order of it paid for. Only a \
-             load key makes one, and a validator holds that of a card while it carries an order \
-             out: look at the validators that loaded this card, and propose the card for the \
-             hotlist."
-        }
+        ExceptionKind::ProductWithoutOrder => PRODUCT_WITHOUT_ORDER,
         ExceptionKind::TicketUsedTwice => TICKET_USED_TWICE,
         ExceptionKind::TicketNotIssued => TICKET_NOT_ISSUED,
         ExceptionKind::UnknownCard => {

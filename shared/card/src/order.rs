@@ -9,7 +9,7 @@
 //!
 //! | bytes | field, integers LSB first |
 //! |---|---|
-//! | 0 | format: 1; 2 when the amount is in another currency than the tariff's (ADR-0019); 3 when it is over a product instead (ADR-0024) |
+//! | 0 | format: 1; 2: the amount is in another currency (ADR-0019); 3: a product (ADR-0024) |
 //! | 1..9 | order; in format 2 it is 1..7, and 7..9 is the ISO 4217 number of the currency |
 //! | 9..11 | `load_seq` |
 //! | 11..14 | amount, minor units |
@@ -143,7 +143,7 @@ impl SealedOrder {
         let (b, rest) = bytes.split_first_chunk::<CLEAR>().ok_or_else(short)?;
         let (rest, wrapped) = rest.split_last_chunk::<WRAPPED>().ok_or_else(short)?;
         let amount = u32::from_le_bytes([b[11], b[12], b[13], 0]);
-        let product = match rest.as_array::<{ ProductSale::LEN }>() {
+        let product = match rest.first_chunk::<{ ProductSale::LEN }>() {
             Some(sale) => Some(ProductSale::from_bytes(sale)?),
             None => None,
         };

@@ -18,6 +18,7 @@
 //! never used.
 
 mod reading;
+mod selling;
 
 use alloc::vec::Vec;
 use core::{marker::PhantomData, mem};
@@ -34,8 +35,7 @@ use crate::duty::{Debit, Duty, Load, Retire, WriteError, checked_successor};
 use crate::failure::{CardFailure, CardStep, ExchangeError};
 use crate::keys::{Key, KeyRole, KeyVersion, VersionedKey};
 use crate::layout::{
-    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_PRODUCTS, FILE_RIDES, FILE_TMAC,
-    PRODUCTS_LEN, RECORD_LEN,
+    self, COUNTERS_LEN, FILE_COUNTERS, FILE_LOG, FILE_MODE, FILE_RIDES, FILE_TMAC, RECORD_LEN,
 };
 use crate::login::{KeyWanted, Login, LoginStep};
 use crate::session::{CommMode, Session};
@@ -323,13 +323,6 @@ impl<D: Duty> ValueTransaction<D> {
         self.output = Some(CardOutput::Transmit(wrap(cmd, &data)));
     }
 
-    fn sell(&mut self, session: Session, next: Writes) {
-        let Some(load) = next.load else { return self.change_rides(session, next) };
-        let header = span(FILE_PRODUCTS, 0, PRODUCTS_LEN);
-        self.write_data(&session, &header, &load.file().to_bytes());
-        self.state = State::Selling { session, next };
-    }
-
     /// Adds the rides of a product that is sold, or takes those that a ride uses: a record never
     /// says both.
     fn change_rides(&mut self, session: Session, next: Writes) {
@@ -449,21 +442,6 @@ impl<D: Duty> ValueTransaction<D> {
                 transmit(cmd::READ_RECORDS, &data)
             }
         }
-    }
-}
-
-impl LoadTransaction {
-    /// Writes `after`, moving its amount, and puts a product on the card besides: `load` is what
-    /// the card carries from then on, and the rides that are added.
-    ///
-    /// # Panics
-    /// When no card is found: a mistake of the caller.
-    pub fn write_selling(
-        &mut self,
-        after: &CardRecord,
-        load: ProductLoad,
-    ) -> Result<(), WriteError> {
-        self.write_with(after, None, Some(load))
     }
 }
 

@@ -119,10 +119,11 @@ impl Account {
             Self::DeskCash(StationId(number))
             | Self::LoadChannel(ChannelId(number))
             | Self::ChannelBank(ChannelId(number))
-            | Self::ChannelUnmatched(ChannelId(number)) => {
+            | Self::ChannelUnmatched(ChannelId(number))
+            | Self::WrittenOff(number)
+            | Self::ProductSold(number) => {
                 opaque.extend(number.to_be_bytes());
             }
-            Self::ProductSold(number) => opaque.extend(number.to_be_bytes()),
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 opaque.extend(card.0);
                 opaque.extend(ctr.0.to_be_bytes());
@@ -150,7 +151,6 @@ impl Account {
             | Self::Unclaimed(issuer) => {
                 opaque.extend(issuer.unwrap_or_default().0.to_be_bytes());
             }
-            Self::WrittenOff(number) => opaque.extend(number.to_be_bytes()),
             Self::FareRevenue(None)
             | Self::IssuerCash
             | Self::LoadClearing
@@ -263,7 +263,6 @@ impl fmt::Display for Account {
                 write!(f, "{word}({card})")
             }
             Self::DeskCash(station) => write!(f, "{word}({station})"),
-            Self::ProductSold(number) => write!(f, "{word}({number})"),
             Self::LoadChannel(channel)
             | Self::ChannelBank(channel)
             | Self::ChannelUnmatched(channel) => write!(f, "{word}({channel})"),
@@ -281,7 +280,9 @@ impl fmt::Display for Account {
             }
             Self::TicketUnissued(key) => write!(f, "{word}({key})"),
             Self::OfIssuer(issuer, of) => write!(f, "{} of issuer {issuer}", of.account()),
-            Self::WrittenOff(number) => write!(f, "{word}({number})"),
+            Self::WrittenOff(number) | Self::ProductSold(number) => {
+                write!(f, "{word}({number})")
+            }
             Self::IssuerCash
             | Self::LoadClearing
             | Self::RefundClearing

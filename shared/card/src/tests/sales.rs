@@ -37,13 +37,13 @@ fn sell(
             CardOutput::Found(CardFound { record, products, .. }) => {
                 let after = sale_record(&record, LATER).unwrap();
                 let load = sale(serial).onto(products.as_ref(), Timestamp::from_secs(LATER.into()));
-                let loaded = Some(load.unwrap());
-                machine.write_selling(&after, loaded.unwrap()).unwrap();
+                let load = load.unwrap();
+                machine.write_selling(&after, load).unwrap();
                 done = Some(CardTransaction {
                     before: record,
                     after,
                     products,
-                    loaded,
+                    loaded: Some(load),
                     counters: None,
                     companions: Companions::NONE,
                     purse: None,

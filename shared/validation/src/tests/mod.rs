@@ -229,6 +229,25 @@ impl Bench {
         self.machine.handle_presented(self.now, Presented::Card { card, key, rnd_a, order });
     }
 
+    /// One exchange with a card that may be gone.
+    fn exchange(
+        &mut self,
+        card: &mut VirtualCard,
+        apdu: &[u8],
+        (at, cut): (usize, Cut),
+        took: Duration,
+    ) {
+        let here = at < cut.at;
+        if here || (at == cut.at && cut.heard) {
+            let said = self.answers.take_if(|(exchange, _)| *exchange == at);
+            let answer = said.map_or_else(|| card.handle_apdu(apdu), |(_, said)| said);
+            let heard = here.then_some(answer.as_slice()).ok_or(ExchangeError::Absent);
+            self.machine.handle_response(heard, took);
+        } else {
+            self.machine.handle_response(Err(ExchangeError::Absent), took);
+        }
+    }
+
     /// One presentation; `None` when the validator died in the middle.
     pub(crate) fn tap(&mut self, card: &mut VirtualCard, cut: Cut) -> Option<Passage> {
         card.power_off();
@@ -260,15 +279,7 @@ impl Bench {
                     let took = self.took.get(exchanges).copied().unwrap_or_default();
                     // With an order a tap is more than one presentation of a card that lies there.
                     let at = if self.orders.is_empty() { exchanges } else { self.exchanges };
-                    let here = at < cut.at;
-                    if here || (at == cut.at && cut.heard) {
-                        let said = self.answers.take_if(|(exchange, _)| *exchange == at);
-                        let answer = said.map_or_else(|| card.handle_apdu(&apdu), |(_, said)| said);
-                        let heard = here.then_some(answer.as_slice()).ok_or(ExchangeError::Absent);
-                        self.machine.handle_response(heard, took);
-                    } else {
-                        self.machine.handle_response(Err(ExchangeError::Absent), took);
-                    }
+                    self.exchange(card, &apdu, (at, cut), took);
                     exchanges += 1;
                     self.exchanges += 1;
                 }
