@@ -175,3 +175,41 @@ fn ops_2_corrections_by_the_real_program_are_refused_by_name_kept_and_verified()
     let verdict = said(&run(at, &["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
 }
+
+#[test]
+fn a_visitors_card_of_another_issuer_is_issued_by_the_real_program_and_owed_by_its_issuer() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    books(at);
+    let keys = card_keys();
+    let line = |role: KeyRole| {
+        let master = keys.master(role, KeyVersion::FIRST).unwrap();
+        format!("{} = \"{}\"\n", role.word(), to_hex(&master.0))
+    };
+    let file = at.join("keys/cards.toml");
+    fs::write(&file, [KeyRole::Issuer, KeyRole::Debit, KeyRole::Load].map(line).concat()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = CONFIG.replace("[keys]", "[keys]\ncard = \"keys/cards.toml\"");
+    let config = format!("{config}\n[visitor]\ndays = 1\ndeposit = \"2.00\"\nclaim_days = 30\n");
+    fs::write(at.join("depot.toml"), config).unwrap();
+    let two = ["--amount", "50.00", "--by", "ana", "--agreed-by", "ben", "--reason", "float"];
+    said(&run(at, &["card", "quota", "grant"], &two));
+    let blank = at.join("card");
+    said(&Command::new(DEPOT).args(["card", "blank"]).arg(&blank).output().unwrap());
+    let reader = format!("virtual:{}", blank.display());
+    let issue = ["--reader", &reader, "--balance", "10.00", "--visitor", "--issuer"];
+    refused(at, &["card", "issue"], &[&issue[..], &["8"]].concat(), "8 is no issuer here");
+    let output = run(at, &["card", "issue"], &[&issue[..], &["7"]].concat());
+    let until = String::from_utf8_lossy(&output.stderr).into_owned();
+    said(&output);
+    let month = until.split("until the end of ").nth(1).unwrap();
+    let month = month.split_whitespace().next().unwrap();
+    let seen = said(&run(at, &["card", "inspect"], &["--reader", &reader]));
+    assert!(seen.contains("issuer          7"), "{seen}");
+    assert!(seen.contains(&format!("valid until     {month}")), "{seen}");
+    let float = said(&run(at, &["float"], &["--end-claims"]));
+    let cards = float.lines().find(|line| line.ends_with(",7")).unwrap();
+    assert!(cards.contains(",2,EUR,"), "the ended month is to come: {float}");
+    let verdict = said(&run(at, &["verify", "--from-journal"], &[]));
+    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
+}
