@@ -236,6 +236,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "balance-mismatch",
     "counters-mismatch",
     "product-without-order",
+    "unexplained-load",
     "contradiction",
     "register-mismatch",
     "chain-broken",

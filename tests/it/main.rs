@@ -6,6 +6,7 @@ mod broker;
 mod browser;
 mod caps;
 mod custody;
+mod day;
 mod demo;
 mod deploy;
 mod evidence;

@@ -271,6 +271,33 @@ fn every_guarantee_names_a_test_that_exists() {
     assert!(named > 15, "only {named} tests are named");
 }
 
+/// The requirements of reconciliation and of the ledger, which name tests for ever.
+const REQUIREMENTS: [(&str, u32); 3] = [("REC-", 17), ("I", 9), ("LED-", 9)];
+
+#[test]
+fn every_requirement_of_reconciliation_and_ledger_is_named_by_a_test_or_a_guarantee() {
+    let mut tests = BTreeSet::new();
+    for (_, text) in sources() {
+        let names = text.split("fn ").skip(1).filter_map(|rest| rest.split('(').next());
+        for name in names {
+            let parts: Vec<&str> = name.split('_').collect();
+            let numbered = parts.windows(2).map(|pair| format!("{}-{}", pair[0], pair[1]));
+            let named = parts.iter().map(|part| (*part).to_owned()).chain(numbered);
+            tests.extend(named.map(|id| id.to_uppercase()));
+        }
+    }
+    let guarantees = read("docs/GUARANTEES.md");
+    let rows = guarantees.lines().filter(|line| line.starts_with('|'));
+    let words = rows.flat_map(|row| row.split(|c: char| !c.is_alphanumeric() && c != '-'));
+    let rows: BTreeSet<&str> = words.collect();
+    let ids = REQUIREMENTS
+        .iter()
+        .flat_map(|(kind, last)| (1..=*last).map(move |number| format!("{kind}{number}")));
+    let missing: Vec<_> =
+        ids.filter(|id| !tests.contains(id) && !rows.contains(id.as_str())).collect();
+    assert!(missing.is_empty(), "neither a test nor a row of GUARANTEES.md names {missing:?}");
+}
+
 #[test]
 fn root_documents_exist_and_show_the_two_commands() {
     for file in [

@@ -94,6 +94,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::BalanceMismatch => "A record was altered or a value forged.",
         ExceptionKind::CountersMismatch => "Copied, or a transaction of it was hidden.",
         ExceptionKind::ProductWithoutOrder => "Rides that nobody paid for; suspect a validator.",
+        ExceptionKind::UnexplainedLoad => "Value that nobody paid in here: a stolen load key?",
         ExceptionKind::Contradiction => "No honest card does that; suspect the validator.",
         ExceptionKind::RegisterMismatch => "Entries were lost or removed on the device.",
         ExceptionKind::ChainBroken => "A log was edited or mixed with another.",

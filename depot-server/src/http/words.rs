@@ -168,6 +168,7 @@ impl Shown for ExceptionKind {
             Self::BalanceMismatch => ("Balances do not join", "octagon", Tone::Bad),
             Self::CountersMismatch => ("Fare counters do not join", "octagon", Tone::Bad),
             Self::ProductWithoutOrder => ("Product nobody sold", "octagon", Tone::Bad),
+            Self::UnexplainedLoad => ("Load without a payment", "octagon", Tone::Bad),
             Self::Contradiction => ("Records contradict", "octagon", Tone::Bad),
             Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
             Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
@@ -255,6 +256,10 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         }
         ExceptionKind::CountersMismatch => {
             "The card was copied, or a transaction of it hidden. Propose it for the hotlist."
+        }
+        ExceptionKind::UnexplainedLoad => {
+            "The card shows a load, and no desk and no order of these books made it. Find out who \
+             took the money; if nobody did, a load key is in wrong hands. Propose the card."
         }
         ExceptionKind::Contradiction => {
             "An entry contradicts the card's record that it brings: another validator wrote it, \

@@ -394,6 +394,7 @@ impl<'a, S: Stored> Desk<'a, S> {
         }
         self.decide_ops(card, &cleared.records)?;
         let loads = self.new_loads(card, &cleared.records)?;
+        let outranked = self.outranked_loads(card, &cleared)?;
         self.known.absorb(card, tap, &cleared.records);
         self.post(Some(card), tap, &cleared.transfers)?;
         if own.is_none() {
@@ -401,8 +402,7 @@ impl<'a, S: Stored> Desk<'a, S> {
         }
         self.booking.exceptions.extend(cleared.exceptions);
         self.booking.cards.insert(card, cleared.state);
-        self.carry_out(card, &loads)?;
-        Ok(())
+        self.carry_out(card, &loads, &outranked)
     }
 
     fn not_cleared(&mut self, tap: &TapRecord, kind: ExceptionKind, finding: &str) {

@@ -25,6 +25,8 @@ pub enum ExceptionKind {
     CountersMismatch,
     /// A card carries a pass or rides that no order put on it (ADR-0024). Found by the intake.
     ProductWithoutOrder,
+    /// A load that neither a desk nor an order accounts for (I7). Found by the intake.
+    UnexplainedLoad,
     /// A transaction names a newer record as the one before it, or another purse than the card's.
     Contradiction,
     /// Registers differ from the sum of the records (I6). Found by the intake.
@@ -61,12 +63,13 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
         Self::CountersMismatch,
         Self::ProductWithoutOrder,
+        Self::UnexplainedLoad,
         Self::Contradiction,
         Self::RegisterMismatch,
         Self::ChainBroken,
@@ -93,6 +96,7 @@ impl ExceptionKind {
             Self::BalanceMismatch => "balance-mismatch",
             Self::CountersMismatch => "counters-mismatch",
             Self::ProductWithoutOrder => "product-without-order",
+            Self::UnexplainedLoad => "unexplained-load",
             Self::Contradiction => "contradiction",
             Self::RegisterMismatch => "register-mismatch",
             Self::ChainBroken => "chain-broken",
@@ -477,6 +481,7 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
         ExceptionKind::BalanceMismatch | ExceptionKind::CountersMismatch => "explained by the fork",
         ExceptionKind::UnknownCard => "the issue is known",
         ExceptionKind::FareMismatch => "the tap's own entry explains the charge",
+        ExceptionKind::UnexplainedLoad => "the desk that loaded it is known",
         ExceptionKind::InDoubt => "decided by a later record of the card",
         ExceptionKind::PaymentWithoutOrder
         | ExceptionKind::OrderWithoutPayment

@@ -25,6 +25,7 @@ mod due;
 mod exception;
 mod issuer;
 mod known;
+mod load;
 mod operator;
 mod order;
 mod period;
@@ -55,6 +56,7 @@ pub use exception::{
 };
 pub use issuer::{IssuerAccount, IssuerMisfit};
 pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
+pub use load::LoadItem;
 pub use operator::{OperatorPayment, OperatorShare};
 pub use order::{
     BookedOrder, CardSeen, ClearedOrder, ListTold, ListVersion, Offer, OrderPhase, OrderRefused,

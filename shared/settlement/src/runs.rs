@@ -157,11 +157,14 @@ fn cos_e6(angle_e6: i64) -> i64 {
     1_000_000 - square / 2 + fourth / 24 - sixth / 720 + eighth / 40_320
 }
 
-/// Rides by card and counter, as the digests of the ledger's causes name them.
-pub(crate) fn by_digest(runs: &[Run]) -> BTreeMap<[u8; 32], TapRef> {
+/// Rides by card and counter, as the digests of the ledger's causes name them, and what each paid.
+pub(crate) fn by_digest(runs: &[Run]) -> BTreeMap<[u8; 32], (TapRef, i64)> {
     let rides = runs.iter().flatten().map(|(ride, _)| ride);
     rides
-        .map(|ride| (clearing::record_digest(ride.card, ride.transaction.after.ctr), ride.tap))
+        .map(|ride| {
+            let after = &ride.transaction.after;
+            (clearing::record_digest(ride.card, after.ctr), (ride.tap, -after.delta()))
+        })
         .collect()
 }
 

@@ -202,11 +202,14 @@ impl Statement {
         let mut statement = Self { day, currency, issuer, rows, lines };
         let taps = by_digest(runs);
         for Earned { operator, amount, reference: (reference, record), happened } in earned {
-            let tap = taps.get(reference).copied();
-            let why = match (record, tap) {
-                (false, _) => Why::Correction,
-                (true, Some(_)) => Why::Ride,
-                (true, None) => Why::Recovered,
+            let ride = taps.get(reference);
+            let (why, tap) = match (record, ride) {
+                (false, _) => (Why::Correction, ride.map(|(tap, _)| *tap)),
+                (true, Some((tap, paid))) if paid == amount => (Why::Ride, Some(*tap)),
+                // Of a copied card: the record of another tap took this counter, and this booking
+                // was reversed.
+                (true, Some(_)) => (Why::Correction, None),
+                (true, None) => (Why::Recovered, None),
             };
             let line = Line { operator: *operator, why, tap, happened: *happened, amount: *amount };
             statement.add(line);

@@ -88,7 +88,12 @@ impl<S: Stored> Desk<'_, S> {
         match clear_desk(&state, &booked.entry, self.booking.at, self.rules, &self.known) {
             Ok(cleared) => {
                 self.booking.desk.push(booked);
+                let written = *booked.entry.written();
+                let seen = written.kind.is_load() && self.was_known(card, &written)?;
                 self.absorb(card, None, cleared)?;
+                if seen {
+                    self.load_is(card, &written, "the desk that loaded it is known")?;
+                }
                 self.pay_due(card, DueOrder::Desk(booked.entry.op))
             }
             Err(ClearError::Known(source)) => Err(StepError::Stored(source)),

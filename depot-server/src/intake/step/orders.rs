@@ -2,10 +2,12 @@
 //! (ADR-0015).
 
 use clearing::{
-    BookedOrder, ClearedOrder, DueOrder, ExceptionChange, KnownRecord, ListVersion, OrderRefused,
-    Rules, Source,
+    BookedOrder, Cleared, ClearedOrder, DueOrder, KnownRecord, ExceptionChange, ListVersion, LoadItem,
+    OrderRefused, Rules, Source,
 };
-use model::{CardId, ChannelId, Currency, LoadSeq, OrderId, Timestamp, ValidatorId};
+use model::{
+    CardId, CardRecord, ChannelId, Ctr, Currency, LoadSeq, OrderId, Timestamp, ValidatorId,
+};
 use wire::{ListKind, ValidatorState};
 
 use super::{Desk, Seat, StepError};
@@ -103,18 +105,21 @@ impl<S: Stored> Desk<'_, S> {
         Ok(new)
     }
 
-    /// Loads that a card shows for the first time: they carry an order out, or take its number.
+    /// Loads that a card shows for the first time: they carry an order out, or take its number, and
+    /// what neither a desk nor an order did is an item (I7).
     pub(super) fn carry_out(
         &mut self,
         card: CardId,
         loads: &[KnownRecord],
+        outranked: &[CardRecord],
     ) -> Result<(), StepError<S::Error>> {
+        let now = self.booking.at;
+        for load in outranked {
+            self.load_is(card, load, "another record holds its counter")?;
+        }
         for known in loads {
             let record = &known.record;
             let orders = self.card_orders(card)?;
-            if orders.is_empty() && record.amount > 0 {
-                continue;
-            }
             let by_desk = known.source == Source::Issued
                 || self.decided.values().any(|(op, happened)| *happened && op.written() == record);
             let carried =
@@ -130,6 +135,9 @@ impl<S: Stored> Desk<'_, S> {
                     self.booking.orders.insert(order.id, order);
                     self.pay_due(card, DueOrder::Load(order.id.0))?;
                 }
+            } else if !by_desk && record.amount > 0 {
+                let item = LoadItem::new((card, &self.card(card)?), record, now, self.rules);
+                self.booking.exceptions.push(item.unexplained());
             }
             for order in self.card_orders(card)? {
                 if let Some(waits) = order.passed_over(record) {
@@ -138,6 +146,37 @@ impl<S: Stored> Desk<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// The item about a load ends when its desk is known, or another record holds its counter.
+    pub(super) fn load_is(
+        &mut self,
+        card: CardId,
+        record: &CardRecord,
+        reason: &'static str,
+    ) -> Result<(), StepError<S::Error>> {
+        let state = self.card(card)?;
+        let item = LoadItem::new((card, &state), record, self.booking.at, self.rules);
+        self.booking.exceptions.push(item.explained(reason));
+        Ok(())
+    }
+
+    /// Loads that were kept under counters which other records hold from here on. To be asked
+    /// before the books know these.
+    pub(super) fn outranked_loads(
+        &self,
+        card: CardId,
+        cleared: &Cleared,
+    ) -> Result<Vec<CardRecord>, StepError<S::Error>> {
+        let mut outranked = Vec::new();
+        // Only a fork puts one record in another's place: no other card costs a question.
+        let forked = !cleared.state.forks().is_empty();
+        for known in cleared.records.iter().filter(|_| forked) {
+            let kept = self.kept(card, known.record.ctr)?.map(|kept| kept.record);
+            let load = kept.filter(|kept| kept.kind.is_load() && *kept != known.record);
+            outranked.extend(load);
+        }
+        Ok(outranked)
     }
 
     /// What a validator says of its lists.
@@ -162,14 +201,18 @@ impl<S: Stored> Desk<'_, S> {
         self.booking.orders_told.insert(validator, seat.told);
     }
 
-    fn was_known(
+    pub(super) fn was_known(
         &self,
         card: CardId,
-        record: &model::CardRecord,
+        record: &CardRecord,
     ) -> Result<bool, StepError<S::Error>> {
+        let kept = self.kept(card, record.ctr)?;
+        Ok(kept.is_some_and(|known| known.record == *record))
+    }
+
+    fn kept(&self, card: CardId, ctr: Ctr) -> Result<Option<KnownRecord>, StepError<S::Error>> {
         use clearing::Known as _;
-        let known = self.known.record(card, record.ctr).map_err(StepError::Stored)?;
-        Ok(known.is_some_and(|known| known.record == *record))
+        self.known.record(card, ctr).map_err(StepError::Stored)
     }
 
     pub(super) fn order(&self, id: u64) -> Result<Option<BookedOrder>, StepError<S::Error>> {

@@ -1,15 +1,16 @@
 //! Load orders over a real database: paid once, on the card once, and the books follow (ADR-0015).
 
 use card::{CardKeys, SealedOrder, load_record, read_orders};
-use clearing::{Account, BookedOrder, OrderPhase, OrderRefused};
+use clearing::{Account, BookedOrder, DeskDeed, DeskEntry, OrderPhase, OrderRefused};
 use model::{
     CardRecord, CardTransaction, ChannelId, ClockQuality, Epoch, OrderId, PlaceIx, RecordKind,
-    TapRecord, TapRole, TariffVersion,
+    StationId, TapRecord, TapRole, TariffVersion,
 };
 
 use super::{due::Rider, *};
 use crate::{
     orders::{OrderError, OrderRules, Payment, give_back, make_list, pay, tick},
+    store::Begun,
     workload::card_proof,
 };
 
@@ -207,4 +208,83 @@ fn usr_5_what_a_rider_is_owed_is_on_the_card_after_its_next_tap() {
     tick(&rig.place, RULES).unwrap();
     assert_eq!(rig.place.store.orders_of(Cards::id(0)).unwrap().len(), 1, "it is paid once");
     rig.assert_sound();
+}
+
+/// Somebody loads a card with a stolen key, at `at_s`; no log tells of it.
+fn stolen(rig: &mut Rig, card: u32, amount: u32, at_s: u32) -> CardTransaction {
+    let newest = *rig.cards.newest(card);
+    let after = load_record(&newest, amount, NOON + at_s).unwrap();
+    let nobody = model::ValidatorId::new(0x00ff_fff0).unwrap();
+    let transaction = CardTransaction {
+        before: newest,
+        after: CardRecord { validator: nobody, ..after },
+        products: None,
+        counters: None,
+        companions: model::Companions::NONE,
+        purse: None,
+    };
+    rig.cards.commit(card, &transaction);
+    transaction
+}
+
+#[test]
+fn i7_a_load_that_no_desk_and_no_order_made_is_an_item_over_its_amount() {
+    let mut rig = Rig::new();
+    stolen(&mut rig, 0, 700, 5);
+    rig.board(0, 0, 60);
+    rig.board(0, 0, 900);
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch.clone(), batch]);
+    assert_eq!(rig.open_kinds(), ["unexplained-load"]);
+    assert_eq!(stands(&rig, Account::LoadClearing), -700, "nobody has to hand it in");
+    rig.assert_sound();
+}
+
+#[test]
+fn i7_a_load_of_a_desk_that_a_tap_shows_before_the_desk_could_is_no_item() {
+    let mut rig = Rig::new();
+    let newest = *rig.cards.newest(0);
+    let who = ["ana", "ben", "the test"];
+    rig.place.store.grant(StationId(1), 5_000, who, Timestamp(0)).unwrap();
+    let after = load_record(&newest, 700, NOON + 5).unwrap();
+    let deed = DeskDeed::Loaded { before: newest, after, adjusted: 0 };
+    let entry = DeskEntry { op: 0, station: StationId(1), card: Cards::id(0), purse: None, deed };
+    let begun = rig.place.store.begin_op(&entry, rig.place.clock.now()).unwrap();
+    assert!(matches!(begun, Begun::Yes(_)), "{begun:?}");
+    let transaction = CardTransaction {
+        before: newest,
+        after,
+        products: None,
+        counters: None,
+        companions: model::Companions::NONE,
+        purse: None,
+    };
+    rig.cards.commit(0, &transaction);
+    rig.board(0, 0, 60);
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch]);
+    assert_eq!(rig.open_kinds(), [""; 0]);
+    assert_eq!(stands(&rig, Account::LoadClearing), 0);
+    rig.assert_sound();
+}
+
+#[test]
+fn i7_rec_1_a_load_under_a_counter_that_another_record_holds_is_the_forks_in_any_order() {
+    for load_first in [true, false] {
+        let mut rig = Rig::new();
+        let copy = rig.cards.clone();
+        rig.board(1, 0, 10);
+        rig.cards = copy;
+        stolen(&mut rig, 0, 700, 50);
+        rig.board(0, 0, 60);
+        let mut batches = [rig.buses[0].batch(), rig.buses[1].batch()];
+        if !load_first {
+            batches.reverse();
+        }
+        for batch in batches {
+            rig.submit(&[batch]);
+        }
+        assert_eq!(rig.open_kinds(), ["fork"], "load first: {load_first}");
+        rig.assert_sound();
+    }
 }

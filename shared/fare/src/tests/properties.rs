@@ -1,6 +1,6 @@
 //! What holds for any sequence of taps and any text.
 
-use alloc::string::String;
+use alloc::{format, string::String};
 
 use model::{Companions, PlaceIx, RiderClass, TapRole, TariffVersion, Timestamp, ValidatorId};
 use proptest::prelude::*;
@@ -54,6 +54,39 @@ proptest! {
             if let Some(run) = quote.run_after {
                 prop_assert!((1..=15).contains(&run.legs));
             }
+            journey = quote.journey_after;
+        }
+    }
+
+    #[test]
+    fn rec_10_no_card_is_further_below_zero_than_one_dip_whatever_it_taps(
+        taps in proptest::collection::vec(any_tap(), 1..40),
+        opening in 0_i64..2000,
+        dip in 0_i64..500,
+    ) {
+        let text = format!("dip = \"{}.{:02}\"\n{CITY}", dip / 100, dip % 100);
+        let set = TariffSet::new(Tariff::parse(&text).unwrap());
+        let (mut journey, mut balance, mut at_s) = (Journey::default(), opening, 1_800_000_000);
+        for (wait_s, role, place, route, validator) in taps {
+            at_s += wait_s;
+            let tap = FareTap {
+                at: Timestamp::from_secs(at_s),
+                role,
+                place: PlaceIx(place),
+                route: route.map(model::RouteIx),
+                class: RiderClass(0),
+                companions: Companions::NONE,
+                purse: None,
+                validator: ValidatorId::new(validator).unwrap(),
+                tariff: TariffVersion(1),
+            };
+            let Ok(quote) = price(&set, &journey, &tap) else { continue };
+            if balance < quote.min_balance.minor() {
+                continue;
+            }
+            prop_assert!(balance >= 0 || quote.debit.minor() == 0, "a second dip: {quote:?}");
+            balance -= quote.debit.minor();
+            prop_assert!(balance >= -dip, "{balance} after {quote:?}");
             journey = quote.journey_after;
         }
     }
