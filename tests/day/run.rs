@@ -58,10 +58,11 @@ fn live(plan: Plan, folder: &Path) -> anyhow::Result<Report> {
     world.set_clock(2 * city::DAY_S + 2 * 3600);
     world.close(next)?;
     let [closed, _, last] = &report.judged;
-    let since = |(operator, earned): (&Option<OperatorId>, &i64)| {
-        (*operator, earned - closed.earned.get(operator).copied().unwrap_or(0))
-    };
-    world.settle(next, &last.earned.iter().map(since).collect())?;
+    let mut since = last.earned.clone();
+    for (operator, earned) in &closed.earned {
+        *since.entry(*operator).or_default() -= earned;
+    }
+    world.settle(next, &since)?;
 
     let verifying = Stopwatch::start();
     for verified in world.depot.verified()? {

@@ -134,8 +134,12 @@ impl World {
             self.cards.push(DayCard::new(number, opening, !brought.contains(&number)));
         }
         let ours = self.cards.iter().filter(|card| card.issued);
-        let issue =
-            |card: &DayCard| Issue { card: card.id, record: card.nodes[0].record, purse: None };
+        let issue = |card: &DayCard| Issue {
+            card: card.id,
+            record: card.nodes[0].record,
+            purse: None,
+            issuer: None,
+        };
         self.depot.register(&ours.map(issue).collect::<Vec<_>>())
     }
 

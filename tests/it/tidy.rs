@@ -278,8 +278,8 @@ const REQUIREMENTS: [(&str, u32); 3] = [("REC-", 17), ("I", 9), ("LED-", 9)];
 fn every_requirement_of_reconciliation_and_ledger_is_named_by_a_test_or_a_guarantee() {
     let mut tests = BTreeSet::new();
     for (_, text) in sources() {
-        let names = text.split("fn ").skip(1).filter_map(|rest| rest.split('(').next());
-        for name in names {
+        let found = text.split("fn ").skip(1).filter_map(|rest| rest.split('(').next());
+        for name in found {
             let parts: Vec<&str> = name.split('_').collect();
             let numbered = parts.windows(2).map(|pair| format!("{}-{}", pair[0], pair[1]));
             let named = parts.iter().map(|part| (*part).to_owned()).chain(numbered);
