@@ -475,38 +475,3 @@ fn cards_are_registered_once() {
     assert_eq!(books.find_card(CardId([1; 7])).unwrap(), None);
     rig.assert_sound();
 }
-
-#[test]
-fn rec_17_a_clock_a_year_off_opens_nothing_and_moves_no_unit_elsewhere() {
-    let day = |off_s: i64, backwards: bool| {
-        let mut rig = Rig::new();
-        for tap in 0..12_u32 {
-            let (bus, card) = ((tap % 3) as usize, tap % 4);
-            let off_s = if bus == 0 { off_s } else { 0 };
-            let at = i64::from(NOON + 600 * tap) + off_s;
-            rig.buses[bus].board(&mut rig.cards, card, u32::try_from(at).unwrap());
-        }
-        let mut batches: Vec<_> = rig.buses[..3].iter_mut().map(Bus::batch).collect();
-        if backwards {
-            batches.reverse();
-        }
-        for batch in batches {
-            rig.submit(&[batch]);
-        }
-        assert_eq!(rig.open_kinds(), [""; 0], "{off_s}");
-        rig.assert_sound();
-        let rows = rig.books().trial_balance().unwrap();
-        let shadow = |card| {
-            let state = rig.place.store.card_state(Cards::id(card)).unwrap();
-            state.and_then(|(state, _)| state.shadow())
-        };
-        let shadows: Vec<_> = (0..4).map(shadow).collect();
-        (rows.into_iter().map(|row| (row.name, row.balance)).collect::<Vec<_>>(), shadows)
-    };
-    let right = day(0, false);
-    for off_s in [-365 * 86_400, 365 * 86_400] {
-        for backwards in [false, true] {
-            assert_eq!(day(off_s, backwards), right, "{off_s} {backwards}");
-        }
-    }
-}

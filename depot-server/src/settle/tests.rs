@@ -449,31 +449,6 @@ fn rec_13_every_line_opens_to_a_tap_and_the_lines_are_the_rows() {
 }
 
 #[test]
-fn rec_13_a_line_of_a_copied_card_does_not_open_to_the_other_copys_tap() {
-    let mut rig = Rig::new();
-    let copy = rig.cards.clone();
-    rig.ride(0, FERRY, 0, 600);
-    rig.deliver(0);
-    rig.cards = copy;
-    // Earlier by the validators' clocks, so that its record is kept: the ferry's is reversed.
-    rig.ride(1, BUS, 0, 0);
-    rig.deliver(1);
-    rig.close(FRIDAY);
-    let statement = rig.settle(FRIDAY).statements.remove(0);
-    let lines = statement.lines.iter().filter(|line| line.why != Why::Shared);
-    let lines: Vec<_> = lines
-        .map(|line| {
-            let on = line.tap.map(|tap| tap.validator.number());
-            (line.operator.unwrap().0, line.why.word(), on, line.amount)
-        })
-        .collect();
-    let (bus, ferry) = ((0, "correction", Some(2), 150), (1, "correction"));
-    let expected = [bus, (ferry.0, ferry.1, None, 400), (ferry.0, ferry.1, Some(2), -400)];
-    assert_eq!(lines, expected, "the ferry's fare and its reversal; the bus's in its place");
-    assert_eq!(statement.rows[&Some(OperatorId(1))].gross, 0);
-}
-
-#[test]
 fn rec_13_late_taps_are_settled_with_the_day_they_were_booked_into_and_said_to_be_late() {
     let mut rig = friday();
     let friday = statement_csv(&rig.place, &rig.settle(FRIDAY).statements);
