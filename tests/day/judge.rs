@@ -117,7 +117,10 @@ impl World {
         let on = |code: u16| accounts.get(&code).copied().unwrap_or(0);
         ensure!(accounts.values().sum::<i64>() == 0, "the accounts do not sum to zero");
         let expected = [judged.cards, judged.earned.values().sum(), -nets[0], -nets[1], -nets[2]];
-        let found = [on(1), on(2), on(3), on(4), on(5)];
+        // What is settled is owed to operators and kept as fees; sharing ends at zero.
+        let earned = on(2) + on(20) + on(22);
+        let found = [on(1), earned, on(3), on(4), on(5)];
+        ensure!(on(21) == 0, "sharing leaves {}", on(21));
         ensure!(
             found == expected,
             "cards, revenue, gaps, differences, unknown origin: {found:?}, expected {expected:?}"
