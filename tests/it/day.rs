@@ -54,7 +54,7 @@ fn rec_6_rec_14_a_day_finds_every_fault_that_was_injected_and_nothing_else() {
     }
     // What is late or was lost explains its own part of the suspense (REC-2).
     let gaps = |of: &Judged| of.open.get("card-gap").copied().unwrap_or(0);
-    assert!(gaps(closed) > gaps(late) && gaps(late) > gaps(lost), "{:?}", report.judged);
+    assert!(gaps(closed) > gaps(late) && gaps(late) >= gaps(lost), "{:?}", report.judged);
     assert!(!report.proposals.is_empty());
 }
 
