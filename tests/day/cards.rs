@@ -147,6 +147,7 @@ impl DayCard {
             counters,
             companions: Companions::NONE,
             purse: None,
+            loaded: None,
         }
     }
 

@@ -1,8 +1,7 @@
 //! Work items: what does not add up, as a function of the card's state.
 //!
-//! The items of a card's chain are derived from its state before and after each step, and the
-//! difference is what opens, changes and resolves. So an item can neither be forgotten nor closed
-//! twice. Fare mismatches belong to single records, and a validator's items to the intake.
+//! The items of a card's chain are derived from its state before and after each step, so none can
+//! be forgotten or closed twice. Fare mismatches belong to records, a validator's to the intake.
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;

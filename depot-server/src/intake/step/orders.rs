@@ -2,8 +2,8 @@
 //! (ADR-0015).
 
 use clearing::{
-    BookedOrder, Cleared, ClearedOrder, DueOrder, KnownRecord, ExceptionChange, ListVersion, LoadItem,
-    OrderRefused, Rules, Source,
+    BookedOrder, Cleared, ClearedOrder, DueOrder, ExceptionChange, KnownRecord, ListVersion,
+    LoadItem, OrderRefused, Rules, Source,
 };
 use model::{
     CardId, CardRecord, ChannelId, Ctr, Currency, LoadSeq, OrderId, Timestamp, ValidatorId,

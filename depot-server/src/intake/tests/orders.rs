@@ -222,6 +222,7 @@ fn stolen(rig: &mut Rig, card: u32, amount: u32, at_s: u32) -> CardTransaction {
         counters: None,
         companions: model::Companions::NONE,
         purse: None,
+        loaded: None,
     };
     rig.cards.commit(card, &transaction);
     transaction
@@ -258,6 +259,7 @@ fn i7_a_load_of_a_desk_that_a_tap_shows_before_the_desk_could_is_no_item() {
         counters: None,
         companions: model::Companions::NONE,
         purse: None,
+        loaded: None,
     };
     rig.cards.commit(0, &transaction);
     rig.board(0, 0, 60);
