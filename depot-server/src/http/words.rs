@@ -231,6 +231,9 @@ const PRODUCT_WITHOUT_ORDER: &str = "\
     The card proves that it carries a pass or rides that no order of it paid for. Only a load \
     key makes one, and a validator holds that of a card while it carries an order out: look at \
     the validators that loaded this card, and propose the card for the hotlist.";
+const UNEXPLAINED_LOAD: &str = "\
+    The card shows a load, and no desk and no order of these books made it. Find out who took the \
+    money; if nobody did, a load key is in wrong hands. Propose the card.";
 const TICKET_USED_TWICE: &str = "\
     The same ticket gave a ride at several validators, which cannot ask each other. The first \
     ride is paid. A copy was passed on, or a validator lost its log: look where and when the \
@@ -257,10 +260,7 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::CountersMismatch => {
             "The card was copied, or a transaction of it hidden. Propose it for the hotlist."
         }
-        ExceptionKind::UnexplainedLoad => {
-            "The card shows a load, and no desk and no order of these books made it. Find out who \
-             took the money; if nobody did, a load key is in wrong hands. Propose the card."
-        }
+        ExceptionKind::UnexplainedLoad => UNEXPLAINED_LOAD,
         ExceptionKind::Contradiction => {
             "An entry contradicts the card's record that it brings: another validator wrote it, \
              another entry brought it before, or it says that it found a newer one on the card. \
