@@ -4,6 +4,8 @@
 //! 2 usage, 69 a service or a reader is unavailable, 75 a card operation is in doubt or
 //! not all keys of a card are changed, 78 configuration.
 
+mod account;
+mod account_lists;
 mod auto;
 mod bulk;
 mod card;
@@ -141,6 +143,9 @@ enum Command {
     /// Cards to refuse: proposals, decisions, the breaker.
     #[command(subcommand)]
     Hotlist(hotlist::Hotlist),
+    /// Credit accounts: cards that ride first and are paid for afterwards.
+    #[command(subcommand)]
+    Account(account::Accounts),
     /// What channels hand in for the top-ups that they took.
     #[command(subcommand)]
     Channel(channels::Channels),
@@ -221,6 +226,7 @@ pub fn main() -> ExitCode {
         Command::Card(command) => card::run(command),
         Command::Order(command) => orders::run(command),
         Command::Hotlist(command) => hotlist::run(command),
+        Command::Account(command) => account::run(command),
         Command::Channel(command) => channels::run(command),
         Command::Ticket(command) => tickets::run(command),
         Command::Version { json } => Ok(commands::version(json)),

@@ -35,9 +35,9 @@ impl<'a> AccountNames<'a> {
             |word| word.split('-').map(capital).collect(),
         );
         let root = match account.code().0 {
-            1 | 20 => "Liabilities",
+            1 | 18 | 20 => "Liabilities",
             2 | 22 => "Income",
-            6 | 7 | 9 | 11 | 23 | 33 => "Assets",
+            6 | 7 | 9 | 11 | 16 | 17 | 19 | 23 | 33 => "Assets",
             _ => "Equity",
         };
         let (issuer, plain) =

@@ -21,13 +21,15 @@ use crate::{
 };
 
 /// Accounts other than cards' that hold what belongs to holders, or wait for what may.
-const WAITING: [AccountCode; 9] = [
+const WAITING: [AccountCode; 11] = [
     AccountCode(3),  // gap-suspense
     AccountCode(4),  // difference
     AccountCode(5),  // unknown-origin
     AccountCode(8),  // refund-clearing
     AccountCode(10), // replaced
     AccountCode(14), // rider-due
+    AccountCode(16), // credit-line: on cards, and not their holders'
+    AccountCode(18), // account-prepaid
     AccountCode(30), // load-orders
     AccountCode(32), // order-owed
     AccountCode(34), // channel-unmatched

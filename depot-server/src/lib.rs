@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod corrections;
+pub mod credit;
 pub mod days;
 pub mod desk;
 pub mod doubts;

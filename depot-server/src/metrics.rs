@@ -248,6 +248,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "order-without-payment",
     "payment-differs",
     "top-up-stopped",
+    "account-past-due",
     "charged-without-passage",
     "card-gap",
     "sequence-gap",

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use card::{CardKeys, KeyError, KeyRole, SealError, SealedOrder};
-use clearing::{BookedOrder, CardSeen, CardState, ListTold, ListVersion, OrderPhase, OrderRefused};
+use clearing::{
+    BookedOrder, CardSeen, CardState, CreditId, ListTold, ListVersion, OrderPhase, OrderRefused,
+};
 use model::{
     CardId, CardRecord, ChannelId, Currency, LoadOrder, LoadSeq, OrderId, ProductSale, RecordKind,
     Timestamp,
@@ -89,6 +91,9 @@ pub enum OrderError {
     /// It has two histories.
     #[error("card {0} was copied or rolled back: nothing is loaded onto it")]
     Forked(CardId),
+    /// It is filled up by its account.
+    #[error("card {0} belongs to account {1}, which tops it up")]
+    OfAccount(CardId, CreditId),
     /// A standing instruction that can never be right.
     #[error(
         "threshold and amount are 1 to {max} minor units each, and a day's bound is not below the \
@@ -158,6 +163,7 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
             paid_at: paid_at.0,
             purse: purse.map(Currency::numeric),
             product: product.as_ref().map(BoughtProduct::of),
+            account: None,
         }]
     });
     let id = match booked {
@@ -291,6 +297,7 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
                 paid_at: now.0,
                 purse: purse.map(Currency::numeric),
                 product: None,
+                account: None,
             }]
         })?;
     }

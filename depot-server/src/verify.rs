@@ -5,6 +5,7 @@
 //! cards and entries, not for the payloads. It writes nothing.
 
 mod closings;
+mod credit;
 mod due;
 mod office;
 mod orders;
@@ -128,7 +129,7 @@ fn compare(
         orders: orders::Orders::open(store)?,
         office: office::Office::open(store)?,
     };
-    by_hand.book_through(0, rules, &mut books);
+    by_hand.book_through(0, rules, &mut books, &mut dues)?;
     dues.book_through(0, rules, &mut books)?;
     let mut seats = Seats::default();
     let mut hash = [0_u8; 32];
@@ -146,12 +147,12 @@ fn compare(
             replay(store, &checker, rules, &keys, &mut seats, &mut books, &row)?;
         }
         closings.passed(&row);
-        by_hand.book_through(after, rules, &mut books);
+        by_hand.book_through(after, rules, &mut books, &mut dues)?;
         dues.book_through(after, rules, &mut books)?;
         report.batches += 1;
     }
     crate::hotlist::verify(store)?;
-    by_hand.book_through(i64::MAX, rules, &mut books);
+    by_hand.book_through(i64::MAX, rules, &mut books, &mut dues)?;
     sales.book(i64::MAX, &mut books);
     report.days = closings.days;
     dues.book_through(i64::MAX, rules, &mut books)?;
@@ -169,6 +170,7 @@ fn compare(
     transfers(store, &books)?;
     exceptions(store, &books)?;
     orders::compare(store, &books)?;
+    credit::compare(store, &books)?;
     report.due_waiting = due::compare(store, rules, &books)?;
     Ok(())
 }
@@ -202,7 +204,13 @@ struct ByHand {
 
 impl ByHand {
     /// Books what was booked before the row after `batch`.
-    fn book_through(&mut self, batch: i64, rules: &Rules, books: &mut MemoryBooks) {
+    fn book_through(
+        &mut self,
+        batch: i64,
+        rules: &Rules,
+        books: &mut MemoryBooks,
+        dues: &mut due::Dues,
+    ) -> Result<(), Stop> {
         while let Some(first) = self.issues.front().filter(|issue| issue.after_batch <= batch) {
             let at = first.at;
             let many = self.issues.iter().take(ISSUES_AT_ONCE);
@@ -214,13 +222,13 @@ impl ByHand {
             books.apply(booking);
         }
         loop {
-            if self.orders.book_next(batch, self.desks_booked, rules, books)
+            if self.orders.book_next((batch, self.desks_booked), rules, books, dues)?
                 || self.office.book_next(batch, self.desks_booked, rules, books)
             {
                 continue;
             }
             let next = self.desk.front().filter(|(after_batch, ..)| *after_batch <= batch);
-            let Some((_, at, entry)) = next.copied() else { return };
+            let Some((_, at, entry)) = next.copied() else { return Ok(()) };
             self.desk.pop_front();
             self.desks_booked += 1;
             let booked = BookedDesk { entry, how: "journal", proof: None };

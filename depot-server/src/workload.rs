@@ -66,6 +66,8 @@ pub struct Cards {
     purses: Vec<Option<Currency>>,
     /// Of whom they are, where that is not the first issuer.
     issuers: BTreeMap<u32, IssuerId>,
+    /// What they are issued with.
+    opening: i32,
     issued_at_s: u32,
 }
 
@@ -110,8 +112,18 @@ impl Cards {
             layout: CardLayout::Plain,
         };
         let (newest, purses) = (vec![opening; count as usize], vec![None; count as usize]);
-        let issuers = BTreeMap::new();
-        Self { keys: card_keys(), rules, newest, purses, issuers, issued_at_s }
+        let (issuers, opening) = (BTreeMap::new(), OPENING);
+        Self { keys: card_keys(), rules, newest, purses, issuers, opening, issued_at_s }
+    }
+
+    /// The same, issued with another value.
+    #[must_use]
+    pub fn with_opening(mut self, opening: i32) -> Self {
+        self.opening = opening;
+        for newest in &mut self.newest {
+            (newest.balance, newest.amount) = (opening, opening.unsigned_abs());
+        }
+        self
     }
 
     /// A card's profile names this currency. To be said before the card is issued.
@@ -143,8 +155,8 @@ impl Cards {
         let opening = |newest: &CardRecord| CardRecord {
             kind: RecordKind::Issue,
             ctr: Ctr(1),
-            balance: OPENING,
-            amount: OPENING.unsigned_abs(),
+            balance: self.opening,
+            amount: self.opening.unsigned_abs(),
             at_s: self.issued_at_s,
             validator: ValidatorId::DEPOT,
             place: PlaceIx::NONE,

@@ -1,6 +1,7 @@
 //! The one integration binary: real sled, SQLite, serial ports, broker, processes and browser.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod accounts;
 mod attacks;
 mod broker;
 mod browser;

@@ -25,6 +25,9 @@ pub fn set(place: &Workplace, auto: &AutoTopUp) -> Result<(), OrderError> {
     if let Some(purse) = usable(&place.store, auto.card)?.purse() {
         return Err(OrderError::Currency { card: auto.card, paid: tariffs, purse });
     }
+    if let Some(account) = place.store.credit_of(auto.card)? {
+        return Err(OrderError::OfAccount(auto.card, account));
+    }
     let fits = |amount: u32| (1..=CardRecord::AMOUNT_MAX).contains(&amount);
     if !(fits(auto.amount) && fits(auto.below)) || auto.per_day_max < auto.amount {
         return Err(OrderError::Instruction);
@@ -80,6 +83,7 @@ pub fn tick(place: &Workplace) -> Result<u64, ChannelError> {
             paid_at: now.0,
             purse: None,
             product: None,
+            account: None,
         });
     }
     let ordered = events.len() as u64;

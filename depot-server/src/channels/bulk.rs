@@ -143,6 +143,7 @@ pub fn order(
             paid_at: now.0,
             purse: (amount.currency() != tariffs).then_some(amount.currency().numeric()),
             product: line.product.as_ref().map(BoughtProduct::of),
+            account: None,
         });
     }
     book_under(place, group, &events)?;

@@ -147,7 +147,7 @@ fn tell(place: &Workplace, events: &[OrderEvent]) -> Result<(), ChannelError> {
 }
 
 /// Books events under a lock that is held, and counts what opens; answers when.
-fn book_under(
+pub(crate) fn book_under(
     place: &Workplace,
     group: Group<'_>,
     events: &[OrderEvent],
@@ -206,12 +206,17 @@ pub async fn run(place: Workplace, channels: Vec<Channel>, mut stop: watch::Rece
             _ = every.tick() => {}
         }
         let (place, channels) = (place.clone(), channels.clone());
+        let accounts = place.clone();
         let done = tokio::task::spawn_blocking(move || {
             auto::tick(&place)?;
             note_overdue(&place, &channels)
         });
         if let Ok(Err(error)) = done.await {
             tracing::error!(error = %chain(&error), "payments of channels are not looked at");
+        }
+        let done = tokio::task::spawn_blocking(move || crate::credit::tick(&accounts));
+        if let Ok(Err(error)) = done.await {
+            tracing::error!(error = %chain(&error), "credit accounts are not looked at");
         }
     }
 }

@@ -135,7 +135,9 @@ impl HookError {
                 OrderError::Lost(_) | OrderError::Forked(_) => (422, "hotlisted"),
                 OrderError::Amount | OrderError::Instruction => (422, "amount"),
                 OrderError::Currency { .. } | OrderError::NoProducts(_) => (422, "currency"),
-                OrderError::Unknown(_) | OrderError::Refused(..) => (422, "unprocessable"),
+                OrderError::OfAccount(..) | OrderError::Unknown(_) | OrderError::Refused(..) => {
+                    (422, "unprocessable")
+                }
                 OrderError::Store(_) | OrderError::Intake(_) | OrderError::Channel(_) => {
                     (503, "try-again")
                 }

@@ -133,7 +133,11 @@ fn sold(sale: &ProductSale) -> String {
 }
 
 fn channel(order: &BookedOrder) -> String {
-    if order.is_adjustment() { "owed".to_owned() } else { order.channel.to_string() }
+    match order.account {
+        Some(account) => format!("account {account}"),
+        None if order.is_adjustment() => "owed".to_owned(),
+        None => order.channel.to_string(),
+    }
 }
 
 fn take(pay: &Pay) -> anyhow::Result<ExitCode> {

@@ -346,10 +346,10 @@ impl Default for Hotlist {
 
 impl Hotlist {
     fn check(&self) -> Result<(), ConfigError> {
-        const RULES: [&str; 5] = ["fork", "value", "lost", "replaced", "debt"];
+        const RULES: [&str; 6] = ["fork", "value", "lost", "replaced", "debt", "unpaid"];
         let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.into() });
         if self.rules.iter().any(|rule| !RULES.contains(&rule.as_str())) {
-            return value("hotlist.rules", "use any of fork, value, lost, replaced and debt");
+            return value("hotlist.rules", "use any of fork, value, lost, replaced, debt, unpaid");
         }
         if !(1..=720).contains(&self.window_hours) {
             return value("hotlist.window_hours", "use 1 to 720 hours");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use card::{CardFailure, IssueError, KeyError, RecordImpossible};
-use clearing::Discontinuity;
+use clearing::{CreditId, Discontinuity};
 use model::{CardId, Currency, Money, MoneyError, StationId, TariffVersion, Timestamp};
 use reader::ReaderError;
 
@@ -54,6 +54,17 @@ pub enum DeskError {
     /// A key is missing.
     #[error("a card key is missing: see `keys.card` in the configuration")]
     Keys(#[from] KeyError),
+    /// What is on it is no money of its holder's.
+    #[error(
+        "card {card} belongs to account {account}: what is on it is not paid out; retire it with \
+         --value keep, and it goes back to the account"
+    )]
+    OfAccount {
+        /// Which card.
+        card: CardId,
+        /// Whose.
+        account: CreditId,
+    },
     /// The card cannot be issued so.
     #[error("the card cannot be issued so")]
     Issue(#[source] IssueError),

@@ -37,6 +37,9 @@ pub(crate) fn may_take(
     state: &CardState,
     value: Taken,
 ) -> Result<(), DeskError> {
+    if let Some(account) = store.credit_of(card)?.filter(|_| value == Taken::PaidOut) {
+        return Err(DeskError::OfAccount { card, account });
+    }
     may_pay(store, currency, card, state)?;
     let purse = state.currency(currency);
     let owes = owes(store, purse, card)?;

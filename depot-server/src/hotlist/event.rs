@@ -70,7 +70,7 @@ pub enum HotlistEvent {
         /// Which.
         cases: Ranges,
     },
-    /// A person took them off the list.
+    /// A person took them off the list, or a rule whose finding is paid.
     Unblocked {
         /// Which.
         cases: Ranges,

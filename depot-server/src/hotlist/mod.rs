@@ -243,6 +243,7 @@ pub fn tick(store: &Store, rules: &HotlistRules, now: Timestamp) -> Result<(), H
         let (cases, by) = (ranges(still), "rule".to_owned());
         book.book(&HotlistEvent::Withdrawn { cases, by, why })?;
     }
+    lift(&book, &found.paid)?;
     let over = book.over()?;
     if !over.is_empty() {
         book.book(&HotlistEvent::Expired { cases: ranges(over) })?;
@@ -250,6 +251,36 @@ pub fn tick(store: &Store, rules: &HotlistRules, now: Timestamp) -> Result<(), H
     let passed = let_pass(&book, rules)?;
     make_list(&book, &passed)?;
     book.commit()?;
+    Ok(())
+}
+
+/// Ends what accounts' debts had, wherever it stands: they have paid, and a rider who paid is not
+/// refused because nobody told the list (USR-4).
+fn lift(book: &HotlistBook<'_>, paid: &[CaseId]) -> Result<(), HotlistError> {
+    if paid.is_empty() {
+        return Ok(());
+    }
+    let ids = paid.iter().map(|case| case.0).collect();
+    let cases = book.cases(&CaseFilter { ids, ..CaseFilter::default() })?;
+    let of = |from: &[Standing]| {
+        ranges(cases.iter().filter(|case| from.contains(&case.standing)).map(|case| case.id))
+    };
+    let words = || ("rule".to_owned(), "the account has paid".to_owned());
+    let proposed = of(&[Standing::Proposed]);
+    if !proposed.is_empty() {
+        let (by, why) = words();
+        book.book(&HotlistEvent::Withdrawn { cases: proposed, by, why })?;
+    }
+    let decided = of(&[Standing::Approved, Standing::Confirmed]);
+    if !decided.is_empty() {
+        let (by, why) = words();
+        book.book(&HotlistEvent::Rejected { cases: decided, by, why })?;
+    }
+    let in_force = of(&[Standing::InForce]);
+    if !in_force.is_empty() {
+        let (by, why) = words();
+        book.book(&HotlistEvent::Unblocked { cases: in_force, by, why })?;
+    }
     Ok(())
 }
 

@@ -179,6 +179,7 @@ impl Shown for ExceptionKind {
             Self::PaymentWithoutOrder => ("Paid, not ordered", "triangle", Tone::Bad),
             Self::OrderWithoutPayment => ("Ordered, not paid", "triangle", Tone::Warn),
             Self::PaymentDiffers => ("Payment differs", "triangle", Tone::Warn),
+            Self::AccountPastDue => ("Account past due", "triangle", Tone::Warn),
             Self::TopUpStopped => ("Auto top-up stopped", "triangle", Tone::Warn),
             Self::ChargedWithoutPassage => ("Charged, not let through", "triangle", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
@@ -288,7 +289,8 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::PaymentWithoutOrder
         | ExceptionKind::OrderWithoutPayment
         | ExceptionKind::PaymentDiffers
-        | ExceptionKind::TopUpStopped => channel_advice(kind),
+        | ExceptionKind::TopUpStopped
+        | ExceptionKind::AccountPastDue => channel_advice(kind),
         ExceptionKind::ChargedWithoutPassage => {
             "The card was charged as it left the reader, the rider was told to hold it again, and \
              this reader let nobody through with it. The amount, or the rides, are what was paid \
@@ -330,6 +332,10 @@ const fn channel_advice(kind: ExceptionKind) -> &'static str {
          amount, currency or card, two payments under one reference, or money for an order that \
          was given back. The finding says which. Have the channel correct it; its next statement \
          closes the item."
+    } else if matches!(kind, ExceptionKind::AccountPastDue) {
+        "Tell the holder what is open and how to pay it: depot-server account show says every bill \
+         with its taps. The item says how far it has come. It closes by itself, and the account's \
+         cards are served again, once the amount is paid (depot-server account paid)."
     } else {
         "The holder relies on a top-up that no longer comes: tell them before the card is refused. \
          Set the instruction again once the means of payment is good (depot-server order auto \

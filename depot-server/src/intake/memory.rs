@@ -6,9 +6,9 @@ use std::{
 };
 
 use clearing::{
-    AutoTopUp, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow,
-    Exception, ExceptionChange, ExceptionId, Known, KnownRecord, ListTold, Source, Stated, TapRef,
-    TicketState,
+    AutoTopUp, BookedOrder, CardHistory, CardState, CreditAccount, CreditId, DayBooked, DeskEntry,
+    DueOrder, DueRow, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, ListTold,
+    Source, Stated, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
@@ -18,7 +18,10 @@ use model::{
 };
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
-use super::stored::{Attribution, BookedTap, Booking, Stored};
+use super::{
+    credit_event::CreditEvent,
+    stored::{Attribution, BookedTap, Booking, OrderEvent, Stored},
+};
 
 /// Everything that the database would hold, without the journal's bytes.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +54,12 @@ pub struct MemoryBooks {
     pub stated: BTreeMap<(ChannelId, String), Stated>,
     /// Standing instructions.
     pub autos: BTreeMap<CardId, AutoTopUp>,
+    /// Credit accounts.
+    pub credits: BTreeMap<CreditId, CreditAccount>,
+    /// Whose cards are that are a credit account's.
+    pub members: BTreeMap<CardId, CreditId>,
+    /// Payments of credit accounts.
+    pub credit_payments: BTreeMap<(ChannelId, String), (CreditId, i64)>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
     /// Messages set aside.
@@ -93,6 +102,7 @@ impl MemoryBooks {
         self.stated.extend(booking.stated);
         self.autos.extend(booking.autos);
         self.orders_told.extend(booking.orders_told);
+        self.credits(booking.credits, booking.members, &booking.order_events);
         let records = booking.records.into_iter();
         self.records.extend(records.map(|(card, known)| ((card, known.record.ctr), known)));
         self.accounts.extend(booking.ledger.balances);
@@ -160,6 +170,30 @@ impl MemoryBooks {
         self.transfer_days.extend(days);
         for (tap, at) in taps {
             self.day_taps.entry(day(at)).or_default().push(tap);
+        }
+    }
+
+    fn credits(
+        &mut self,
+        credits: BTreeMap<CreditId, CreditAccount>,
+        members: BTreeMap<CardId, Option<CreditId>>,
+        events: &[OrderEvent],
+    ) {
+        self.credits.extend(credits);
+        for (card, account) in members {
+            match account {
+                Some(account) => self.members.insert(card, account),
+                None => self.members.remove(&card),
+            };
+        }
+        for event in events {
+            if let OrderEvent::Credit {
+                did: CreditEvent::Paid { account, channel, reference, amount, .. },
+            } = event
+            {
+                let key = (ChannelId(*channel), reference.clone());
+                self.credit_payments.insert(key, (CreditId(*account), *amount));
+            }
         }
     }
 
@@ -310,6 +344,32 @@ impl Stored for MemoryBooks {
 
     fn auto(&self, card: CardId) -> Result<Option<AutoTopUp>, Infallible> {
         Ok(self.autos.get(&card).copied())
+    }
+
+    fn credit(&self, id: CreditId) -> Result<Option<CreditAccount>, Infallible> {
+        Ok(self.credits.get(&id).cloned())
+    }
+
+    fn credit_of(&self, card: CardId) -> Result<Option<CreditId>, Infallible> {
+        Ok(self.members.get(&card).copied())
+    }
+
+    fn credit_cards(&self, id: CreditId) -> Result<Vec<CardId>, Infallible> {
+        let members = self.members.iter().filter(|(_, account)| **account == id);
+        Ok(members.map(|(card, _)| *card).collect())
+    }
+
+    fn credit_under_way(&self, id: CreditId) -> Result<i64, Infallible> {
+        let of = self.orders.values().filter(|order| order.account == Some(id));
+        Ok(of.filter(|order| order.is_under_way()).map(|order| i64::from(order.amount)).sum())
+    }
+
+    fn credit_payment(
+        &self,
+        channel: ChannelId,
+        reference: &str,
+    ) -> Result<Option<(CreditId, i64)>, Infallible> {
+        Ok(self.credit_payments.get(&(channel, reference.to_owned())).copied())
     }
 
     /// Payments are in the journal that is booked again; nothing is set apart.

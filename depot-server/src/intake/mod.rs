@@ -11,6 +11,7 @@
 
 mod agree;
 pub mod check;
+pub mod credit_event;
 pub mod memory;
 pub mod office;
 pub mod run;

@@ -6,6 +6,7 @@
 
 mod by_hand;
 mod channels;
+mod credit;
 mod due;
 mod office;
 mod orders;
@@ -25,6 +26,7 @@ use model::{CardId, Epoch, Money, TapEvent, TapRecord, TapSeq, Timestamp, Valida
 use wire::ValidatorState;
 
 pub use by_hand::{book_desk, register};
+pub use credit::uncharged;
 pub use due::settle_due;
 pub use office::book_office;
 pub use orders::book_orders;

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearing::{
-    AutoTopUp, BookedOrder, CardHistory, CardState, DayBooked, DeskEntry, DueOrder, DueRow,
-    ExceptionChange, ExceptionId, Issue, Known, KnownRecord, ListTold, Period, Stated, TicketState,
+    AutoTopUp, BookedOrder, CardHistory, CardState, CreditAccount, CreditId, DayBooked, DeskEntry,
+    DueOrder, DueRow, ExceptionChange, ExceptionId, Issue, Known, KnownRecord, ListTold, Period,
+    Stated, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
@@ -19,7 +20,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use wire::{ChainHash, ValidatorState};
 
-use super::{Reason, office::OfficeEvent};
+use super::{Reason, credit_event::CreditEvent, office::OfficeEvent};
 
 /// What the books hold, as far as a group of messages touches it.
 pub trait Stored: Known {
@@ -64,6 +65,20 @@ pub trait Stored: Known {
     fn reference_of(&self, id: OrderId) -> Result<Option<String>, Self::Error>;
     /// The standing instruction of a card.
     fn auto(&self, card: CardId) -> Result<Option<AutoTopUp>, Self::Error>;
+    /// A credit account.
+    fn credit(&self, id: CreditId) -> Result<Option<CreditAccount>, Self::Error>;
+    /// Whose a card is.
+    fn credit_of(&self, card: CardId) -> Result<Option<CreditId>, Self::Error>;
+    /// A credit account's cards.
+    fn credit_cards(&self, id: CreditId) -> Result<Vec<CardId>, Self::Error>;
+    /// What of a credit account's orders is neither on its card nor given back, minor units.
+    fn credit_under_way(&self, id: CreditId) -> Result<i64, Self::Error>;
+    /// Which credit account a channel's payment was for, and how much it was.
+    fn credit_payment(
+        &self,
+        channel: ChannelId,
+        reference: &str,
+    ) -> Result<Option<(CreditId, i64)>, Self::Error>;
     /// What of a card's due is set apart for this order, by service day.
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, Self::Error>;
 }
@@ -115,6 +130,10 @@ pub struct Booking {
     pub stated: BTreeMap<(ChannelId, String), Stated>,
     /// Standing instructions that were set or stopped.
     pub autos: BTreeMap<CardId, AutoTopUp>,
+    /// Credit accounts that were touched.
+    pub credits: BTreeMap<CreditId, CreditAccount>,
+    /// Cards that became a credit account's, or are no longer.
+    pub members: BTreeMap<CardId, Option<CreditId>>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
     /// New rows of the due journal, in order.
@@ -190,6 +209,9 @@ pub enum OrderEvent {
         /// What was bought, when it was no value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         product: Option<BoughtProduct>,
+        /// On whose credit it is, when no channel took money.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<u32>,
     },
     /// Readers may carry it out.
     Offered {
@@ -290,6 +312,11 @@ pub enum OrderEvent {
         card: [u8; 7],
         /// Why: `asked`, `failed` or `given-back`.
         why: String,
+    },
+    /// Something was done with a credit account.
+    Credit {
+        /// What.
+        did: CreditEvent,
     },
     /// A channel's delay is over, and no statement of it has this payment of an order.
     Unstated {

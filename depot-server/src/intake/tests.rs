@@ -6,6 +6,7 @@ mod cash_outs;
 mod channels;
 mod claims;
 mod corrections;
+mod credit;
 mod due;
 mod expiry;
 mod forgeries;

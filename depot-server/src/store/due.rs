@@ -19,7 +19,8 @@ use sha2::{Digest, Sha256};
 use super::{
     Store, StoreError,
     codes::{card_of, sql_card, sql_time, time, unsigned},
-    group::{Group, journal_records, read_card_row, walk},
+    group::{Group, journal_records, read_card_row},
+    walk::walk,
 };
 use crate::intake::stored::Booking;
 

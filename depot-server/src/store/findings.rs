@@ -4,7 +4,7 @@
 //! is not proposed again for what was known then.
 
 use blocking::{CaseId, Cause};
-use model::{Timestamp, ValidatorId};
+use model::{ServiceDate, Timestamp, ValidatorId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
@@ -29,12 +29,14 @@ pub struct Findings {
     pub cursors: Vec<(String, i64)>,
     /// Proposals whose finding was explained.
     pub explained: Vec<CaseId>,
+    /// Cases of accounts that have paid.
+    pub paid: Vec<CaseId>,
 }
 
 impl Findings {
     /// Whether there is nothing to write.
     pub fn is_nothing(&self) -> bool {
-        self.proposals.is_empty() && self.explained.is_empty()
+        self.proposals.is_empty() && self.explained.is_empty() && self.paid.is_empty()
     }
 }
 
@@ -69,7 +71,11 @@ impl Store {
                     "retired at a desk",
                     &mut found,
                 )?,
-                Cause::Debt => debts(&reader, &mut found)?,
+                Cause::Debt => {
+                    debts(&reader, &mut found)?;
+                    unpaid(&reader, *cause, &["grey", "black"], &mut found)?;
+                }
+                Cause::Unpaid => unpaid(&reader, *cause, &["black"], &mut found)?,
                 // People's causes: there is nothing to look through.
                 Cause::Person | Cause::Import => {}
             }
@@ -78,6 +84,7 @@ impl Store {
         for proposal in &mut found.proposals {
             proposal.expires = until;
         }
+        found.paid = paid(&reader)?;
         Ok(found)
     }
 
@@ -261,6 +268,65 @@ fn debts(reader: &Connection, found: &mut Findings) -> Result<(), StoreError> {
         found.proposals.push(of_desk(card, Cause::Debt, reason));
     }
     Ok(())
+}
+
+/// What proposers of cases are called that an account's debt has.
+const ACCOUNT: &str = "account ";
+
+/// Cards of credit accounts whose debt has come so far. What was decided about since the holder was
+/// warned is not proposed again.
+fn unpaid(
+    reader: &Connection,
+    cause: Cause,
+    levels: &[&str],
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    let failed = || StoreError::read("the cards of accounts that have not paid");
+    let levels: Vec<String> = levels.iter().map(|level| format!("'{level}'")).collect();
+    let sql = format!(
+        "SELECT m.card, a.id, a.warned_on FROM credit_accounts a
+         JOIN credit_cards m ON m.account = a.id AND m.until IS NULL
+         WHERE a.dunning <> 'good' AND a.dunning IN ({}) AND NOT EXISTS (
+             SELECT 1 FROM hotlist_cases h WHERE h.card = m.card AND h.cause = ?1
+                 AND (h.standing <= 4 OR h.reason LIKE '%(day ' || a.warned_on || ')'))
+         ORDER BY m.card LIMIT ?2",
+        levels.join(", ")
+    );
+    let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
+    let rows = statement
+        .query_map((cause.word(), AT_ONCE), |row| {
+            Ok((card_of(row.get(0)?), row.get(1)?, row.get(2)?))
+        })
+        .map_err(failed())?;
+    for row in rows {
+        let (card, account, warned_on): (_, u32, u32) = row.map_err(failed())?;
+        // The day is part of what is looked for: a later debt is another reason.
+        let reason = format!(
+            "account {account} has not paid since it was warned on {} (day {warned_on})",
+            ServiceDate(warned_on)
+        );
+        let proposer = format!("{ACCOUNT}{account}");
+        found.proposals.push(Proposal { proposer, ..of_desk(card, cause, reason) });
+    }
+    Ok(())
+}
+
+/// Open cases that an account's debt has, of accounts that have paid.
+fn paid(reader: &Connection) -> Result<Vec<CaseId>, StoreError> {
+    let failed = || StoreError::read("cases of accounts that have paid");
+    let mut statement = reader
+        .prepare_cached(&format!(
+            "SELECT h.id FROM hotlist_cases h JOIN credit_accounts a
+                 ON a.id = CAST(substr(h.proposer, {}) AS INTEGER)
+             WHERE h.proposer LIKE '{ACCOUNT}%' AND h.standing IN (1, 2, 3, 4) AND h.cause IN ('debt', 'unpaid')
+                 AND a.dunning = 'good' ORDER BY h.id LIMIT ?1",
+            ACCOUNT.len() + 1
+        ))
+        .map_err(failed())?;
+    let rows = statement
+        .query_map([AT_ONCE], |row| row.get(0).map(|id| CaseId(unsigned(id))))
+        .map_err(failed())?;
+    rows.collect::<Result<_, _>>().map_err(failed())
 }
 
 fn of_desk(card: model::CardId, cause: Cause, reason: String) -> Proposal {

@@ -9,7 +9,9 @@
 mod auto;
 mod cases;
 mod channels;
+mod charges;
 mod codes;
+mod credit;
 mod days;
 mod desk;
 mod due;
@@ -36,6 +38,7 @@ mod shown;
 mod sums;
 mod tariffs;
 mod tickets;
+mod walk;
 mod write;
 
 use std::{
@@ -50,6 +53,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 pub use auto::ToCollect;
 pub use cases::{CaseFilter, CaseGroup};
 pub use channels::{ChannelTally, StatementRow};
+pub use charges::{CreditCharge, CreditTap};
+pub use credit::CreditPayment;
 pub use days::{ClosedDay, DayAccount};
 pub use desk::{Begun, CardOp};
 pub use due::OwedDay;

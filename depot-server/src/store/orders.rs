@@ -4,7 +4,7 @@
 //! added to, and each row's hash covers the row before; that a card shows an order is in no row of
 //! it, because it follows from the taps.
 
-use clearing::{BookedOrder, DueOrder, ListTold, ListVersion, Offer, OrderPhase};
+use clearing::{BookedOrder, CreditId, DueOrder, ListTold, ListVersion, Offer, OrderPhase};
 use model::{
     CardId, ChannelId, Epoch, LoadSeq, OrderId, ProductSale, TapSeq, Timestamp, ValidatorId,
 };
@@ -22,7 +22,7 @@ use crate::intake::stored::{Booking, BoughtProduct, OrderEvent};
 /// Columns that make an order, in the order of `order_of`.
 const ORDER: &str =
     "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without, purse,
-     product";
+     account, product";
 
 /// A row of the order journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,13 +242,14 @@ impl Group<'_> {
                 paid_at,
                 purse,
                 product,
+                account,
             } = event
             {
                 let sale = product.as_ref().and_then(BoughtProduct::sale);
                 self.writer
                     .prepare_cached(
                         "INSERT INTO orders (id, card, amount, channel, reference, paid_at, purse,
-                         product, phase) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)",
+                         product, account, phase) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)",
                     )
                     .and_then(|mut statement| {
                         let card = sql_card(CardId(*card));
@@ -261,6 +262,7 @@ impl Group<'_> {
                             i64::try_from(*paid_at).unwrap_or(i64::MAX),
                             purse,
                             sale.and_then(|sale| sale.to_bytes().ok()),
+                            account,
                         ])
                     })
                     .map_err(StoreError::write("a load order"))?;
@@ -286,7 +288,7 @@ impl Group<'_> {
     /// What a card is owed is set apart for the order that puts it on the card.
     fn set_apart(&self, event: &OrderEvent) -> Result<(), StoreError> {
         match event {
-            OrderEvent::Paid { order, card, amount, channel, .. }
+            OrderEvent::Paid { order, card, amount, channel, account: None, .. }
                 if ChannelId(*channel) == ChannelId::ADJUSTMENT =>
             {
                 let by = DueOrder::Load(*order);
@@ -301,6 +303,7 @@ impl Group<'_> {
             | OrderEvent::Offered { .. }
             | OrderEvent::Withdrawn { .. }
             | OrderEvent::Renewed { .. }
+            | OrderEvent::Credit { .. }
             | OrderEvent::Batch { .. }
             | OrderEvent::Statement { .. }
             | OrderEvent::Stated { .. }
@@ -418,7 +421,7 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         Ok(purse) => purse,
         Err(error) => return Ok(Err(error)),
     };
-    let product = match row.get::<_, Option<[u8; ProductSale::LEN]>>(10)? {
+    let product = match row.get::<_, Option<[u8; ProductSale::LEN]>>(11)? {
         None => None,
         Some(bytes) => match ProductSale::from_bytes(&bytes) {
             Ok(sale) => Some(sale),
@@ -435,6 +438,7 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         product,
         purse,
         channel: ChannelId(row.get(3)?),
+        account: row.get::<_, Option<u32>>(10)?.map(CreditId),
         paid_at: time(row.get(4)?),
         phase,
     }))

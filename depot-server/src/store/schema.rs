@@ -22,6 +22,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0015_office.sql"),
     include_str!("migrations/0016_corrections.sql"),
     include_str!("migrations/0017_products.sql"),
+    include_str!("migrations/0018_credit.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

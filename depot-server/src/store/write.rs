@@ -42,6 +42,7 @@ impl Group<'_> {
         self.due(booking)?;
         self.orders(booking)?;
         self.office(booking)?;
+        self.credits(booking)?;
         self.told(booking)?;
         self.periods()?;
         self.writer.execute_batch("COMMIT").map_err(StoreError::write("a group"))?;

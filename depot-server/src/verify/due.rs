@@ -18,13 +18,14 @@ use crate::{
 /// The rows of the due journal that are not booked again yet, each at its place between the rows of
 /// the journal: its transfers go into the service day that was open then.
 pub(super) struct Dues {
+    booked: u64,
     rest: VecDeque<(i64, Timestamp, DueRow)>,
     paid: BTreeMap<DueOrder, i64>,
 }
 
 impl Dues {
     pub(super) fn open(store: &Store) -> Result<Self, Stop> {
-        Ok(Self { rest: store.due_journal()?.into(), paid: BTreeMap::new() })
+        Ok(Self { booked: 0, rest: store.due_journal()?.into(), paid: BTreeMap::new() })
     }
 
     /// Books what was booked before the row after `batch`.
@@ -42,6 +43,21 @@ impl Dues {
         Ok(())
     }
 
+    /// Books so many of them, counted from the first.
+    pub(super) fn book_first(
+        &mut self,
+        rows: u64,
+        rules: &Rules,
+        books: &mut MemoryBooks,
+    ) -> Result<(), Stop> {
+        while self.booked < rows
+            && let Some((_, at, row)) = self.rest.pop_front()
+        {
+            self.book(row, at, rules, books)?;
+        }
+        Ok(())
+    }
+
     fn book(
         &mut self,
         row: DueRow,
@@ -49,6 +65,7 @@ impl Dues {
         rules: &Rules,
         books: &mut MemoryBooks,
     ) -> Result<(), Stop> {
+        self.booked += 1;
         let days = books.due.get(&row.card);
         let before = days.and_then(|days| days.get(&row.day)).copied().unwrap_or_default();
         match row.change {

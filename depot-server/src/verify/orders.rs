@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 
 use clearing::Rules;
 
-use super::Stop;
+use super::{Stop, due::Dues};
 use crate::{
-    intake::{memory::MemoryBooks, step::book_orders},
+    intake::{
+        credit_event::CreditEvent, memory::MemoryBooks, step::book_orders, stored::OrderEvent,
+    },
     store::{OrderRow, Store},
 };
 
@@ -23,19 +25,23 @@ impl Orders {
     /// `desk` operations of desks. Answers whether it did.
     pub(super) fn book_next(
         &mut self,
-        batch: i64,
-        desk: i64,
+        (batch, desk): (i64, i64),
         rules: &Rules,
         books: &mut MemoryBooks,
-    ) -> bool {
+        dues: &mut Dues,
+    ) -> Result<bool, Stop> {
         let is_next = |row: &OrderRow| row.after_batch <= batch && row.after_desk <= desk;
         if !self.0.front().is_some_and(is_next) {
-            return false;
+            return Ok(false);
         }
-        let Some(row) = self.0.pop_front() else { return false };
+        let Some(row) = self.0.pop_front() else { return Ok(false) };
+        // What a card's account owes depends on what the card was owed at that moment.
+        if let OrderEvent::Credit { did: CreditEvent::Charged { dues: before, .. } } = &row.event {
+            dues.book_first(*before, rules, books)?;
+        }
         let Ok(booking) = book_orders(books, rules, &[row.event], row.at);
         books.apply(booking);
-        true
+        Ok(true)
     }
 }
 

@@ -27,8 +27,10 @@ pub enum Cause {
     Lost,
     /// It was taken out of use, and another may stand in its place.
     Replaced,
-    /// It carries value that was given back as well.
+    /// It carries value that was given back as well, or its account has not paid in time.
     Debt,
+    /// Its account has not paid for so long that it is refused for good.
+    Unpaid,
     /// A person says so.
     Person,
     /// It came from another system's list.
@@ -37,11 +39,12 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, gravest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Fork,
         Self::Value,
         Self::Lost,
         Self::Replaced,
+        Self::Unpaid,
         Self::Debt,
         Self::Person,
         Self::Import,
@@ -55,6 +58,7 @@ impl Cause {
             Self::Lost => "lost",
             Self::Replaced => "replaced",
             Self::Debt => "debt",
+            Self::Unpaid => "unpaid",
             Self::Person => "person",
             Self::Import => "import",
         }
@@ -69,7 +73,12 @@ impl Cause {
     pub const fn grade(self) -> Grade {
         match self {
             Self::Value | Self::Debt => Grade::Grey,
-            Self::Fork | Self::Lost | Self::Replaced | Self::Person | Self::Import => Grade::Black,
+            Self::Fork
+            | Self::Lost
+            | Self::Replaced
+            | Self::Unpaid
+            | Self::Person
+            | Self::Import => Grade::Black,
         }
     }
 }
@@ -266,7 +275,7 @@ impl Case {
         Ok(())
     }
 
-    /// A person takes it off the list. One person is enough: a card that is served again can be
+    /// A person takes it off the list, or its rule does once what it had found is paid. One person is enough: a card that is served again can be
     /// refused again, a rider who was turned away was.
     pub fn unblock(&mut self, decided: Decided, why: &str) -> Result<(), Refused> {
         if self.standing != Standing::InForce {

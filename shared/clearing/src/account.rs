@@ -6,7 +6,10 @@ use core::fmt;
 use ledger::{AccountCode, AccountId};
 use model::{CardId, ChannelId, Ctr, Currency, IssuerId, OperatorId, StationId, TicketKeyId};
 
-use crate::issuer::{IssuerAccount, issuer_of, write_issuer};
+use crate::{
+    CreditId,
+    issuer::{IssuerAccount, issuer_of, write_issuer},
+};
 
 /// What an account is for. Amounts are read as credits minus debits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +46,15 @@ pub enum Account {
     RiderDue(CardId),
     /// Minus what fares were lowered by afterwards.
     FareReduction,
+    /// Minus what was put on a credit account's cards on credit and is still on them, or on its
+    /// way to them (ADR-0022).
+    CreditLine(CreditId),
+    /// Minus what was ridden on a credit account and is owed.
+    AccountDebt(CreditId),
+    /// What was paid to a credit account above what it owes: its holder's.
+    AccountPrepaid(CreditId),
+    /// Minus what came in through this channel for credit accounts: cash at the bank.
+    AccountBank(ChannelId),
     /// Paid for and not on the card yet.
     LoadOrders,
     /// What this channel took for load orders and has to hand in.
@@ -50,7 +62,8 @@ pub enum Account {
     /// What was paid for products of this number that are on their cards: to be shared between the
     /// operators whose rides they pay (ADR-0024).
     ProductSold(u16),
-    /// A load order was given back and is on the card all the same: its holder owes it.
+    /// A load order was given back and is on the card all the same, or nobody ordered what a credit
+    /// account's card shows: its holder owes it.
     OrderOwed(CardId),
     /// Minus what this channel's statements say that it handed in: cash at the bank.
     ChannelBank(ChannelId),
@@ -74,7 +87,7 @@ pub enum Account {
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 27] = [
+const CODES: [(u16, &str); 31] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -90,6 +103,10 @@ const CODES: [(u16, &str); 27] = [
     (13, "ticket-unissued"),
     (14, "rider-due"),
     (15, "fare-reduction"),
+    (16, "credit-line"),
+    (17, "account-debt"),
+    (18, "account-prepaid"),
+    (19, "account-bank"),
     (20, "operator-payable"),
     (21, "operator-sharing"),
     (22, "clearing-fee"),
@@ -120,6 +137,7 @@ impl Account {
             | Self::LoadChannel(ChannelId(number))
             | Self::ChannelBank(ChannelId(number))
             | Self::ChannelUnmatched(ChannelId(number))
+            | Self::AccountBank(ChannelId(number))
             | Self::WrittenOff(number)
             | Self::ProductSold(number) => {
                 opaque.extend(number.to_be_bytes());
@@ -137,6 +155,9 @@ impl Account {
                 opaque.extend(day.to_be_bytes());
             }
             Self::TicketUnissued(key) => opaque.extend(key.0),
+            Self::CreditLine(CreditId(number))
+            | Self::AccountDebt(CreditId(number))
+            | Self::AccountPrepaid(CreditId(number)) => opaque.extend(number.to_be_bytes()),
             Self::OfIssuer(issuer, of) => opaque.extend(write_issuer(issuer, of.account())),
             Self::OperatorPayable(issuer, operator) => {
                 opaque.extend(issuer.unwrap_or_default().0.to_be_bytes());
@@ -173,6 +194,7 @@ impl Account {
         let channel = || ChannelId(u16::from_be_bytes([b[0], b[1]]));
         let card = || CardId([b[0], b[1], b[2], b[3], b[4], b[5], b[6]]);
         let key = || TicketKeyId([b[0], b[1], b[2], b[3]]);
+        let credit = || CreditId(u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
         let ctr = || Ctr(u32::from_be_bytes([b[7], b[8], b[9], b[10]]));
         let account = match id.code().0 {
             1 => Self::Card(card()),
@@ -191,6 +213,10 @@ impl Account {
             13 => Self::TicketUnissued(key()),
             14 => Self::RiderDue(card()),
             15 => Self::FareReduction,
+            16 => Self::CreditLine(credit()),
+            17 => Self::AccountDebt(credit()),
+            18 => Self::AccountPrepaid(credit()),
+            19 => Self::AccountBank(channel()),
             20 if b[2] == 0 => Self::OperatorPayable(issuer(), None),
             20 => {
                 let operator = OperatorId(u16::from_be_bytes([b[3], b[4]]));
@@ -234,6 +260,10 @@ impl Account {
             Self::TicketUnissued(_) => 13,
             Self::RiderDue(_) => 14,
             Self::FareReduction => 15,
+            Self::CreditLine(_) => 16,
+            Self::AccountDebt(_) => 17,
+            Self::AccountPrepaid(_) => 18,
+            Self::AccountBank(_) => 19,
             Self::OfIssuer(_, of) => of.account().code(),
             Self::OperatorPayable(..) => 20,
             Self::OperatorSharing(_) => 21,
@@ -265,7 +295,11 @@ impl fmt::Display for Account {
             Self::DeskCash(station) => write!(f, "{word}({station})"),
             Self::LoadChannel(channel)
             | Self::ChannelBank(channel)
+            | Self::AccountBank(channel)
             | Self::ChannelUnmatched(channel) => write!(f, "{word}({channel})"),
+            Self::CreditLine(credit) | Self::AccountDebt(credit) | Self::AccountPrepaid(credit) => {
+                write!(f, "{word}({credit})")
+            }
             Self::GapSuspense(card, ctr) | Self::Difference(card, ctr) => {
                 write!(f, "{word}({card}, {ctr})")
             }
@@ -330,6 +364,17 @@ pub enum CauseCode {
     Due,
     /// More was paid for a service day than is owed for it by now: the rider keeps it.
     Forgiven,
+    /// What a credit account's cards spent since the last time became its debt. The reference is
+    /// the account and how often that was.
+    AccountCharge,
+    /// A credit account was paid, or a payment was taken back. The reference is channel and
+    /// payment.
+    AccountPayment,
+    /// A card of a credit account shows a load that nobody ordered. The reference is the card and
+    /// the counter.
+    UnmetLoad,
+    /// What was left on a retired card of a credit account. The reference is the desk's operation.
+    AccountReturn,
     /// A load order was paid, is on its card, or was given back. The reference is the order and
     /// which of the three.
     Order,
@@ -350,7 +395,7 @@ pub enum CauseCode {
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Record,
         Self::Attribution,
         Self::Fork,
@@ -361,6 +406,10 @@ impl CauseCode {
         Self::TicketUse,
         Self::Due,
         Self::Forgiven,
+        Self::AccountCharge,
+        Self::AccountPayment,
+        Self::AccountReturn,
+        Self::UnmetLoad,
         Self::Order,
         Self::Statement,
         Self::Settlement,
@@ -383,6 +432,10 @@ impl CauseCode {
             Self::TicketUse => 12,
             Self::Due => 14,
             Self::Forgiven => 15,
+            Self::AccountCharge => 16,
+            Self::AccountPayment => 17,
+            Self::AccountReturn => 18,
+            Self::UnmetLoad => 19,
             Self::Order => 30,
             Self::Statement => 33,
             Self::Settlement => 20,
@@ -406,6 +459,10 @@ impl CauseCode {
             Self::TicketUse => "ticket-use",
             Self::Due => "due",
             Self::Forgiven => "forgiven",
+            Self::AccountCharge => "account-charge",
+            Self::AccountPayment => "account-payment",
+            Self::AccountReturn => "account-return",
+            Self::UnmetLoad => "unmet-load",
             Self::Order => "order",
             Self::Statement => "statement",
             Self::Settlement => "settlement",

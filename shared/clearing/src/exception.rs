@@ -48,6 +48,8 @@ pub enum ExceptionKind {
     PaymentDiffers,
     /// A card is no longer topped up by itself, because its payment failed or was given back.
     TopUpStopped,
+    /// A credit account did not pay what was due (ADR-0022).
+    AccountPastDue,
     /// A tap in doubt was charged and nobody was let through with it: the rider is to be repaid.
     ChargedWithoutPassage,
     /// Records of a card are missing (I4).
@@ -80,6 +82,7 @@ impl ExceptionKind {
         Self::OrderWithoutPayment,
         Self::PaymentDiffers,
         Self::TopUpStopped,
+        Self::AccountPastDue,
         Self::ChargedWithoutPassage,
         Self::CardGap,
         Self::SequenceGap,
@@ -107,6 +110,7 @@ impl ExceptionKind {
             Self::OrderWithoutPayment => "order-without-payment",
             Self::PaymentDiffers => "payment-differs",
             Self::TopUpStopped => "top-up-stopped",
+            Self::AccountPastDue => "account-past-due",
             Self::ChargedWithoutPassage => "charged-without-passage",
             Self::CardGap => "card-gap",
             Self::SequenceGap => "sequence-gap",
@@ -495,6 +499,7 @@ const fn default_reason(kind: ExceptionKind) -> &'static str {
         | ExceptionKind::TicketNotIssued
         | ExceptionKind::SequenceGap
         | ExceptionKind::TopUpStopped
+        | ExceptionKind::AccountPastDue
         | ExceptionKind::Quarantined => "explained by later records",
     }
 }

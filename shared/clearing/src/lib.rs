@@ -20,6 +20,7 @@ mod chain;
 mod clear;
 mod correct;
 mod counted;
+mod credit;
 mod desk;
 mod due;
 mod exception;
@@ -45,6 +46,10 @@ pub use account::{Account, CauseCode};
 pub use auto::{AutoSeen, AutoStop, AutoTopUp};
 pub use clear::{ClearError, Cleared, Issue, Outcome, clear, expire, register_issue};
 pub use correct::{WriteOff, attribute_record, unclaimed};
+pub use credit::{
+    Bill, CreditAccount, CreditId, CreditKind, CreditTerms, Dunning, MovedCredit, PastDue,
+    RefillSeen, TermsError, met_load, returned_to_account, unmet_load, worth,
+};
 pub use desk::{DeskDeed, DeskEntry, Discontinuity, Taken, clear_desk};
 pub use due::{
     CardHistory, DayBooked, DayDue, Due, DueChange, DueOrder, DueRow, RepairRule, Repaired,

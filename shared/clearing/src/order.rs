@@ -15,7 +15,7 @@ use model::{
 };
 
 use crate::{
-    Account,
+    Account, CreditId,
     account::CauseCode,
     postings::{Event, Postings},
 };
@@ -40,6 +40,8 @@ pub struct BookedOrder {
     pub purse: Option<Currency>,
     /// Who took the money.
     pub channel: ChannelId,
+    /// On whose credit it is, when nobody paid (ADR-0022).
+    pub account: Option<CreditId>,
     /// When, by the clock of whoever did.
     pub paid_at: Timestamp,
     /// Where it stands.
@@ -179,7 +181,20 @@ impl BookedOrder {
     /// Whether it puts on the card what its holder is owed: nobody paid, the money stands on
     /// `rider-due` until the card shows it, and there is nobody to give it back to.
     pub const fn is_adjustment(&self) -> bool {
-        self.channel.0 == ChannelId::ADJUSTMENT.0
+        self.channel.0 == ChannelId::ADJUSTMENT.0 && self.account.is_none()
+    }
+
+    /// Whether it is neither on its card nor given back.
+    pub const fn is_under_way(&self) -> bool {
+        match self.phase {
+            OrderPhase::Waiting | OrderPhase::Out(_) | OrderPhase::Withdrawn(..) => true,
+            OrderPhase::Loaded | OrderPhase::Refunded(_) | OrderPhase::Owed => false,
+        }
+    }
+
+    /// Where its money came from, and goes to when it is given back.
+    fn payer(&self) -> Account {
+        self.account.map_or(Account::LoadChannel(self.channel), Account::CreditLine)
     }
 
     /// What it adds to the card's value: a product adds none, whatever it costs.
@@ -213,12 +228,29 @@ impl BookedOrder {
         tariff: Currency,
     ) -> ClearedOrder {
         let phase = OrderPhase::Waiting;
-        let order = Self { id, card, amount, product, purse, channel, paid_at, phase };
+        let account = None;
+        let order = Self { id, card, amount, product, purse, channel, account, paid_at, phase };
         if order.is_adjustment() {
             return ClearedOrder { order, transfers: Vec::new() };
         }
-        let (to, from) = (Account::LoadOrders, Account::LoadChannel(channel));
+        let (to, from) = (Account::LoadOrders, order.payer());
         order.moved(Step::Paid, to, from, (paid_at, now), tariff)
+    }
+
+    /// Books an order on the credit of an account: nobody has paid.
+    pub fn on_credit(
+        id: OrderId,
+        (card, amount, purse): (CardId, u32, Option<Currency>),
+        account: CreditId,
+        now: Timestamp,
+        tariff: Currency,
+    ) -> ClearedOrder {
+        let (channel, account) = (ChannelId::ADJUSTMENT, Some(account));
+        let phase = OrderPhase::Waiting;
+        let (product, paid_at) = (None, now);
+        let order = Self { id, card, amount, product, purse, channel, account, paid_at, phase };
+        let (to, from) = (Account::LoadOrders, order.payer());
+        order.moved(Step::Paid, to, from, (now, now), tariff)
     }
 
     /// Puts a waiting order on the list, for the load after the card's newest known one.
@@ -284,6 +316,10 @@ impl BookedOrder {
             OrderPhase::Out(_) | OrderPhase::Withdrawn(..) => {
                 (OrderPhase::Loaded, Account::LoadOrders)
             }
+            // Of a credit account's: it is on its credit after all, and no debt of the card's.
+            OrderPhase::Refunded(Some(_)) if self.account.is_some() => {
+                (OrderPhase::Loaded, self.payer())
+            }
             OrderPhase::Refunded(Some(_)) => (OrderPhase::Owed, Account::OrderOwed(self.card)),
             OrderPhase::Waiting
             | OrderPhase::Loaded
@@ -339,7 +375,7 @@ impl BookedOrder {
         if order.is_adjustment() {
             return Ok(ClearedOrder { order, transfers: Vec::new() });
         }
-        let (to, from) = (Account::LoadChannel(self.channel), Account::LoadOrders);
+        let (to, from) = (self.payer(), Account::LoadOrders);
         Ok(order.moved(Step::Refunded, to, from, (now, now), tariff))
     }
 

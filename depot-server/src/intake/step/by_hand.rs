@@ -94,6 +94,7 @@ impl<S: Stored> Desk<'_, S> {
                 if seen {
                     self.load_is(card, &written, "the desk that loaded it is known")?;
                 }
+                self.credit_desk(&booked.entry)?;
                 self.pay_due(card, DueOrder::Desk(booked.entry.op))
             }
             Err(ClearError::Known(source)) => Err(StepError::Stored(source)),

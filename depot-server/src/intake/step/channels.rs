@@ -53,6 +53,7 @@ impl<S: Stored> Desk<'_, S> {
             | OrderEvent::Offered { .. }
             | OrderEvent::Withdrawn { .. }
             | OrderEvent::Renewed { .. }
+            | OrderEvent::Credit { .. }
             | OrderEvent::GivenBack { .. } => Ok(()),
         }
     }
@@ -92,6 +93,7 @@ impl<S: Stored> Desk<'_, S> {
             OrderEvent::Offered { .. }
             | OrderEvent::Withdrawn { .. }
             | OrderEvent::Renewed { .. }
+            | OrderEvent::Credit { .. }
             | OrderEvent::AutoSet { .. }
             | OrderEvent::AutoStopped { .. }
             | OrderEvent::Batch { .. }
@@ -100,7 +102,8 @@ impl<S: Stored> Desk<'_, S> {
             | OrderEvent::RefundAsked { .. }
             | OrderEvent::Unstated { .. } => None,
         };
-        let Some(reference) = reference.filter(|_| !order.is_adjustment()) else {
+        let is_ours = order.is_adjustment() || order.account.is_some();
+        let Some(reference) = reference.filter(|_| !is_ours) else {
             return Ok(());
         };
         let known = self.stated(order.channel, &reference)?;

@@ -2,8 +2,8 @@
 //! (ADR-0015).
 
 use clearing::{
-    BookedOrder, Cleared, ClearedOrder, DueOrder, ExceptionChange, KnownRecord, ListVersion,
-    LoadItem, OrderRefused, Rules, Source,
+    BookedOrder, Cleared, ClearedOrder, CreditId, DueOrder, ExceptionChange, KnownRecord,
+    ListVersion, LoadItem, OrderRefused, Rules, Source,
 };
 use model::{
     CardId, CardRecord, ChannelId, Ctr, Currency, LoadSeq, OrderId, Timestamp, ValidatorId,
@@ -36,7 +36,17 @@ impl<S: Stored> Desk<'_, S> {
             order.map(|order| ClearedOrder { order, transfers: Vec::new() })
         };
         let cleared = match event {
-            OrderEvent::Paid { order, card, amount, channel, paid_at, purse, product, .. } => {
+            OrderEvent::Paid {
+                order,
+                card,
+                amount,
+                channel,
+                paid_at,
+                purse,
+                product,
+                account,
+                ..
+            } => {
                 let times = (Timestamp(*paid_at), now);
                 let card = CardId(*card);
                 // An order in another currency than its card's would open a second ledger.
@@ -45,7 +55,12 @@ impl<S: Stored> Desk<'_, S> {
                 let (id, channel) = (OrderId(*order), ChannelId(*channel));
                 let sale = product.as_ref().and_then(BoughtProduct::sale);
                 let what = (card, *amount, purse);
-                let paid = BookedOrder::paid(id, what, sale, channel, times, currency);
+                let paid = match account {
+                    Some(account) => {
+                        BookedOrder::on_credit(id, what, CreditId(*account), now, currency)
+                    }
+                    None => BookedOrder::paid(id, what, sale, channel, times, currency),
+                };
                 Some(if fits { Ok(paid) } else { Err(OrderRefused::OtherCurrency) })
             }
             OrderEvent::Offered { order, after, not_after_s } => {
@@ -61,6 +76,7 @@ impl<S: Stored> Desk<'_, S> {
             OrderEvent::GivenBack { order } => {
                 self.order(*order)?.map(|order| order.given_back(now, currency))
             }
+            OrderEvent::Credit { did } => return self.credit_event(event, did),
             OrderEvent::Batch { .. }
             | OrderEvent::Statement { .. }
             | OrderEvent::Stated { .. }
@@ -138,6 +154,7 @@ impl<S: Stored> Desk<'_, S> {
             } else if !by_desk && record.amount > 0 {
                 let item = LoadItem::new((card, &self.card(card)?), record, now, self.rules);
                 self.booking.exceptions.push(item.unexplained());
+                self.credit_unmet(card, record)?;
             }
             for order in self.card_orders(card)? {
                 if let Some(waits) = order.passed_over(record) {
@@ -158,7 +175,7 @@ impl<S: Stored> Desk<'_, S> {
         let state = self.card(card)?;
         let item = LoadItem::new((card, &state), record, self.booking.at, self.rules);
         self.booking.exceptions.push(item.explained(reason));
-        Ok(())
+        self.credit_met(card, record)
     }
 
     /// Loads that were kept under counters which other records hold from here on. To be asked

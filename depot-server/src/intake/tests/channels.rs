@@ -76,6 +76,7 @@ fn rec_16_the_octopus_2007_pattern_is_found_on_the_first_day_both_ways_to_the_un
             paid_at,
             purse: None,
             product: None,
+            account: None,
         };
         orders.map(paid).collect()
     })

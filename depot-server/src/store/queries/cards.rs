@@ -16,8 +16,9 @@ use crate::{
     store::{
         StoreError,
         codes::unsigned,
-        group::{journal_records, read_card_row, walk},
+        group::{journal_records, read_card_row},
         shown::written,
+        walk::walk,
     },
 };
 

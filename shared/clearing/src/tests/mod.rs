@@ -4,6 +4,7 @@ mod bytes;
 mod companions;
 mod correct;
 mod counted;
+mod credit;
 mod due;
 mod issuers;
 mod orders;
