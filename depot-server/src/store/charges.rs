@@ -70,8 +70,8 @@ impl Store {
     }
 }
 
-/// Taps that charged something while their cards were the account's, in the order of booking, each with its
-/// place.
+/// Taps that charged something while their cards were the account's, in the order of booking, each
+/// with its place.
 fn taps(connection: &Connection, id: CreditId) -> Result<Vec<(CreditTap, i64)>, StoreError> {
     let failed = || StoreError::read("the taps of a credit account");
     let mut spans = connection

@@ -318,7 +318,8 @@ fn paid(reader: &Connection) -> Result<Vec<CaseId>, StoreError> {
         .prepare_cached(&format!(
             "SELECT h.id FROM hotlist_cases h JOIN credit_accounts a
                  ON a.id = CAST(substr(h.proposer, {}) AS INTEGER)
-             WHERE h.proposer LIKE '{ACCOUNT}%' AND h.standing IN (1, 2, 3, 4) AND h.cause IN ('debt', 'unpaid')
+             WHERE h.proposer LIKE '{ACCOUNT}%' AND h.standing IN (1, 2, 3, 4)
+                 AND h.cause IN ('debt', 'unpaid')
                  AND a.dunning = 'good' ORDER BY h.id LIMIT ?1",
             ACCOUNT.len() + 1
         ))

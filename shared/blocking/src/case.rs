@@ -275,8 +275,9 @@ impl Case {
         Ok(())
     }
 
-    /// A person takes it off the list, or its rule does once what it had found is paid. One person is enough: a card that is served again can be
-    /// refused again, a rider who was turned away was.
+    /// A person takes it off the list, or its rule does once what it had found is paid. One person
+    /// is enough: a card that is served again can be refused again, a rider who was turned away
+    /// was.
     pub fn unblock(&mut self, decided: Decided, why: &str) -> Result<(), Refused> {
         if self.standing != Standing::InForce {
             return self.refuse("unblocked");
