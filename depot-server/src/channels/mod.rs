@@ -5,11 +5,12 @@
 //! item from that commit on.
 
 pub mod auto;
+mod bills;
 pub mod bulk;
 pub mod statement;
 pub mod webhook;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use clearing::{Account, BookedOrder, ExceptionChange, Stated, StatedLine, Verdict};
 use model::{ChannelId, Currency, Money, Timestamp};
@@ -26,6 +27,7 @@ use crate::{
     },
     store::{Group, StatementRow, StoreError},
 };
+use bills::BillLine;
 use statement::{FileLine, StatementError};
 
 /// Payments that become overdue in one commit.
@@ -87,6 +89,9 @@ pub fn hand_in(
         None => (take(place, group, (id, sha256), &lines)?, false),
     };
     let lines = lines.into_iter().map(|line| {
+        if bills::account_of(place, &line.reference, line.amount)?.is_some() {
+            return Ok(MatchedLine { line, verdict: Verdict::Matched });
+        }
         let (stated, order) = payment(place, id, &line.reference)?;
         let verdict = stated.verdict(order.as_ref(), place.rules.currency());
         Ok(MatchedLine { line, verdict })
@@ -107,8 +112,16 @@ fn take(
     lines: &[FileLine],
 ) -> Result<StatementRow, ChannelError> {
     let statement = group.next_statement()?;
-    let mut events = Vec::new();
+    let (mut events, mut of_bills) = (Vec::new(), BTreeSet::new());
     for line in lines {
+        match bills::line(&group, place, channel, line, &mut of_bills)? {
+            BillLine::Other => {}
+            BillLine::Known => continue,
+            BillLine::New(did) => {
+                events.push(OrderEvent::Credit { did });
+                continue;
+            }
+        }
         let FileLine { row, reference, amount, card, paid_at, copy, .. } = line.clone();
         let new = StatedLine { amount, card, paid_at, copy, statement, row };
         let known = group.stated(channel, &reference)?.unwrap_or_default();

@@ -4,16 +4,17 @@
 //! gets the answer that it got, and one that says something else under its number is refused; a
 //! payment is one order whatever the provider repeats; what is answered with success is durable.
 
-use clearing::{AutoStop, OrderRefused};
+use clearing::{AutoStop, CreditId, OrderRefused};
 use hmac::{Hmac, KeyInit, Mac};
 use model::{CardId, ChannelId, Currency, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{ChannelError, auto, payment, statement::reference, tell};
+use super::{ChannelError, auto, bills, payment, statement::reference, tell};
 use crate::{
     config::{parse_hex, to_hex},
+    credit::{self, CreditError, bill_of},
     intake::{Workplace, stored::OrderEvent},
     orders::{OrderError, OrderRules, Payment, give_back, pay},
     store::StoreError,
@@ -114,6 +115,9 @@ pub enum HookError {
     /// The payment cannot be ordered.
     #[error(transparent)]
     Order(OrderError),
+    /// What it says of a bill cannot be.
+    #[error(transparent)]
+    Bill(CreditError),
     /// The books failed.
     #[error("the books do not answer: try again")]
     Books(#[source] Box<ChannelError>),
@@ -128,6 +132,24 @@ impl HookError {
             Self::Stale { .. } => (401, "stale"),
             Self::Malformed(_) => (400, "malformed"),
             Self::OtherEvent(_) => (409, "other-event"),
+            Self::Bill(error) => match error {
+                CreditError::OtherContent { .. } => (409, "other-content"),
+                CreditError::Store(_) | CreditError::Booking(_) => (503, "try-again"),
+                CreditError::Unknown(_)
+                | CreditError::Terms(_)
+                | CreditError::Holder
+                | CreditError::Card(_)
+                | CreditError::Currency { .. }
+                | CreditError::Linked(..)
+                | CreditError::NotLinked(..)
+                | CreditError::Issuer(..)
+                | CreditError::NotSure(_)
+                | CreditError::AutoTopUp(_)
+                | CreditError::PastDue(_)
+                | CreditError::Nothing
+                | CreditError::Reference
+                | CreditError::NoBill(..) => (422, "unprocessable"),
+            },
             Self::Order(error) => match error {
                 OrderError::OtherContent { .. } => (409, "other-content"),
                 OrderError::UnknownCard(_) => (422, "unknown-card"),
@@ -162,7 +184,8 @@ impl From<StoreError> for HookError {
 /// What the provider is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// `ordered`, `given-back`, `giving-back`, `on-card`, `noted` or `ignored`.
+    /// `ordered`, `given-back`, `giving-back`, `on-card`, `noted` or `ignored`; of a credit
+    /// account's bill `paid`, `past-due` or `taken-back`.
     pub result: String,
     /// Which order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,14 +237,71 @@ pub fn take(
     let named = |fields: &Fields| {
         reference(&fields.reference).map_err(|problem| malformed(format!("payment: {problem}")))
     };
-    let answer = match event.kind.as_str() {
-        "payment.succeeded" => succeeded(place, rules, channel, fields()?, named(fields()?)?)?,
-        "payment.refunded" => refunded(place, rules, channel, &named(fields()?)?)?,
-        "payment.failed" => failed(place, rules, channel, &named(fields()?)?)?,
+    let bill = event.payment.as_ref().and_then(|fields| bill_of(&fields.reference));
+    let answer = match (event.kind.as_str(), bill) {
+        (kind, Some(bill)) => told_of_bill(place, channel, kind, bill, fields()?)?,
+        ("payment.succeeded", None) => {
+            succeeded(place, rules, channel, fields()?, named(fields()?)?)?
+        }
+        ("payment.refunded", None) => refunded(place, rules, channel, &named(fields()?)?)?,
+        ("payment.failed", None) => failed(place, rules, channel, &named(fields()?)?)?,
         _ => Answer::new("ignored", None),
     };
     place.store.keep_provider_event(channel, &event.id, &sha256, &answer, place.clock.now())?;
     Ok(answer)
+}
+
+/// A credit account's bill was paid, could not be collected, or its payment was taken back.
+fn told_of_bill(
+    place: &Workplace,
+    channel: ChannelId,
+    kind: &str,
+    (id, number): (CreditId, u32),
+    fields: &Fields,
+) -> Result<Answer, HookError> {
+    let reference = reference(&fields.reference)
+        .map_err(|problem| HookError::Malformed(format!("payment: {problem}")))?;
+    let answer = |result| Answer::new(result, None);
+    Ok(match kind {
+        "payment.succeeded" => {
+            let amount = amount_of(fields)?;
+            let paid_at = paid_at_of(place, fields)?;
+            if bills::account_of(place, &reference, amount)? != Some(id) {
+                return Err(HookError::Bill(CreditError::NoBill(id, number)));
+            }
+            bills::succeeded(place, (id, channel), &reference, amount.minor(), paid_at)
+                .map_err(HookError::Bill)?;
+            answer("paid")
+        }
+        "payment.failed" => {
+            credit::failed(place, id, number, "told by the channel").map_err(HookError::Bill)?;
+            answer("past-due")
+        }
+        "payment.refunded" => {
+            let told = bills::refunded(place, id, channel, &reference).map_err(HookError::Bill)?;
+            answer(if told { "taken-back" } else { "ignored" })
+        }
+        _ => answer("ignored"),
+    })
+}
+
+fn amount_of(fields: &Fields) -> Result<Money, HookError> {
+    let missing = |name: &str| HookError::Malformed(format!("payment.{name} is missing"));
+    let malformed =
+        |name: &str, problem: String| HookError::Malformed(format!("payment.{name}: {problem}"));
+    let letters = fields.currency.as_deref().ok_or_else(|| missing("currency"))?;
+    let currency =
+        Currency::parse(letters).map_err(|error| malformed("currency", error.to_string()))?;
+    let amount = fields.amount.as_deref().ok_or_else(|| missing("amount"))?;
+    Money::parse(amount, currency).map_err(|error| malformed("amount", error.to_string()))
+}
+
+fn paid_at_of(place: &Workplace, fields: &Fields) -> Result<Timestamp, HookError> {
+    let malformed = || HookError::Malformed("payment.paid_at: use RFC 3339".to_owned());
+    match fields.paid_at.as_deref() {
+        None => Ok(place.clock.now()),
+        Some(text) => time(text).ok_or_else(malformed),
+    }
 }
 
 fn succeeded(
@@ -237,16 +317,8 @@ fn succeeded(
     let card: CardId = (fields.card.as_deref().ok_or_else(|| missing("card"))?)
         .parse()
         .map_err(|error: model::IdError| malformed("card", error.to_string()))?;
-    let letters = fields.currency.as_deref().ok_or_else(|| missing("currency"))?;
-    let currency =
-        Currency::parse(letters).map_err(|error| malformed("currency", error.to_string()))?;
-    let amount = fields.amount.as_deref().ok_or_else(|| missing("amount"))?;
-    let amount =
-        Money::parse(amount, currency).map_err(|error| malformed("amount", error.to_string()))?;
-    let paid_at = match fields.paid_at.as_deref() {
-        None => place.clock.now(),
-        Some(text) => time(text).ok_or_else(|| malformed("paid_at", "use RFC 3339".into()))?,
-    };
+    let (amount, paid_at) = (amount_of(fields)?, paid_at_of(place, fields)?);
+    let currency = amount.currency();
     let amount = u32::try_from(amount.minor()).unwrap_or(0);
     let purse = (currency != place.rules.currency()).then_some(currency);
     let told = Payment { channel, reference, card, amount, purse, product: None, paid_at };

@@ -138,6 +138,8 @@ struct CardPage {
     seen: Age,
     ctr: String,
     entries: String,
+    /// The credit account that it belongs to.
+    account: Option<String>,
     journeys: Vec<Journey>,
     /// In which the charges are explained, and the others.
     languages: Languages,
@@ -191,6 +193,9 @@ pub(super) async fn page(
         seen: times.age(facts.seen_at),
         ctr: facts.ctr.to_string(),
         entries: count(facts.entries),
+        account: facts
+            .account
+            .map(|(number, allowance)| format!("account {number}, filled up to {allowance}")),
         journeys: journeys(&history, &viewer),
         languages: Languages::new(viewer.language, &here),
         adjustments: owed.iter().map(|of| adjustments::Line::new(of, viewer.language)).collect(),

@@ -60,6 +60,7 @@ struct Sheet {
 struct MoneyPage {
     frame: Frame,
     held: Vec<(String, String, Cash)>,
+    credit: Vec<(String, String, Cash)>,
     held_at: Age,
     owed: Vec<Debt>,
     open: Option<String>,
@@ -71,7 +72,10 @@ struct MoneyPage {
 pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
     let (site, times) = (&viewer.site, &viewer.times);
     let (facts, tally) = site.ask(|books| Ok((books.money(DAYS)?, tally(books)?))).await?;
-    let MoneyFacts { held, held_at, owed, open, days } = facts;
+    let MoneyFacts { held, credit, held_at, owed, open, days } = facts;
+    let lines = |rows: Vec<(String, u64, Money)>| {
+        rows.into_iter().map(|(what, n, sum)| (what, count(n), Cash(sum))).collect()
+    };
     let debt = |owed: OwedFact| Debt {
         issuer: owed.issuer,
         operator: owed.operator,
@@ -91,7 +95,8 @@ pub(super) async fn page(viewer: Viewer) -> Result<Html<String>, Problem> {
     };
     html(&MoneyPage {
         frame: Frame::new(&viewer, "money", "Money", &tally),
-        held: held.into_iter().map(|(what, n, sum)| (what, count(n), Cash(sum))).collect(),
+        held: lines(held),
+        credit: lines(credit),
         held_at: times.age(held_at),
         owed: owed.into_iter().map(debt).collect(),
         open: open.map(|day| day.to_string()),

@@ -79,6 +79,8 @@ pub struct CardFacts {
     pub suspense: Money,
     /// Amount of taps that are still in doubt.
     pub in_doubt: Money,
+    /// The credit account that it belongs to, and what it is filled up to (ADR-0022).
+    pub account: Option<(u32, Money)>,
     /// Transactions booked.
     pub entries: u64,
     /// Its open and closed work items, newest first.

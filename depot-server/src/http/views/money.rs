@@ -8,6 +8,8 @@ use settlement::OperatorRow;
 pub struct MoneyFacts {
     /// What is held, line by line: what, how many, how much.
     pub held: Vec<(String, u64, Money)>,
+    /// Credit accounts, line by line: what, how many, how much. Empty without any.
+    pub credit: Vec<(String, u64, Money)>,
     /// When it was counted.
     pub held_at: Timestamp,
     /// What is owed to operators for settled days, row by row.

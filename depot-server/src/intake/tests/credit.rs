@@ -16,6 +16,7 @@ use super::{
     *,
 };
 use crate::{
+    channels::{self, webhook},
     credit::{self, CreditError, Opening, bill, charge, failed, link, paid, state, unlink},
     desk::{DeskError, gate::may_take},
     hotlist::{self, HotlistRules},
@@ -201,6 +202,78 @@ fn cash_and_other_channels_loads_onto_an_accounts_card_pay_its_debt() {
     let now = state(&rig.place, ONE).unwrap();
     assert_eq!((now.account.debt(), now.account.prepaid()), (0, 350));
     assert_eq!(now.exposure, money(1_000), "13.50 are on the card, 3.50 of it paid");
+    rig.assert_sound();
+}
+
+/// An account that owes 7.50 on bill 1.
+fn billed() -> Rig {
+    let mut rig = rig(0, 1, TERMS);
+    rig.refill();
+    rig.load_at(0, 0, 10);
+    for tap in 0..5 {
+        rig.board(0, 0, 20 + tap);
+    }
+    rig.deliver(0);
+    bill(&rig.place, ONE).unwrap().unwrap();
+    rig
+}
+
+fn owes(rig: &Rig) -> (i64, Option<i64>) {
+    let now = state(&rig.place, ONE).unwrap();
+    (now.account.debt(), now.past_due.map(|past| past.amount))
+}
+
+fn told(rig: &Rig, id: &str, kind: &str, amount: &str) -> Result<String, String> {
+    let body = format!(
+        r#"{{"id":"{id}","type":"payment.{kind}","payment":{{"reference":"account-1-1",
+        "amount":"{amount}","currency":"EUR"}}}}"#
+    );
+    let answer = webhook::take(&rig.place, RULES, BANK, body.as_bytes());
+    answer.map(|answer| answer.result).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_provider_tells_what_became_of_a_bill_and_each_word_counts_once() {
+    let rig = billed();
+    assert_eq!(told(&rig, "e1", "failed", "7.50").unwrap(), "past-due");
+    assert_eq!(owes(&rig), (750, Some(750)));
+    for _ in 0..2 {
+        assert_eq!(told(&rig, "e2", "succeeded", "7.50").unwrap(), "paid");
+    }
+    assert_eq!(told(&rig, "e3", "succeeded", "7.50").unwrap(), "paid");
+    assert_eq!(owes(&rig), (0, None));
+    let other = told(&rig, "e4", "succeeded", "7.49").unwrap_err();
+    assert!(other.contains("for another payment, of account 1"), "{other}");
+    assert_eq!(told(&rig, "e5", "refunded", "7.50").unwrap(), "taken-back");
+    assert_eq!(told(&rig, "e6", "refunded", "7.50").unwrap(), "taken-back");
+    assert_eq!(owes(&rig), (750, Some(750)), "it could not be collected before");
+    rig.assert_sound();
+}
+
+#[test]
+fn a_statement_pays_bills_whatever_else_is_in_it_and_once_with_what_a_provider_told() {
+    let mut rig = billed();
+    let bank = crate::config::Channel::unnamed(BANK.0);
+    let hand_in = |rig: &Rig, text: &str| {
+        let matched = channels::hand_in(&rig.place, &bank, text.as_bytes()).unwrap();
+        let words: Vec<_> = matched.lines.iter().map(|line| line.verdict.word()).collect();
+        (matched.statement.known, words)
+    };
+    let first = hand_in(&rig, "reference,amount\naccount-1-1,5.00\nK-1,3.00\naccount-1-9,1.00\n");
+    assert_eq!(first, (0, vec!["matched", "no-order", "no-order"]), "there is no bill 9");
+    assert_eq!(owes(&rig).0, 250);
+    let again = hand_in(&rig, "reference,amount\naccount-1-1,5.00\naccount-1-1,2.50\n");
+    assert_eq!(again, (1, vec!["matched"; 2]), "a part after a part");
+    assert_eq!(owes(&rig), (0, None));
+    let back = "reference,amount\naccount-1-1,5.00\naccount-1-1,2.50\naccount-1-1,-2.50\n";
+    assert_eq!(hand_in(&rig, back).0, 2);
+    assert_eq!(hand_in(&rig, &format!("{back}K-2,1.00\n")).0, 3);
+    assert_eq!(owes(&rig).0, 250);
+    assert_eq!(rig.credit(Account::AccountBank(BANK)), -500);
+    assert_eq!(rig.credit(Account::ChannelUnmatched(BANK)), 300 + 100 + 100);
+    rig.board(0, 0, 60);
+    rig.deliver(0);
+    rig.assert_kept(3_000);
     rig.assert_sound();
 }
 

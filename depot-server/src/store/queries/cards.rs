@@ -51,6 +51,9 @@ impl ReadModel {
             return Ok(None);
         }
         let money = |minor| Money::new(minor, state.currency(self.currency()));
+        let account = self.store.credit_of(card)?.map(|id| self.store.credit(id));
+        let account = account.transpose()?.flatten();
+        let account = account.map(|of| (of.id.0, money(of.terms.allowance.into())));
         Ok(Some(CardFacts {
             card: self.store.handles.card_ref(card),
             standing,
@@ -62,6 +65,7 @@ impl ReadModel {
             in_ledger: money(row.balance.posted()),
             suspense: money(-gaps),
             in_doubt: money(doubts),
+            account,
             entries: unsigned(row.taps),
             exceptions,
         }))

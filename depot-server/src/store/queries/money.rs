@@ -1,8 +1,9 @@
 //! The page of money: the float, counted now and then, and the newest closed days.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 
-use model::{Money, Timestamp};
+use clearing::Account;
+use model::{Currency, Money, Timestamp};
 
 use super::ReadModel;
 use crate::{
@@ -43,7 +44,30 @@ impl ReadModel {
             amount: owed.amount,
             oldest: owed.oldest,
         });
-        Ok(MoneyFacts { held, held_at, owed: owed.collect(), open: self.store.open_day()?, days })
+        let (credit, open) = (self.credit_lines()?, self.store.open_day()?);
+        Ok(MoneyFacts { held, credit, held_at, owed: owed.collect(), open, days })
+    }
+
+    /// What credit accounts have on cards, owe, and have not paid in time, in each currency.
+    fn credit_lines(&self) -> Result<Vec<(String, u64, Money)>, StoreError> {
+        let now = self.clock.now();
+        let today = self.rules.service_day(now, now);
+        let mut sums: BTreeMap<Currency, [(u64, i64); 4]> = BTreeMap::new();
+        for account in self.store.credits()? {
+            let currency = account.currency(self.currency());
+            let line = self.store.account(&Account::CreditLine(account.id).id(currency))?.posted();
+            let past_due = account.past_due(today).map_or(0, |past| past.amount);
+            let amounts = [-line, account.debt(), past_due, account.prepaid()];
+            for (sum, amount) in sums.entry(currency).or_default().iter_mut().zip(amounts) {
+                *sum = (sum.0 + u64::from(amount != 0), sum.1 + amount);
+            }
+        }
+        let words = ["on cards and on their way", "owed", "of that past due", "paid ahead"];
+        let rows = sums.into_iter().flat_map(|(currency, sums)| {
+            let named = words.into_iter().zip(sums);
+            named.map(move |(word, (n, sum))| (word.to_owned(), n, Money::new(sum, currency)))
+        });
+        Ok(rows.collect())
     }
 
     fn kept_float(&self) -> Result<KeptFloat, StoreError> {
