@@ -265,9 +265,9 @@ fn a_statement_pays_bills_whatever_else_is_in_it_and_once_with_what_a_provider_t
     let again = hand_in(&rig, "reference,amount\naccount-1-1,5.00\naccount-1-1,2.50\n");
     assert_eq!(again, (1, vec!["matched"; 2]), "a part after a part");
     assert_eq!(owes(&rig), (0, None));
-    let back = "reference,amount\naccount-1-1,5.00\naccount-1-1,2.50\naccount-1-1,-2.50\n";
-    assert_eq!(hand_in(&rig, back).0, 2);
-    assert_eq!(hand_in(&rig, &format!("{back}K-2,1.00\n")).0, 3);
+    let reversed = "reference,amount\naccount-1-1,5.00\naccount-1-1,2.50\naccount-1-1,-2.50\n";
+    assert_eq!(hand_in(&rig, reversed).0, 2);
+    assert_eq!(hand_in(&rig, &format!("{reversed}K-2,1.00\n")).0, 3);
     assert_eq!(owes(&rig).0, 250);
     assert_eq!(rig.credit(Account::AccountBank(BANK)), -500);
     assert_eq!(rig.credit(Account::ChannelUnmatched(BANK)), 300 + 100 + 100);
