@@ -30,6 +30,7 @@ pub use credit::uncharged;
 pub use due::settle_due;
 pub use office::book_office;
 pub use orders::book_orders;
+pub use ticket::sell;
 
 use super::{
     Reason,
@@ -39,8 +40,6 @@ use super::{
         Attribution, BookedBatch, BookedTap, Booking, Progress, SetAside, StateReport, Stored,
     },
 };
-
-pub use ticket::sell;
 
 /// What the second stage remembers of a validator between groups; rebuilt from the store.
 #[derive(Debug)]

@@ -5,7 +5,6 @@
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
-
 use model::{CardId, CardRecord, Ctr, Currency, Money, Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
 
