@@ -63,7 +63,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
