@@ -3,10 +3,15 @@
 //! The items of a card's chain are derived from its state before and after each step, so none can
 //! be forgotten or closed twice. Fare mismatches belong to records, a validator's to the intake.
 
+mod reason;
+
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
+
 use model::{CardId, CardRecord, Ctr, Currency, Money, Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
+
+use reason::default_reason;
 
 use crate::{CardState, TapRef, Unserved, unserved};
 
@@ -474,31 +479,4 @@ pub(crate) fn difference(
         }
     }
     changes
-}
-
-const fn default_reason(kind: ExceptionKind) -> &'static str {
-    match kind {
-        ExceptionKind::ChargedWithoutPassage => "with the card's next tap nothing was paid twice",
-        ExceptionKind::CardGap => "the missing records are known",
-        ExceptionKind::BalanceMismatch | ExceptionKind::CountersMismatch => "explained by the fork",
-        ExceptionKind::UnknownCard => "the issue is known",
-        ExceptionKind::FareMismatch => "the tap's own entry explains the charge",
-        ExceptionKind::UnexplainedLoad => "the desk that loaded it is known",
-        ExceptionKind::InDoubt => "decided by a later record of the card",
-        ExceptionKind::PaymentWithoutOrder
-        | ExceptionKind::OrderWithoutPayment
-        | ExceptionKind::PaymentDiffers => "order and statements agree",
-        ExceptionKind::Fork
-        | ExceptionKind::ProofInvalid
-        | ExceptionKind::ProductWithoutOrder
-        | ExceptionKind::Contradiction
-        | ExceptionKind::RegisterMismatch
-        | ExceptionKind::ChainBroken
-        | ExceptionKind::TicketUsedTwice
-        | ExceptionKind::TicketNotIssued
-        | ExceptionKind::SequenceGap
-        | ExceptionKind::TopUpStopped
-        | ExceptionKind::AccountPastDue
-        | ExceptionKind::Quarantined => "explained by later records",
-    }
 }
