@@ -247,6 +247,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "payment-without-order",
     "order-without-payment",
     "payment-differs",
+    "order-overdue",
     "top-up-stopped",
     "account-past-due",
     "charged-without-passage",

@@ -32,6 +32,9 @@ pub struct OrderRules {
     pub clock_bound_s: u32,
     /// Whether what riders are owed is put on their cards at their next tap (USR-5).
     pub adjusts: bool,
+    /// How long after its payment an order that is not on its card becomes a work item, seconds;
+    /// `None` = never.
+    pub overdue_s: Option<u64>,
 }
 
 impl From<&crate::config::Orders> for OrderRules {
@@ -40,6 +43,7 @@ impl From<&crate::config::Orders> for OrderRules {
             offered_s: u32::from(set.offered_days) * 86_400,
             clock_bound_s: set.clock_bound_s,
             adjusts: set.adjust,
+            overdue_s: (set.overdue_days > 0).then(|| u64::from(set.overdue_days) * 86_400),
         }
     }
 }
@@ -244,6 +248,11 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
     let mut ended = Vec::new();
     let mut events = Vec::new();
     for order in unfinished {
+        // What riders are owed waits for them however long: nobody paid it.
+        let late = rules.overdue_s.is_some_and(|after| now.secs() >= order.paid_at.secs() + after);
+        if late && !order.overdue && !order.is_adjustment() {
+            events.push(OrderEvent::Overdue { order: order.id.0 });
+        }
         match order.phase {
             OrderPhase::Out(offer) => {
                 busy.insert(order.card);

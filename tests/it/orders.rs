@@ -132,6 +132,50 @@ async fn an_allowance_of_rides_is_on_the_card_at_its_next_tap_and_pays_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rec_16_a_statement_is_matched_and_a_card_below_its_threshold_is_topped_up_by_itself() {
+    let mut yard = block_in_place(|| yard(1));
+    let card = yard.cards[0].clone();
+    let number = card.lock().unwrap().uid().to_hex();
+    let before = card.lock().unwrap().contents().unwrap().balance;
+    block_in_place(|| pay(&yard, &number, "5.00", "R-1"));
+    bus_has_orders(&mut yard, 1).await;
+    let file = yard.folder().join("kiosks.csv");
+    std::fs::write(&file, "reference,amount\nR-1,5.00\nR-9,7.50\n").unwrap();
+    let matched = block_in_place(|| {
+        yard.depot_server(&["channel", "match", file.to_str().unwrap()], &["--channel", "7"])
+    });
+    let told = String::from_utf8_lossy(&matched.stdout).into_owned();
+    assert_eq!(matched.status.code(), Some(1), "{told}");
+    assert!(told.contains("2 lines") && told.contains("1 to look at"), "{told}");
+    assert!(told.contains("R-9: no-order: 7.50 EUR were handed in"), "{told}");
+    let channels = said(&yard.depot_server(&["channel", "list"], &[]));
+    assert!(channels.contains("7,,1,EUR,12.50,5.00,0.00,7.50,0,"), "{channels}");
+
+    let mut bus = yard.gates[0].take_reader();
+    let answer = bus.tap(card.clone()).await;
+    assert!(answer.contains("topped up 5.00 EUR"), "{answer}");
+    let below = ["--card", &number, "--below", "1000.00", "--amount", "7.00", "--channel", "9"];
+    said(&yard.depot_server(&["order", "auto", "set"], &below));
+    // The order of the kiosk is on the card, and this one is in the third list.
+    bus_has_orders(&mut yard, 3).await;
+    sleep(Duration::from_secs(6)).await;
+    let answer = bus.tap(card.clone()).await;
+    assert!(answer.contains("topped up 7.00 EUR"), "{answer}");
+    let rides = if answer.contains("charge 1.50 EUR") { 2 } else { 1 };
+    let balance = card.lock().unwrap().contents().unwrap().balance;
+    assert_eq!(balance, before + 500 + 700 - rides * 150);
+    let due = said(&yard.depot_server(&["order", "auto", "collect"], &["--channel", "9"]));
+    assert!(due.contains(&format!(",{number},EUR,7.00,")), "{due}");
+    yard.drained().await;
+    block_in_place(|| {
+        assert!(yard.gates[0].process.stop().success());
+        assert!(yard.depot.stop().success());
+    });
+    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
+    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_cannot_be_is_refused_by_what_is_wrong() {
     let yard = block_in_place(|| yard(1));
     let card = yard.cards[0].lock().unwrap().uid().to_hex();

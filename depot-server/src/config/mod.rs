@@ -223,6 +223,9 @@ pub struct Orders {
     pub clock_bound_s: u32,
     /// Whether what riders are owed is put on their cards at their next tap.
     pub adjust: bool,
+    /// Days after its payment from which on an order that is not on its card is a work item, 1 to
+    /// 3660; 0 = never.
+    pub overdue_days: u16,
 }
 
 /// Cards to refuse: who proposes, and how many at once. See `docs/hotlist.md`.
@@ -328,7 +331,13 @@ impl Default for Float {
 
 impl Default for Orders {
     fn default() -> Self {
-        Self { enabled: false, offered_days: 30, clock_bound_s: 300, adjust: true }
+        Self {
+            enabled: false,
+            offered_days: 30,
+            clock_bound_s: 300,
+            adjust: true,
+            overdue_days: 60,
+        }
     }
 }
 
@@ -464,6 +473,9 @@ impl Config {
         if !(1..=365).contains(&self.orders.offered_days) {
             return value("orders.offered_days", "use 1 to 365 days");
         }
+        if self.orders.overdue_days > 3660 {
+            return value("orders.overdue_days", "use 1 to 3660 days, or 0 for never");
+        }
         if self.orders.clock_bound_s > 86_400 {
             return value("orders.clock_bound_s", "use 0 to 86400 seconds");
         }
@@ -542,6 +554,7 @@ mod tests {
             ("depot = \"a\"\n[days]\nclose_after_hours = 241", "days.close_after_hours"),
             ("depot = \"a\"\n[orders]\noffered_days = 0", "orders.offered_days"),
             ("depot = \"a\"\n[orders]\nclock_bound_s = 86401", "orders.clock_bound_s"),
+            ("depot = \"a\"\n[orders]\noverdue_days = 3661", "orders.overdue_days"),
             ("depot = \"a\"\n[orders]\nenabled = true", "orders.enabled"),
             ("depot = \"a\"\n[hotlist]\nrules = [\"forks\"]", "hotlist.rules"),
             ("depot = \"a\"\n[hotlist]\nwindow_hours = 0", "hotlist.window_hours"),

@@ -106,6 +106,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::OrderWithoutPayment => "Value was ordered that a channel did not hand in.",
         ExceptionKind::PaymentDiffers => "A channel's statement and its order do not agree.",
         ExceptionKind::AccountPastDue => "Holders have not paid what their cards rode.",
+        ExceptionKind::OrderOverdue => "Paid for and not collected; their holders may not know.",
         ExceptionKind::TopUpStopped => "Riders rely on a top-up that no longer comes.",
         ExceptionKind::ChargedWithoutPassage => "Riders paid twice or for nothing: repay them.",
         ExceptionKind::CardGap => "Their net amount is held in suspense until they arrive.",

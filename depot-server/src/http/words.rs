@@ -180,6 +180,7 @@ impl Shown for ExceptionKind {
             Self::OrderWithoutPayment => ("Ordered, not paid", "triangle", Tone::Warn),
             Self::PaymentDiffers => ("Payment differs", "triangle", Tone::Warn),
             Self::AccountPastDue => ("Account past due", "triangle", Tone::Warn),
+            Self::OrderOverdue => ("Top-up not collected", "triangle", Tone::Warn),
             Self::TopUpStopped => ("Auto top-up stopped", "triangle", Tone::Warn),
             Self::ChargedWithoutPassage => ("Charged, not let through", "triangle", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
@@ -289,6 +290,7 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::PaymentWithoutOrder
         | ExceptionKind::OrderWithoutPayment
         | ExceptionKind::PaymentDiffers
+        | ExceptionKind::OrderOverdue
         | ExceptionKind::TopUpStopped
         | ExceptionKind::AccountPastDue => channel_advice(kind),
         ExceptionKind::ChargedWithoutPassage => {
@@ -336,6 +338,10 @@ const fn channel_advice(kind: ExceptionKind) -> &'static str {
         "Tell the holder what is open and how to pay it: depot-server account show says every bill \
          with its taps. The item says how far it has come. It closes by itself, and the account's \
          cards are served again, once the amount is paid (depot-server account paid)."
+    } else if matches!(kind, ExceptionKind::OrderOverdue) {
+        "A top-up was paid long ago and its card has tapped nowhere since, or cannot take it. Tell \
+         the holder where to tap; if the card is gone, replace it, or give the order back through \
+         its channel (depot-server order give-back). The item closes by itself with either."
     } else {
         "The holder relies on a top-up that no longer comes: tell them before the card is refused. \
          Set the instruction again once the means of payment is good (depot-server order auto \

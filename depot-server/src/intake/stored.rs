@@ -318,6 +318,11 @@ pub enum OrderEvent {
         /// What.
         did: CreditEvent,
     },
+    /// It was paid long ago, and its card has not come for it.
+    Overdue {
+        /// Which.
+        order: u64,
+    },
     /// A channel's delay is over, and no statement of it has this payment of an order.
     Unstated {
         /// Which channel.

@@ -22,7 +22,7 @@ use crate::intake::stored::{Booking, BoughtProduct, OrderEvent};
 /// Columns that make an order, in the order of `order_of`.
 const ORDER: &str =
     "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without, purse,
-     account, product";
+     account, product, aged";
 
 /// A row of the order journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,8 +200,8 @@ impl Group<'_> {
             let changed = self
                 .writer
                 .prepare_cached(
-                    "UPDATE orders SET phase = ?2, load_seq = ?3, not_after_s = ?4, without = ?5
-                     WHERE id = ?1",
+                    "UPDATE orders SET phase = ?2, load_seq = ?3, not_after_s = ?4, without = ?5,
+                     overdue = ?6 WHERE id = ?1",
                 )
                 .and_then(|mut statement| {
                     statement.execute(params![
@@ -210,6 +210,7 @@ impl Group<'_> {
                         offer.map(|offer| offer.load_seq.0),
                         offer.map(|offer| offer.not_after_s),
                         without.map(|list| i64::try_from(list.0).unwrap_or(i64::MAX)),
+                        order.overdue,
                     ])
                 })
                 .map_err(StoreError::write("a load order"))?;
@@ -304,6 +305,7 @@ impl Group<'_> {
             | OrderEvent::Withdrawn { .. }
             | OrderEvent::Renewed { .. }
             | OrderEvent::Credit { .. }
+            | OrderEvent::Overdue { .. }
             | OrderEvent::Batch { .. }
             | OrderEvent::Statement { .. }
             | OrderEvent::Stated { .. }
@@ -441,6 +443,7 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         account: row.get::<_, Option<u32>>(10)?.map(CreditId),
         paid_at: time(row.get(4)?),
         phase,
+        overdue: row.get(11)?,
     }))
 }
 

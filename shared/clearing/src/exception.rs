@@ -50,6 +50,8 @@ pub enum ExceptionKind {
     OrderWithoutPayment,
     /// What a channel states of a payment is not what was ordered (REC-16).
     PaymentDiffers,
+    /// A load order was paid long ago and is not on its card.
+    OrderOverdue,
     /// A card is no longer topped up by itself, because its payment failed or was given back.
     TopUpStopped,
     /// A credit account did not pay what was due (ADR-0022).
@@ -68,7 +70,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
@@ -85,6 +87,7 @@ impl ExceptionKind {
         Self::PaymentWithoutOrder,
         Self::OrderWithoutPayment,
         Self::PaymentDiffers,
+        Self::OrderOverdue,
         Self::TopUpStopped,
         Self::AccountPastDue,
         Self::ChargedWithoutPassage,
@@ -113,6 +116,7 @@ impl ExceptionKind {
             Self::PaymentWithoutOrder => "payment-without-order",
             Self::OrderWithoutPayment => "order-without-payment",
             Self::PaymentDiffers => "payment-differs",
+            Self::OrderOverdue => "order-overdue",
             Self::TopUpStopped => "top-up-stopped",
             Self::AccountPastDue => "account-past-due",
             Self::ChargedWithoutPassage => "charged-without-passage",

@@ -6,17 +6,18 @@
 //!
 //! One order of a card is out at a time, because an order fits one load number.
 
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 
 use ledger::Transfer;
 use model::{
-    CardId, CardProduct, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, OrderId,
-    ProductSale, TapSeq, Timestamp,
+    CardId, CardProduct, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, Money,
+    OrderId, ProductSale, TapSeq, Timestamp,
 };
 
 use crate::{
-    Account, CreditId,
+    Account, CreditId, Exception, ExceptionChange, ExceptionId, ExceptionKind,
     account::CauseCode,
+    exception::difference,
     postings::{Event, Postings},
 };
 
@@ -46,6 +47,8 @@ pub struct BookedOrder {
     pub paid_at: Timestamp,
     /// Where it stands.
     pub phase: OrderPhase,
+    /// It was paid long ago: while it is on its way, it is a work item (REC-14).
+    pub overdue: bool,
 }
 
 /// What readers were told of an order.
@@ -228,8 +231,9 @@ impl BookedOrder {
         tariff: Currency,
     ) -> ClearedOrder {
         let phase = OrderPhase::Waiting;
-        let account = None;
-        let order = Self { id, card, amount, product, purse, channel, account, paid_at, phase };
+        let (account, overdue) = (None, false);
+        let order =
+            Self { id, card, amount, product, purse, channel, account, paid_at, phase, overdue };
         if order.is_adjustment() {
             return ClearedOrder { order, transfers: Vec::new() };
         }
@@ -333,6 +337,49 @@ impl BookedOrder {
             None => Account::LoadClearing,
         };
         Some(order.moved(Step::Loaded, to, payer, times, tariff))
+    }
+
+    /// Whether it is neither on its card nor given back.
+    pub const fn is_on_its_way(&self) -> bool {
+        match self.phase {
+            OrderPhase::Waiting | OrderPhase::Out(_) | OrderPhase::Withdrawn(..) => true,
+            OrderPhase::Loaded | OrderPhase::Refunded(_) | OrderPhase::Owed => false,
+        }
+    }
+
+    /// The work item of an order that waits too long for its card.
+    fn item(&self, tariff: Currency, now: Timestamp) -> Option<Exception> {
+        if !(self.overdue && self.is_on_its_way()) {
+            return None;
+        }
+        let kind = ExceptionKind::OrderOverdue;
+        let amount = Money::new(self.amount.into(), self.currency(tariff));
+        Some(Exception {
+            id: ExceptionId::new(kind, &self.card.0, &self.id.0.to_be_bytes()),
+            kind,
+            card: Some(self.card),
+            validator: None,
+            amount: Some(amount),
+            opened_at: now,
+            finding: format!(
+                "order {} over {amount} was paid and its card has not come for it: tell the \
+                 holder, or give it back",
+                self.id
+            ),
+            evidence: Vec::new(),
+        })
+    }
+
+    /// What opens and resolves when this takes the place of `before`.
+    pub fn items_since(
+        &self,
+        before: Option<&Self>,
+        tariff: Currency,
+        now: Timestamp,
+    ) -> Vec<ExceptionChange> {
+        let of = |order: &Self| order.item(tariff, now).into_iter().collect::<Vec<_>>();
+        let old = before.map(of).unwrap_or_default();
+        difference(&old, of(self), now, |_| "it is on its card, or was given back")
     }
 
     /// Whether no reader can carry it out any more (REC-5 (c)): it may be given back, or offered

@@ -54,6 +54,7 @@ impl<S: Stored> Desk<'_, S> {
             | OrderEvent::Withdrawn { .. }
             | OrderEvent::Renewed { .. }
             | OrderEvent::Credit { .. }
+            | OrderEvent::Overdue { .. }
             | OrderEvent::GivenBack { .. } => Ok(()),
         }
     }
@@ -94,6 +95,7 @@ impl<S: Stored> Desk<'_, S> {
             | OrderEvent::Withdrawn { .. }
             | OrderEvent::Renewed { .. }
             | OrderEvent::Credit { .. }
+            | OrderEvent::Overdue { .. }
             | OrderEvent::AutoSet { .. }
             | OrderEvent::AutoStopped { .. }
             | OrderEvent::Batch { .. }

@@ -73,6 +73,10 @@ impl<S: Stored> Desk<'_, S> {
             OrderEvent::Renewed { order } => {
                 self.order(*order)?.map(|order| still(order.renewed()))
             }
+            OrderEvent::Overdue { order } => {
+                let overdue = |order: BookedOrder| BookedOrder { overdue: true, ..order };
+                self.order(*order)?.map(|order| still(Ok(overdue(order))))
+            }
             OrderEvent::GivenBack { order } => {
                 self.order(*order)?.map(|order| order.given_back(now, currency))
             }
@@ -101,9 +105,15 @@ impl<S: Stored> Desk<'_, S> {
         let ClearedOrder { order, transfers } = cleared;
         let before = self.order(order.id.0)?;
         self.post(Some(order.card), None, transfers)?;
-        self.booking.orders.insert(order.id, *order);
+        self.order_is(before.as_ref(), *order);
         self.booking.order_events.push(event.clone());
         self.payment_of(event, before, order)
+    }
+
+    fn order_is(&mut self, before: Option<&BookedOrder>, order: BookedOrder) {
+        let items = order.items_since(before, self.rules.currency(), self.booking.at);
+        self.booking.exceptions.extend(items);
+        self.booking.orders.insert(order.id, order);
     }
 
     /// Loads among these records that the books did not know. To be asked before they do.
@@ -148,7 +158,7 @@ impl<S: Stored> Desk<'_, S> {
                 let done = orders[at].carried_out(record, self.booking.at, self.rules.currency());
                 if let Some(ClearedOrder { order, transfers }) = done {
                     self.post(Some(card), None, &transfers)?;
-                    self.booking.orders.insert(order.id, order);
+                    self.order_is(Some(&orders[at]), order);
                     self.pay_due(card, DueOrder::Load(order.id.0))?;
                 }
             } else if !by_desk && record.amount > 0 {

@@ -12,7 +12,8 @@ use crate::{
     orders::{OrderError, OrderRules, give_back},
 };
 
-const RULES: OrderRules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+const RULES: OrderRules =
+    OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true, overdue_s: None };
 
 /// Cards of the rig begin with `OPENING` and pay 1.50 a ride.
 fn instruction(rig: &Rig, per_day_max: u32) {

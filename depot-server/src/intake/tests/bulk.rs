@@ -104,7 +104,8 @@ fn a_corrected_file_orders_what_was_refused_and_batches_keep_references_apart() 
     assert_eq!(next.new.len(), 2, "the next month's e1 is another payment");
     assert_eq!(next.lines[0].reference, "2026-12/e1");
 
-    let rules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+    let rules =
+        OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true, overdue_s: None };
     give_back(&rig.place, rules, next.new[1]).unwrap();
     let totals = batches(&rig.place.store).unwrap();
     let shown: Vec<_> =

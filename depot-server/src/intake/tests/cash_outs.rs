@@ -80,7 +80,8 @@ fn rec_9_the_easycard_2025_pattern_pays_nothing_and_an_honest_card_is_paid_out()
         paid_at: rig.place.clock.now(),
     };
     pay(&rig.place, &order).unwrap();
-    let rules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+    let rules =
+        OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true, overdue_s: None };
     tick(&rig.place, rules).unwrap();
     rig.board(0, 0, 1);
     load(&mut rig, 1, 2_000, 2);

@@ -12,7 +12,8 @@ use crate::{
 };
 
 const KIOSKS: u16 = 7;
-const RULES: OrderRules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+const RULES: OrderRules =
+    OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true, overdue_s: None };
 
 fn kiosks() -> Channel {
     Channel { statement_within_hours: Some(24), ..Channel::unnamed(KIOSKS) }

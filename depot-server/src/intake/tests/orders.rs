@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) const RULES: OrderRules =
-    OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+    OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true, overdue_s: None };
 
 pub(super) fn payment(card: u32, amount: u32, reference: &str) -> Payment {
     Payment {
@@ -135,6 +135,36 @@ fn rec_5_a_load_at_a_validator_ends_its_order_and_the_next_one_of_the_card_goes_
     assert_eq!(on_the_list(&rig, 0).unwrap().order.id, second);
     assert_eq!(on_the_list(&rig, 0).unwrap().order.load_seq.0, 2);
     assert_eq!(rig.place.store.orders_list().unwrap().unwrap().0, 2, "each list has its number");
+    rig.assert_sound();
+}
+
+#[test]
+fn rec_14_an_order_whose_card_does_not_come_is_a_work_item_until_it_does() {
+    let mut rig = Rig::new();
+    let rules = OrderRules { overdue_s: Some(60), ..RULES };
+    // The clock stands a minute behind the payment.
+    let id = pay(&rig.place, &payment(0, 2_000, "a-1")).unwrap().id;
+    let young =
+        Payment { paid_at: Timestamp::from_secs(u64::from(NOON) + 1), ..payment(1, 5, "b") };
+    let young = pay(&rig.place, &young).unwrap().id;
+    for _ in 0..2 {
+        tick(&rig.place, rules).unwrap();
+        assert_eq!(rig.open_kinds(), ["order-overdue"], "once, and of the old one alone");
+    }
+    let newest = *rig.cards.newest(0);
+    let entry = load(&rig, 0, 0, &newest, 5);
+    rig.buses[0].log_entry(entry);
+    let batch = rig.buses[0].batch();
+    rig.submit(&[batch]);
+    assert_eq!((order(&rig, id).phase, rig.open_kinds()), (OrderPhase::Loaded, vec![]));
+    rig.assert_sound();
+
+    let clock = &rig.place.clock;
+    clock.set(clock.now().plus(std::time::Duration::from_secs(1)));
+    tick(&rig.place, rules).unwrap();
+    assert_eq!(rig.open_kinds(), ["order-overdue"]);
+    give_back(&rig.place, RULES, young).unwrap_err();
+    assert_eq!(rig.open_kinds(), ["order-overdue"], "a validator may still have it");
     rig.assert_sound();
 }
 

@@ -18,7 +18,8 @@ use crate::{
     orders::{OrderRules, tick},
 };
 
-const RULES: OrderRules = OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true };
+const RULES: OrderRules =
+    OrderRules { offered_s: 86_400, clock_bound_s: 300, adjusts: true, overdue_s: None };
 const SECRET: &[u8] = b"whsec-0123456789abcdef";
 
 /// The provider, and the depot's server that it talks to.

@@ -24,6 +24,7 @@ pub(super) const fn default_reason(kind: ExceptionKind) -> &'static str {
         | ExceptionKind::TicketUsedTwice
         | ExceptionKind::TicketNotIssued
         | ExceptionKind::SequenceGap
+        | ExceptionKind::OrderOverdue
         | ExceptionKind::TopUpStopped
         | ExceptionKind::AccountPastDue
         | ExceptionKind::Quarantined => "explained by later records",
