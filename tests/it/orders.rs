@@ -158,7 +158,6 @@ async fn rec_16_a_statement_is_matched_and_a_card_below_its_threshold_is_topped_
     said(&yard.depot_server(&["order", "auto", "set"], &below));
     // The order of the kiosk is on the card, and this one is in the third list.
     bus_has_orders(&mut yard, 3).await;
-    sleep(Duration::from_secs(6)).await;
     let answer = bus.tap(card.clone()).await;
     assert!(answer.contains("topped up 7.00 EUR"), "{answer}");
     let rides = if answer.contains("charge 1.50 EUR") { 2 } else { 1 };
