@@ -16,7 +16,8 @@ use crate::{
 pub(super) const AFTER: &str = "\
 The file is CSV with a line of column names: card, amount, reference, as `[[channel]] statement` \
 names them, and product for passes and rides of `[[product]]`. Good lines are ordered in one \
-commit; each other line is told with its reason. The same file again, or one with its bad lines corrected, orders nothing twice.
+commit; each other line is told with its reason. The same file again, or one with its bad lines \
+corrected, orders nothing twice.
 
 Examples:
   depot-server order bulk wages.csv --channel 12 --batch wages-2026-11 --dry-run

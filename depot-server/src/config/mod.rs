@@ -8,6 +8,7 @@ mod channels;
 mod check;
 mod issuers;
 mod keys;
+mod orders;
 mod products;
 mod reconcile;
 
@@ -23,6 +24,7 @@ pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
+pub use orders::Orders;
 pub use products::Product;
 pub use reconcile::{Reconcile, Visitor};
 
@@ -211,23 +213,6 @@ pub struct Float {
     pub small: String,
 }
 
-/// Load orders: top-ups that validators put on cards. See `docs/orders.md`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Orders {
-    /// Whether the running server gives orders to validators. It then needs `keys.card`.
-    pub enabled: bool,
-    /// Days for which validators may carry an order out before it is offered anew (1 to 365).
-    pub offered_days: u16,
-    /// How far clocks that somebody set may be off, seconds (0 to 86400).
-    pub clock_bound_s: u32,
-    /// Whether what riders are owed is put on their cards at their next tap.
-    pub adjust: bool,
-    /// Days after its payment from which on an order that is not on its card is a work item, 1 to
-    /// 3660; 0 = never.
-    pub overdue_days: u16,
-}
-
 /// Cards to refuse: who proposes, and how many at once. See `docs/hotlist.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -326,18 +311,6 @@ impl Default for Days {
 impl Default for Float {
     fn default() -> Self {
         Self { bucket_days: vec![365, 730, 1825], unclaimed_days: 1825, small: String::new() }
-    }
-}
-
-impl Default for Orders {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            offered_days: 30,
-            clock_bound_s: 300,
-            adjust: true,
-            overdue_days: 60,
-        }
     }
 }
 
@@ -470,18 +443,7 @@ impl Config {
         if !buckets.is_sorted() || buckets.len() > 20 || buckets.first() == Some(&0) {
             return value("float.bucket_days", "use up to 20 numbers of days, ascending, above 0");
         }
-        if !(1..=365).contains(&self.orders.offered_days) {
-            return value("orders.offered_days", "use 1 to 365 days");
-        }
-        if self.orders.overdue_days > 3660 {
-            return value("orders.overdue_days", "use 1 to 3660 days, or 0 for never");
-        }
-        if self.orders.clock_bound_s > 86_400 {
-            return value("orders.clock_bound_s", "use 0 to 86400 seconds");
-        }
-        if self.orders.enabled && self.keys.card.is_none() {
-            return value("orders.enabled", "orders are sealed with card keys: set keys.card");
-        }
+        self.orders.check(self.keys.card.is_some())?;
         if self.desk.lost_hold_hours < 24 {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
         }

@@ -201,7 +201,7 @@ impl Group<'_> {
                 .writer
                 .prepare_cached(
                     "UPDATE orders SET phase = ?2, load_seq = ?3, not_after_s = ?4, without = ?5,
-                     overdue = ?6 WHERE id = ?1",
+                     aged = ?6 WHERE id = ?1",
                 )
                 .and_then(|mut statement| {
                     statement.execute(params![
@@ -443,7 +443,7 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         account: row.get::<_, Option<u32>>(10)?.map(CreditId),
         paid_at: time(row.get(4)?),
         phase,
-        overdue: row.get(11)?,
+        overdue: row.get(12)?,
     }))
 }
 
