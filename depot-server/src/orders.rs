@@ -37,6 +37,17 @@ pub struct OrderRules {
     pub overdue_s: Option<u64>,
 }
 
+impl OrderRules {
+    /// That an order has waited too long for its card, once. What riders are owed, and what is on
+    /// an account's credit, waits for them however long: nobody paid it.
+    fn overdue(&self, order: &BookedOrder, now: Timestamp) -> Option<OrderEvent> {
+        let late = now.secs() >= order.paid_at.secs().saturating_add(self.overdue_s?);
+        let event = OrderEvent::Overdue { order: order.id.0 };
+        let paid = order.channel != ChannelId::ADJUSTMENT;
+        (late && paid && !order.overdue).then_some(event)
+    }
+}
+
 impl From<&crate::config::Orders> for OrderRules {
     fn from(set: &crate::config::Orders) -> Self {
         Self {
@@ -248,11 +259,7 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
     let mut ended = Vec::new();
     let mut events = Vec::new();
     for order in unfinished {
-        // What riders are owed waits for them however long: nobody paid it.
-        let late = rules.overdue_s.is_some_and(|after| now.secs() >= order.paid_at.secs() + after);
-        if late && !order.overdue && !order.is_adjustment() {
-            events.push(OrderEvent::Overdue { order: order.id.0 });
-        }
+        events.extend(rules.overdue(&order, now));
         match order.phase {
             OrderPhase::Out(offer) => {
                 busy.insert(order.card);

@@ -249,10 +249,11 @@ impl BookedOrder {
         now: Timestamp,
         tariff: Currency,
     ) -> ClearedOrder {
-        let (channel, account) = (ChannelId::ADJUSTMENT, Some(account));
+        let (channel, account, overdue) = (ChannelId::ADJUSTMENT, Some(account), false);
         let phase = OrderPhase::Waiting;
         let (product, paid_at) = (None, now);
-        let order = Self { id, card, amount, product, purse, channel, account, paid_at, phase };
+        let order =
+            Self { id, card, amount, product, purse, channel, account, paid_at, phase, overdue };
         let (to, from) = (Account::LoadOrders, order.payer());
         order.moved(Step::Paid, to, from, (now, now), tariff)
     }
