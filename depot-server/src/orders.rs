@@ -302,6 +302,15 @@ pub fn tick(place: &Workplace, rules: OrderRules) -> Result<(), OrderError> {
             events
         })?;
     }
+    order_owed(place, owed)
+}
+
+/// Orders what riders are owed.
+fn order_owed(
+    place: &Workplace,
+    owed: Vec<(CardId, u32, Option<Currency>)>,
+) -> Result<(), OrderError> {
+    let now = place.clock.now();
     for (card, amount, purse) in owed {
         book_order_events(place, |next, _| {
             vec![OrderEvent::Paid {
