@@ -40,6 +40,7 @@ mod stated;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod told;
 mod unserved;
 
 pub use account::{Account, CauseCode};
@@ -64,7 +65,7 @@ pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
 pub use load::LoadItem;
 pub use operator::{OperatorPayment, OperatorShare};
 pub use order::{
-    BookedOrder, CardSeen, ClearedOrder, ListTold, ListVersion, Offer, OrderPhase, OrderRefused,
+    BookedOrder, CardSeen, ClearedOrder, ListVersion, Offer, OrderPhase, OrderRefused,
 };
 pub use period::Period;
 pub use postings::record_digest;
@@ -75,3 +76,4 @@ pub use state::{CardState, Difference, Doubt, Fork, Gap, Unserved};
 pub use state_bytes::StateError;
 pub use stated::{ChannelPayment, Restated, Stated, StatedLine, Verdict};
 pub use ticket::{ClearedTicket, TicketState, TicketUse, clear_sale, clear_use};
+pub use told::ListTold;

@@ -10,8 +10,8 @@ use alloc::{format, vec::Vec};
 
 use ledger::Transfer;
 use model::{
-    CardId, CardProduct, CardRecord, ChannelId, Currency, Epoch, LoadOrder, LoadSeq, Money,
-    OrderId, ProductSale, TapSeq, Timestamp,
+    CardId, CardProduct, CardRecord, ChannelId, Currency, LoadOrder, LoadSeq, Money, OrderId,
+    ProductSale, Timestamp,
 };
 
 use crate::{
@@ -387,7 +387,7 @@ impl BookedOrder {
     /// anew.
     ///
     /// `bound_s` is how far clocks that somebody set may be off; `fleet` is the oldest list among
-    /// all validators of which everything logged before it is booked ([`ListTold::settled`]).
+    /// all validators of which everything logged before it is booked ([`crate::ListTold::settled`]).
     pub fn over(
         &self,
         now: Timestamp,
@@ -479,57 +479,4 @@ fn is_over(
     let over = |newest: CardRecord| newest.at_s >= offer.not_after_s;
     let seen_unloaded = card.newest.is_some_and(over);
     if fleet >= without || seen_unloaded { Ok(()) } else { Err(OrderRefused::NotHeard) }
-}
-
-/// What one validator has told of the list that it works by.
-///
-/// That it has a list says nothing of what it did before: only once everything that its log held
-/// then is booked, the list is settled there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ListTold {
-    /// Of this list, everything before it is known.
-    settled: ListVersion,
-    /// Told, and not yet booked up to the log's head then.
-    told: Option<(ListVersion, Epoch, TapSeq)>,
-}
-
-impl ListTold {
-    /// The validator says that it works by `list` and that its log ends with `head`. Earlier lives
-    /// of its log must be drained, or it is not heard.
-    pub fn tells(&mut self, list: ListVersion, epoch: Epoch, head: TapSeq, drained_before: bool) {
-        // Of one list the earliest head counts: later taps were made under it.
-        let known = self.told.is_some_and(|(told, of, _)| told >= list && of == epoch);
-        if drained_before && list > self.settled && !known {
-            self.told = Some((list, epoch, head));
-        }
-    }
-
-    /// Everything of that life of its log up to there is booked.
-    pub fn booked(&mut self, epoch: Epoch, through: TapSeq) {
-        if let Some((list, of, head)) = self.told
-            && of == epoch
-            && head <= through
-        {
-            self.settled = self.settled.max(list);
-            self.told = None;
-        }
-    }
-
-    /// As a store kept it.
-    pub const fn restored(
-        settled: ListVersion,
-        pending: Option<(ListVersion, Epoch, TapSeq)>,
-    ) -> Self {
-        Self { settled, told: pending }
-    }
-
-    /// The list that was told and is not settled, with the log's life and head then.
-    pub const fn pending(&self) -> Option<(ListVersion, Epoch, TapSeq)> {
-        self.told
-    }
-
-    /// The newest list before which nothing of this validator is unknown.
-    pub const fn settled(&self) -> ListVersion {
-        self.settled
-    }
 }
