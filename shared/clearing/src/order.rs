@@ -246,16 +246,16 @@ impl BookedOrder {
         id: OrderId,
         (card, amount, purse): (CardId, u32, Option<Currency>),
         account: CreditId,
-        now: Timestamp,
+        (paid_at, now): (Timestamp, Timestamp),
         tariff: Currency,
     ) -> ClearedOrder {
         let (channel, account, overdue) = (ChannelId::ADJUSTMENT, Some(account), false);
         let phase = OrderPhase::Waiting;
-        let (product, paid_at) = (None, now);
+        let product = None;
         let order =
             Self { id, card, amount, product, purse, channel, account, paid_at, phase, overdue };
         let (to, from) = (Account::LoadOrders, order.payer());
-        order.moved(Step::Paid, to, from, (now, now), tariff)
+        order.moved(Step::Paid, to, from, (paid_at, now), tariff)
     }
 
     /// Puts a waiting order on the list, for the load after the card's newest known one.
@@ -387,7 +387,8 @@ impl BookedOrder {
     /// anew.
     ///
     /// `bound_s` is how far clocks that somebody set may be off; `fleet` is the oldest list among
-    /// all validators of which everything logged before it is booked ([`crate::ListTold::settled`]).
+    /// all validators of which everything logged before it is booked
+    /// ([`crate::ListTold::settled`]).
     pub fn over(
         &self,
         now: Timestamp,

@@ -57,7 +57,7 @@ impl<S: Stored> Desk<'_, S> {
                 let what = (card, *amount, purse);
                 let paid = match account {
                     Some(account) => {
-                        BookedOrder::on_credit(id, what, CreditId(*account), now, currency)
+                        BookedOrder::on_credit(id, what, CreditId(*account), times, currency)
                     }
                     None => BookedOrder::paid(id, what, sale, channel, times, currency),
                 };

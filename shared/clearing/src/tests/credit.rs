@@ -167,7 +167,11 @@ fn a_refill_fills_up_to_the_allowance_and_never_above_the_limit() {
 #[test]
 fn an_order_on_credit_is_paid_by_its_account_also_when_it_is_given_back_and_loaded_all_the_same() {
     let card = CardId([4; 7]);
-    let cleared = BookedOrder::on_credit(OrderId(1), (card, 900, None), CreditId(3), NOW, eur());
+    // It was decided a moment before it is booked, and the books are made again from what was told.
+    let told = Timestamp(NOW.0 - 5);
+    let cleared =
+        BookedOrder::on_credit(OrderId(1), (card, 900, None), CreditId(3), (told, NOW), eur());
+    assert_eq!(cleared.order.paid_at, told);
     let line = Account::CreditLine(CreditId(3)).id(eur());
     let stands = |transfers: &[ledger::Transfer]| {
         let mut books = Touched::default();
