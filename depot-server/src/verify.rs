@@ -7,6 +7,7 @@
 mod closings;
 mod credit;
 mod due;
+mod later;
 mod office;
 mod orders;
 mod roots;
@@ -222,8 +223,9 @@ impl ByHand {
             books.apply(booking);
         }
         loop {
-            if self.orders.book_next((batch, self.desks_booked), rules, books, dues)?
-                || self.office.book_next(batch, self.desks_booked, rules, books)
+            let place = (batch, self.desks_booked);
+            if self.orders.book_next(place, rules, books, dues)?
+                || self.office.book_next(place, rules, books)
             {
                 continue;
             }

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use clearing::{ExceptionId, ExceptionKind, TapRef, in_doubt_item};
 use model::{CardId, Ctr, Currency, ServiceDate, Timestamp};
 use rusqlite::{OptionalExtension, params};
-use sha2::{Digest, Sha256};
 
 use super::{
     SettledRow, Store, StoreError,
     codes::{card_of, purse_of, sql_card, sql_time, time, unsigned},
+    event_journal::{EventJournal, EventRow},
     evidence,
     group::Group,
 };
@@ -21,18 +21,9 @@ use crate::intake::{
     stored::{Booking, Decided},
 };
 
-/// A row of the journal of decisions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OfficeRow {
-    /// The row of `batches` that it came after.
-    pub(crate) after_batch: i64,
-    /// Rows of the desk's journal before it.
-    pub(crate) after_desk: i64,
-    /// When.
-    pub(crate) at: Timestamp,
-    /// What was decided.
-    pub(crate) event: OfficeEvent,
-}
+/// The journal of decisions.
+const JOURNAL: EventJournal =
+    EventJournal { table: "office_journal", name: "the journal of decisions" };
 
 /// A tap of which nobody knows whether it happened, and since when that is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,34 +40,8 @@ pub struct OpenDoubt {
 
 impl Store {
     /// The journal of decisions from its first row. A row that is not what was booked is named.
-    pub(crate) fn office_journal(&self) -> Result<Vec<OfficeRow>, StoreError> {
-        let failed = || StoreError::read("the journal of decisions");
-        let reader = self.reader()?;
-        let mut statement = reader
-            .prepare(
-                "SELECT after_batch, after_desk, at, event, hash, id FROM office_journal
-                 ORDER BY id",
-            )
-            .map_err(failed())?;
-        let mut rows = statement.query([]).map_err(failed())?;
-        let mut hash = [0; 32];
-        let mut journal = Vec::new();
-        while let Some(row) = rows.next().map_err(failed())? {
-            let read = || -> rusqlite::Result<(i64, i64, i64, String, [u8; 32], i64)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-            };
-            let (after_batch, after_desk, at, event, stored, id) = read().map_err(failed())?;
-            hash = chained(hash, (after_batch, after_desk, at), &event);
-            if hash != stored {
-                let what = format!("row {id} of the journal of decisions was altered");
-                return Err(StoreError::damaged(what));
-            }
-            let event = serde_json::from_str(&event).map_err(|error| {
-                StoreError::damaged(format!("row {id} of the journal of decisions: {error}"))
-            })?;
-            journal.push(OfficeRow { after_batch, after_desk, at: time(at), event });
-        }
-        Ok(journal)
+    pub(crate) fn office_journal(&self) -> Result<Vec<EventRow<OfficeEvent>>, StoreError> {
+        JOURNAL.read(&*self.reader()?)
     }
 
     /// Taps that nothing has decided, the longest known first.
@@ -155,33 +120,8 @@ impl Group<'_> {
     /// The journal's part for decisions. Written after the batches and the desk's journal of the
     /// same group.
     pub(super) fn office(&self, booking: &Booking) -> Result<(), StoreError> {
-        if booking.office.is_empty() {
-            return Ok(());
-        }
         self.decisions(booking)?;
-        let failed = || StoreError::write("the journal of decisions");
-        let (after_batch, _) = self.end_of("batches")?;
-        let after_desk: i64 = self
-            .writer
-            .query_row("SELECT count(*) FROM desk_journal", [], |row| row.get(0))
-            .map_err(failed())?;
-        let (_, mut hash) = self.end_of("office_journal")?;
-        let at = sql_time(booking.at);
-        for event in &booking.office {
-            let text = serde_json::to_string(event).map_err(|error| StoreError::Write {
-                what: "the journal of decisions",
-                source: error.to_string().into(),
-            })?;
-            hash = chained(hash, (after_batch, after_desk, at), &text);
-            self.writer
-                .prepare_cached(
-                    "INSERT INTO office_journal (after_batch, after_desk, at, event, hash)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )
-                .and_then(|mut s| s.execute(params![after_batch, after_desk, at, text, hash]))
-                .map_err(failed())?;
-        }
-        Ok(())
+        self.append_events(JOURNAL, &booking.office, booking.at)
     }
 }
 
@@ -303,16 +243,4 @@ pub(crate) struct WorkItem {
     pub(crate) closed: Option<String>,
     /// Of the newest record among its evidence.
     pub(crate) ctr: Option<Ctr>,
-}
-
-fn chained(before: [u8; 32], place: (i64, i64, i64), event: &str) -> [u8; 32] {
-    let (after_batch, after_desk, at) = place;
-    Sha256::new()
-        .chain_update(before)
-        .chain_update(after_batch.to_be_bytes())
-        .chain_update(after_desk.to_be_bytes())
-        .chain_update(at.to_be_bytes())
-        .chain_update(event.as_bytes())
-        .finalize()
-        .into()
 }

@@ -5,16 +5,14 @@
 //! it, because it follows from the taps.
 
 use clearing::{BookedOrder, CreditId, DueOrder, ListTold, ListVersion, Offer, OrderPhase};
-use model::{
-    CardId, ChannelId, Epoch, LoadSeq, OrderId, ProductSale, TapSeq, Timestamp, ValidatorId,
-};
+use model::{CardId, ChannelId, Epoch, LoadSeq, OrderId, ProductSale, TapSeq, ValidatorId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
     codes::{card_of, purse_of, sql_card, sql_seq, sql_time, time, unsigned},
     due::{hold_due, release_due},
+    event_journal::{EventJournal, EventRow},
     group::Group,
 };
 use crate::intake::stored::{Booking, BoughtProduct, OrderEvent};
@@ -24,18 +22,8 @@ const ORDER: &str =
     "id, card, amount, channel, paid_at, phase, load_seq, not_after_s, without, purse,
      account, product, aged";
 
-/// A row of the order journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OrderRow {
-    /// The row of `batches` that it came after.
-    pub(crate) after_batch: i64,
-    /// Rows of the desk's journal before it.
-    pub(crate) after_desk: i64,
-    /// When.
-    pub(crate) at: Timestamp,
-    /// What happened.
-    pub(crate) event: OrderEvent,
-}
+/// The journal's part for orders.
+const JOURNAL: EventJournal = EventJournal { table: "order_journal", name: "the order journal" };
 
 impl Store {
     /// An order by its number.
@@ -76,34 +64,8 @@ impl Store {
     }
 
     /// The order journal from its first row. A row that is not what was booked is named.
-    pub(crate) fn order_journal(&self) -> Result<Vec<OrderRow>, StoreError> {
-        let failed = || StoreError::read("the order journal");
-        let reader = self.reader()?;
-        let mut statement = reader
-            .prepare(
-                "SELECT after_batch, after_desk, at, event, hash, id FROM order_journal
-                 ORDER BY id",
-            )
-            .map_err(failed())?;
-        let mut rows = statement.query([]).map_err(failed())?;
-        let mut hash = [0; 32];
-        let mut journal = Vec::new();
-        while let Some(row) = rows.next().map_err(failed())? {
-            let read = || -> rusqlite::Result<(i64, i64, i64, String, [u8; 32], i64)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-            };
-            let (after_batch, after_desk, at, event, stored, id) = read().map_err(failed())?;
-            hash = chained(hash, (after_batch, after_desk, at), &event);
-            if hash != stored {
-                let what = format!("row {id} of the order journal was altered");
-                return Err(StoreError::damaged(what));
-            }
-            let event = serde_json::from_str(&event).map_err(|error| {
-                StoreError::damaged(format!("row {id} of the order journal: {error}"))
-            })?;
-            journal.push(OrderRow { after_batch, after_desk, at: time(at), event });
-        }
-        Ok(journal)
+    pub(crate) fn order_journal(&self) -> Result<Vec<EventRow<OrderEvent>>, StoreError> {
+        JOURNAL.read(&*self.reader()?)
     }
 
     /// The list of orders that validators were given last, with its version; `None` before the
@@ -222,16 +184,6 @@ impl Group<'_> {
     }
 
     fn order_rows(&self, booking: &Booking) -> Result<(), StoreError> {
-        if booking.order_events.is_empty() {
-            return Ok(());
-        }
-        let failed = || StoreError::write("the order journal");
-        let (after_batch, _) = self.end_of("batches")?;
-        let after_desk: i64 = self
-            .writer
-            .query_row("SELECT count(*) FROM desk_journal", [], |row| row.get(0))
-            .map_err(failed())?;
-        let (_, mut hash) = self.end_of("order_journal")?;
         let at = sql_time(booking.at);
         for event in &booking.order_events {
             if let OrderEvent::Paid {
@@ -270,20 +222,8 @@ impl Group<'_> {
             }
             self.set_apart(event)?;
             self.statement(event, at)?;
-            let text = serde_json::to_string(event).map_err(|error| StoreError::Write {
-                what: "the order journal",
-                source: error.to_string().into(),
-            })?;
-            hash = chained(hash, (after_batch, after_desk, at), &text);
-            self.writer
-                .prepare_cached(
-                    "INSERT INTO order_journal (after_batch, after_desk, at, event, hash)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )
-                .and_then(|mut s| s.execute(params![after_batch, after_desk, at, text, hash]))
-                .map_err(failed())?;
         }
-        Ok(())
+        self.append_events(JOURNAL, &booking.order_events, booking.at)
     }
 
     /// What a card is owed is set apart for the order that puts it on the card.
@@ -445,16 +385,4 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Result<BookedOrder, StoreError>> 
         phase,
         overdue: row.get(12)?,
     }))
-}
-
-fn chained(
-    before: [u8; 32],
-    (after_batch, after_desk, at): (i64, i64, i64),
-    event: &str,
-) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(before);
-    let hash = [after_batch, after_desk, at]
-        .into_iter()
-        .fold(hash, |hash, number| hash.chain_update(number.to_be_bytes()));
-    hash.chain_update(event).finalize().into()
 }

@@ -1,37 +1,29 @@
 //! Decisions about money while the journal is booked again, each at its place.
 
-use std::collections::VecDeque;
-
 use clearing::Rules;
 
-use super::Stop;
+use super::{Stop, later::Later};
 use crate::{
-    intake::{memory::MemoryBooks, step::book_office},
-    store::{OfficeRow, Store},
+    intake::{memory::MemoryBooks, office::OfficeEvent, step::book_office},
+    store::Store,
 };
 
 /// The rows of the journal of decisions that are not booked again yet.
-pub(super) struct Office(VecDeque<OfficeRow>);
+pub(super) struct Office(Later<OfficeEvent>);
 
 impl Office {
     pub(super) fn open(store: &Store) -> Result<Self, Stop> {
-        Ok(Self(store.office_journal()?.into()))
+        Ok(Self(Later::new(store.office_journal()?)))
     }
 
-    /// Books the next row if it came before the journal's row after `batch` and after no more than
-    /// `desk` operations of desks. Answers whether it did.
+    /// Books the next row if it has its place there ([`Later::next`]). Answers whether it did.
     pub(super) fn book_next(
         &mut self,
-        batch: i64,
-        desk: i64,
+        place: (i64, i64),
         rules: &Rules,
         books: &mut MemoryBooks,
     ) -> bool {
-        let is_next = |row: &OfficeRow| row.after_batch <= batch && row.after_desk <= desk;
-        if !self.0.front().is_some_and(is_next) {
-            return false;
-        }
-        let Some(row) = self.0.pop_front() else { return false };
+        let Some(row) = self.0.next(place) else { return false };
         let Ok(booking) = book_office(books, rules, &[row.event], row.at);
         books.apply(booking);
         true

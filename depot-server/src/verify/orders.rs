@@ -1,40 +1,33 @@
 //! Load orders while the journal is booked again: what was done with them at its place, and what
 //! they have come to.
 
-use std::collections::VecDeque;
-
 use clearing::Rules;
 
-use super::{Stop, due::Dues};
+use super::{Stop, due::Dues, later::Later};
 use crate::{
     intake::{
         credit_event::CreditEvent, memory::MemoryBooks, step::book_orders, stored::OrderEvent,
     },
-    store::{OrderRow, Store},
+    store::Store,
 };
 
 /// The rows of the order journal that are not booked again yet.
-pub(super) struct Orders(VecDeque<OrderRow>);
+pub(super) struct Orders(Later<OrderEvent>);
 
 impl Orders {
     pub(super) fn open(store: &Store) -> Result<Self, Stop> {
-        Ok(Self(store.order_journal()?.into()))
+        Ok(Self(Later::new(store.order_journal()?)))
     }
 
-    /// Books the next row if it came before the journal's row after `batch` and after no more than
-    /// `desk` operations of desks. Answers whether it did.
+    /// Books the next row if it has its place there ([`Later::next`]). Answers whether it did.
     pub(super) fn book_next(
         &mut self,
-        (batch, desk): (i64, i64),
+        place: (i64, i64),
         rules: &Rules,
         books: &mut MemoryBooks,
         dues: &mut Dues,
     ) -> Result<bool, Stop> {
-        let is_next = |row: &OrderRow| row.after_batch <= batch && row.after_desk <= desk;
-        if !self.0.front().is_some_and(is_next) {
-            return Ok(false);
-        }
-        let Some(row) = self.0.pop_front() else { return Ok(false) };
+        let Some(row) = self.0.next(place) else { return Ok(false) };
         // What a card's account owes depends on what the card was owed at that moment.
         if let OrderEvent::Credit { did: CreditEvent::Charged { dues: before, .. } } = &row.event {
             dues.book_first(*before, rules, books)?;

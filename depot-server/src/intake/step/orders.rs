@@ -150,18 +150,17 @@ impl<S: Stored> Desk<'_, S> {
                 || self.decided.values().any(|(op, happened)| *happened && op.written() == record);
             let carried =
                 (!by_desk).then(|| BookedOrder::carried_out_by(&orders, record)).flatten();
-            if carried.is_none() && !by_desk && record.amount == 0 {
-                let item = clearing::unexplained_sale(card, record, self.booking.at);
-                self.booking.exceptions.push(ExceptionChange::Opened(item));
-            }
             if let Some(at) = carried {
-                let done = orders[at].carried_out(record, self.booking.at, self.rules.currency());
+                let done = orders[at].carried_out(record, now, self.rules.currency());
                 if let Some(ClearedOrder { order, transfers }) = done {
                     self.post(Some(card), None, &transfers)?;
                     self.order_is(Some(&orders[at]), order);
                     self.pay_due(card, DueOrder::Load(order.id.0))?;
                 }
-            } else if !by_desk && record.amount > 0 {
+            } else if !by_desk && record.amount == 0 {
+                let item = clearing::unexplained_sale(card, record, now);
+                self.booking.exceptions.push(ExceptionChange::Opened(item));
+            } else if !by_desk {
                 let item = LoadItem::new((card, &self.card(card)?), record, now, self.rules);
                 self.booking.exceptions.push(item.unexplained());
                 self.credit_unmet(card, record)?;
