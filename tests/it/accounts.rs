@@ -130,12 +130,7 @@ async fn usr_4_an_account_rides_is_billed_does_not_pay_is_blocked_pays_and_rides
     assert!(answer.contains("accepted"), "{answer}");
     yard.drained().await;
 
-    block_in_place(|| {
-        assert!(yard.gates[0].process.stop().success());
-        assert!(yard.depot.stop().success());
-    });
+    block_in_place(|| yard.close());
     let shown = shown(&yard);
     assert_eq!(shown["bills"][0]["open"], "0.00", "{shown}");
-    let verdict = block_in_place(|| said(&yard.depot_server(&["verify", "--from-journal"], &[])));
-    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
 }

@@ -72,19 +72,11 @@ async fn usr_2_a_payment_is_on_the_card_at_its_next_tap_and_pays_the_ride() {
     assert_eq!(other.lock().unwrap().contents().unwrap().balance, before + 500 - 150);
 
     yard.drained().await;
-    block_in_place(|| {
-        assert!(yard.gates[0].process.stop().success());
-        assert!(yard.depot.stop().success());
-    });
+    block_in_place(|| yard.close());
     let list = said(&yard.depot_server(&["order", "list"], &["--all"]));
     let loaded = list.lines().filter(|line| line.contains(" loaded ")).count();
     assert_eq!(loaded, 2, "{list}");
-    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
-    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
-    let books = rusqlite::Connection::open(yard.database()).unwrap();
-    let open: i64 =
-        books.query_row("SELECT count(*) FROM exceptions", [], |row| row.get(0)).unwrap();
-    assert_eq!(open, 0);
+    assert_eq!(yard.items(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,16 +111,8 @@ async fn an_allowance_of_rides_is_on_the_card_at_its_next_tap_and_pays_it() {
     assert_eq!((contents.balance, contents.products.unwrap().rides), (before, Some(1)));
 
     yard.drained().await;
-    block_in_place(|| {
-        assert!(yard.gates[0].process.stop().success());
-        assert!(yard.depot.stop().success());
-    });
-    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
-    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
-    let books = rusqlite::Connection::open(yard.database()).unwrap();
-    let open: i64 =
-        books.query_row("SELECT count(*) FROM exceptions", [], |row| row.get(0)).unwrap();
-    assert_eq!(open, 0);
+    block_in_place(|| yard.close());
+    assert_eq!(yard.items(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,12 +150,7 @@ async fn rec_16_a_statement_is_matched_and_a_card_below_its_threshold_is_topped_
     let due = said(&yard.depot_server(&["order", "auto", "collect"], &["--channel", "9"]));
     assert!(due.contains(&format!(",{number},EUR,7.00,")), "{due}");
     yard.drained().await;
-    block_in_place(|| {
-        assert!(yard.gates[0].process.stop().success());
-        assert!(yard.depot.stop().success());
-    });
-    let verdict = said(&yard.depot_server(&["verify", "--from-journal"], &[]));
-    assert!(verdict.contains("the books are what the journal says"), "{verdict}");
+    block_in_place(|| yard.close());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@
     reason = "a depot that cannot be set up is a failed test"
 )]
 
+mod books;
 mod configs;
 
 use std::{
