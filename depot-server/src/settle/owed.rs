@@ -10,7 +10,7 @@ use model::{Currency, IssuerId, Money, OperatorId, ServiceDate, Timestamp};
 use super::operator_name;
 use crate::{
     export::quoted,
-    intake::{IntakeError, Workplace, book_office_events, office::OfficeEvent},
+    intake::{IntakeError, Workplace, office::OfficeEvent, step::book_office, stored::Stored as _},
     store::{Store, StoreError, issuer_word},
 };
 
@@ -147,6 +147,9 @@ pub fn owed_csv(place: &Workplace, all: &[Owed]) -> String {
 
 /// Books that an issuer paid an operator. The same payment again changes nothing; answers what is
 /// owed after it.
+///
+/// What was paid and what is owed is read in the group that books: between looking and booking, no
+/// other clerk can pay.
 pub fn pay(
     place: &Workplace,
     issuer: Option<IssuerId>,
@@ -167,17 +170,17 @@ pub fn pay(
         reference: reference.to_owned(),
         by: by.to_owned(),
     };
+    let group = place.store.begin()?;
     let before = place.store.office_journal()?;
     let same = before
         .iter()
         .filter_map(|row| row.event.payment())
         .find(|payment| payment.issuer == issuer && payment.reference == reference);
-    let owed =
-        || Ok::<_, StoreError>(Money::new(place.store.account(&account)?.posted(), currency));
+    let due = Money::new(group.balance(&account)?.posted(), currency);
     if let Some(known) = same {
         let known_amount = Money::new(known.amount, known.currency);
         if (known.operator.0, known_amount) == (number, amount) {
-            return Ok(owed()?);
+            return Ok(due);
         }
         return Err(PayError::OtherContent {
             reference: reference.to_owned(),
@@ -185,12 +188,12 @@ pub fn pay(
             operator: known.operator,
         });
     }
-    let due = owed()?;
     if amount.minor() <= 0 || amount.minor() > due.minor() {
         return Err(PayError::Amount { operator: operator.to_owned(), owed: due });
     }
-    book_office_events(place, &[event])?;
-    Ok(owed()?)
+    let booking = book_office(&group, &place.rules, &[event], place.clock.now());
+    group.commit(&booking.map_err(IntakeError::from)?)?;
+    Ok(Money::new(place.store.account(&account)?.posted(), currency))
 }
 
 #[cfg(test)]

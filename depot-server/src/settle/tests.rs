@@ -405,6 +405,37 @@ fn rec_13_what_is_settled_is_posted_once_is_paid_and_is_booked_again_by_verify()
 }
 
 #[test]
+fn what_is_paid_at_one_moment_by_many_clerks_is_paid_once() {
+    let mut rig = Rig::new();
+    rig.ride(0, FERRY, 0, 0);
+    rig.deliver(0);
+    rig.close(FRIDAY);
+    rig.settle(FRIDAY);
+    let euros = |minor| model::Money::new(minor, rig.place.rules.currency());
+    let paid_by_all = |minor: i64, reference: fn(usize) -> String| -> Vec<bool> {
+        let (clerks, place) = (std::sync::Barrier::new(8), &rig.place);
+        std::thread::scope(|scope| {
+            let clerk = |number: usize| {
+                clerks.wait();
+                pay(place, None, ("ferry", euros(minor)), (&reference(number), "ana")).is_ok()
+            };
+            let all: Vec<_> = (0..8).map(|number| scope.spawn(move || clerk(number))).collect();
+            all.into_iter().map(|clerk| clerk.join().unwrap()).collect()
+        })
+    };
+    let payable = rig.stands(clearing::Account::OperatorPayable(None, Some(OperatorId(1))));
+    let one = paid_by_all(10, |_| "T1".to_owned());
+    assert!(one.iter().all(|told| *told), "told many times");
+    let many = paid_by_all(payable - 10, |number| format!("T2-{number}"));
+    assert_eq!(many.iter().filter(|paid| **paid).count(), 1, "no more than is owed");
+    let journal = rig.place.store.office_journal().unwrap();
+    assert_eq!(journal.iter().filter(|row| row.event.payment().is_some()).count(), 2);
+    let owed = owed(&rig.place).unwrap();
+    assert!(owed.iter().all(|row| row.operator != Some(OperatorId(1)) || row.amount == euros(0)));
+    rig.verify();
+}
+
+#[test]
 fn a_day_that_was_settled_before_debts_were_posted_is_posted_when_it_is_settled_again() {
     let mut rig = Rig::new();
     rig.ride(0, BUS, 0, 0);
