@@ -1,4 +1,10 @@
 //! The command line: what can be asked of the program, and how it answers.
+//!
+//! Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or something was found,
+//! 2 usage, 78 configuration.
+
+mod journal;
+mod papers;
 
 use std::{
     collections::BTreeMap,
@@ -32,13 +38,23 @@ use tracing_subscriber::EnvFilter;
 const EX_CONFIG: u8 = 78;
 const DEFAULT_CONFIG: &str = "/etc/tapline/validator.toml";
 
+const AFTER: &str = "\
+Examples:
+  validator keygen --signing /etc/tapline/signing.key
+  validator doctor
+  validator run --config validator.toml
+  validator journal list --last 20
+  validator journal verify --store /mnt/card/var/lib/tapline-validator
+  validator journal export --store quarantine/store-1 --carve --out v000042.taps
+
+Exit codes: 0 done · 1 failed, or something was found · 2 usage · 78 configuration";
+
 /// Takes fares offline from smart cards and brings every tap to the depot.
 #[derive(Debug, Parser)]
 #[command(
     name = "validator",
     version,
-    after_help = "Examples:\n  validator keygen --signing /etc/tapline/signing.key\n  \
-                  validator doctor\n  validator run --config validator.toml"
+    after_help = AFTER
 )]
 struct Cli {
     #[command(subcommand)]
@@ -93,6 +109,12 @@ enum Command {
     /// What a card says of itself, for the rider who holds it.
     #[command(subcommand)]
     Card(Cards),
+    /// What the tap log says, read from a copy: looking changes nothing.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Print the completions of a shell, or write the manual pages.
+    #[command(subcommand)]
+    Papers(papers::Papers),
     /// Print the version.
     Version,
 }
@@ -129,6 +151,8 @@ pub fn main_with(durability: Durability) -> ExitCode {
         Command::Companions { riders, clear, config, socket } => {
             companions(&riders, clear, socket, &config)
         }
+        Command::Journal(command) => journal::run(command),
+        Command::Papers(command) => papers::run(command),
         Command::Version => say(&format!("validator {}", env!("CARGO_PKG_VERSION"))),
     };
     match done {

@@ -167,7 +167,7 @@ impl Daemon {
         let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts;
         let metrics = Metrics::new();
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
-        let Opened { keeper, recovery, store, in_doubt, first_connection } = opened;
+        let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
         let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
         let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
@@ -346,6 +346,15 @@ async fn open_log(
         quarantined = ?opened.store.quarantined,
         "tap log recovered"
     );
+    let salvage = &opened.salvage;
+    if salvage.entries + salvage.unreachable > 0 {
+        let (entries, unreachable) = (salvage.entries, salvage.unreachable);
+        tracing::warn!(entries, unreachable, "entries of a damaged store go to the depot");
+    }
+    for (folder, error) in &salvage.unread {
+        let folder = folder.display();
+        tracing::error!(%folder, error, "a damaged store cannot be read: look at its device");
+    }
     Ok(opened)
 }
 

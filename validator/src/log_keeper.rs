@@ -22,6 +22,7 @@ use crate::{
     guard::GuardFile,
     metrics::Metrics,
     room,
+    salvage::{self, Salvage},
     store::{OpenReport, Store, StoreError, StoreOptions},
 };
 
@@ -187,6 +188,8 @@ pub struct Opened {
     pub recovery: RecoveryReport,
     /// What opening the store had to do.
     pub store: OpenReport,
+    /// What was taken in from stores that were put aside.
+    pub salvage: Salvage,
     /// Taps to be decided when their cards are seen again.
     pub in_doubt: Vec<InDoubtTap>,
     /// The counter of the first connection of this start.
@@ -217,12 +220,14 @@ impl LogKeeper {
             intents: store.scan(Tree::Intents, &[], usize::MAX)?,
             entries: store.scan(Tree::Entries, &[], usize::MAX)?,
         };
-        let (log, recovery) = TapLog::recover(validator, guard, fresh, scan)?;
+        let (mut log, mut recovery) = TapLog::recover(validator, guard, fresh, scan)?;
         guard_file.write(&recovery.guard).map_err(OpenError::Guard)?;
         store.apply(&recovery.ops)?;
         let first_connection = store.own_number(CONNECTION)? + CONNECTIONS_PER_START;
         store.set_own_number(CONNECTION, first_connection)?;
         store.sync()?;
+        let salvage = salvage::take_in(state, &mut log, &store)?;
+        recovery.tickets.extend(&salvage.tickets);
         let in_doubt = log.in_doubt().to_vec();
         let reserve_bytes = options.reserve_bytes;
         let (tell, status) = watch::channel(status_of(&log, None, None));
@@ -235,7 +240,8 @@ impl LogKeeper {
             .spawn(move || worker.run(&asked))
             .map_err(OpenError::Thread)?;
         let keeper = Self { requests, status };
-        Ok(Opened { keeper, recovery, store: store_report, in_doubt, first_connection })
+        let store = store_report;
+        Ok(Opened { keeper, recovery, store, salvage, in_doubt, first_connection })
     }
 
     /// Asks. Never waits; the answer comes through the request's reply.

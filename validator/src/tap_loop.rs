@@ -442,18 +442,10 @@ impl TapLoop {
     }
 
     fn count(&self, event: &TapEvent) {
-        let outcome = match event {
-            TapEvent::Committed { .. } => "committed",
-            TapEvent::InDoubt { .. } => "in-doubt",
-            TapEvent::Refused { reason, .. } => {
-                self.metrics.refusals.with_label_values(&[reason.word()]).inc();
-                "refused"
-            }
-            TapEvent::Confirmed { .. } => "confirmed",
-            TapEvent::Voided { .. } => "voided",
-            TapEvent::Ticket { .. } => "ticket",
-        };
-        self.metrics.taps.with_label_values(&[outcome]).inc();
+        if let TapEvent::Refused { reason, .. } = event {
+            self.metrics.refusals.with_label_values(&[reason.word()]).inc();
+        }
+        self.metrics.taps.with_label_values(&[event.word()]).inc();
     }
 
     fn timing(&self) -> TapTiming {

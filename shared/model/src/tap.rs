@@ -253,6 +253,20 @@ impl TapRecord {
     }
 }
 
+impl TapEvent {
+    /// The word used in metrics, logs and the API.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Committed { .. } => "committed",
+            Self::InDoubt { .. } => "in-doubt",
+            Self::Refused { .. } => "refused",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Voided { .. } => "voided",
+            Self::Ticket { .. } => "ticket",
+        }
+    }
+}
+
 impl Registers {
     /// The registers after one more entry.
     ///

@@ -45,6 +45,19 @@ pub enum ClockQuality {
     Gnss,
 }
 
+impl ClockQuality {
+    /// The word used in logs and by programs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Saved => "saved",
+            Self::Rtc => "rtc",
+            Self::Ntp => "ntp",
+            Self::Gnss => "gnss",
+        }
+    }
+}
+
 /// A calendar date of the operating day, which runs past midnight. Days since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ServiceDate(pub u32);

@@ -25,9 +25,39 @@ pub(crate) fn crc32c(parts: &[&[u8]]) -> u32 {
     !bytes.fold(!0, |crc, b| crc >> 8 ^ TABLE[usize::from(crc.to_le_bytes()[0] ^ b)])
 }
 
+/// The four bytes that stand before `rest`, given the checksum of all: with a checksum that is
+/// right there is exactly one answer, and with a wrong one it is noise.
+pub(crate) fn four_before(rest: &[&[u8]], crc: u32) -> [u8; 4] {
+    let bytes = rest.iter().rev().flat_map(|part| part.iter().rev());
+    let after = bytes.fold(!crc, |state, byte| step_back(state) ^ u32::from(*byte));
+    // What four zeros must begin with to arrive there, against what the checksum begins with.
+    let before = (0..4).fold(after, |state, _| step_back(state));
+    (before ^ !0).to_le_bytes()
+}
+
+/// The state before a zero byte.
+fn step_back(state: u32) -> u32 {
+    let top = state >> 24;
+    // The upper bytes of the table are a permutation, so one row is found.
+    let index = TABLE.iter().position(|row| row >> 24 == top).unwrap_or_default();
+    let low = u32::try_from(index).unwrap_or_default();
+    (state ^ TABLE[index]) << 8 | low
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_before_is_found_from_the_checksum() {
+        for before in [[0; 4], [0x6a, 0xfd, 0x86, 0xc0], [255; 4], [1, 2, 3, 4]] {
+            for rest in [&b""[..], b"x", b"123456789"] {
+                let crc = crc32c(&[&before, rest]);
+                assert_eq!(four_before(&[rest], crc), before, "{rest:?}");
+                assert_ne!(four_before(&[rest], crc ^ 1), before, "{rest:?}");
+            }
+        }
+    }
 
     #[test]
     fn published_check_values() {

@@ -18,6 +18,8 @@
 #![no_std]
 extern crate alloc;
 
+mod audit;
+mod carve;
 mod crc;
 mod guard;
 mod log;
@@ -26,6 +28,8 @@ mod row;
 
 use alloc::vec::Vec;
 
+pub use audit::{Audit, AuditError, AuditedLife, audit, owner};
+pub use carve::{Carved, Carver};
 pub use guard::{GUARD_FILE_LEN, GuardState};
 pub use log::{InDoubtTap, LifeSpan, LogError, TapLog};
 pub use recover::{Decision, RecoveryError, RecoveryReport, Scan};

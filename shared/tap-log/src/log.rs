@@ -344,6 +344,12 @@ impl TapLog {
         Ok(ops)
     }
 
+    /// An earlier life that was found elsewhere.
+    pub(crate) fn take_in(&mut self, life: Life) {
+        let at = self.past.partition_point(|past| past.epoch < life.epoch);
+        self.past.insert(at, life);
+    }
+
     /// Whose log this is.
     pub const fn validator(&self) -> ValidatorId {
         self.validator
@@ -427,7 +433,7 @@ impl Life {
         put
     }
 
-    fn span(&self) -> LifeSpan {
+    pub(crate) fn span(&self) -> LifeSpan {
         LifeSpan {
             epoch: self.epoch,
             pruned_through: self.base.through,

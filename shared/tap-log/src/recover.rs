@@ -9,7 +9,7 @@ use model::{Epoch, TapEvent, TapRecord, TapSeq, TicketToken, ValidatorId};
 use wire::WireError;
 
 use crate::{
-    GuardState, Row, RowError, StoreOp, StoredEntry, TapLog, Tree,
+    AuditedLife, GuardState, Row, RowError, StoreOp, StoredEntry, TapLog, Tree,
     log::{InDoubtTap, LEASE, Life, NewLife, track_in_doubt},
     row::{Mark, MetaRow, put_acked, put_owner, read_intent, read_key, read_meta},
 };
@@ -97,7 +97,7 @@ struct Found {
     newest: Option<TapRecord>,
 }
 
-struct Recovery {
+pub(crate) struct Recovery {
     validator: ValidatorId,
     lives: BTreeMap<Epoch, Found>,
     report: RecoveryReport,
@@ -112,18 +112,30 @@ impl TapLog {
         fresh: Epoch,
         scan: Scan<impl IntoIterator<Item = Row>>,
     ) -> Result<(Self, RecoveryReport), RecoveryError> {
-        let placeholder = guard.unwrap_or(GuardState {
-            generation: 0,
-            epoch: fresh,
-            floor: TapSeq(0),
-            leased_upper: TapSeq(0),
-        });
-        let mut recovery = Recovery {
+        let mut recovery = Recovery::begin(validator, fresh);
+        let intents = recovery.read(scan)?;
+        Ok(recovery.finish(guard, fresh, intents))
+    }
+}
+
+/// An intent as it was found: where, and its bytes.
+pub(crate) struct FoundIntent {
+    key: Vec<u8>,
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: TapSeq,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Recovery {
+    /// Nothing is read yet; the report's guard stands for none until [`Self::finish`].
+    pub(crate) const fn begin(validator: ValidatorId, fresh: Epoch) -> Self {
+        let none = TapSeq(0);
+        Self {
             validator,
             lives: BTreeMap::new(),
             report: RecoveryReport {
                 decision: Decision::Continue,
-                guard: placeholder,
+                guard: GuardState { generation: 0, epoch: fresh, floor: none, leased_upper: none },
                 ops: vec![],
                 became_in_doubt: vec![],
                 unshown: None,
@@ -131,25 +143,32 @@ impl TapLog {
                 damaged: vec![],
                 stranded: 0,
             },
-        };
-        recovery.read_meta(scan.meta)?;
-        for row in scan.entries {
-            recovery.read_entry(row)?;
         }
-        let intents = recovery.read_intents(scan.intents)?;
-        Ok(recovery.finish(guard, fresh, intents))
     }
-}
 
-/// An intent as it was found: where, and its bytes.
-struct FoundIntent {
-    key: Vec<u8>,
-    epoch: Epoch,
-    seq: TapSeq,
-    bytes: Vec<u8>,
-}
+    /// Reads and checks every row; the intents are the caller's.
+    pub(crate) fn read(
+        &mut self,
+        scan: Scan<impl IntoIterator<Item = Row>>,
+    ) -> Result<Vec<FoundIntent>, RecoveryError> {
+        self.read_meta(scan.meta)?;
+        for row in scan.entries {
+            self.read_entry(row)?;
+        }
+        self.read_intents(scan.intents)
+    }
 
-impl Recovery {
+    /// What was read, when nothing is to be decided.
+    pub(crate) fn into_found(self) -> (Vec<AuditedLife>, RecoveryReport) {
+        let lives = self.lives.into_values().map(|found| AuditedLife {
+            span: found.life.span(),
+            hash: found.life.head.hash,
+            registers: found.life.head.registers,
+            broken_at: found.broken_at,
+        });
+        (lives.collect(), self.report)
+    }
+
     fn found(&mut self, epoch: Epoch) -> &mut Found {
         let start = Mark::start(self.validator, epoch);
         self.lives.entry(epoch).or_insert_with(|| Found {

@@ -111,9 +111,14 @@ pub(crate) fn read_intent(row: &Row) -> Result<&[u8], RowError> {
 }
 
 pub(crate) fn put_acked(epoch: Epoch, through: TapSeq, depot_time: Timestamp) -> StoreOp {
-    let key = meta_key(b"acked", epoch);
+    let key = acked_key(epoch);
     let value = seal(&key, &[&through.0.to_be_bytes(), &depot_time.0.to_be_bytes()]);
     StoreOp::Put { tree: Tree::Meta, key, value }
+}
+
+/// The key of a life's acked mark.
+pub(crate) fn acked_key(epoch: Epoch) -> Vec<u8> {
+    meta_key(b"acked", epoch)
 }
 
 pub(crate) fn put_owner(validator: ValidatorId) -> StoreOp {

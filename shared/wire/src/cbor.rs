@@ -28,6 +28,15 @@ pub(crate) fn from_slice<'a, T: Deserialize<'a>>(
         .map_err(|e| WireError::Malformed { what, detail: e.to_string() })
 }
 
+/// How many bytes the value takes with which `bytes` begins; `None` when none does.
+pub(crate) fn len_of_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<usize> {
+    let mut decoder = serde_cbor::Deserializer::from_slice(bytes)
+        .disable_named_format()
+        .disable_standard_enums()
+        .disable_legacy_enums();
+    T::deserialize(&mut decoder).ok().map(|_| decoder.byte_offset())
+}
+
 /// Refuses `bytes` longer than `limit` before a decoder sees them.
 pub(crate) fn bounded(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), WireError> {
     if bytes.len() > limit { Err(WireError::TooLarge { what, limit }) } else { Ok(()) }

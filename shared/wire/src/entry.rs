@@ -171,6 +171,14 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
+/// How many bytes the entry has that `bytes` begin with; `None` when they begin with none. What
+/// stands behind it is not looked at: so entries are found in what is left of a damaged store.
+pub fn entry_len(bytes: &[u8]) -> Option<usize> {
+    let body = bytes.strip_prefix(&[VERSION])?;
+    let body = &body[..body.len().min(limits::ENTRY - 1)];
+    cbor::len_of_first::<EntryV1>(body).map(|len| len + 1)
+}
+
 /// Reads an entry; its identity is where it was found.
 pub fn decode_entry(
     bytes: &[u8],

@@ -23,13 +23,14 @@ mod chain;
 mod entry;
 mod envelope;
 mod error;
+pub mod journal;
 mod manifest;
 mod state;
 
 pub use ack::Ack;
 pub use batch::{Batch, BatchHead};
 pub use chain::ChainHash;
-pub use entry::{decode_entry, encode_entry};
+pub use entry::{decode_entry, encode_entry, entry_len};
 pub use envelope::{Envelope, Message};
 pub use error::WireError;
 pub use manifest::{

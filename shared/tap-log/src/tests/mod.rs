@@ -1,5 +1,7 @@
 //! A disk in memory, sample taps, and a validator that uses the log as a shell must.
 
+mod auditing;
+mod carving;
 mod crash;
 mod recovery;
 mod rules;

@@ -377,12 +377,8 @@ impl Bench {
             .iter()
             .map(|tap| match &tap.event {
                 None => "intent",
-                Some(TapEvent::Committed { .. }) => "committed",
-                Some(TapEvent::InDoubt { .. }) => "in-doubt",
                 Some(TapEvent::Refused { reason, .. }) => reason.word(),
-                Some(TapEvent::Confirmed { .. }) => "confirmed",
-                Some(TapEvent::Voided { .. }) => "voided",
-                Some(TapEvent::Ticket { .. }) => "ticket",
+                Some(event) => event.word(),
             })
             .collect()
     }
