@@ -14,6 +14,7 @@ mod commands;
 mod correct;
 mod days;
 mod done;
+mod drain;
 mod export;
 mod fares;
 mod hotlist;
@@ -177,6 +178,16 @@ enum Validators {
         #[arg(long)]
         replace: bool,
     },
+    /// Book the tap log of a validator that comes as a file of `validator journal export`.
+    Drain {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// The file.
+        file: PathBuf,
+        /// Seconds to wait for the running server.
+        #[arg(long, default_value_t = 60)]
+        wait: u64,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -220,6 +231,9 @@ pub fn main() -> ExitCode {
         Command::Fares(command) => fares::run(command),
         Command::Validator(Validators::Enrol { config, id, public_key, name, replace }) => {
             commands::enrol(&config.config, id, &public_key, &name, replace)
+        }
+        Command::Validator(Validators::Drain { config, file, wait }) => {
+            drain::run(&config.config, &file, wait)
         }
         Command::Keys(command) => keys::run(command),
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),

@@ -21,6 +21,7 @@ pub mod export;
 pub mod float;
 pub mod hotlist;
 pub mod http;
+pub mod inbox;
 pub mod intake;
 pub mod link;
 pub mod lists;

@@ -20,7 +20,10 @@ use rumqttc::{
         },
     },
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
 
 use crate::config::{Mqtt, Tls};
 
@@ -72,7 +75,7 @@ pub enum LinkEvent {
     },
 }
 
-/// A message, to be acknowledged to the broker once it is booked.
+/// A message, to be acknowledged to its sender once it is booked.
 #[derive(Debug)]
 pub struct Incoming {
     /// Its topic.
@@ -83,19 +86,34 @@ pub struct Incoming {
     pub receipt: Receipt,
 }
 
-/// The right to acknowledge one message to the broker.
+/// The right to say of one message that it is booked.
 #[derive(Debug)]
-pub struct Receipt {
-    client: AsyncClient,
-    publish: Publish,
+pub struct Receipt(Sender);
+
+/// Who waits to hear it.
+#[derive(Debug)]
+enum Sender {
+    Broker(AsyncClient, Box<Publish>),
+    Here(oneshot::Sender<()>),
 }
 
 impl Receipt {
-    /// Tells the broker that the message is booked. On a connection that ended this does nothing:
-    /// the validator sends again until it has the depot's ack.
+    /// For a message that did not come from a broker.
+    pub const fn here(tell: oneshot::Sender<()>) -> Self {
+        Self(Sender::Here(tell))
+    }
+
+    /// Says that the message is booked. On a connection that ended this does nothing: the validator
+    /// sends again until it has the depot's ack.
     pub async fn acknowledge(self) {
-        if self.client.ack(&self.publish).await.is_err() {
-            tracing::debug!("the connection of a booked message has ended");
+        match self.0 {
+            Sender::Broker(client, publish) => {
+                if client.ack(&publish).await.is_err() {
+                    tracing::debug!("the connection of a booked message has ended");
+                }
+            }
+            // Who handed it in may have stopped to wait.
+            Sender::Here(tell) => drop(tell.send(())),
         }
     }
 }
@@ -249,7 +267,7 @@ fn incoming(client: &AsyncClient, mut publish: Publish) -> Incoming {
     let payload = publish.payload.to_vec();
     // The packet number is all that the acknowledgement needs.
     publish.payload.clear();
-    Incoming { topic, payload, receipt: Receipt { client: client.clone(), publish } }
+    Incoming { topic, payload, receipt: Receipt(Sender::Broker(client.clone(), Box::new(publish))) }
 }
 
 const fn granted(code: SubscribeReasonCode) -> bool {

@@ -8,7 +8,7 @@ use custody::SharedKeys;
 use fare::{Tariff, TariffSet, TariffSetError};
 use fleet_sync::{DepotName, SigningKey};
 use model::TariffVersion;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     app::{App, AppState},
@@ -23,7 +23,7 @@ use crate::{
         Checker, Pipeline, Workplace,
         run::{Surroundings, presence_topic, told_to},
     },
-    link::{LinkSettings, Publisher},
+    link::{Incoming, LinkSettings, Publisher},
     lists::{ListDesk, OrderDesk},
     metrics::Metrics,
     orders::OrderRules,
@@ -190,7 +190,11 @@ impl Depot {
         tracing::info!(%address, depot = %self.place.depot, "pages, API and metrics");
         let (stop, stopped) = watch::channel(false);
         let (sending, link) = watch::channel(None);
-        let around = self.surroundings(sending)?;
+        let (files, inbox) = mpsc::channel(1);
+        let around = self.surroundings(sending, inbox)?;
+        let (folder, depot) =
+            (crate::inbox::folder(&self.app.config.database), around.depot.clone());
+        let files = tokio::spawn(crate::inbox::run(folder, depot, files, stopped.clone()));
         let lists = tokio::spawn(crate::lists::run(self.list_desk(), link, stopped.clone()));
         let threads = verify_threads(self.app.config.intake.verify_threads);
         let signing = self.signing.clone();
@@ -232,7 +236,7 @@ impl Depot {
                 tokio::time::sleep(GOODBYE).await;
             } => Ok(()),
         };
-        for task in [intake, lists, gauges, closing, channels] {
+        for task in [files, intake, lists, gauges, closing, channels] {
             if task.await.is_err() {
                 tracing::error!("a part of the server stopped by a fault of its own");
             }
@@ -261,6 +265,7 @@ impl Depot {
     fn surroundings(
         &self,
         sending: watch::Sender<Option<Publisher>>,
+        inbox: mpsc::Receiver<Incoming>,
     ) -> Result<Surroundings, StoreError> {
         let config = &self.app.config;
         let depot = self.place.depot.clone();
@@ -278,6 +283,7 @@ impl Depot {
             metrics: self.place.metrics.clone(),
             clock: self.place.clock.clone(),
             sending,
+            inbox,
         })
     }
 }

@@ -20,6 +20,7 @@ mod fleet;
 mod foreign_programs;
 mod hotlist;
 mod issuing;
+mod journal;
 mod journeys;
 mod kill;
 mod lists;

@@ -410,6 +410,11 @@ impl Process {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
     /// SIGTERM, and how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.assert_running();
@@ -437,8 +442,7 @@ impl Drop for Process {
 
 fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+    text.get(text.len().saturating_sub(2_000)..).unwrap_or(&text).to_owned()
 }
 
 fn depot_server(at: &Path, command: &[&str], more: &[&str]) -> Output {

@@ -18,7 +18,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// A group of messages with the right to acknowledge them to the broker.
+/// A group of messages with the right to acknowledge them.
 struct Group<T> {
     work: T,
     receipts: Vec<Receipt>,
@@ -46,10 +46,12 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Told of the connection that stands, for whoever else sends.
     pub sending: watch::Sender<Option<Publisher>>,
+    /// Messages that come another way than over the link.
+    pub inbox: mpsc::Receiver<Incoming>,
 }
 
 /// Takes messages until `stop` says so, then finishes what it has begun.
-pub async fn run(pipeline: Pipeline, around: Surroundings, mut stop: watch::Receiver<bool>) {
+pub async fn run(pipeline: Pipeline, mut around: Surroundings, mut stop: watch::Receiver<bool>) {
     let Pipeline { front, back } = pipeline;
     let (to_front, at_front) = mpsc::channel::<Group<Vec<Message>>>(1);
     let (to_back, at_back) = mpsc::channel::<Group<Vec<Checked>>>(1);
@@ -69,6 +71,7 @@ pub async fn run(pipeline: Pipeline, around: Surroundings, mut stop: watch::Rece
             Some(event) = events.recv(), if to_front.is_some() => {
                 on_link(event, &around, &mut connected, &mut waiting).await;
             }
+            Some(message) = around.inbox.recv(), if to_front.is_some() => waiting.push(message),
             // Room at the first stage: everything that waits becomes one group.
             permit = reserve(front.clone()), if front.is_some() => {
                 let Some(permit) = permit else { break };
