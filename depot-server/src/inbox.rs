@@ -109,7 +109,8 @@ pub async fn run(
             };
             let ended = match taken {
                 Ok(Some(batches)) => {
-                    tracing::info!(file = %path.display(), batches, "a handed-in tap log is booked");
+                    let file = path.display();
+                    tracing::info!(%file, batches, "a handed-in tap log is booked");
                     fs::rename(&path, path.with_extension(TAKEN))
                 }
                 // Not booked, for reasons that the intake has said: again at the next look.

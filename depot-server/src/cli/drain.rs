@@ -65,8 +65,8 @@ fn say_marks(store: &Store, lives: &Lives) -> anyhow::Result<ExitCode> {
         let through =
             marks.iter().find(|mark| mark.epoch == *epoch).map_or(TapSeq(0), |m| m.through);
         say(&format!(
-            "{validator}, epoch {epoch}: the file has {first} to {last}, the books have all through \
-             {through}"
+            "{validator}, epoch {epoch}: the file has {first} to {last}, the books have all \
+             through {through}"
         ));
         all &= through >= *last;
     }

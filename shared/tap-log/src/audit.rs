@@ -1,4 +1,4 @@
-//! Looking at a log without opening it: what recovery would find, and nothing is decided or written.
+//! Looking at a log: what recovery would find, and nothing is decided or written.
 
 use alloc::vec::Vec;
 

@@ -9,8 +9,8 @@
 //! | value | length | recognised by |
 //! |---|---|---|
 //! | entry | 57 + entry + 4 | version, entry version at 57, a map at 58, count below 2^40 |
-//! | intent | 1 + entry + 4 | two versions, a map, event *in doubt*; then the checksum for head + 1 |
-//! | acked mark | 21 | version, number below 2^40, a time of this century; then the checksum |
+//! | intent | 1 + entry + 4 | two versions, a map, event *in doubt*; the checksum for head + 1 |
+//! | acked mark | 21 | version, number below 2^40, a time of this century; the checksum |
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
