@@ -84,7 +84,7 @@ cap-rolling =
        *[other] { $name }: { $counted } of { $limit } in { $days } days
     }
 
-## Why a tap is refused, and what to do
+## Why a tap is refused, then after a colon what to do: displays show the two apart
 
 refusal-several-cards = More than one card: hold one card only
 refusal-unreadable = Hold it until it beeps
@@ -133,6 +133,29 @@ screen-rides-loaded =
     }
 screen-out-of-service = out of service: { $reason }
 screen-in-service = in service: hold your card here
+
+## The rider's display and the attendant's view: single words and short lines
+
+rider-boarded = Boarded
+rider-tapped-in = Tapped in
+rider-tapped-out = Tapped out
+rider-fare = Fare
+rider-no-charge = No charge
+rider-balance = Balance
+rider-missing = Missing
+rider-riders = Riders
+rider-code = Code
+rider-total = Total
+rider-loaded = Topped up
+rider-board = Board here
+rider-entry = Tap in
+rider-exit = Tap out
+rider-hold-card = Hold your card here
+rider-companions = The next card also pays for
+attendant-in-service = In service
+attendant-passengers = Passengers
+attendant-last = Last tap
+attendant-none = No tap yet
 
 ## What a card is owed
 

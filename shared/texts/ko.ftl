@@ -72,7 +72,7 @@ cap-month = { $name }: 이번 달 { $limit } 중 { $counted }
 cap-rolling = { $name }: { $days }일간 { $limit } 중 { $counted }
     .past = { $name }: { $days }일간 { $limit } 중 { $counted }
 
-## Why a tap is refused, and what to do
+## Why a tap is refused, then after a colon what to do: displays show the two apart
 
 refusal-several-cards = 카드가 여러 장입니다: 한 장만 대 주세요
 refusal-unreadable = 소리가 날 때까지 카드를 대 주세요
@@ -117,6 +117,29 @@ screen-pass-loaded = 정기권 저장 완료 (상품 { $product })
 screen-rides-loaded = 회수권 { $rides }회 저장 완료 (상품 { $product })
 screen-out-of-service = 사용 중지: { $reason }
 screen-in-service = 사용 가능: 카드를 대 주세요
+
+## The rider's display and the attendant's view: single words and short lines
+
+rider-boarded = 승차입니다
+rider-tapped-in = 승차입니다
+rider-tapped-out = 하차입니다
+rider-fare = 요금
+rider-no-charge = 추가 요금 없음
+rider-balance = 잔액
+rider-missing = 부족 금액
+rider-riders = 인원
+rider-code = 코드
+rider-total = 합계
+rider-loaded = 충전
+rider-board = 승차
+rider-entry = 승차
+rider-exit = 하차
+rider-hold-card = 카드를 대 주세요
+rider-companions = 다음 카드로 함께 결제
+attendant-in-service = 사용 가능
+attendant-passengers = 승객 수
+attendant-last = 마지막 태그
+attendant-none = 아직 태그 없음
 
 ## What a card is owed
 

@@ -365,6 +365,7 @@ mod tests {
             notes: Vec::new(),
             loaded: None,
             missing: None,
+            class: None,
         }
     }
 

@@ -32,11 +32,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("tapline-reader", &["tapline-model", "tapline-card"]),
     ("tapline-custody", &["tapline-model", "tapline-card"]),
+    ("tapline-rider", &["tapline-model", "tapline-fare", "tapline-texts", "tapline-validation"]),
     (
         "validator",
         &[
             "tapline-reader",
             "tapline-custody",
+            "tapline-rider",
             "tapline-model",
             "tapline-wire",
             "tapline-card",

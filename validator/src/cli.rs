@@ -23,7 +23,7 @@ use crate::{
     daemon::{Daemon, Parts, StartError, load_tariffs},
     doctor::{Finding, examine},
     keys::{self, DeviceKeys},
-    screen::LineScreen,
+    screen::DetachedLines,
     store::Durability,
     supervision::{stopping, supervise},
 };
@@ -205,7 +205,7 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
             keys,
             tariffs,
             reader,
-            screen: Box::new(LineScreen { out: stdout(), language }),
+            screen: Box::new(DetachedLines::start(stdout(), language)?),
             clock,
             durability,
         })

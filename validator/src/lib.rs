@@ -22,13 +22,13 @@ mod reader_task;
 mod room;
 pub mod salvage;
 mod scanner_task;
-pub mod screen;
 pub mod store;
 mod supervision;
 mod sync_loop;
 mod tap_loop;
 
 pub use daemon::{Daemon, Parts, StartError};
+pub use rider as screen;
 pub use tap_loop::Service;
 
 /// An error and everything below it, in one line.

@@ -8,6 +8,7 @@
 mod amount;
 mod bundle;
 mod language;
+mod rider;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use model::{Money, Note, Refusal, ServiceDate};
 
 pub use amount::amount_text;
 pub use language::{Language, UnknownLanguage};
+pub use rider::{RiderWord, parts, rider_word};
 
 /// One line that explains a step.
 pub fn step_text(language: Language, step: &Step) -> String {

@@ -15,8 +15,9 @@ use model::{Currency, Money, Note, ProductSlot, Refusal, ServiceDate};
 use proptest::prelude::*;
 
 use crate::{
-    DueText, Language, Phrase, amount_text, bundle, cap_text, date_text, due_text, exchange_text,
-    note_text, past_cap_text, phrase_text, refusal_text, step_label, step_text,
+    DueText, Language, Phrase, RiderWord, amount_text, bundle, cap_text, date_text, due_text,
+    exchange_text, note_text, parts, past_cap_text, phrase_text, refusal_text, rider_word,
+    step_label, step_text,
 };
 
 fn won(minor: i64) -> Money {
@@ -182,6 +183,7 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
     let plain = |key: String| (key, BTreeSet::new());
     asked.extend(Refusal::ALL.map(|refusal| plain(format!("refusal-{}", refusal.word()))));
     asked.extend(Note::ALL.map(|note| plain(format!("note-{}", note.word()))));
+    asked.extend(RiderWord::ALL.map(|word| plain(word.key().to_owned())));
     for (key, facts) in [
         ("screen-accepted", &["charge"][..]),
         ("screen-accepted-riders", &["charge", "riders"]),
@@ -244,6 +246,9 @@ fn all_texts(language: Language) -> String {
     }
     for note in Note::ALL {
         writeln!(all, "{}", note_text(language, note)).unwrap();
+    }
+    for word in RiderWord::ALL {
+        writeln!(all, "{}", rider_word(language, word)).unwrap();
     }
     for phrase in [
         Phrase::Accepted(won(1_400)),
@@ -341,6 +346,21 @@ fn every_text_in_english_is_the_one_agreed_on() {
 #[test]
 fn every_text_in_korean_is_the_one_agreed_on() {
     check(Language::Korean, &expect_file!["tests/ko.txt"]);
+}
+
+#[test]
+fn usr_9_every_refusal_says_in_every_language_what_is_wrong_and_most_what_to_do() {
+    for language in Language::ALL {
+        let with_action = Refusal::ALL.into_iter().filter(|refusal| {
+            let text = refusal_text(language, *refusal);
+            let (what, action) = parts(&text);
+            assert!(!what.is_empty() && action != Some(""), "{text}");
+            action.is_some()
+        });
+        // To hold a card until it beeps is the action itself, and who is in is in.
+        let without = [Refusal::Unreadable, Refusal::DoubleEntry];
+        assert_eq!(with_action.count(), Refusal::ALL.len() - without.len(), "{language}");
+    }
 }
 
 /// A particle chosen by the last sound of a name would be wrong for half of the names.

@@ -28,6 +28,9 @@ pub struct Passage {
     pub loaded: Option<Loaded>,
     /// How much more stored value this tap needs, when that is why it is refused.
     pub missing: Option<Money>,
+    /// The rider category on the card of a granted tap, for a sound that tells staff of a
+    /// concession; the tariff's first category is the default.
+    pub class: Option<RiderClass>,
 }
 
 /// What a load order put on the card.
@@ -47,13 +50,20 @@ pub(crate) struct Explained {
     caps: Vec<CapProgress>,
     /// A balance below this is pointed out, in the purse's currency.
     low_balance: Option<i64>,
+    class: Option<RiderClass>,
 }
 
 impl Explained {
     pub(crate) fn of(context: &ValidatorContext, quote: Quote, class: RiderClass) -> Self {
         let caps = quote.cap_progress(&context.tariffs, class);
         let low_balance = low_balance(context, &quote);
-        Self { steps: quote.steps, exchanged: quote.exchanged, caps, low_balance }
+        Self {
+            steps: quote.steps,
+            exchanged: quote.exchanged,
+            caps,
+            low_balance,
+            class: Some(class),
+        }
     }
 
     /// Of a tap that cannot be priced here any more.
@@ -120,7 +130,7 @@ impl Passage {
     pub(crate) fn granted(
         charge: Money,
         balance: Money,
-        Explained { steps, exchanged, caps, low_balance }: Explained,
+        Explained { steps, exchanged, caps, low_balance, class }: Explained,
         finished: bool,
     ) -> Self {
         let has = |wanted: fn(&StepKind) -> bool| steps.iter().any(|step| wanted(&step.kind));
@@ -152,6 +162,7 @@ impl Passage {
             caps,
             loaded: None,
             missing: None,
+            class,
         }
     }
 
@@ -168,6 +179,7 @@ impl Passage {
             notes,
             loaded: None,
             missing: None,
+            class: None,
         }
     }
 
@@ -203,9 +215,18 @@ impl Passage {
             | Refusal::CurrencyNotTaken
             | Refusal::InsufficientValue => Verdict::Refused(reason),
         };
-        let (steps, caps, notes) = (Vec::new(), Vec::new(), Vec::new());
-        let (exchanged, loaded, missing) = (None, None, None);
-        Self { verdict, charge: zero, balance, steps, exchanged, caps, notes, loaded, missing }
+        Self {
+            verdict,
+            charge: zero,
+            balance,
+            steps: Vec::new(),
+            exchanged: None,
+            caps: Vec::new(),
+            notes: Vec::new(),
+            loaded: None,
+            missing: None,
+            class: None,
+        }
     }
 
     /// Whether the gate opens.

@@ -1,6 +1,10 @@
-//! What the rider sees and hears, and what opens the gate.
+//! What a validator tells whoever shows answers, and the plainest of them: a line on a stream.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
+    time::Duration,
+};
 
 use fare::Step;
 use model::ProductKind;
@@ -57,14 +61,127 @@ impl<W: Write + Send> RiderScreen for LineScreen<W> {
     }
 
     fn out_of_service(&mut self, reason: &str) {
-        let text = phrase_text(self.language, &Phrase::OutOfService(reason));
-        let _ = writeln!(self.out, "E {text}");
+        let _ = writeln!(self.out, "{}", closed_line(self.language, reason));
     }
 
     fn in_service(&mut self) {
-        let text = phrase_text(self.language, &Phrase::InService);
-        let _ = writeln!(self.out, "- {text}");
+        let _ = writeln!(self.out, "{}", open_line(self.language));
     }
+}
+
+/// Lines that wait to be written. More than that, and whoever reads them is gone.
+const LINES_MAX: usize = 256;
+/// How long the end waits for the last of them.
+const END_MAX: Duration = Duration::from_millis(300);
+
+/// The same on a thread of its own: a console that hangs loses lines, and no tap waits for it.
+#[derive(Debug)]
+pub struct DetachedLines {
+    lines: Option<SyncSender<String>>,
+    /// Closed by the thread's end.
+    ended: Receiver<()>,
+    language: Language,
+    /// Lines lost since one was written.
+    lost: u64,
+}
+
+impl DetachedLines {
+    /// Starts the thread. It ends with this value, which waits a moment for the last lines.
+    pub fn start(
+        mut out: impl Write + Send + 'static,
+        language: Language,
+    ) -> std::io::Result<Self> {
+        let (lines, wanted) = sync_channel::<String>(LINES_MAX);
+        let (ending, ended) = channel();
+        std::thread::Builder::new().name("lines".into()).spawn(move || {
+            for line in wanted {
+                // A console that is gone must not stop the validator.
+                let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+            }
+            drop(ending);
+        })?;
+        Ok(Self { lines: Some(lines), ended, language, lost: 0 })
+    }
+
+    fn send(&mut self, mut line: String) {
+        line.push('\n');
+        let Some(lines) = &self.lines else { return };
+        match lines.try_send(line) {
+            Ok(()) if self.lost > 0 => {
+                tracing::warn!(lost = self.lost, "the console was slow and lost lines");
+                self.lost = 0;
+            }
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
+        }
+    }
+}
+
+impl Drop for DetachedLines {
+    fn drop(&mut self) {
+        self.lines = None;
+        // Only the end of the thread answers.
+        let _ = self.ended.recv_timeout(END_MAX);
+    }
+}
+
+impl RiderScreen for DetachedLines {
+    fn show(&mut self, passage: &Passage) {
+        self.send(line(self.language, passage));
+    }
+
+    fn companions(&mut self, steps: &[Step]) {
+        self.send(chosen_line(self.language, steps));
+    }
+
+    fn out_of_service(&mut self, reason: &str) {
+        self.send(closed_line(self.language, reason));
+    }
+
+    fn in_service(&mut self) {
+        self.send(open_line(self.language));
+    }
+}
+
+/// One screen after the other.
+impl RiderScreen for Vec<Box<dyn RiderScreen>> {
+    fn show(&mut self, passage: &Passage) {
+        for screen in self {
+            screen.show(passage);
+        }
+    }
+
+    fn timing(&mut self, timing: TapTiming) {
+        for screen in self {
+            screen.timing(timing);
+        }
+    }
+
+    fn companions(&mut self, steps: &[Step]) {
+        for screen in self {
+            screen.companions(steps);
+        }
+    }
+
+    fn out_of_service(&mut self, reason: &str) {
+        for screen in self {
+            screen.out_of_service(reason);
+        }
+    }
+
+    fn in_service(&mut self) {
+        for screen in self {
+            screen.in_service();
+        }
+    }
+}
+
+fn closed_line(language: Language, reason: &str) -> String {
+    format!("E {}", phrase_text(language, &Phrase::OutOfService(reason)))
+}
+
+fn open_line(language: Language) -> String {
+    format!("- {}", phrase_text(language, &Phrase::InService))
 }
 
 /// Class, amount, balance, then why, by which rate, how far the caps have come, and what to do;
@@ -139,7 +256,7 @@ pub fn advice(language: Language, passage: &Passage) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc::Sender};
 
     use fare::{CapPeriod, CapProgress, Exchanged, Rate, Rounding, StepKind};
     use model::{Currency, Money, Note, Refusal, ServiceDate};
@@ -156,8 +273,8 @@ mod tests {
             Verdict::TryAgain(_) | Verdict::Refused(_) | Verdict::OutOfService => Vec::new(),
         };
         let (charge, balance, caps) = (won(150), Some(won(12_350)), Vec::new());
-        let (exchanged, loaded, missing) = (None, None, None);
-        Passage { verdict, charge, balance, steps, exchanged, caps, notes, loaded, missing }
+        let (exchanged, loaded, missing, class) = (None, None, None, None);
+        Passage { verdict, charge, balance, steps, exchanged, caps, notes, loaded, missing, class }
     }
 
     #[test]
@@ -213,6 +330,37 @@ mod tests {
             line(Language::English, &short),
             "D code 24, balance 0.70 CHF, 0.43 CHF missing; Not enough credit: top up"
         );
+    }
+
+    /// A stream that takes nothing until it is told to.
+    struct Stuck(Receiver<()>, Sender<usize>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            let _ = self.1.send(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_console_that_hangs_loses_lines_and_no_tap_waits_for_it() {
+        let (release, stuck) = channel();
+        let (tell, written) = channel();
+        let mut screen = DetachedLines::start(Stuck(stuck, tell), Language::English).unwrap();
+        let answers = LINES_MAX * 3;
+        for _ in 0..answers {
+            // Returns: the stream has not taken a byte.
+            screen.show(&passage(Verdict::Granted, Vec::new()));
+        }
+        assert!(screen.lost > 0);
+        let lost = usize::try_from(screen.lost).unwrap();
+        drop(screen);
+        drop(release);
+        assert_eq!(written.iter().count(), answers - lost);
     }
 
     #[test]
