@@ -136,7 +136,8 @@ impl Pen {
         few.unwrap_or_else(|| self.fit(text, sizes, width, lines_max))
     }
 
-    /// In the largest size that allows so many lines; in the smallest size the text is cut short if it must be.
+    /// In the largest size that allows so many lines; in the smallest size the text is cut short if
+    /// it must be.
     pub fn fit(&self, text: &str, sizes: &[u16], width: i32, lines_max: usize) -> Block {
         if let Some(block) = self.find_fit(text, sizes, width, lines_max) {
             return block;
