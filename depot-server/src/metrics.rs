@@ -3,12 +3,16 @@
 //! Every metric is in the catalogue, so that docs/METRICS.md (checked by a test) cannot forget one.
 //! No label ever holds a card, a validator or anything else without a small bound (PRV-6).
 
+mod labels;
+
 use std::time::Duration;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+pub use labels::{EXCEPTION_KINDS, LIST_WORDS, QUARANTINE_REASONS};
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,13 @@ const INGEST_LAG: Entry = Entry {
     label: None,
     help: "From the tap (validator's clock) to its durable booking (depot's clock).",
     good: "Seconds while validators are connected; days after an outage are normal.",
+};
+const INGEST_AHEAD: Entry = Entry {
+    name: "tapline_ingest_taps_ahead_total",
+    kind: Kind::Counter,
+    label: None,
+    help: "Entries that lie more than ten minutes after their arrival, by a clock that was set.",
+    good: "0; else a validator's clock is ahead: sort the fleet by its clocks.",
 };
 const INGEST_STAGE: Entry = Entry {
     name: "tapline_ingest_stage_duration_seconds",
@@ -213,56 +224,13 @@ const HTTP_DURATION: Entry = Entry {
     good: "Below 0.25 s.",
 };
 
-/// Why a message is set aside: stable words, the label values of the counter.
-pub const LIST_WORDS: &[&str] = &["tariff", "hotlist", "actions", "config", "release"];
-
-/// The reasons for which a message is set aside.
-pub const QUARANTINE_REASONS: &[&str] = &[
-    "unknown-topic",
-    "unknown-validator",
-    "unreadable",
-    "unknown-version",
-    "bad-signature",
-    "wrong-validator",
-    "chain-broken",
-    "conflicting",
-    "oversize",
-];
-
-/// Kinds of exceptions: stable words, the label values of the counters.
-pub const EXCEPTION_KINDS: &[&str] = &[
-    "fork",
-    "proof-invalid",
-    "balance-mismatch",
-    "counters-mismatch",
-    "product-without-order",
-    "unexplained-load",
-    "contradiction",
-    "register-mismatch",
-    "chain-broken",
-    "ticket-used-twice",
-    "ticket-not-issued",
-    "unknown-card",
-    "fare-mismatch",
-    "payment-without-order",
-    "order-without-payment",
-    "payment-differs",
-    "order-overdue",
-    "top-up-stopped",
-    "account-past-due",
-    "charged-without-passage",
-    "card-gap",
-    "sequence-gap",
-    "in-doubt",
-    "quarantined",
-];
-
 /// Everything that the depot server counts, in the order of docs/METRICS.md.
 pub const CATALOGUE: &[Entry] = &[
     BUILD_INFO,
     INGEST_TAPS,
     INGEST_BATCHES,
     INGEST_LAG,
+    INGEST_AHEAD,
     INGEST_STAGE,
     INGEST_QUEUE,
     LAST_COMMIT,
@@ -301,6 +269,8 @@ pub struct Metrics {
     pub ingest_batches: IntCounterVec,
     /// Tap to booking.
     pub ingest_lag: Histogram,
+    /// See the catalogue.
+    pub ingest_ahead: prometheus::IntCounter,
     ingest_stage: prometheus::HistogramVec,
     /// Messages that wait.
     pub ingest_queue: IntGauge,
@@ -364,6 +334,7 @@ impl Default for Metrics {
             ingest_taps: counters(&registry, &INGEST_TAPS),
             ingest_batches: counters(&registry, &INGEST_BATCHES),
             ingest_lag: histogram(&registry, &INGEST_LAG, LAG_BUCKETS),
+            ingest_ahead: counter(&registry, &INGEST_AHEAD),
             ingest_stage: histograms(&registry, &INGEST_STAGE, STAGE_BUCKETS),
             ingest_queue: gauge(&registry, &INGEST_QUEUE),
             last_commit: gauge(&registry, &LAST_COMMIT),

@@ -39,7 +39,8 @@ impl World {
     pub fn judge(&self) -> anyhow::Result<Judged> {
         let oracle = Oracle { fleet: &self.fleet, tariffs: &self.tariffs };
         let told: Vec<Told> = self.cards.iter().map(|card| oracle.tell(card)).collect();
-        let open = self.items(&told)?;
+        let clocks = oracle.clocks(&self.cards)?;
+        let open = self.items(&told, clocks)?;
         let tally = self.depot.tally()?;
         for (kind, [opened, resolved, open]) in &tally.by_kind {
             ensure!(*opened == resolved + open, "{kind}: {opened} opened, {resolved} + {open}");
@@ -53,7 +54,7 @@ impl World {
     }
 
     /// Items found against items expected.
-    fn items(&self, told: &[Told]) -> anyhow::Result<Vec<Item>> {
+    fn items(&self, told: &[Told], clocks: Vec<Item>) -> anyhow::Result<Vec<Item>> {
         let mut expected: Vec<Item> = told.iter().flat_map(|told| told.items.clone()).collect();
         let arrived = self
             .marks
@@ -61,6 +62,7 @@ impl World {
             .filter(|(on, life, seq, _)| self.fleet[*on].arrived(*life, *seq).is_some());
         expected.extend(arrived.map(|(.., item)| item.clone()));
         expected.extend(self.broken.iter().cloned());
+        expected.extend(clocks);
         expected.sort();
         let found = self.depot.open_items()?;
         let differ = |these: &[Item], those: &[Item]| {

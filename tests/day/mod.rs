@@ -9,6 +9,7 @@
 
 pub mod cards;
 pub mod city;
+pub mod clocks;
 pub mod depot;
 pub mod fleet;
 pub mod judge;

@@ -307,6 +307,6 @@ fn earner(record: &CardRecord, has_entry: bool) -> Option<OperatorId> {
 }
 
 /// Whether a record is a ride's.
-const fn is_ride(record: &CardRecord) -> bool {
+pub(super) const fn is_ride(record: &CardRecord) -> bool {
     matches!(record.kind, RecordKind::Board | RecordKind::Entry | RecordKind::Exit)
 }

@@ -16,7 +16,7 @@ fn injected(report: &Report) -> BTreeMap<&'static str, u64> {
 }
 
 #[test]
-fn rec_6_rec_14_a_day_finds_every_fault_that_was_injected_and_nothing_else() {
+fn rec_6_rec_14_rec_17_a_day_finds_every_fault_that_was_injected_and_nothing_else() {
     let report = day(1, 20_000);
     let injected = injected(&report);
     for fault in [
@@ -33,6 +33,7 @@ fn rec_6_rec_14_a_day_finds_every_fault_that_was_injected_and_nothing_else() {
         "batches duplicated",
         "batches overtaken",
         "batches lost on the way",
+        "clocks a year off",
     ] {
         assert!(injected.get(fault).is_some_and(|count| *count > 0), "{fault}: {injected:?}");
     }
@@ -47,6 +48,7 @@ fn rec_6_rec_14_a_day_finds_every_fault_that_was_injected_and_nothing_else() {
         "unknown-card",
         "fare-mismatch",
         "charged-without-passage",
+        "clock-wrong",
         "card-gap",
         "in-doubt",
     ] {
@@ -84,6 +86,13 @@ fn a_day_whose_books_are_altered_is_not_believed() {
             "UPDATE exceptions SET amount = amount + 1 WHERE kind = 'unexplained-load'",
             "UPDATE exceptions SET amount = amount - 1 WHERE kind = 'unexplained-load'",
             "not found: Item { kind: \"unexplained-load\"",
+        ),
+        (
+            "a clock of nobody's",
+            "INSERT INTO exceptions (ref, kind, validator, opened_at, finding, evidence)
+             VALUES (x'01', 'clock-wrong', 1, 1, '', '[]')",
+            "DELETE FROM exceptions WHERE ref = x'01'",
+            "not expected: Item { kind: \"clock-wrong\"",
         ),
         (
             "a card's account",

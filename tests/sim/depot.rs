@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, convert::Infallible};
 
 use card::{CardKeys, Issued, KeySet};
 use clearing::{
-    CardState, Cleared, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, Overlay,
-    Rules, TapRef, transaction,
+    CardState, Cleared, ClockDay, ClockGap, Exception, ExceptionChange, ExceptionId, Known,
+    KnownRecord, Overlay, Rules, TapRef, transaction,
 };
 use fleet_sync::{EpochMark, Intake, SigningKey, Verdict, VerifyingKey};
 use ledger::{Outcome, Touched, Transfer};
-use model::{CardId, Ctr, Epoch, TapRecord, TapSeq, Timestamp, ValidatorId};
+use model::{CardId, Ctr, Epoch, ServiceDate, TapRecord, TapSeq, Timestamp, ValidatorId};
 use wire::{Ack, ChainHash};
 
 use super::scenario::PlantedBug;
@@ -42,6 +42,7 @@ pub struct Books {
     pub opened: u64,
     /// How many were resolved.
     pub resolved: u64,
+    clocks: BTreeMap<ServiceDate, ClockDay>,
     marks: BTreeMap<(ValidatorId, Epoch), EpochMark>,
 }
 
@@ -70,6 +71,7 @@ struct Staged {
     taps: Vec<(TapRecord, ChainHash)>,
     transfers: Vec<Transfer>,
     changes: Vec<ExceptionChange>,
+    clocks: Vec<ClockGap>,
 }
 
 impl Known for Books {
@@ -203,6 +205,7 @@ impl SimDepot {
                     continue;
                 }
             }
+            staged.clocks.extend(ClockGap::of(&tap));
             let state = staged.states.get(&card).or_else(|| self.books.cards.get(&card));
             let state = state.cloned().unwrap_or_default();
             match clearing::clear(&state, &tap, now, &self.rules, &overlay) {
@@ -224,10 +227,17 @@ impl SimDepot {
             }
         }
         let books = &mut self.books;
+        let mut changes = staged.changes;
+        for gap in staged.clocks {
+            let day = books.clocks.entry(gap.pair().day).or_default();
+            let before = day.clone();
+            day.learn(gap);
+            changes.extend(before.changes(day, gap.wrote.at()));
+        }
         books.cards.extend(staged.states);
         books.records.extend(staged.records.into_iter().map(|(c, k)| ((c, k.record.ctr), k)));
         books.taps.extend(staged.taps.into_iter().map(|(t, hash)| (TapRef::of(&t), (t, hash))));
-        for change in staged.changes {
+        for change in changes {
             match change {
                 ExceptionChange::Opened(item) => {
                     books.opened += 1;

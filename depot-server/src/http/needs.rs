@@ -109,6 +109,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::OrderOverdue => "Paid for and not collected; their holders may not know.",
         ExceptionKind::TopUpStopped => "Riders rely on a top-up that no longer comes.",
         ExceptionKind::ChargedWithoutPassage => "Riders paid twice or for nothing: repay them.",
+        ExceptionKind::ClockWrong => "A validator's time is wrong; no money is at risk.",
         ExceptionKind::CardGap => "Their net amount is held in suspense until they arrive.",
         ExceptionKind::SequenceGap => "Asked for again; money may still be on a validator.",
         ExceptionKind::InDoubt => "Each card's next tap decides by itself.",

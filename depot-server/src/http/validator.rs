@@ -1,14 +1,17 @@
 //! One validator: its three states in words, its log as a strip of numbers, its newest entries.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::{extract::Path, response::Html};
+use clearing::{ClockGap, ClockPair};
 use model::ValidatorId;
 
 use super::{
     Problem, assets, exceptions, fleet,
     fleet_filter::CLOCK_OFF_MS,
     frame::{self, Frame, Viewer},
-    parts::{Age, Times, When, count, span},
+    parts::{Age, Times, ValidatorLink, When, count, span},
     taps::{self, Within},
     views::{
         DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, ListFacts, Page,
@@ -49,6 +52,16 @@ struct Lists {
     trouble: String,
 }
 
+/// A tap by which its clock and another one disagree.
+struct Disagreement {
+    ahead: ValidatorLink,
+    found: When,
+    behind: ValidatorLink,
+    wrote: When,
+    apart: String,
+    entry: String,
+}
+
 #[derive(Template)]
 #[template(path = "validator.html")]
 struct ValidatorPage {
@@ -61,6 +74,7 @@ struct ValidatorPage {
     oldest: Option<Age>,
     clock_source: &'static str,
     clock_off: bool,
+    clocks: Vec<Disagreement>,
     lists: Option<Lists>,
     lives: Vec<Life>,
     lines: Vec<taps::Line>,
@@ -86,7 +100,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?))
         })
         .await?;
-    let ValidatorFacts { row, clock, lists, epochs } = facts.ok_or(NONE)?;
+    let ValidatorFacts { row, clock, lists, epochs, clock_gaps } = facts.ok_or(NONE)?;
     frame::html(&ValidatorPage {
         frame: Frame::new(&viewer, "fleet", id.to_string(), &tally),
         line: fleet::Line::new(&row, &site.names, times),
@@ -97,6 +111,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         oldest: row.oldest_unsent.map(|at| times.age(at)),
         clock_source: words::clock_label(clock),
         clock_off: row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
+        clocks: clock_gaps.iter().map(|gap| disagreement(gap, times)).collect(),
         lists: lists.map(|facts| shown_lists(&facts, times)),
         lives: epochs.iter().map(life).collect(),
         lines: rows.iter().map(|row| taps::Line::new(row, site, times)).collect(),
@@ -105,6 +120,18 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         all_exceptions: exceptions::address(&open),
         as_of: times.age(times.now()),
     })
+}
+
+fn disagreement(gap: &ClockGap, times: &Times) -> Disagreement {
+    let ClockPair { ahead, behind, .. } = gap.pair();
+    Disagreement {
+        ahead: ValidatorLink(ahead),
+        found: times.at(gap.found.at()),
+        behind: ValidatorLink(behind),
+        wrote: times.at(gap.wrote.at()),
+        apart: span(Duration::from_secs(u64::from(gap.apart_s()))),
+        entry: format!("{} of life {}", gap.tap.seq, gap.tap.epoch),
+    }
 }
 
 fn link_words(row: &FleetRow, times: &Times) -> String {

@@ -14,6 +14,7 @@ mod money;
 
 use std::collections::BTreeMap;
 
+use clearing::ClockGap;
 use model::{
     CardId, ClockQuality, Epoch, Money, PlaceIx, Refusal, RouteIx, TapRole, TapSeq, TariffVersion,
     Timestamp, ValidatorId,
@@ -198,6 +199,8 @@ pub struct ValidatorFacts {
     pub lists: Option<ListFacts>,
     /// Its log lives, newest first.
     pub epochs: Vec<EpochFacts>,
+    /// Taps by which its clock and another disagree, newest first.
+    pub clock_gaps: Vec<ClockGap>,
 }
 
 /// The lists of one validator.

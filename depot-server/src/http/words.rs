@@ -183,6 +183,7 @@ impl Shown for ExceptionKind {
             Self::OrderOverdue => ("Top-up not collected", "triangle", Tone::Warn),
             Self::TopUpStopped => ("Auto top-up stopped", "triangle", Tone::Warn),
             Self::ChargedWithoutPassage => ("Charged, not let through", "triangle", Tone::Warn),
+            Self::ClockWrong => ("Clocks disagree", "clock", Tone::Warn),
             Self::CardGap => ("Card records missing", "triangle", Tone::Warn),
             Self::SequenceGap => ("Validator entries missing", "triangle", Tone::Warn),
             Self::InDoubt => ("Tap in doubt", "question", Tone::Info),
@@ -236,6 +237,11 @@ const PRODUCT_WITHOUT_ORDER: &str = "\
 const UNEXPLAINED_LOAD: &str = "\
     The card shows a load, and no desk and no order of these books made it. Find out who took the \
     money; if nobody did, a load key is in wrong hands. Propose the card.";
+const CLOCK_WRONG: &str = "\
+    A card's counter says which of two taps came first, and their times say the other. No money is \
+    wrong: taps go by counters. The validator named is the one that more others contradict; one \
+    against one, either may be wrong. Look at its clock and where it gets its time from, then \
+    close the item: another wrong day opens another.";
 const TICKET_USED_TWICE: &str = "\
     The same ticket gave a ride at several validators, which cannot ask each other. The first \
     ride is paid. A copy was passed on, or a validator lost its log: look where and when the \
@@ -299,6 +305,7 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
              too much: repay them, unless the rider rode all the same. The item closes by itself \
              if the reader's own entry, still on its way, says that it let the rider through."
         }
+        ExceptionKind::ClockWrong => CLOCK_WRONG,
         ExceptionKind::CardGap => {
             "Records of this card are missing. What they paid together is exactly known and held \
              in suspense until they arrive."

@@ -6,9 +6,9 @@ use std::{
 };
 
 use clearing::{
-    AutoTopUp, BookedOrder, CardHistory, CardState, CreditAccount, CreditId, DayBooked, DeskEntry,
-    DueOrder, DueRow, Exception, ExceptionChange, ExceptionId, Known, KnownRecord, ListTold,
-    Source, Stated, TapRef, TicketState,
+    AutoTopUp, BookedOrder, CardHistory, CardState, ClockGap, ClockPair, CreditAccount, CreditId,
+    DayBooked, DeskEntry, DueOrder, DueRow, Exception, ExceptionChange, ExceptionId, Known,
+    KnownRecord, ListTold, Source, Stated, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, TransferId};
@@ -62,6 +62,8 @@ pub struct MemoryBooks {
     pub credit_payments: BTreeMap<(ChannelId, String), (CreditId, i64)>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
+    /// Clocks that disagree.
+    pub clock_gaps: BTreeMap<ClockPair, ClockGap>,
     /// Messages set aside.
     pub set_aside: u64,
     /// The oldest open day, once there is one.
@@ -102,6 +104,7 @@ impl MemoryBooks {
         self.stated.extend(booking.stated);
         self.autos.extend(booking.autos);
         self.orders_told.extend(booking.orders_told);
+        self.clock_gaps.extend(booking.clock_gaps);
         self.credits(booking.credits, booking.members, &booking.order_events);
         let records = booking.records.into_iter();
         self.records.extend(records.map(|(card, known)| ((card, known.record.ctr), known)));
@@ -370,6 +373,11 @@ impl Stored for MemoryBooks {
         reference: &str,
     ) -> Result<Option<(CreditId, i64)>, Infallible> {
         Ok(self.credit_payments.get(&(channel, reference.to_owned())).copied())
+    }
+
+    fn clock_gaps(&self, day: ServiceDate) -> Result<Vec<ClockGap>, Infallible> {
+        let gaps = self.clock_gaps.iter().filter(|(pair, _)| pair.day == day);
+        Ok(gaps.map(|(_, gap)| *gap).collect())
     }
 
     /// Payments are in the journal that is booked again; nothing is set apart.

@@ -20,11 +20,11 @@ pub mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use clearing::{ExceptionChange, Issue, ListVersion, Rules, may_owe};
+use clearing::{CLOCKS_APART_S, ExceptionChange, Issue, ListVersion, Rules, may_owe};
 use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
-use model::{OrderId, TicketToken, ValidatorId};
+use model::{OrderId, TapRecord, TicketToken, Timestamp, ValidatorId};
 
 use crate::{
     clock::{Clock, Stopwatch},
@@ -268,6 +268,7 @@ impl Back {
         for tap in booking.batches.iter().flat_map(|batch| &batch.taps) {
             let lag = booking.at.since(tap.record.tapped_at);
             metrics.ingest_lag.observe(lag.as_secs_f64());
+            metrics.ingest_ahead.inc_by(u64::from(is_ahead(&tap.record, booking.at)));
         }
         if !booking.batches.is_empty() {
             let secs = i64::try_from(booking.at.secs()).unwrap_or(i64::MAX);
@@ -368,4 +369,11 @@ pub fn book_office_events(
     let booking = step::book_office(&group, &place.rules, events, place.clock.now())?;
     group.commit(&booking)?;
     Ok(())
+}
+
+/// Whether an entry lies after its own arrival, by a clock that somebody set. When it arrived is no
+/// part of the set of records, so this is counted and books nothing (REC-1).
+fn is_ahead(tap: &TapRecord, arrived: Timestamp) -> bool {
+    let bound = Duration::from_secs(u64::from(CLOCKS_APART_S));
+    tap.clock.is_set() && tap.tapped_at > arrived.plus(bound)
 }

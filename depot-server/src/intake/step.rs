@@ -6,8 +6,10 @@
 
 mod by_hand;
 mod channels;
+mod clocks;
 mod credit;
 mod due;
+mod findings;
 mod office;
 mod orders;
 mod products;
@@ -17,10 +19,10 @@ mod transfers;
 use std::collections::BTreeMap;
 
 use clearing::{
-    ClearError, Cleared, DeskEntry, Evidence, ExceptionChange, ExceptionKind, Known, KnownRecord,
-    ListTold, Outcome, Overlay, Rules, Source, TapRef, ValidatorFinding, clear,
+    ClearError, Cleared, DeskEntry, ExceptionKind, Known, KnownRecord, ListTold, Outcome, Overlay,
+    Rules, Source, ValidatorFinding, clear,
 };
-use fleet_sync::{Accepted, Incident, Intake, Presence, RegistersCheck, Verdict};
+use fleet_sync::{Accepted, Intake, Presence, RegistersCheck, Verdict};
 use ledger::Touched;
 use model::{CardId, Epoch, Money, TapEvent, TapRecord, TapSeq, Timestamp, ValidatorId};
 use wire::ValidatorState;
@@ -36,9 +38,7 @@ use super::{
     Reason,
     agree::disagreement,
     check::{Checked, CheckedBatch},
-    stored::{
-        Attribution, BookedBatch, BookedTap, Booking, Progress, SetAside, StateReport, Stored,
-    },
+    stored::{Attribution, BookedBatch, BookedTap, Booking, Progress, StateReport, Stored},
 };
 
 /// What the second stage remembers of a validator between groups; rebuilt from the store.
@@ -91,6 +91,7 @@ struct Desk<'a, S: Stored> {
     touched: Touched,
     /// Operations of desks that something in this group decides, and whether they happened.
     decided: BTreeMap<u64, (DeskEntry, bool)>,
+    clocks: clocks::Clocks,
     booking: Booking,
     tally: Tally,
 }
@@ -163,6 +164,7 @@ impl<'a, S: Stored> Desk<'a, S> {
             rules,
             touched: Touched::default(),
             decided: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             booking: Booking {
                 at: now,
                 period: rules.period(stored.open_day(), now),
@@ -174,6 +176,7 @@ impl<'a, S: Stored> Desk<'a, S> {
 
     fn finish(mut self) -> (Booking, Tally) {
         self.booking.ledger = self.touched.take_changes();
+        self.tell_of_clocks();
         self.tally.answer.sort_unstable();
         self.tally.answer.dedup();
         (self.booking, self.tally)
@@ -334,6 +337,7 @@ impl<'a, S: Stored> Desk<'a, S> {
         let Some(card) = record.card else {
             return Ok(BookedTap { cleared: true, ..refused });
         };
+        self.clock_of(&record)?;
         let state = self.card(card)?;
         match clear(&state, &record, self.booking.at, self.rules, &self.known) {
             Ok(Cleared { outcome: Outcome::Replayed, .. }) if self.is_copied(card, &record)? => {
@@ -404,72 +408,6 @@ impl<'a, S: Stored> Desk<'a, S> {
         self.booking.exceptions.extend(cleared.exceptions);
         self.booking.cards.insert(card, cleared.state);
         self.carry_out(card, &loads, &outranked)
-    }
-
-    fn not_cleared(&mut self, tap: &TapRecord, kind: ExceptionKind, finding: &str) {
-        let amount = match &tap.event {
-            TapEvent::Committed { transaction, .. }
-            | TapEvent::InDoubt { transaction }
-            | TapEvent::Confirmed { transaction, .. } => {
-                // What is claimed, in the currency that is claimed.
-                let currency = transaction.purse.unwrap_or(self.rules.currency());
-                Some(Money::new(transaction.after.delta().saturating_abs(), currency))
-            }
-            TapEvent::Ticket { token } => token.ticket().ok().map(|ticket| ticket.price),
-            TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
-        };
-        let entry = Some(TapRef::of(tap));
-        let mut evidence = Vec::new();
-        if let Some((transaction, _)) = tap.settled() {
-            let pair =
-                [("record found", transaction.before), ("record written", transaction.after)];
-            evidence.extend(pair.map(|(title, record)| Evidence {
-                title,
-                tap: entry,
-                record: Some(record),
-            }));
-        }
-        self.open(ValidatorFinding {
-            kind,
-            validator: tap.validator,
-            key: TapRef::of(tap).to_bytes().to_vec(),
-            card: tap.card,
-            amount,
-            finding: format!("entry {} of epoch {}: {finding}", tap.seq, tap.epoch),
-            evidence,
-        });
-    }
-
-    fn incident(&mut self, checked: CheckedBatch, incident: Incident) {
-        self.tally.incidents += 1;
-        let detail = incident.to_string();
-        let head = &checked.batch.head;
-        self.open(ValidatorFinding {
-            kind: ExceptionKind::ChainBroken,
-            validator: head.validator,
-            key: checked.batch.last_hash.0.to_vec(),
-            card: None,
-            amount: None,
-            finding: detail.clone(),
-            evidence: Vec::new(),
-        });
-        let reason = match incident {
-            Incident::OtherBytes { .. } => Reason::Conflicting,
-            Incident::OtherHistory { .. } | Incident::OwnHash { .. } => Reason::ChainBroken,
-            Incident::OtherValidator(_) => Reason::WrongValidator,
-            Incident::TooManyLives(_) => Reason::Oversize,
-        };
-        self.set_aside(checked, reason, detail);
-    }
-
-    fn set_aside(&mut self, checked: CheckedBatch, reason: Reason, detail: String) {
-        let CheckedBatch { topic, payload, .. } = checked;
-        self.booking.quarantine.push(SetAside { topic, payload, reason, detail });
-    }
-
-    fn open(&mut self, finding: ValidatorFinding) {
-        let opened = finding.opened(self.booking.at);
-        self.booking.exceptions.push(ExceptionChange::Opened(opened));
     }
 
     /// Whether every purse is in the tariff's currency.

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearing::{
-    AutoTopUp, BookedOrder, CardHistory, CardState, CreditAccount, CreditId, DayBooked, DeskEntry,
-    DueOrder, DueRow, ExceptionChange, ExceptionId, Issue, Known, KnownRecord, ListTold, Period,
-    Stated, TicketState,
+    AutoTopUp, BookedOrder, CardHistory, CardState, ClockGap, ClockPair, CreditAccount, CreditId,
+    DayBooked, DeskEntry, DueOrder, DueRow, ExceptionChange, ExceptionId, Issue, Known,
+    KnownRecord, ListTold, Period, Stated, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, Changes, Recorded, TransferId};
@@ -79,6 +79,8 @@ pub trait Stored: Known {
         channel: ChannelId,
         reference: &str,
     ) -> Result<Option<(CreditId, i64)>, Self::Error>;
+    /// What taps of a day show of clocks that disagree (REC-17).
+    fn clock_gaps(&self, day: ServiceDate) -> Result<Vec<ClockGap>, Self::Error>;
     /// What of a card's due is set apart for this order, by service day.
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, Self::Error>;
 }
@@ -136,6 +138,8 @@ pub struct Booking {
     pub members: BTreeMap<CardId, Option<CreditId>>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
+    /// Clocks that disagree, each pair by what shows it best.
+    pub clock_gaps: BTreeMap<ClockPair, ClockGap>,
     /// New rows of the due journal, in order.
     pub due: Vec<DueRow>,
     /// Cards of which something came to be known that validators cannot have priced (ADR-0014).

@@ -5,6 +5,7 @@ mod bulk;
 mod cash_outs;
 mod channels;
 mod claims;
+mod clocks;
 mod corrections;
 mod credit;
 mod due;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use clearing::{
-    Account, AutoTopUp, BookedOrder, CardHistory, CardState, CreditAccount, CreditId, DayBooked,
-    DeskEntry, DueOrder, Known, KnownRecord, ListTold, Stated, TapRef, TicketState,
+    Account, AutoTopUp, BookedOrder, CardHistory, CardState, ClockGap, CreditAccount, CreditId,
+    DayBooked, DeskEntry, DueOrder, Known, KnownRecord, ListTold, Stated, TapRef, TicketState,
 };
 use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
@@ -306,6 +306,10 @@ impl Stored for Group<'_> {
         reference: &str,
     ) -> Result<Option<(CreditId, i64)>, StoreError> {
         self.payment_of_credit(channel, reference)
+    }
+
+    fn clock_gaps(&self, day: ServiceDate) -> Result<Vec<ClockGap>, StoreError> {
+        self.clock_gaps_on(day)
     }
 
     fn due_held(&self, order: DueOrder) -> Result<Vec<(ServiceDate, i64)>, StoreError> {

@@ -10,6 +10,7 @@ mod auto;
 mod cases;
 mod channels;
 mod charges;
+mod clocks;
 mod codes;
 mod credit;
 mod days;

@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0017_products.sql"),
     include_str!("migrations/0018_credit.sql"),
     include_str!("migrations/0019_overdue.sql"),
+    include_str!("migrations/0020_clocks.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

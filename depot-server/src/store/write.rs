@@ -36,6 +36,7 @@ impl Group<'_> {
         self.records(booking)?;
         self.ledger(booking)?;
         self.exceptions(booking)?;
+        self.clocks(booking)?;
         self.progress(booking)?;
         self.states(booking)?;
         self.quarantine(booking)?;

@@ -11,7 +11,7 @@ use core::fmt;
 use model::{CardId, CardRecord, Ctr, Currency, Money, Timestamp, ValidatorId};
 use sha2::{Digest, Sha256};
 
-use reason::default_reason;
+pub(crate) use reason::default_reason;
 
 use crate::{CardState, TapRef, Unserved, unserved};
 
@@ -58,6 +58,8 @@ pub enum ExceptionKind {
     AccountPastDue,
     /// A tap in doubt was charged and nobody was let through with it: the rider is to be repaid.
     ChargedWithoutPassage,
+    /// Taps of a card come in another order by their times than by its counter (REC-17).
+    ClockWrong,
     /// Records of a card are missing (I4).
     CardGap,
     /// Entries of a validator are missing (I5). Found by the intake.
@@ -70,7 +72,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
@@ -91,6 +93,7 @@ impl ExceptionKind {
         Self::TopUpStopped,
         Self::AccountPastDue,
         Self::ChargedWithoutPassage,
+        Self::ClockWrong,
         Self::CardGap,
         Self::SequenceGap,
         Self::InDoubt,
@@ -120,6 +123,7 @@ impl ExceptionKind {
             Self::TopUpStopped => "top-up-stopped",
             Self::AccountPastDue => "account-past-due",
             Self::ChargedWithoutPassage => "charged-without-passage",
+            Self::ClockWrong => "clock-wrong",
             Self::CardGap => "card-gap",
             Self::SequenceGap => "sequence-gap",
             Self::InDoubt => "in-doubt",

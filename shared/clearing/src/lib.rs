@@ -18,6 +18,7 @@ mod account;
 mod auto;
 mod chain;
 mod clear;
+mod clocks;
 mod correct;
 mod counted;
 mod credit;
@@ -46,6 +47,7 @@ mod unserved;
 pub use account::{Account, CauseCode};
 pub use auto::{AutoSeen, AutoStop, AutoTopUp};
 pub use clear::{ClearError, Cleared, Issue, Outcome, clear, expire, register_issue};
+pub use clocks::{CLOCKS_APART_S, ClockDay, ClockGap, ClockPair};
 pub use correct::{WriteOff, attribute_record, unclaimed};
 pub use credit::{
     Bill, CreditAccount, CreditId, CreditKind, CreditTerms, Dunning, MovedCredit, PastDue,

@@ -56,6 +56,14 @@ impl ClockQuality {
             Self::Gnss => "gnss",
         }
     }
+
+    /// Whether somebody or something set it: its date can be believed.
+    pub const fn is_set(self) -> bool {
+        match self {
+            Self::Unknown | Self::Saved => false,
+            Self::Rtc | Self::Ntp | Self::Gnss => true,
+        }
+    }
 }
 
 /// A calendar date of the operating day, which runs past midnight. Days since 1970-01-01.

@@ -79,7 +79,7 @@ impl Doubt {
             // A load let nobody through; the tap that it was for is still to be made.
             return true;
         }
-        if !is_set(self.clock) || !is_set(now.clock) {
+        if !self.clock.is_set() || !now.clock.is_set() {
             return false;
         }
         match self.transaction.after.kind {
@@ -133,13 +133,6 @@ impl Doubt {
         let journey = Journey::from_record(before).holding(*products).counting(found);
         price(&context.tariffs, &journey, &tap)
             .map_or_else(|_| nothing(), |quote| Explained::of(context, quote, after.class))
-    }
-}
-
-const fn is_set(clock: ClockQuality) -> bool {
-    match clock {
-        ClockQuality::Unknown | ClockQuality::Saved => false,
-        ClockQuality::Rtc | ClockQuality::Ntp | ClockQuality::Gnss => true,
     }
 }
 

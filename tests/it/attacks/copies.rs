@@ -98,6 +98,12 @@ fn clean_towns_with_tears_wrong_clocks_and_lost_records_have_no_false_alarm() {
         {
             assert_eq!(town.open(kind), [], "seed {seed}: {kind:?}");
         }
+        let clocks = town.depot.books.open.values();
+        let clocks = clocks.filter(|item| item.kind == ExceptionKind::ClockWrong);
+        let named: BTreeSet<_> = clocks.filter_map(|item| item.validator).collect();
+        // Ten minutes behind is within the bound.
+        let off: BTreeSet<_> = [4, 9, 14].map(|at: usize| town.validators[at].id).into();
+        assert_eq!(named, off, "seed {seed}: clocks");
         town.assert_sound();
         presentations += town.presentations;
     }

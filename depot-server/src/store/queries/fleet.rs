@@ -23,6 +23,8 @@ use crate::{
 
 /// A connected validator says something at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(15 * 60);
+/// Disagreements of a clock that its page shows.
+const CLOCK_GAPS_MAX: u32 = 20;
 /// Behind, connected, and nothing arrived for this long: not getting nearer.
 const STUCK_AFTER: Duration = Duration::from_secs(3 * 60);
 
@@ -86,7 +88,8 @@ impl ReadModel {
             facts.recorded_through =
                 facts.booked_through.max(said.map_or(TapSeq(0), |state| state.head));
         }
-        Ok(Some(ValidatorFacts { row, clock, lists, epochs }))
+        let clock_gaps = self.store.clock_gaps_of(id, CLOCK_GAPS_MAX)?;
+        Ok(Some(ValidatorFacts { row, clock, lists, epochs, clock_gaps }))
     }
 
     fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {

@@ -3,9 +3,10 @@
 use super::ExceptionKind;
 
 /// Why an item of this kind closed.
-pub(super) const fn default_reason(kind: ExceptionKind) -> &'static str {
+pub(crate) const fn default_reason(kind: ExceptionKind) -> &'static str {
     match kind {
         ExceptionKind::ChargedWithoutPassage => "with the card's next tap nothing was paid twice",
+        ExceptionKind::ClockWrong => "another clock explains it",
         ExceptionKind::CardGap => "the missing records are known",
         ExceptionKind::BalanceMismatch | ExceptionKind::CountersMismatch => "explained by the fork",
         ExceptionKind::UnknownCard => "the issue is known",

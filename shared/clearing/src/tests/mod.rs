@@ -1,6 +1,7 @@
 //! A depot in memory and a card's honest history, for the tables and the properties.
 
 mod bytes;
+mod clocks;
 mod companions;
 mod correct;
 mod counted;
