@@ -237,6 +237,9 @@ const PRODUCT_WITHOUT_ORDER: &str = "\
 const UNEXPLAINED_LOAD: &str = "\
     The card shows a load, and no desk and no order of these books made it. Find out who took the \
     money; if nobody did, a load key is in wrong hands. Propose the card.";
+const UNKNOWN_CARD: &str = "\
+    No issue of this card is in the books, or it holds value that no issue explains. Register the \
+    card, or find out who issued it.";
 const CLOCK_WRONG: &str = "\
     A card's counter says which of two taps came first, and their times say the other. No money is \
     wrong: taps go by counters. The validator named is the one that more others contradict; one \
@@ -285,10 +288,7 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
         ExceptionKind::ProductWithoutOrder => PRODUCT_WITHOUT_ORDER,
         ExceptionKind::TicketUsedTwice => TICKET_USED_TWICE,
         ExceptionKind::TicketNotIssued => TICKET_NOT_ISSUED,
-        ExceptionKind::UnknownCard => {
-            "No issue of this card is in the books, or it holds value that no issue explains. \
-             Register the card, or find out who issued it."
-        }
+        ExceptionKind::UnknownCard => UNKNOWN_CARD,
         ExceptionKind::FareMismatch => {
             "The depot prices this tap differently from the validator under the same tariff. The \
              rider paid what the validator said; correct the difference if it harmed the rider."
