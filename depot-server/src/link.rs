@@ -1,4 +1,7 @@
-//! The link to the broker. No other file of this program names rumqttc.
+//! The link to the broker. Nothing of this program outside this folder names rumqttc.
+//!
+//! MQTT 5 where the broker speaks it, because it says why it refuses; 3.1.1 where it does not, such
+//! as a NATS cluster. The protocol needs nothing that 3.1.1 lacks.
 //!
 //! Nothing whose loss matters lives here. A message is acknowledged to the broker (PUBACK) only
 //! after its commit, which makes the broker's window our flow control; what a lost connection
@@ -8,24 +11,18 @@
 //! `state.collision` that it carried over. Its event loop has a task of its own, because dropping
 //! a half-done poll is not safe.
 
+mod v3;
+mod v5;
+
 use std::{fs, io, time::Duration};
 
-use rumqttc::{
-    Outgoing, Transport,
-    v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
-        mqttbytes::{
-            QoS,
-            v5::{LastWill, Packet, PubAckReason, Publish, SubscribeReasonCode},
-        },
-    },
-};
+use rumqttc::Transport;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
 };
 
-use crate::config::{Mqtt, Tls};
+use crate::config::{Mqtt, Protocol, Tls};
 
 /// Both directions; a batch message is at most 64 KiB.
 const PACKET_BYTES_MAX: u32 = 256 * 1024;
@@ -93,7 +90,8 @@ pub struct Receipt(Sender);
 /// Who waits to hear it.
 #[derive(Debug)]
 enum Sender {
-    Broker(AsyncClient, Box<Publish>),
+    V5(rumqttc::v5::AsyncClient, Box<rumqttc::v5::mqttbytes::v5::Publish>),
+    V3(rumqttc::AsyncClient, Box<rumqttc::Publish>),
     Here(oneshot::Sender<()>),
 }
 
@@ -106,32 +104,42 @@ impl Receipt {
     /// Says that the message is booked. On a connection that ended this does nothing: the validator
     /// sends again until it has the depot's ack.
     pub async fn acknowledge(self) {
-        match self.0 {
-            Sender::Broker(client, publish) => {
-                if client.ack(&publish).await.is_err() {
-                    tracing::debug!("the connection of a booked message has ended");
-                }
-            }
-            // Who handed it in may have stopped to wait.
-            Sender::Here(tell) => drop(tell.send(())),
+        let told = match self.0 {
+            Sender::V5(client, publish) => client.ack(&publish).await.is_ok(),
+            Sender::V3(client, publish) => client.ack(&publish).await.is_ok(),
+            Sender::Here(tell) => tell.send(()).is_ok(),
+        };
+        if !told {
+            tracing::debug!("nobody waits any more for a booked message");
         }
     }
 }
 
 /// The sending side of one connection.
 #[derive(Debug, Clone)]
-pub struct Publisher(AsyncClient);
+pub enum Publisher {
+    /// Over MQTT 5.
+    V5(rumqttc::v5::AsyncClient),
+    /// Over MQTT 3.1.1.
+    V3(rumqttc::AsyncClient),
+}
 
 impl Publisher {
     /// Hands a message to the connection, waiting for room. `false` when the connection has ended.
     pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> bool {
-        self.0.publish(topic, QoS::AtLeastOnce, retain, payload).await.is_ok()
+        match self {
+            Self::V5(client) => client.publish(topic, v5::QOS, retain, payload).await.is_ok(),
+            Self::V3(client) => client.publish(topic, v3::QOS, retain, payload).await.is_ok(),
+        }
     }
 
     /// Ends the connection in order: the broker then does not publish the will.
     pub async fn disconnect(&self) {
         // An ended connection needs no ending.
-        let _ = self.0.disconnect().await;
+        let _ = match self {
+            Self::V5(client) => client.disconnect().await.is_ok(),
+            Self::V3(client) => client.disconnect().await.is_ok(),
+        };
     }
 }
 
@@ -149,10 +157,7 @@ pub fn start(
     tokio::spawn(async move {
         let mut retry = RETRY_FIRST;
         for connection in settings.first_connection.. {
-            let ended = match options(&settings, will(connection)) {
-                Ok(options) => run_connection(&settings, options, connection, &tell).await,
-                Err(reason) => Ended { was_up: false, reason },
-            };
+            let ended = connect(&settings, connection, will(connection), &tell).await;
             if ended.was_up {
                 retry = RETRY_FIRST;
             }
@@ -177,104 +182,25 @@ struct Ended {
     reason: String,
 }
 
-fn options(settings: &LinkSettings, will: Vec<u8>) -> Result<MqttOptions, String> {
-    let Mqtt { host, port, keep_alive_s, receive_max, tls, .. } = &settings.mqtt;
-    let mut options = MqttOptions::new(settings.client.as_str(), host.as_str(), *port);
-    let topic = settings.presence_topic.as_str();
-    options
-        .set_clean_start(true)
-        .set_keep_alive(Duration::from_secs(u64::from(*keep_alive_s)))
-        .set_max_packet_size(Some(PACKET_BYTES_MAX))
-        .set_receive_maximum(Some(*receive_max))
-        .set_outgoing_inflight_upper_limit(INFLIGHT)
-        .set_manual_acks(true)
-        .set_last_will(LastWill::new(topic, will, QoS::AtLeastOnce, true, None));
-    if let Some(tls) = tls {
-        options.set_transport(transport(tls).map_err(|e| format!("cannot read TLS files: {e}"))?);
+/// One connection, from its beginning to its end.
+async fn connect(
+    settings: &LinkSettings,
+    connection: u64,
+    will: Vec<u8>,
+    tell: &mpsc::Sender<LinkEvent>,
+) -> Ended {
+    let transport = match settings.mqtt.tls.as_ref().map(transport).transpose() {
+        Ok(transport) => transport,
+        Err(e) => return Ended { was_up: false, reason: format!("cannot read TLS files: {e}") },
+    };
+    match settings.mqtt.protocol {
+        Protocol::V5 => v5::run(settings, transport, connection, will, tell).await,
+        Protocol::V3 => v3::run(settings, transport, connection, will, tell).await,
     }
-    Ok(options)
 }
 
 /// Certificates are read anew for every connection, so that they can be renewed in place.
 fn transport(tls: &Tls) -> Result<Transport, io::Error> {
     let certificate = (fs::read(&tls.certificate)?, fs::read(&tls.key)?);
     Ok(Transport::tls(fs::read(&tls.ca)?, Some(certificate), None))
-}
-
-async fn run_connection(
-    settings: &LinkSettings,
-    options: MqttOptions,
-    connection: u64,
-    tell: &mpsc::Sender<LinkEvent>,
-) -> Ended {
-    let (client, mut event_loop) = AsyncClient::new(options, REQUESTS);
-    let mut was_up = false;
-    loop {
-        let event = match poll(&mut event_loop, tell).await {
-            Some(Ok(event)) => event,
-            Some(Err(reason)) => return Ended { was_up, reason },
-            None => return Ended { was_up, reason: "stopped".into() },
-        };
-        let told = match event {
-            Event::Incoming(Packet::ConnAck(_)) => {
-                was_up = true;
-                for topic in &settings.subscriptions {
-                    if client.try_subscribe(topic.as_str(), QoS::AtLeastOnce).is_err() {
-                        return Ended { was_up, reason: "cannot subscribe".into() };
-                    }
-                }
-                let publisher = Publisher(client.clone());
-                tell.send(LinkEvent::Up { connection, publisher }).await
-            }
-            Event::Incoming(Packet::Publish(publish)) => {
-                tell.send(LinkEvent::Message(Box::new(incoming(&client, publish)))).await
-            }
-            Event::Incoming(Packet::SubAck(ack))
-                if !ack.return_codes.iter().all(|code| granted(*code)) =>
-            {
-                let reason = format!("subscription refused: {:?}", ack.return_codes);
-                tell.send(LinkEvent::Refused { reason }).await
-            }
-            Event::Incoming(Packet::PubAck(ack)) if is_failure(ack.reason) => {
-                tell.send(LinkEvent::Refused { reason: format!("{:?}", ack.reason) }).await
-            }
-            Event::Outgoing(Outgoing::Disconnect) => {
-                return Ended { was_up, reason: "stopped in order".into() };
-            }
-            Event::Incoming(_) | Event::Outgoing(_) => Ok(()),
-        };
-        if told.is_err() {
-            return Ended { was_up, reason: "stopped".into() };
-        }
-    }
-}
-
-/// One step of the event loop; `None` when nobody listens any more.
-async fn poll(
-    event_loop: &mut EventLoop,
-    tell: &mpsc::Sender<LinkEvent>,
-) -> Option<Result<Event, String>> {
-    tokio::select! {
-        event = event_loop.poll() => Some(event.map_err(|e| e.to_string())),
-        // The whole connection is dropped after this, so a half-done poll harms nothing.
-        () = tell.closed() => None,
-    }
-}
-
-fn incoming(client: &AsyncClient, mut publish: Publish) -> Incoming {
-    // What is not UTF-8 becomes an unknown topic, which intake quarantines by that name.
-    let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-    let payload = publish.payload.to_vec();
-    // The packet number is all that the acknowledgement needs.
-    publish.payload.clear();
-    Incoming { topic, payload, receipt: Receipt(Sender::Broker(client.clone(), Box::new(publish))) }
-}
-
-const fn granted(code: SubscribeReasonCode) -> bool {
-    matches!(code, SubscribeReasonCode::Success(_))
-}
-
-/// The message reaches no subscriber, for a reason that may be a fault.
-fn is_failure(reason: PubAckReason) -> bool {
-    !matches!(reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers)
 }

@@ -148,7 +148,13 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         },
         reader: ReaderConfig::virtual_cards(),
         // The port of the discard service: nobody answers there.
-        broker: config::Broker { host: "127.0.0.1".into(), port: 9, keep_alive_s: 5, tls: None },
+        broker: config::Broker {
+            host: "127.0.0.1".into(),
+            port: 9,
+            keep_alive_s: 5,
+            protocol: validator::link::Protocol::V5,
+            tls: None,
+        },
         lists: config::Lists::default(),
         rules: config::Rules::default(),
         metrics: config::Metrics::default(),

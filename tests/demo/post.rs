@@ -167,6 +167,7 @@ impl Post {
                 host: "127.0.0.1".into(),
                 port: fleet.port,
                 keep_alive_s: 20,
+                protocol: validator::link::Protocol::V5,
                 tls: None,
             },
             lists: config::Lists::default(),

@@ -1,4 +1,4 @@
-//! Credit accounts through the real parts: the depot's program, Mosquitto, a validator as a
+//! Credit accounts through the real parts: the depot's program, Broker, a validator as a
 //! process, a card at its chip. A card rides on its account's credit, the account is billed, does
 //! not pay, is blocked, pays, and rides on.
 

@@ -21,17 +21,32 @@ use rumqttc::{
 };
 use tempfile::TempDir;
 
-/// A running Mosquitto with a certificate for the depot and for each validator named.
-pub(crate) struct Mosquitto {
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Make {
+    /// MQTT 5; what an agency runs.
+    Mosquitto,
+    /// NATS with JetStream: MQTT 3.1.1, and can be a cluster.
+    Nats,
+}
+
+/// A running broker with a certificate for the depot and for each validator named.
+pub(crate) struct Broker {
+    make: Make,
     child: Child,
     /// Port on 127.0.0.1.
     pub(crate) port: u16,
     folder: TempDir,
 }
 
-impl Mosquitto {
+impl Broker {
     /// Makes a fleet's certificates, installs the shipped configuration and starts the broker.
     pub(crate) fn start(clients: &[&str]) -> Self {
+        Self::start_a(Make::Mosquitto, clients)
+    }
+
+    /// The same of the other make. NATS knows each client by name: `depot` is one of them.
+    pub(crate) fn start_a(make: Make, clients: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let conf = folder.path().join("conf");
         let conf_text = conf.to_str().expect("scratch paths are UTF-8");
@@ -43,10 +58,22 @@ impl Mosquitto {
         let state = folder.path().join("state");
         let state_text = state.to_str().expect("scratch paths are UTF-8");
         let bind = [conf_text, state_text, &port.to_string(), "127.0.0.1"];
-        deploy("mosquitto/install", &bind);
-        let mut broker = Self { child: spawn(&conf), port, folder };
+        let install = match make {
+            Make::Mosquitto => "mosquitto/install",
+            Make::Nats => "nats/install",
+        };
+        deploy(install, &bind);
+        let mut broker = Self { make, child: spawn(make, &conf), port, folder };
         broker.wait_ready();
         broker
+    }
+
+    /// Which MQTT it speaks, as configurations say it.
+    pub(crate) const fn protocol(&self) -> &'static str {
+        match self.make {
+            Make::Mosquitto => "5",
+            Make::Nats => "3.1.1",
+        }
     }
 
     /// Folder with `ca.crt` and each client's `NAME.crt`, `NAME.key`.
@@ -58,7 +85,7 @@ impl Mosquitto {
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().expect("the broker runs");
         self.child.wait().expect("the broker is reaped");
-        self.child = spawn(&self.certificates());
+        self.child = spawn(self.make, &self.certificates());
         self.wait_ready();
     }
 
@@ -69,7 +96,7 @@ impl Mosquitto {
         let state = self.folder.path().join("state");
         std::fs::remove_dir_all(&state).expect("its store is ours");
         std::fs::create_dir(&state).expect("the scratch folder is ours");
-        self.child = spawn(&self.certificates());
+        self.child = spawn(self.make, &self.certificates());
         self.wait_ready();
     }
 
@@ -77,14 +104,14 @@ impl Mosquitto {
         let deadline = now() + Duration::from_secs(20);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = self.child.try_wait().expect("the broker can be asked");
-            assert!(ended.is_none(), "mosquitto ended at once: {ended:?}");
-            assert!(now() < deadline, "mosquitto does not listen on {}", self.port);
+            assert!(ended.is_none(), "the broker ended at once: {ended:?}");
+            assert!(now() < deadline, "the broker does not listen on {}", self.port);
             pause(Duration::from_millis(20));
         }
     }
 }
 
-impl Drop for Mosquitto {
+impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -121,7 +148,12 @@ fn deploy(script: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{script} {arguments:?}: {said}");
 }
 
-fn spawn(conf: &Path) -> Child {
+fn spawn(make: Make, conf: &Path) -> Child {
+    if make == Make::Nats {
+        let mut command = Command::new("/usr/sbin/nats-server");
+        command.arg("-c").arg(conf.join("nats.conf")).stdout(Stdio::null()).stderr(Stdio::null());
+        return command.spawn().expect("nats-server is installed: tests/run installs it");
+    }
     // Started as root, Mosquitto becomes the user "mosquitto", who must read these scratch files.
     let mut command = Command::new("/usr/sbin/mosquitto");
     let mut file = std::fs::read_to_string(conf.join("tapline.conf")).expect("it was installed");
@@ -134,7 +166,7 @@ fn spawn(conf: &Path) -> Child {
 
 /// Connects as `name` with its certificate, or without one.
 pub(crate) fn connect(
-    broker: &Mosquitto,
+    broker: &Broker,
     name: &str,
     with_certificate: bool,
 ) -> (AsyncClient, EventLoop) {
@@ -180,7 +212,7 @@ async fn published(client: &AsyncClient, events: &mut EventLoop, topic: &str) ->
 
 #[tokio::test]
 async fn a_validator_writes_its_own_branch_and_no_other() {
-    let broker = Mosquitto::start(&["depot", "v000001", "v000002"]);
+    let broker = Broker::start(&["depot", "v000001", "v000002"]);
     for (topic, allowed) in [
         ("tapline/1/central/07/v000001/up/taps", true),
         ("tapline/1/central/07/v000001/up/state", true),
@@ -199,7 +231,7 @@ async fn a_validator_writes_its_own_branch_and_no_other() {
 
 #[tokio::test]
 async fn the_depot_hears_every_validator_and_may_answer_each() {
-    let broker = Mosquitto::start(&["depot", "v000001"]);
+    let broker = Broker::start(&["depot", "v000001"]);
     let (depot, mut depot_events) = connect(&broker, "depot", true);
     depot.subscribe("tapline/1/central/+/+/up/#", QoS::AtLeastOnce).await.expect("is queued");
     let granted = until(&mut depot_events, |packet| {
@@ -222,7 +254,7 @@ async fn the_depot_hears_every_validator_and_may_answer_each() {
 
 #[tokio::test]
 async fn nobody_comes_in_without_a_certificate_of_the_fleet() {
-    let broker = Mosquitto::start(&["v000001"]);
+    let broker = Broker::start(&["v000001"]);
     let (_client, mut events) = connect(&broker, "v000001", false);
     let refused = until(&mut events, |packet| matches!(packet, Packet::ConnAck(_)).then_some(()));
     assert!(refused.await.is_err(), "a connection without a certificate was let in");

@@ -42,7 +42,7 @@ fn complaint(output: &Output) -> String {
 }
 
 /// Writes so many refusals into the log of a validator that has not started yet.
-async fn fill(gate: &Gate, refusals: u64) {
+pub(crate) async fn fill(gate: &Gate, refusals: u64) {
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let opened =
         LogKeeper::open(gate.state(), StoreOptions::default(), gate.id(), clock, metrics).unwrap();

@@ -31,6 +31,7 @@ mod orders;
 mod processes;
 mod products;
 mod purse;
+mod radio;
 mod readers;
 mod relay;
 mod tearing;

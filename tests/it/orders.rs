@@ -1,4 +1,4 @@
-//! Load orders through the real parts: a payment told to the depot's program, Mosquitto, a
+//! Load orders through the real parts: a payment told to the depot's program, Broker, a
 //! validator as a process, a card at its chip. One tap tops the card up and pays the ride from it.
 
 use std::time::Duration;

@@ -13,13 +13,14 @@
 
 mod books;
 mod configs;
+mod process;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Command, Output},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -28,13 +29,13 @@ use std::{
 use card::{Key, KeyRole, KeySet, KeyVersion, Opening, VirtualCard};
 use model::{CardId, CardLayout, TapRole, TariffVersion, ValidatorId};
 use reader::Picc;
-use rustix::process::{Pid, Signal, kill_process};
 use tapline_tests::pn532::Emulator;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 
 use self::configs::{depot_config, validator_config};
-use crate::broker::{Mosquitto, free_port, now, pause};
+pub(crate) use self::process::Process;
+use crate::broker::{Broker, Make, free_port, now};
 
 pub(crate) const DEPOT: &str = env!("CARGO_BIN_EXE_depot-server-under-test");
 pub(crate) const VALIDATOR: &str = env!("CARGO_BIN_EXE_validator-under-test");
@@ -106,17 +107,6 @@ pub(crate) const POSTS: [Post; 3] = [
     Post { id: "v000003", role: TapRole::Exit, place: "B", route: None },
 ];
 
-/// One program, started again after it was killed.
-pub(crate) struct Process {
-    pub(crate) name: String,
-    program: PathBuf,
-    arguments: Vec<String>,
-    environment: Vec<(String, PathBuf)>,
-    log: PathBuf,
-    lines: Option<mpsc::UnboundedSender<String>>,
-    child: Option<Child>,
-}
-
 /// A validator's process, its chip, and what its riders see.
 pub(crate) struct Gate {
     pub(crate) post: Post,
@@ -134,7 +124,7 @@ pub(crate) struct Reader {
 
 /// See the module's documentation.
 pub(crate) struct Yard {
-    pub(crate) broker: Mosquitto,
+    pub(crate) broker: Broker,
     pub(crate) depot: Process,
     pub(crate) gates: Vec<Gate>,
     pub(crate) cards: Vec<SharedCard>,
@@ -161,10 +151,20 @@ impl Yard {
         Self::install_under(CITY, posts, cards, &[])
     }
 
+    /// The same with a broker of this make.
+    pub(crate) fn install_over(make: Make, posts: &[Post], cards: u8) -> Self {
+        let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
+        let broker = Broker::start_a(make, &names.collect::<Vec<_>>());
+        Self::install_at(broker, CITY, posts, cards)
+    }
+
     fn install_under(tariff: &str, posts: &[Post], cards: u8, guests: &[&str]) -> Self {
         let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
         let names: Vec<&str> = names.chain(guests.iter().copied()).collect();
-        let broker = Mosquitto::start(&names);
+        Self::install_at(Broker::start(&names), tariff, posts, cards)
+    }
+
+    fn install_at(broker: Broker, tariff: &str, posts: &[Post], cards: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         let pages = free_port();
@@ -252,7 +252,7 @@ impl Drop for Yard {
 }
 
 impl Gate {
-    fn install(at: &Path, broker: &Mosquitto, post: Post) -> Self {
+    fn install(at: &Path, broker: &Broker, post: Post) -> Self {
         let metrics = free_port();
         let emulator = Emulator::start(&at.join(format!("{}.tty", post.id))).unwrap();
         let config = at.join(format!("{}.toml", post.id));
@@ -328,121 +328,6 @@ impl Reader {
         self.emulator.chip().clear();
         answer
     }
-}
-
-impl Process {
-    fn new(
-        name: &str,
-        program: &str,
-        arguments: &[&str],
-        at: &Path,
-        lines: Option<mpsc::UnboundedSender<String>>,
-    ) -> Self {
-        Self {
-            name: name.to_owned(),
-            program: program.into(),
-            arguments: arguments.iter().map(ToString::to_string).collect(),
-            environment: Vec::new(),
-            log: at.join(format!("{name}.log")),
-            lines,
-            child: None,
-        }
-    }
-
-    /// Sets a variable for it, from its next start on.
-    pub(crate) fn set_variable(&mut self, name: &str, value: &Path) {
-        self.environment.push((name.to_owned(), value.to_owned()));
-    }
-
-    /// What it has logged.
-    pub(crate) fn logged(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    pub(crate) fn start(&mut self) {
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut command = Command::new(&self.program);
-        command.envs(self.environment.iter().cloned());
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let lines = self.lines.clone();
-        // Ends with the process.
-        thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                // A test that has ended reads no more.
-                let _ = lines.as_ref().map(|lines| lines.send(line));
-            }
-        });
-        self.child = Some(child);
-    }
-
-    pub(crate) const fn is_started(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// Stops it where it is, with all its threads.
-    pub(crate) fn freeze(&mut self) {
-        self.assert_running();
-        let child = self.child.as_ref().unwrap();
-        kill_process(Pid::from_child(child), Signal::STOP).unwrap();
-        let stat = format!("/proc/{}/stat", child.id());
-        let is_stopped = || fs::read_to_string(&stat).unwrap().contains(") T ");
-        let deadline = now() + PATIENCE;
-        while !is_stopped() {
-            assert!(now() < deadline, "{} does not stop", self.name);
-            pause(Duration::from_micros(100));
-        }
-    }
-
-    /// SIGKILL. A process that had ended before by itself is a failure.
-    pub(crate) fn kill(&mut self) {
-        self.assert_running();
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    pub(crate) fn assert_running(&mut self) {
-        let child = self.child.as_mut().unwrap_or_else(|| panic!("{} is started", self.name));
-        if let Some(status) = child.try_wait().unwrap() {
-            panic!("{} ended by itself: {status}\n{}", self.name, tail(&self.log));
-        }
-    }
-
-    /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
-    }
-
-    /// SIGTERM, and how it ended.
-    pub(crate) fn stop(&mut self) -> ExitStatus {
-        self.assert_running();
-        let mut child = self.child.take().unwrap();
-        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        let deadline = now() + PATIENCE;
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(now() < deadline, "{} does not stop:\n{}", self.name, tail(&self.log));
-            pause(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    text.get(text.len().saturating_sub(2_000)..).unwrap_or(&text).to_owned()
 }
 
 fn depot_server(at: &Path, command: &[&str], more: &[&str]) -> Output {

@@ -1,5 +1,5 @@
 //! A purse in another currency through the real parts: cards issued in francs at the depot's desk,
-//! a validator as a process, Mosquitto, the books (ADR-0019).
+//! a validator as a process, Broker, the books (ADR-0019).
 
 use std::{
     fs,

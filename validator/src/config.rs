@@ -25,7 +25,7 @@ use texts::Language;
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
-use crate::clock::ClockKeeper;
+use crate::{clock::ClockKeeper, link::Protocol};
 
 pub use console::Console;
 pub use tickets::Tickets;
@@ -148,6 +148,9 @@ pub struct Broker {
     /// Pings are sent this often; a dead link is noticed after at most twice this time.
     #[serde(default = "default_keep_alive_s")]
     pub keep_alive_s: u64,
+    /// Which MQTT the broker speaks: `5`, or `3.1.1` where it speaks only that.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Certificates. Without this table the link is not encrypted, which only a loopback broker
     /// is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -394,6 +394,7 @@ fn start_link(
 ) -> mpsc::Receiver<link::LinkEvent> {
     let name = |topic: Topic| topic.name(&identity.depot);
     let settings = LinkSettings {
+        protocol: config.broker.protocol,
         client: identity.validator.to_string(),
         host: config.broker.host.clone(),
         port: config.broker.port,

@@ -14,7 +14,7 @@ pub mod doctor;
 mod guard;
 pub mod journal;
 pub mod keys;
-mod link;
+pub mod link;
 pub mod lists;
 pub mod log_keeper;
 pub mod metrics;

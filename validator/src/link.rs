@@ -1,4 +1,7 @@
-//! The link to the broker. No other file names rumqttc.
+//! The link to the broker. Nothing outside this folder names rumqttc.
+//!
+//! MQTT 5 where the broker speaks it, because it says why it refuses; 3.1.1 where it does not, such
+//! as a NATS cluster. The protocol needs nothing that 3.1.1 lacks.
 //!
 //! Nothing whose loss matters lives here: a batch handed to a connection is a hint, and the uplink
 //! offers it again until the depot acknowledged it. So every connection is a new client with a
@@ -6,18 +9,13 @@
 //! broker forgets a session, and livelocks on a collision it carried over). Its event loop has a
 //! task of its own, because dropping a half-done poll is not safe.
 
+mod v3;
+mod v5;
+
 use std::{fs, io, path::PathBuf, time::Duration};
 
-use rumqttc::{
-    Outgoing, Transport,
-    v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
-        mqttbytes::{
-            QoS,
-            v5::{LastWill, Packet, PubAckReason},
-        },
-    },
-};
+use rumqttc::Transport;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::sleep};
 
 /// Both directions; a batch message is at most 64 KiB.
@@ -31,9 +29,23 @@ const EVENTS: usize = 256;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(60);
 
+/// Which MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Protocol {
+    /// MQTT 5.
+    #[default]
+    #[serde(rename = "5")]
+    V5,
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V3,
+}
+
 /// Where to connect and as whom.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkSettings {
+    /// What the broker speaks.
+    pub(crate) protocol: Protocol,
     /// The client's name at the broker; one connection per name.
     pub(crate) client: String,
     /// Host name or address.
@@ -94,28 +106,45 @@ pub(crate) enum LinkEvent {
 
 /// The sending side of one connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Publisher(AsyncClient);
+pub(crate) enum Publisher {
+    /// Over MQTT 5.
+    V5(rumqttc::v5::AsyncClient),
+    /// Over MQTT 3.1.1.
+    V3(rumqttc::AsyncClient),
+}
 
 impl Publisher {
     /// Hands a message to the connection. `false` when it takes no more; the protocol resends.
     pub(crate) fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> bool {
-        self.0.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_ok()
+        match self {
+            Self::V5(client) => client.try_publish(topic, v5::QOS, retain, payload).is_ok(),
+            Self::V3(client) => client.try_publish(topic, v3::QOS, retain, payload).is_ok(),
+        }
     }
 
     /// Subscribes; what is retained under the topic comes at once. `false` as above.
     pub(crate) fn subscribe(&self, topic: &str) -> bool {
-        self.0.try_subscribe(topic, QoS::AtLeastOnce).is_ok()
+        match self {
+            Self::V5(client) => client.try_subscribe(topic, v5::QOS).is_ok(),
+            Self::V3(client) => client.try_subscribe(topic, v3::QOS).is_ok(),
+        }
     }
 
     /// Ends a subscription. `false` as above.
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
-        self.0.try_unsubscribe(topic).is_ok()
+        match self {
+            Self::V5(client) => client.try_unsubscribe(topic).is_ok(),
+            Self::V3(client) => client.try_unsubscribe(topic).is_ok(),
+        }
     }
 
     /// Ends the connection in order: the broker then does not publish the will.
     pub(crate) fn disconnect(&self) {
         // A full queue or an ended connection: either way the link is going down.
-        let _ = self.0.try_disconnect();
+        let _ = match self {
+            Self::V5(client) => client.try_disconnect().is_ok(),
+            Self::V3(client) => client.try_disconnect().is_ok(),
+        };
     }
 }
 
@@ -132,16 +161,11 @@ pub(crate) fn start(
     tokio::spawn(async move {
         let mut retry = RETRY_FIRST;
         for connection in settings.first_connection.. {
-            let ended = match options(&settings, connection, will(connection)) {
-                Ok(options) => {
-                    let ended = run_connection(&settings, options, connection, &tell).await;
-                    if ended.was_up {
-                        retry = RETRY_FIRST;
-                    }
-                    ended
-                }
-                Err(e) => Ended { was_up: false, reason: format!("cannot read certificates: {e}") },
-            };
+            tracing::debug!(connection, "connecting to the broker");
+            let ended = connect(&settings, connection, will(connection), &tell).await;
+            if ended.was_up {
+                retry = RETRY_FIRST;
+            }
             if tell.send(LinkEvent::Down { reason: ended.reason }).await.is_err() {
                 return;
             }
@@ -163,86 +187,41 @@ struct Ended {
     reason: String,
 }
 
-fn options(settings: &LinkSettings, connection: u64, will: Vec<u8>) -> io::Result<MqttOptions> {
-    tracing::debug!(connection, "connecting to the broker");
-    let mut options =
-        MqttOptions::new(settings.client.as_str(), settings.host.as_str(), settings.port);
-    options
-        .set_clean_start(true)
-        .set_keep_alive(settings.keep_alive)
-        .set_max_packet_size(Some(PACKET_BYTES_MAX))
-        .set_outgoing_inflight_upper_limit(INFLIGHT)
-        .set_last_will(LastWill::new(
-            settings.will_topic.as_str(),
-            will,
-            QoS::AtLeastOnce,
-            true,
-            None,
-        ));
-    if let Some(tls) = &settings.tls {
-        let certificate = (fs::read(&tls.certificate)?, fs::read(&tls.key)?);
-        options.set_transport(Transport::tls(fs::read(&tls.ca)?, Some(certificate), None));
-    }
-    Ok(options)
-}
-
-async fn run_connection(
+/// One connection, from its beginning to its end.
+async fn connect(
     settings: &LinkSettings,
-    options: MqttOptions,
     connection: u64,
+    will: Vec<u8>,
     tell: &mpsc::Sender<LinkEvent>,
 ) -> Ended {
-    let (client, mut event_loop) = AsyncClient::new(options, REQUESTS);
-    let publisher = Publisher(client);
-    let mut was_up = false;
-    loop {
-        let event = match poll(&mut event_loop, tell).await {
-            Some(Ok(event)) => event,
-            Some(Err(reason)) => return Ended { was_up, reason },
-            None => return Ended { was_up, reason: "stopped".into() },
-        };
-        let told = match event {
-            Event::Incoming(Packet::ConnAck(_)) => {
-                was_up = true;
-                for topic in &settings.subscriptions {
-                    if publisher.0.try_subscribe(topic.as_str(), QoS::AtLeastOnce).is_err() {
-                        return Ended { was_up, reason: "cannot subscribe".into() };
-                    }
-                }
-                let publisher = publisher.clone();
-                tell.send(LinkEvent::Up { connection, publisher }).await
-            }
-            Event::Incoming(Packet::Publish(message)) => {
-                let topic = String::from_utf8_lossy(&message.topic).into_owned();
-                tell.send(LinkEvent::Message { topic, payload: message.payload.to_vec() }).await
-            }
-            Event::Incoming(Packet::PubAck(ack)) if is_failure(ack.reason) => {
-                tell.send(LinkEvent::Refused { reason: format!("{:?}", ack.reason) }).await
-            }
-            Event::Outgoing(Outgoing::Disconnect) => {
-                return Ended { was_up, reason: "stopped in order".into() };
-            }
-            Event::Incoming(_) | Event::Outgoing(_) => Ok(()),
-        };
-        if told.is_err() {
-            return Ended { was_up, reason: "stopped".into() };
+    let transport = match settings.tls.as_ref().map(transport).transpose() {
+        Ok(transport) => transport,
+        Err(e) => {
+            return Ended { was_up: false, reason: format!("cannot read certificates: {e}") };
         }
+    };
+    match settings.protocol {
+        Protocol::V5 => v5::run(settings, transport, connection, will, tell).await,
+        Protocol::V3 => v3::run(settings, transport, connection, will, tell).await,
     }
 }
 
-/// One step of the event loop; `None` when nobody listens any more.
-async fn poll(
-    event_loop: &mut EventLoop,
-    tell: &mpsc::Sender<LinkEvent>,
-) -> Option<Result<Event, String>> {
-    tokio::select! {
-        event = event_loop.poll() => Some(event.map_err(|e| e.to_string())),
-        // The whole connection is dropped after this, so a half-done poll harms nothing.
-        () = tell.closed() => None,
-    }
+fn transport(tls: &TlsFiles) -> io::Result<Transport> {
+    let certificate = (fs::read(&tls.certificate)?, fs::read(&tls.key)?);
+    Ok(Transport::tls(fs::read(&tls.ca)?, Some(certificate), None))
 }
 
-/// The message reaches no subscriber, for a reason that may be a fault.
-fn is_failure(reason: PubAckReason) -> bool {
-    !matches!(reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers)
+impl LinkSettings {
+    /// Subscribes to everything that is to be heard, and says that the connection stands.
+    async fn begin(
+        &self,
+        connection: u64,
+        publisher: Publisher,
+        tell: &mpsc::Sender<LinkEvent>,
+    ) -> Result<(), &'static str> {
+        if !self.subscriptions.iter().all(|topic| publisher.subscribe(topic)) {
+            return Err("cannot subscribe");
+        }
+        tell.send(LinkEvent::Up { connection, publisher }).await.map_err(|_| "stopped")
+    }
 }

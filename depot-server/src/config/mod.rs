@@ -113,8 +113,22 @@ pub struct Mqtt {
     pub keep_alive_s: u16,
     /// Messages that may wait for their commit: the broker sends no more before.
     pub receive_max: u16,
+    /// Which MQTT the broker speaks: `5`, or `3.1.1` where it speaks only that.
+    pub protocol: Protocol,
     /// Mutual TLS; plain TCP without it (demo only).
     pub tls: Option<Tls>,
+}
+
+/// Which MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+pub enum Protocol {
+    /// MQTT 5.
+    #[default]
+    #[serde(rename = "5")]
+    V5,
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V3,
 }
 
 /// Mutual TLS with the broker.
@@ -280,6 +294,7 @@ impl Default for Mqtt {
             client_id: String::new(),
             keep_alive_s: 20,
             receive_max: 1000,
+            protocol: Protocol::V5,
             tls: None,
         }
     }

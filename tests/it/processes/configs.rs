@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{DATABASE, NAME, Post};
-use crate::broker::Mosquitto;
+use crate::broker::Broker;
 
-pub(super) fn depot_config(broker: &Mosquitto, pages: u16) -> String {
+pub(super) fn depot_config(broker: &Broker, pages: u16) -> String {
     let certificates = broker.certificates();
     format!(
         r#"depot = "{NAME}"
@@ -17,17 +17,19 @@ listen = "127.0.0.1:{pages}"
 host = "localhost"
 port = {port}
 keep_alive_s = 5
+protocol = "{protocol}"
 [mqtt.tls]
 ca = "{folder}/ca.crt"
 certificate = "{folder}/depot.crt"
 key = "{folder}/depot.key"
 "#,
         port = broker.port,
+        protocol = broker.protocol(),
         folder = certificates.display(),
     )
 }
 
-pub(super) fn validator_config(at: &Path, broker: &Mosquitto, post: Post, metrics: u16) -> String {
+pub(super) fn validator_config(at: &Path, broker: &Broker, post: Post, metrics: u16) -> String {
     let Post { id, role, place, route } = post;
     let route = route.map(|route| format!("route = \"{route}\"")).unwrap_or_default();
     format!(
@@ -53,6 +55,7 @@ port = "{at}/{id}.tty"
 host = "localhost"
 port = {port}
 keep_alive_s = 5
+protocol = "{protocol}"
 [broker.tls]
 ca = "{certificates}/ca.crt"
 certificate = "{certificates}/{id}.crt"
@@ -62,6 +65,7 @@ listen = "127.0.0.1:{metrics}"
 "#,
         at = at.display(),
         port = broker.port,
+        protocol = broker.protocol(),
         certificates = broker.certificates().display(),
     )
 }

@@ -390,6 +390,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: office.mqtt,
             keep_alive_s: 5,
+            protocol: validator::link::Protocol::V5,
             tls: None,
         },
         lists: config::Lists::default(),

@@ -157,6 +157,7 @@ impl Rig {
                 host: "127.0.0.1".into(),
                 port: free_port(),
                 keep_alive_s: 5,
+                protocol: validator::link::Protocol::V5,
                 tls: None,
             },
             lists: config::Lists::default(),
