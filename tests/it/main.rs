@@ -28,6 +28,7 @@ mod lists;
 mod nfc_helper;
 mod office;
 mod orders;
+mod outage;
 mod processes;
 mod products;
 mod purse;

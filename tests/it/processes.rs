@@ -96,8 +96,8 @@ pub(crate) type SharedCard = Arc<Mutex<VirtualCard>>;
 pub(crate) struct Post {
     pub(crate) id: &'static str,
     pub(crate) role: TapRole,
-    place: &'static str,
-    route: Option<&'static str>,
+    pub(crate) place: &'static str,
+    pub(crate) route: Option<&'static str>,
 }
 
 /// A bus and two gates.
@@ -158,7 +158,8 @@ impl Yard {
         Self::install_at(broker, CITY, posts, cards)
     }
 
-    fn install_under(tariff: &str, posts: &[Post], cards: u8, guests: &[&str]) -> Self {
+    /// The same under another tariff; see [`Self::open`] for `guests`.
+    pub(crate) fn install_under(tariff: &str, posts: &[Post], cards: u8, guests: &[&str]) -> Self {
         let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
         let names: Vec<&str> = names.chain(guests.iter().copied()).collect();
         Self::install_at(Broker::start(&names), tariff, posts, cards)

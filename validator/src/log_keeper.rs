@@ -215,12 +215,17 @@ impl LogKeeper {
         let (store, store_report) = Store::open(state, options)?;
         let (guard_file, guard) = GuardFile::open(state).map_err(OpenError::Guard)?;
         let fresh = Epoch(u32::try_from(clock.now().secs()).unwrap_or(u32::MAX));
+        let mut unread = None;
         let scan = Scan {
             meta: store.scan(Tree::Meta, &[], usize::MAX)?,
             intents: store.scan(Tree::Intents, &[], usize::MAX)?,
-            entries: store.scan(Tree::Entries, &[], usize::MAX)?,
+            entries: store.rows(Tree::Entries, &mut unread),
         };
-        let (mut log, mut recovery) = TapLog::recover(validator, guard, fresh, scan)?;
+        let recovered = TapLog::recover(validator, guard, fresh, scan);
+        if let Some(error) = unread {
+            return Err(error.into());
+        }
+        let (mut log, mut recovery) = recovered?;
         guard_file.write(&recovery.guard).map_err(OpenError::Guard)?;
         store.apply(&recovery.ops)?;
         let first_connection = store.own_number(CONNECTION)? + CONNECTIONS_PER_START;

@@ -214,6 +214,23 @@ impl Store {
             .collect()
     }
 
+    /// All rows of a tree in the order of keys, read as they are asked for: a log of many days is
+    /// larger than what is free. A read that fails ends them, and stays in `failed`.
+    pub fn rows<'a>(
+        &'a self,
+        tree: Tree,
+        failed: &'a mut Option<StoreError>,
+    ) -> impl Iterator<Item = Row> + 'a {
+        let prefix = prefix(tree);
+        self.db.range(vec![prefix]..vec![prefix + 1]).map_while(move |entry| match entry {
+            Ok((key, value)) => Some(Row { key: key[1..].to_vec(), value: value.to_vec() }),
+            Err(e) => {
+                *failed = Some(read_error(&e));
+                None
+            }
+        })
+    }
+
     /// A number of the shell's own; 0 when it was never set or does not read.
     pub fn own_number(&self, name: &str) -> Result<u64, StoreError> {
         let found = self.db.get(full_key(OWN, name.as_bytes())).map_err(|e| read_error(&e))?;

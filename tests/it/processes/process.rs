@@ -117,6 +117,14 @@ impl Process {
         self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
+    /// The most memory that it ever had resident, KiB.
+    pub(crate) fn resident_max_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
+        let text = fs::read_to_string(status).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// SIGTERM, and how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.assert_running();
