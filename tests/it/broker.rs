@@ -26,7 +26,7 @@ use tempfile::TempDir;
 pub(crate) enum Make {
     /// MQTT 5; what an agency runs.
     Mosquitto,
-    /// NATS with JetStream: MQTT 3.1.1, and can be a cluster.
+    /// NATS: MQTT 3.1.1, and can be a cluster.
     Nats,
 }
 

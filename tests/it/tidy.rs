@@ -78,7 +78,7 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("serde_cbor", &["shared/wire/"]),
     ("fluent_bundle", &["shared/texts/"]),
     ("sled", &["validator/src/store.rs", "validator/src/store/", "tests/"]),
-    ("rumqttc", &["validator/src/link.rs", "depot-server/src/link.rs", "tests/"]),
+    ("rumqttc", &["validator/src/link", "depot-server/src/link", "tests/"]),
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
     ("cryptoki", &["validator/custody/src/token.rs", "tests/"]),
     ("nfc1", &["validator/reader/src/nfc/driver.rs"]),
