@@ -33,6 +33,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-reader", &["tapline-model", "tapline-card"]),
     ("tapline-custody", &["tapline-model", "tapline-card"]),
     ("tapline-rider", &["tapline-model", "tapline-fare", "tapline-texts", "tapline-validation"]),
+    ("tapline-line", &[]),
+    ("tapline-gate", &["tapline-line"]),
     (
         "validator",
         &[
@@ -82,7 +84,9 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
     ("cryptoki", &["validator/custody/src/token.rs", "tests/"]),
     ("nfc1", &["validator/reader/src/nfc/driver.rs"]),
-    ("tokio_serial", &["validator/reader/src/", "tests/"]),
+    ("tokio_serial", &["validator/reader/src/", "validator/line/src/", "tests/"]),
+    ("tokio_modbus", &["validator/gate/src/"]),
+    ("gpiocdev", &["validator/gate/src/driver/pins.rs"]),
     (
         "axum",
         &[
