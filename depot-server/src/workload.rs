@@ -317,6 +317,7 @@ impl Bus {
             route: Some(RouteIx(0)),
             tariff: TariffVersion(1),
             order: None,
+            place_age_s: None,
             duration_ms: 180,
             event,
         }

@@ -161,6 +161,7 @@ attendant-none = No tap yet
 
 due-priced = Charged { $charged }; the fare is { $fare } now that all taps are known
 due-repaired = No tap-out after the tap-in at { $from }: { $ended } of { $of } journeys from there in { $days } days ended at { $to }, so this one is priced as if it had too
+due-not-passed = The gate shut before the rider had passed
 due-open = { $amount } goes onto the card with its next top-up
 due-held = { $amount } is on its way onto the card
 due-paid = { $amount } was put on the card

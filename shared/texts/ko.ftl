@@ -145,6 +145,7 @@ attendant-none = 아직 태그 없음
 
 due-priced = { $charged } 부과됨: 모든 태그를 확인한 요금은 { $fare }입니다
 due-repaired = { $from } 승차 후 하차 태그 없음: { $days }일 동안 이 역에서 시작한 여정 { $of }회 중 { $ended }회가 { $to }에서 끝나, 이번에도 그곳에서 내린 것으로 계산했습니다
+due-not-passed = 통과하기 전에 개찰구가 닫혔습니다
 due-open = { $amount } 환급 예정: 다음 충전 때 카드에 들어갑니다
 due-held = { $amount } 카드에 넣는 중입니다
 due-paid = { $amount } 카드에 환급되었습니다

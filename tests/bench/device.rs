@@ -139,6 +139,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         state: config::State::in_folder(folder.join("state")),
         tariff: config::Tariffs { files: vec![nowhere.clone()] },
         scanner: None,
+        gate: None,
         tickets: config::Tickets::default(),
         console: config::Console::default(),
         keys: config::Keys {

@@ -140,6 +140,7 @@ impl World {
             route: context.route,
             tariff: context.tariff,
             order: None,
+            place_age_s: None,
             duration_ms: 180,
             event,
         };

@@ -155,6 +155,7 @@ impl Post {
             state: config::State::in_folder(fleet.folder.join(id(index).to_string())),
             tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()] },
             scanner: None,
+            gate: None,
             tickets: config::Tickets::default(),
             console: config::Console::default(),
             keys: config::Keys {

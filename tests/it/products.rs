@@ -277,6 +277,7 @@ proptest! {
                 other @ (TapEvent::InDoubt { .. }
                 | TapEvent::Confirmed { .. }
                 | TapEvent::Voided { .. }
+                | TapEvent::Gate { .. }
                 | TapEvent::Ticket { .. }) => panic!("{other:?}"),
             };
             prop_assert!(proof_holds(&tmac, &uid, &transaction, proof));

@@ -174,7 +174,18 @@ impl SimValidator {
         }
         let doubts = log.in_doubt().iter().filter_map(|tap| {
             let InDoubtTap { card, seq, tapped_at, clock, transaction, order } = *tap;
-            Some((card?, Doubt { seq, tapped_at, clock, transaction, order, settled: false }))
+            Some((
+                card?,
+                Doubt {
+                    seq,
+                    tapped_at,
+                    clock,
+                    transaction,
+                    order,
+                    settled: false,
+                    again_within: None,
+                },
+            ))
         });
         let unshown = report.unshown.as_ref().and_then(Doubt::unshown);
         let doubts = doubts.chain(unshown);
@@ -262,6 +273,7 @@ impl SimValidator {
             key: key.clone(),
             rnd_a: dice.bytes16(),
             order: None,
+            place_age_s: None,
         };
         let first = present(&field, dice);
         self.on().machine.handle_presented(now, first);

@@ -22,6 +22,7 @@ use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use texts::Language;
 
+use gate::{GateConfig, GateConfigError};
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
@@ -47,6 +48,9 @@ pub struct Config {
     /// What reads tickets, on validators that take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scanner: Option<ScannerConfig>,
+    /// The gate behind the reader, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateConfig>,
     /// Which tickets are taken.
     #[serde(default)]
     pub tickets: Tickets,
@@ -305,6 +309,14 @@ pub enum ConfigError {
         /// What is wrong and what to write.
         source: ScannerConfigError,
     },
+    /// The table `[gate]` cannot be right.
+    #[error("{path}: {source}")]
+    Gate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to write.
+        source: GateConfigError,
+    },
     /// A value is of the right type and still cannot be right.
     #[error("{path}: {key} {problem}")]
     Value {
@@ -337,6 +349,10 @@ impl Config {
             .reader
             .check()
             .map_err(|source| ConfigError::Reader { path: path.to_path_buf(), source })?;
+        if let Some(gate) = &config.gate {
+            gate.check()
+                .map_err(|source| ConfigError::Gate { path: path.to_path_buf(), source })?;
+        }
         if let Some(scanner) = &config.scanner {
             scanner
                 .check()
@@ -532,8 +548,19 @@ port = 1883
         let merged = config.annotated(sample);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
-        let optional =
-            ["route", "baud", "rf_kbps", "connstring", "helper", "idle_ms", "socket", "listen"];
+        let optional = [
+            "route",
+            "baud",
+            "rf_kbps",
+            "connstring",
+            "helper",
+            "idle_ms",
+            "socket",
+            "listen",
+            "way",
+            "registers",
+            "pins",
+        ];
         for optional in optional {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
         }

@@ -24,7 +24,7 @@ pub use context::{context, load_tariffs};
 use crate::{
     clock::Clock,
     config::Config,
-    console,
+    console, gate_task,
     keys::DeviceKeys,
     link::{self, LinkSettings, TlsFiles},
     lists::{self, DiskError, Lists, ListsStatus, ListsThread},
@@ -34,7 +34,7 @@ use crate::{
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::{Identity, SyncLoop},
-    tap_loop::{Event, Outage, Service, TapLoop, Underway},
+    tap_loop::{AtGate, Event, Outage, Service, TapLoop, Underway},
 };
 use reader::Reader;
 
@@ -147,6 +147,7 @@ pub struct Daemon {
     lists: std::thread::JoinHandle<()>,
     follow: JoinHandle<()>,
     scanner: JoinHandle<()>,
+    gate: JoinHandle<()>,
     console: JoinHandle<()>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
 }
@@ -170,7 +171,7 @@ impl Daemon {
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
         let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
-        let unshown = recovery.unshown.as_ref().and_then(Doubt::unshown);
+        let unshown = unshown(&recovery, &context);
         let tickets = tickets(&config, &recovery);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
@@ -192,6 +193,8 @@ impl Daemon {
             metrics.clone(),
         );
         let (ask, asks) = mpsc::unbounded_channel();
+        let (open, opens) = mpsc::unbounded_channel();
+        let gate = AtGate::new(config.gate.as_ref(), open);
         let taps = TapLoop {
             machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt).chain(unshown))
                 .with_tickets(tickets),
@@ -210,6 +213,7 @@ impl Daemon {
             orders,
             hotlist,
             applied,
+            gate,
             tap: Underway::default(),
             outage: Outage::default(),
         };
@@ -217,6 +221,7 @@ impl Daemon {
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
             scanner: tokio::spawn(scanning),
+            gate: tokio::spawn(gate_task::run(config.gate, opens, events.clone())),
             console: tokio::spawn(console::run(console, events.clone())),
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
@@ -293,15 +298,12 @@ impl Daemon {
     /// Ends at once, as a power cut would end it: nothing is said, nothing more is written.
     /// Returns when the store may be opened again.
     pub async fn kill(mut self) {
-        let tasks =
-            [&self.taps, &self.reader, &self.sync, &self.follow, &self.scanner, &self.console];
-        for task in tasks {
-            task.abort();
-        }
         if let Some((_, page)) = &self.page {
             page.abort();
         }
-        let tasks = [self.taps, self.reader, self.sync, self.follow, self.scanner, self.console];
+        let tasks =
+            [self.taps, self.reader, self.sync, self.follow, self.scanner, self.gate, self.console];
+        tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
             // One that has ended was waited for before, perhaps, and cannot be again.
             if !task.is_finished() {
@@ -442,9 +444,21 @@ fn tickets(config: &Config, recovery: &RecoveryReport) -> Tickets {
         .with_unshown(recovery.unshown.as_ref())
 }
 
+/// The last rider before a power loss, who may stand there without having passed.
+fn unshown(recovery: &RecoveryReport, context: &ValidatorContext) -> Option<(CardId, Doubt)> {
+    let (card, doubt) = recovery.unshown.as_ref().and_then(Doubt::unshown)?;
+    if !recovery.turned_back {
+        return Some((card, doubt));
+    }
+    doubt.turned_back(&context.tariffs).map(|again| (card, again))
+}
+
 fn doubt(tap: &InDoubtTap) -> Option<(CardId, Doubt)> {
     let InDoubtTap { card, seq, tapped_at, clock, transaction, order } = *tap;
-    Some((card?, Doubt { seq, tapped_at, clock, transaction, order, settled: false }))
+    Some((
+        card?,
+        Doubt { seq, tapped_at, clock, transaction, order, settled: false, again_within: None },
+    ))
 }
 
 /// Tells the tap loop when the log begins a new life.

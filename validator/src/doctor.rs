@@ -14,10 +14,13 @@ use crate::{
     room,
     store::{Store, StoreError, StoreOptions},
 };
+use gate::Gate;
 use reader::{Reader, Scanner};
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const READER_MAX: Duration = Duration::from_secs(10);
+/// A gate is told to shut, three times.
+const GATE_MAX: Duration = Duration::from_secs(5);
 /// 2026-01-01: a clock before it was never set.
 const EPOCH_OF_SOFTWARE: Timestamp = Timestamp::from_secs(1_767_225_600);
 
@@ -71,6 +74,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         check_clock(Clock::system().kept_by(config.validator.clock_kept_by)),
         check_reader(config).await,
         check_scanner(config),
+        check_gate(config).await,
         check_broker(config).await,
     ]
 }
@@ -181,6 +185,20 @@ fn check_scanner(config: &Config) -> Check {
             check("scanner", Finding::Good, format!("{port} opens; tickets of {keys} keys"))
         }
         Err(e) => check("scanner", Finding::Bad, crate::chain(&e)),
+    }
+}
+
+async fn check_gate(config: &Config) -> Check {
+    let Some(gate) = &config.gate else {
+        return check("gate", Finding::Good, "none: taps open nothing here".into());
+    };
+    match timeout(GATE_MAX, Gate::probe(gate)).await {
+        Ok(Ok(())) => {
+            let place = gate.port.as_ref().map_or("it".into(), |port| port.display().to_string());
+            check("gate", Finding::Good, format!("{place} answers, and is shut"))
+        }
+        Ok(Err(e)) => check("gate", Finding::Bad, crate::chain(&e)),
+        Err(_) => check("gate", Finding::Bad, "does not answer within 5 s".into()),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 pub mod console;
 pub mod daemon;
 pub mod doctor;
+mod gate_task;
 mod guard;
 pub mod journal;
 pub mod keys;

@@ -60,6 +60,10 @@ pub struct Metrics {
     pub reader_up: IntGauge,
     /// Cards whose debit key is not of the current version: held, or not-held and refused.
     pub other_key_versions: IntCounterVec,
+    /// 1 while the gate answers.
+    pub gate_up: IntGauge,
+    /// What the gate said of riders and of others.
+    pub gate_words: IntCounterVec,
     /// Failures of the scanner itself.
     pub scanner_errors: IntCounter,
     /// Lines from the scanner that were no text.
@@ -120,6 +124,8 @@ impl Metrics {
                 "Cards whose debit key is not of the current version",
                 "key",
             ),
+            gate_up: gauge("tapline_gate_up", "1 while the gate answers"),
+            gate_words: counters("tapline_gate_words_total", "What the gate said", "said"),
             scanner_errors: counter("tapline_scanner_errors_total", "Failures of the scanner"),
             scanner_dropped: gauge("tapline_scanner_lines_dropped", "Lines that were no text"),
             list_versions: gauges("tapline_list_version", "Newest version held", "kind"),
@@ -141,7 +147,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 25] = [
+        let all: [Box<dyn prometheus::core::Collector>; 27] = [
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -164,6 +170,8 @@ impl Metrics {
             Box::new(self.list_troubles.clone()),
             Box::new(self.reader_up.clone()),
             Box::new(self.other_key_versions.clone()),
+            Box::new(self.gate_up.clone()),
+            Box::new(self.gate_words.clone()),
             Box::new(self.scanner_errors.clone()),
             Box::new(self.scanner_dropped.clone()),
             Box::new(self.tickets_remembered.clone()),

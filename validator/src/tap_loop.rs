@@ -3,22 +3,23 @@
 //! What is to be durable is asked of the log keeper first; the reader goes on meanwhile; the rider
 //! is told last. The rules are `validation`'s.
 
+mod at_gate;
+mod keys;
 mod service;
 
 use std::time::Duration;
 
-use card::{CardStep, ExchangeError, Key, KeyError, KeyRole, KeyVersion, VersionedKey};
+use card::{CardStep, ExchangeError};
 use custody::SharedKeys;
 use fare::TariffSet;
+use gate::Told;
 use model::{CardId, Refusal, TapEvent, TapSeq, TariffVersion};
 use texts::Language;
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender},
     oneshot, watch,
 };
-use validation::{
-    LateAnswer, OpenedOrder, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict,
-};
+use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
 
 use crate::{
     clock::Clock,
@@ -30,6 +31,8 @@ use crate::{
     screen::{RiderScreen, TapTiming},
 };
 use reader::{Presence, ReaderError};
+
+pub(crate) use at_gate::AtGate;
 
 /// A card that cannot be read is tried again while it lies there, this many times.
 const TRIES_MAX: u8 = 3;
@@ -62,6 +65,8 @@ pub(crate) enum Event {
     KeysAgain,
     /// The scanner read a code, or failed.
     Scanned(Result<String, ReaderError>),
+    /// The gate tells something.
+    Gate(Told),
     /// A console chooses or asks for companions.
     Console(Asked),
     /// Time to look whether chosen companions are over.
@@ -118,6 +123,8 @@ pub(crate) struct TapLoop {
     pub(crate) hotlist: Blocked,
     /// Where it is told which versions those are.
     pub(crate) applied: Applied,
+    /// The gate behind the reader.
+    pub(crate) gate: AtGate,
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
@@ -139,6 +146,8 @@ pub(crate) enum Outage {
 #[derive(Debug, Default)]
 pub(crate) struct Underway {
     card: Option<CardId>,
+    /// The number that its outcome got.
+    entry: Option<TapSeq>,
     /// It is a ticket's: the reader still waits for a card.
     scanned: bool,
     /// Came while another tap was under way, and is served after it.
@@ -199,7 +208,11 @@ impl TapLoop {
                 self.machine.handle_response(answer.as_deref().map_err(Clone::clone), took);
             }
             Event::Intent(Ok(seq)) => self.machine.handle_intent_durable(seq),
-            Event::Outcome(Ok(_)) => self.machine.handle_outcome_durable(),
+            Event::Outcome(Ok(seq)) => {
+                self.tap.entry = Some(seq);
+                self.machine.handle_outcome_durable();
+            }
+            Event::Gate(told) => self.gate_told(told),
             Event::Resolution(Ok(_)) | Event::Shutdown => {}
             Event::Resolution(Err(KeeperError::Refused(e))) => {
                 tracing::warn!(error = %e, "an earlier tap is left to the depot");
@@ -250,6 +263,7 @@ impl TapLoop {
         self.tap.began = self.clock.elapsed();
         self.tap.waited = Duration::ZERO;
         self.tap.card = None;
+        self.tap.entry = None;
         self.tap.scanned = false;
     }
 
@@ -282,24 +296,6 @@ impl TapLoop {
         self.machine.handle_presented(self.clock.now(), presented);
     }
 
-    /// The load order that waits for a card, opened. One that does not open is no order of it.
-    fn order_of(&self, card: CardId, key: &VersionedKey) -> Option<OpenedOrder> {
-        let sealed = self.orders.by_card.get(&card)?;
-        let opened = if sealed.opened_by == key.version {
-            sealed.open(card, &key.key)
-        } else {
-            let older = self.keys.card_key(KeyRole::Debit, sealed.opened_by, &card).ok()?;
-            sealed.open(card, &older)
-        };
-        match opened {
-            Ok(key) => Some(OpenedOrder { order: sealed.order, key }),
-            Err(error) => {
-                tracing::warn!(order = %sealed.order.id, %error, "a load order is not carried out");
-                None
-            }
-        }
-    }
-
     /// Taps are made under one list of orders each.
     fn take_orders(&mut self) {
         if self.machine.is_idle()
@@ -326,33 +322,6 @@ impl TapLoop {
         }
     }
 
-    fn first_key(&self, card: CardId) -> Result<(VersionedKey, [u8; 16]), KeyError> {
-        Ok((self.keys.debit_key(&card)?, random()?))
-    }
-
-    /// The card holds another version of the debit key than the current one.
-    fn provide_key(&mut self, card: CardId, version: KeyVersion) {
-        match self.older_key(card, version) {
-            Ok((key, rnd_a)) => {
-                self.metrics.other_key_versions.with_label_values(&["held"]).inc();
-                self.machine.handle_key(Some(key), rnd_a);
-            }
-            Err(e @ KeyError::Module(_)) => {
-                self.lose_keys(&e);
-                self.machine.handle_keys_lost();
-            }
-            Err(e @ (KeyError::NotHeld(_) | KeyError::VersionNotHeld { .. })) => {
-                self.metrics.other_key_versions.with_label_values(&["not-held"]).inc();
-                tracing::warn!(%version, error = %e, "a card of another key version is refused");
-                self.machine.handle_key(None, [0; 16]);
-            }
-        }
-    }
-
-    fn older_key(&self, card: CardId, version: KeyVersion) -> Result<(Key, [u8; 16]), KeyError> {
-        Ok((self.keys.card_key(KeyRole::Debit, version, &card)?, random()?))
-    }
-
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll() {
             match output {
@@ -373,7 +342,8 @@ impl TapLoop {
                 }
                 Output::LogResolution { draft, event } => {
                     self.count(&event);
-                    let duration_ms = self.duration_ms();
+                    let of_gate = matches!(event, TapEvent::Gate { .. });
+                    let duration_ms = if of_gate { 0 } else { self.duration_ms() };
                     let reply = self.reply(Event::Resolution);
                     self.keeper.ask(Request::Record { draft, duration_ms, event, reply });
                 }
@@ -395,6 +365,9 @@ impl TapLoop {
 
     fn show(&mut self, passage: &Passage) {
         let timing = self.timing();
+        if passage.is_granted() {
+            self.open_gate();
+        }
         self.screen.show(passage);
         self.screen.timing(timing);
         self.metrics.tap_seconds.observe(timing.total.as_secs_f64());
@@ -442,6 +415,11 @@ impl TapLoop {
     }
 
     fn count(&self, event: &TapEvent) {
+        // No tap: what became of one.
+        if let TapEvent::Gate { said, .. } = event {
+            self.metrics.gate_words.with_label_values(&[said.word()]).inc();
+            return;
+        }
         if let TapEvent::Refused { reason, .. } = event {
             self.metrics.refusals.with_label_values(&[reason.word()]).inc();
         }
@@ -467,11 +445,4 @@ impl TapLoop {
         // The reader's task ends only after this loop.
         let _ = self.reader.send(ask);
     }
-}
-
-fn random() -> Result<[u8; 16], KeyError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| KeyError::Module(format!("the operating system gives no random: {e}")))?;
-    Ok(bytes)
 }

@@ -22,6 +22,7 @@ pub(super) struct Line {
 /// One tap whose price is another.
 pub(super) struct Why {
     pub(super) priced: String,
+    /// What else was known of it.
     pub(super) repaired: Option<String>,
     pub(super) steps: Vec<(String, Cash)>,
     /// Of a purse in another currency: by which rates.
@@ -49,12 +50,14 @@ impl Line {
 
 impl Why {
     fn new(tap: &AdjustedTap, language: Language) -> Self {
-        let AdjustedTap { charged, fare, steps, exchanged, repaired } = tap;
+        let AdjustedTap { charged, fare, steps, exchanged, repaired, not_passed } = tap;
         let repaired = repaired.as_ref().map(|repaired| {
             let (from, to) = (&*repaired.from, &*repaired.to);
             let (ended, of, days) = (repaired.ended, repaired.of, repaired.days);
             due_text(language, &DueText::Repaired { from, to, ended, of, days })
         });
+        let repaired =
+            repaired.or_else(|| not_passed.then(|| due_text(language, &DueText::NotPassed)));
         let steps = steps.iter().map(|step| (step_text(language, step), Cash(step.amount)));
         Self {
             priced: due_text(language, &DueText::Priced { charged: *charged, fare: *fare }),
@@ -85,7 +88,14 @@ mod tests {
             held: eur(0),
             paid: eur(60),
             forgiven: eur(0),
-            why: vec![AdjustedTap { charged, fare, steps, exchanged: Vec::new(), repaired }],
+            why: vec![AdjustedTap {
+                charged,
+                fare,
+                steps,
+                exchanged: Vec::new(),
+                repaired,
+                not_passed: false,
+            }],
         };
         let line = Line::new(&of, Language::English);
         assert_eq!((line.day.as_str(), line.open), ("2026-11-23", true));

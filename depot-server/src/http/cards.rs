@@ -227,7 +227,9 @@ fn valid(until: ValidUntil) -> String {
 fn settled(entry: &CardEntry) -> bool {
     match entry.tap.outcome {
         Outcome::Committed | Outcome::Confirmed => true,
-        Outcome::InDoubt | Outcome::Refused | Outcome::Voided | Outcome::Ticket => false,
+        Outcome::InDoubt | Outcome::Refused | Outcome::Voided | Outcome::Ticket | Outcome::Gate => {
+            false
+        }
     }
 }
 

@@ -128,7 +128,7 @@ impl Line {
         let late = row.received_at.since(row.tapped_at);
         let paid = match row.outcome {
             Outcome::Committed | Outcome::InDoubt | Outcome::Confirmed => true,
-            Outcome::Refused | Outcome::Voided | Outcome::Ticket => false,
+            Outcome::Refused | Outcome::Voided | Outcome::Ticket | Outcome::Gate => false,
         };
         Self {
             no: row.no,
@@ -139,7 +139,7 @@ impl Line {
             role: Sign::of(row.role),
             card: row.card.clone().map(CardLink),
             outcome: Sign::of(row.outcome),
-            reason: row.reason.map(Sign::of),
+            reason: row.reason.map(Sign::of).or(row.gate.map(Sign::of)),
             charged: paid.then_some(Cash(row.charged)),
             balance: row.balance.map(Cash),
             duration_ms: row.duration_ms,

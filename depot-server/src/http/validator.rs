@@ -5,7 +5,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::{extract::Path, response::Html};
 use clearing::{ClockGap, ClockPair};
-use model::ValidatorId;
+use model::{Timestamp, ValidatorId};
 
 use super::{
     Problem, assets, exceptions, fleet,
@@ -14,14 +14,15 @@ use super::{
     parts::{Age, Times, ValidatorLink, When, count, span},
     taps::{self, Within},
     views::{
-        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, ListFacts, Page,
+        DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, ListFacts, Outcome, Page,
         ServiceState, TapFilter, ValidatorFacts,
     },
-    words,
+    words::{self, Shown},
 };
 
 /// Entries shown; the link leads to all.
 const ROWS: u32 = 20;
+const DAY_MS: u64 = 86_400_000;
 /// Width of the strip in its own units.
 const STRIP: u64 = 1000;
 
@@ -77,6 +78,9 @@ struct ValidatorPage {
     clocks: Vec<Disagreement>,
     lists: Option<Lists>,
     lives: Vec<Life>,
+    /// What its gate told in the last day, and how often.
+    gate: Vec<(&'static str, String)>,
+    all_gate: String,
     lines: Vec<taps::Line>,
     all_taps: String,
     exceptions: Vec<exceptions::Line>,
@@ -93,11 +97,17 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
     let filter = TapFilter { validator: Some(id), ..TapFilter::default() };
     let open = ExceptionFilter { validator: Some(id), open: Some(true), kind: None };
     let (wanted, items) = (filter.clone(), open.clone());
-    let (facts, rows, exceptions, tally) = site
+    let of_gate = TapFilter { outcome: Some(Outcome::Gate), ..filter.clone() };
+    let today = TapFilter {
+        received_from: Some(Timestamp(times.now().0.saturating_sub(DAY_MS))),
+        ..of_gate.clone()
+    };
+    let (facts, rows, exceptions, tally, told) = site
         .ask(move |books| {
             let rows = books.taps(&wanted, Page::first(ROWS))?;
             let exceptions = books.exceptions(&items, Page::first(ROWS))?;
-            Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?))
+            let told = books.tap_sums(&today)?.gate;
+            Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?, told))
         })
         .await?;
     let ValidatorFacts { row, clock, lists, epochs, clock_gaps } = facts.ok_or(NONE)?;
@@ -114,6 +124,8 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         clocks: clock_gaps.iter().map(|gap| disagreement(gap, times)).collect(),
         lists: lists.map(|facts| shown_lists(&facts, times)),
         lives: epochs.iter().map(life).collect(),
+        gate: told.iter().map(|(said, n)| (said.sign().label, count(*n))).collect(),
+        all_gate: taps::address(&of_gate, Within::All),
         lines: rows.iter().map(|row| taps::Line::new(row, site, times)).collect(),
         all_taps: taps::address(&filter, Within::All),
         exceptions: exceptions.iter().map(|row| exceptions::Line::new(row, times)).collect(),

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 
 use clearing::ClockGap;
 use model::{
-    CardId, ClockQuality, Epoch, Money, PlaceIx, Refusal, RouteIx, TapRole, TapSeq, TariffVersion,
-    Timestamp, ValidatorId,
+    CardId, ClockQuality, Epoch, GateWord, Money, PlaceIx, Refusal, RouteIx, TapRole, TapSeq,
+    TariffVersion, Timestamp, ValidatorId,
 };
 
 pub use card::{
@@ -250,6 +250,8 @@ pub enum Outcome {
     Voided,
     /// A ticket, paid for before, let its holder pass.
     Ticket,
+    /// What a gate told.
+    Gate,
 }
 
 /// One log entry of one validator.
@@ -281,6 +283,8 @@ pub struct TapRow {
     pub outcome: Outcome,
     /// Why it was refused.
     pub reason: Option<Refusal>,
+    /// What the gate told, when that is it.
+    pub gate: Option<GateWord>,
     /// What the rider paid by it; zero when refused.
     pub charged: Money,
     /// Left on the card after it, when known.
@@ -331,6 +335,8 @@ pub struct TapSums {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Refused entries by reason; their sum is `outcomes[Refused]`.
     pub reasons: BTreeMap<Refusal, u64>,
+    /// What gates told; their sum is `outcomes[Gate]`.
+    pub gate: BTreeMap<GateWord, u64>,
     /// Paid by these entries, one sum per currency.
     pub charged: Vec<Money>,
     /// 95th percentile of their duration.

@@ -4,7 +4,7 @@
 //! [`Tone::Calm`] and has no colour. When a second language comes, this file and the templates are
 //! what is translated.
 
-use model::{ClockQuality, Refusal, TapRole};
+use model::{ClockQuality, GateWord, Refusal, TapRole};
 
 use super::views::{CardStanding, DrainState, ExceptionKind, LinkState, Outcome, ServiceState};
 
@@ -131,6 +131,7 @@ impl Shown for Outcome {
         Self::InDoubt,
         Self::Confirmed,
         Self::Voided,
+        Self::Gate,
     ];
 
     fn sign(self) -> Sign {
@@ -141,7 +142,28 @@ impl Shown for Outcome {
             Self::Confirmed => sign("confirmed", "Confirmed", "double", Tone::Calm),
             Self::Voided => sign("voided", "Voided", "slash", Tone::Calm),
             Self::Ticket => sign("ticket", "Ticket", "check", Tone::Calm),
+            Self::Gate => sign("gate", "Gate", "info", Tone::Calm),
         }
+    }
+}
+
+impl Shown for GateWord {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn sign(self) -> Sign {
+        let (label, tone) = match self {
+            Self::Passed => ("Passed", Tone::Calm),
+            Self::TimedOut => ("Did not pass", Tone::Warn),
+            Self::Unseen => ("Passage unseen", Tone::Warn),
+            Self::Tailgate => ("Followed a rider", Tone::Warn),
+            Self::Forced => ("Passed without right", Tone::Warn),
+            Self::Blocked => ("Gate blocked", Tone::Warn),
+            Self::Fault => ("Gate fault", Tone::Bad),
+            Self::Emergency => ("Emergency", Tone::Bad),
+            Self::EmergencyOver => ("Emergency over", Tone::Calm),
+        };
+        let icon = if tone == Tone::Calm { "check" } else { "triangle" };
+        sign(self.word(), label, icon, tone)
     }
 }
 
@@ -392,6 +414,7 @@ mod tests {
         check::<CardStanding>();
         check::<ExceptionKind>();
         check::<Refusal>();
+        check::<GateWord>();
         check::<TapRole>();
     }
 

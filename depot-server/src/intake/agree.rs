@@ -16,9 +16,10 @@ pub(super) fn disagreement(tap: &TapRecord) -> Option<String> {
             let is_entrys = tap.order.is_some() && kind == RecordKind::LoadInJourney;
             return (writer != tap.validator && !is_entrys).then(|| written_by(writer));
         }
-        TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => {
-            return None;
-        }
+        TapEvent::Refused { .. }
+        | TapEvent::Voided { .. }
+        | TapEvent::Gate { .. }
+        | TapEvent::Ticket { .. } => return None,
     };
     // A clock that nobody set is led by the card's last record.
     let has_time = match tap.clock {

@@ -180,7 +180,8 @@ impl Checker {
                     | TapEvent::InDoubt { .. }
                     | TapEvent::Refused { .. }
                     | TapEvent::Confirmed { .. }
-                    | TapEvent::Voided { .. } => true,
+                    | TapEvent::Voided { .. }
+                    | TapEvent::Gate { .. } => true,
                 },
                 (None, Some(_)) => false,
                 (Some(card), Some((transaction, proof))) => {

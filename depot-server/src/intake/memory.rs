@@ -79,6 +79,8 @@ pub struct MemoryBooks {
     references: BTreeMap<OrderId, String>,
     records: BTreeMap<(CardId, Ctr), KnownRecord>,
     transactions: BTreeSet<(CardId, Ctr, TapRef)>,
+    /// What gates told of its riders.
+    at_gates: BTreeSet<(CardId, TapRef)>,
     pending: BTreeMap<TransferId, Recorded>,
     hashes: BTreeMap<(ValidatorId, Epoch, TapSeq), ChainHash>,
 }
@@ -212,6 +214,11 @@ impl MemoryBooks {
             let entry = TapRef::of(&tap.record);
             self.transactions.insert((card, transaction.after.ctr, entry));
         }
+        if let (true, Some(card), TapEvent::Gate { .. }) =
+            (tap.cleared, tap.record.card, &tap.record.event)
+        {
+            self.at_gates.insert((card, TapRef::of(&tap.record)));
+        }
         if let (Some(card), Some(Attribution(operator)), TapEvent::Committed { transaction, .. }) =
             (tap.record.card, tap.operator, &tap.record.event)
         {
@@ -308,6 +315,10 @@ impl Stored for MemoryBooks {
             if let Some(tap) = self.taps.get(entry) {
                 history.add_tap(&tap.record);
             }
+        }
+        let told = self.at_gates.range((card, lowest)..).take_while(|(of, _)| *of == card);
+        for tap in told.filter_map(|(_, entry)| self.taps.get(entry)) {
+            history.add_tap(&tap.record);
         }
         let records = self.records.range((card, Ctr(0))..=(card, Ctr(u32::MAX)));
         records.for_each(|(_, known)| history.add_record(known));

@@ -1,5 +1,6 @@
 //! The pipeline over a real database: honest taps, replays, crashes, lies and rubbish.
 
+mod at_gate;
 mod auto;
 mod bulk;
 mod cash_outs;

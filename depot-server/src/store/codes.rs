@@ -1,7 +1,9 @@
 //! How nouns are written as SQL values, and read back.
 
 use ledger::Balance;
-use model::{CardId, ClockQuality, Currency, Epoch, TapRole, TapSeq, Timestamp, ValidatorId};
+use model::{
+    CardId, ClockQuality, Currency, Epoch, GateWord, TapRole, TapSeq, Timestamp, ValidatorId,
+};
 use rusqlite::Row;
 
 use super::StoreError;
@@ -56,15 +58,38 @@ pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
         Outcome::Confirmed => 3,
         Outcome::Voided => 4,
         Outcome::Ticket => 5,
+        Outcome::Gate => 6,
     }
 }
 
 pub(super) fn outcome_of(code: i64) -> Result<Outcome, StoreError> {
-    use Outcome::{Committed, Confirmed, InDoubt, Refused, Ticket, Voided};
-    [Committed, InDoubt, Refused, Confirmed, Voided, Ticket]
+    use Outcome::{Committed, Confirmed, Gate, InDoubt, Refused, Ticket, Voided};
+    [Committed, InDoubt, Refused, Confirmed, Voided, Ticket, Gate]
         .into_iter()
         .find(|outcome| outcome_code(*outcome) == code)
         .ok_or_else(|| StoreError::damaged(format!("outcome {code}")))
+}
+
+/// As the wire writes it (docs/wire.md §3).
+pub(super) const fn gate_code(said: GateWord) -> u8 {
+    match said {
+        GateWord::Passed => 0,
+        GateWord::TimedOut => 1,
+        GateWord::Unseen => 2,
+        GateWord::Tailgate => 3,
+        GateWord::Forced => 4,
+        GateWord::Blocked => 5,
+        GateWord::Fault => 6,
+        GateWord::Emergency => 7,
+        GateWord::EmergencyOver => 8,
+    }
+}
+
+pub(super) fn gate_of(code: Option<i64>) -> Result<GateWord, StoreError> {
+    GateWord::ALL
+        .into_iter()
+        .find(|said| Some(i64::from(gate_code(*said))) == code)
+        .ok_or_else(|| StoreError::damaged(format!("word {code:?} of a gate")))
 }
 
 pub(super) const fn role_code(role: TapRole) -> i64 {

@@ -238,8 +238,9 @@ pub(super) fn history(connection: &Connection, card: CardId) -> Result<CardHisto
     let mut history = CardHistory::of_purse(state.and_then(CardState::purse));
     let mut taps = Vec::new();
     walk(connection, card, |link| {
-        // Committed, in doubt, confirmed: the others have no transaction of their own.
-        if link.cleared && matches!(link.outcome, 0 | 1 | 3) {
+        // Committed, in doubt, confirmed, and what gates told of them: no others say anything of
+        // the card's transactions.
+        if link.cleared && matches!(link.outcome, 0 | 1 | 3 | 6) {
             taps.push(link.id);
         }
         Ok(true)

@@ -4,7 +4,7 @@ use clearing::TapRef;
 use model::{Currency, Money, TapEvent, TapRecord};
 use settlement::TapFacts;
 
-use super::codes::sql_seq;
+use super::codes::{gate_code, sql_seq};
 use crate::{http::views::Outcome, intake::stored::BookedTap};
 
 /// What the list of taps shows of an event.
@@ -48,6 +48,9 @@ pub(super) fn shown(tap: &BookedTap) -> Shown {
         TapEvent::Voided { of, seen } => {
             (Outcome::Voided, number(*of), (0, seen_balance(seen), Some(seen.ctr.0)))
         }
+        TapEvent::Gate { said, .. } => {
+            (Outcome::Gate, Some(i64::from(gate_code(*said))), (0, None, None))
+        }
         // It was paid for when it was sold.
         TapEvent::Ticket { .. } => (Outcome::Ticket, None, (0, None, None)),
     };
@@ -80,6 +83,9 @@ pub(super) fn written(record: &TapRecord) -> Option<&model::CardRecord> {
         TapEvent::Committed { transaction, .. }
         | TapEvent::InDoubt { transaction }
         | TapEvent::Confirmed { transaction, .. } => Some(&transaction.after),
-        TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => None,
+        TapEvent::Refused { .. }
+        | TapEvent::Voided { .. }
+        | TapEvent::Gate { .. }
+        | TapEvent::Ticket { .. } => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clearing::{Account, ExceptionChange, Issue};
 use ledger::{AccountId, Balance, PendingState};
-use model::{CardId, ServiceDate, ValidatorId};
+use model::{CardId, ServiceDate, TapEvent, ValidatorId};
 use rusqlite::{OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
@@ -90,7 +90,7 @@ impl Group<'_> {
                 match outcome {
                     Outcome::Committed | Outcome::InDoubt | Outcome::Ticket => minute.0 += 1,
                     Outcome::Refused => minute.1 += 1,
-                    Outcome::Confirmed | Outcome::Voided => {}
+                    Outcome::Confirmed | Outcome::Voided | Outcome::Gate => {}
                 }
                 next += 1;
             }
@@ -179,7 +179,10 @@ impl Group<'_> {
         for (id, tap) in (first..).zip(taps) {
             let (last, durations) = newest.entry(tap.record.validator).or_default();
             *last = id;
-            durations.extend(tap.record.duration_ms.to_le_bytes());
+            // What a gate tells takes no time.
+            if !matches!(tap.record.event, TapEvent::Gate { .. }) {
+                durations.extend(tap.record.duration_ms.to_le_bytes());
+            }
         }
         let failed = || StoreError::write("the newest tap of a validator");
         for (validator, (last, fresh)) in newest {

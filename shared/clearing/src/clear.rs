@@ -127,7 +127,9 @@ pub fn clear<K: Known>(
 ) -> Result<Cleared, ClearError<K::Error>> {
     let card = match (tap.card, &tap.event) {
         (Some(card), _) => card,
-        (None, TapEvent::Refused { .. } | TapEvent::Ticket { .. }) => return Ok(unchanged(state)),
+        (None, TapEvent::Refused { .. } | TapEvent::Gate { .. } | TapEvent::Ticket { .. }) => {
+            return Ok(unchanged(state));
+        }
         (None, _) => return Err(ClearError::NoCard),
     };
     let mut step = Step::new(card, state, now, rules, known);
@@ -150,7 +152,9 @@ pub fn clear<K: Known>(
             (step.voided(tap, TapRef { seq: *of, ..TapRef::of(tap) })?, None)
         }
         // A ticket has books of its own (`ticket.rs`).
-        TapEvent::Refused { .. } | TapEvent::Ticket { .. } => (Outcome::Noted, None),
+        TapEvent::Refused { .. } | TapEvent::Gate { .. } | TapEvent::Ticket { .. } => {
+            (Outcome::Noted, None)
+        }
     };
     step.weigh(Some(tap))?;
     Ok(step.finish(state, outcome, priced))

@@ -14,13 +14,17 @@ mod booked;
 mod pattern;
 mod replay;
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 use core::fmt;
 
-use fare::{Exchanged, Step, TariffSet};
+use fare::{Exchanged, NotPassed, Step, Tariff, TariffSet};
 use model::{
-    CardCounters, CardRecord, Companions, Ctr, Currency, ProductsFound, RecordKind, RouteIx,
-    ServiceDate, TapEvent, TapRecord,
+    CardCounters, CardRecord, Companions, Ctr, Currency, GateWord, ProductsFound, RecordKind,
+    RouteIx, ServiceDate, TapEvent, TapRecord,
 };
 
 use crate::{KnownRecord, Source, TapRef, known::transaction, purse};
@@ -58,6 +62,17 @@ pub struct CardHistory {
     doubts: BTreeMap<TapRef, (Past, CardRecord)>,
     /// Charges whose riders were not let through, and what the work items of these repay.
     unserved: BTreeMap<Ctr, i64>,
+    /// What entries wrote, by their places in the logs.
+    wrote: BTreeMap<TapRef, CardRecord>,
+    /// Riders of entries whom their gates say to have passed, or not to have.
+    gates: BTreeMap<TapRef, AtGate>,
+}
+
+/// What a gate has said of one rider, in whatever order it was learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct AtGate {
+    passed: bool,
+    timed_out: bool,
 }
 
 /// One transaction, as well as it is known.
@@ -108,6 +123,8 @@ pub struct Repriced {
     pub exchanged: Vec<Exchanged>,
     /// The tap-out that was put in before it.
     pub repaired: Option<Repaired>,
+    /// The gate says that the rider did not pass, and the tariff gives back (ADR-0027).
+    pub not_passed: bool,
 }
 
 /// A missed tap-out that was repaired.
@@ -160,8 +177,14 @@ impl CardHistory {
 
     /// Adds an entry that was cleared. One that speaks of another purse is none of the card's.
     pub fn add_tap(&mut self, tap: &TapRecord) {
+        if let TapEvent::Gate { said, of: Some(seq) } = tap.event {
+            let rider = self.gates.entry(TapRef { seq, ..TapRef::of(tap) }).or_default();
+            rider.passed |= said == GateWord::Passed;
+            rider.timed_out |= said == GateWord::TimedOut;
+        }
         let of_card = |transaction: &&_| purse::is_of(transaction, self.purse);
         let Some(transaction) = transaction(tap).filter(of_card) else { return };
+        self.wrote.insert(TapRef::of(tap), transaction.after);
         let past = Past {
             record: transaction.after,
             told: true,
@@ -181,6 +204,7 @@ impl CardHistory {
             TapEvent::Committed { .. }
             | TapEvent::Refused { .. }
             | TapEvent::Voided { .. }
+            | TapEvent::Gate { .. }
             | TapEvent::Ticket { .. } => self.add(past),
         }
         self.add(Past::alone(transaction.before, false));
@@ -209,7 +233,22 @@ impl CardHistory {
 
     /// Prices all of it again.
     pub fn due(&self, tariffs: &TariffSet, rule: &RepairRule) -> Due {
-        replay::replay(tariffs, rule, self.purse, &self.settled(), &self.unserved)
+        let settled = self.settled();
+        let given_back = self.given_back(tariffs, &settled);
+        replay::replay(tariffs, rule, self.purse, &settled, &self.unserved, &given_back)
+    }
+
+    /// Rides whose gates say that the rider did not pass, where their tariff gives back. A record
+    /// that another took the counter of was none of the card's.
+    fn given_back(&self, tariffs: &TariffSet, rides: &BTreeMap<Ctr, Past>) -> BTreeSet<Ctr> {
+        let turned_back = self.gates.iter().filter(|(_, said)| said.timed_out && !said.passed);
+        let records = turned_back.filter_map(|(entry, _)| self.wrote.get(entry));
+        let gives_back = |record: &&CardRecord| {
+            let gate = tariffs.get(record.tariff).and_then(Tariff::gate);
+            let is_known = rides.get(&record.ctr).is_some_and(|past| past.record == **record);
+            is_known && gate.is_some_and(|gate| gate.not_passed == NotPassed::GiveBack)
+        };
+        records.filter(gives_back).map(|record| record.ctr).collect()
     }
 
     fn add(&mut self, past: Past) {

@@ -236,6 +236,9 @@ pub const fn transaction(tap: &TapRecord) -> Option<&CardTransaction> {
         TapEvent::Committed { transaction, .. }
         | TapEvent::InDoubt { transaction }
         | TapEvent::Confirmed { transaction, .. } => Some(transaction),
-        TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => None,
+        TapEvent::Refused { .. }
+        | TapEvent::Voided { .. }
+        | TapEvent::Gate { .. }
+        | TapEvent::Ticket { .. } => None,
     }
 }

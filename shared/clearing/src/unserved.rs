@@ -85,6 +85,7 @@ impl<K: Known> Step<'_, K> {
                 | TapEvent::InDoubt { .. }
                 | TapEvent::Refused { .. }
                 | TapEvent::Voided { .. }
+                | TapEvent::Gate { .. }
                 | TapEvent::Ticket { .. } => false,
             };
             same_log && same_record && says_so

@@ -34,9 +34,9 @@ pub use products::ProductStep;
 pub use progress::CapProgress;
 pub use step::{Param, Step, StepKind};
 pub use tariff::{
-    Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,
-    ProductIx, Route, SameStation, Tariff, TariffParts, TariffRules, Transfer, TransferPrice,
-    UnknownFare,
+    Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, NotPassed, Operator, Place, PlaceKind,
+    Product, ProductIx, Route, SameStation, Tariff, TariffParts, TariffRules, Transfer,
+    TransferPrice, UnknownFare,
 };
 pub use tariff_set::{TariffSet, TariffSetError};
 pub use terms::{

@@ -10,8 +10,8 @@ use core::fmt::{self, Write as _};
 use model::Money;
 
 use crate::{
-    ExamplePurse, ExampleRide, GroupIx, PlaceKind, ProductIx, Tariff, TransferPrice, UnknownFare,
-    parse::FORMAT,
+    ExamplePurse, ExampleRide, GroupIx, NotPassed, PlaceKind, ProductIx, Tariff, TransferPrice,
+    UnknownFare, parse::FORMAT,
 };
 
 impl Tariff {
@@ -126,6 +126,14 @@ fn write_gate(tariff: &Tariff, out: &mut String) -> fmt::Result {
         UnknownFare::MaximumFare => "maximum_fare",
     };
     writeln!(out, "unknown = {}", Text(unknown))?;
+    match gate.not_passed {
+        // What was never written need not be: old tariffs keep their text.
+        NotPassed::Charge => {}
+        NotPassed::LetInAgain { within_s } => {
+            writeln!(out, "not_passed = \"let-in-again\"\nagain_within_s = {within_s}")?;
+        }
+        NotPassed::GiveBack => writeln!(out, "not_passed = \"give-back\"")?,
+    }
     let bands = gate.same_station.iter().map(|band| {
         let price = band.price.map_or_else(|| "\"maximum\"".into(), |p| format!("{}", Amount(p)));
         let counts = if band.counts_to_caps { "" } else { ", counts_to_caps = false" };

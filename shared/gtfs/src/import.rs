@@ -182,6 +182,7 @@ fn parts(
             maximum_fare: None,
             minimum_balance: None,
             unknown: UnknownFare::Refuse,
+            not_passed: fare::NotPassed::Charge,
             same_station: Vec::new(),
             places: matrix.places,
             cells: matrix.cells,

@@ -68,6 +68,7 @@ pub(crate) fn parts(
             maximum_fare: None,
             minimum_balance: None,
             unknown: UnknownFare::Refuse,
+            not_passed: fare::NotPassed::Charge,
             same_station: Vec::new(),
             places: Vec::new(),
             cells: Vec::new(),

@@ -35,8 +35,8 @@ pub use product::{
 };
 pub use refusal::Refusal;
 pub use tap::{
-    CardProof, CardTransaction, Registers, Served, TapDraft, TapEvent, TapRecord, TapRole,
-    UnknownTapRole,
+    CardProof, CardTransaction, GateWord, Registers, Served, TapDraft, TapEvent, TapRecord,
+    TapRole, UnknownTapRole,
 };
 pub use ticket::{Ticket, TicketError, TicketId, TicketKeyId, TicketScope, TicketToken};
 pub use time::{ClockQuality, ServiceDate, Timestamp};

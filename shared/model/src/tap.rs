@@ -90,6 +90,64 @@ pub enum Served {
     Unsaid,
 }
 
+/// What a gate tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GateWord {
+    /// The rider has passed.
+    Passed,
+    /// The rider has not passed, and the gate is shut.
+    TimedOut,
+    /// Whether the rider has passed nobody knows.
+    Unseen,
+    /// Somebody passed right behind a rider.
+    Tailgate,
+    /// Somebody passed without a right.
+    Forced,
+    /// Something stands in the gate.
+    Blocked,
+    /// The gate is out of order.
+    Fault,
+    /// The gate stands open because of an emergency.
+    Emergency,
+    /// The emergency is over.
+    EmergencyOver,
+}
+
+impl GateWord {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Passed,
+        Self::TimedOut,
+        Self::Unseen,
+        Self::Tailgate,
+        Self::Forced,
+        Self::Blocked,
+        Self::Fault,
+        Self::Emergency,
+        Self::EmergencyOver,
+    ];
+
+    /// The word in metrics, logs and the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::TimedOut => "timed-out",
+            Self::Unseen => "unseen",
+            Self::Tailgate => "tailgate",
+            Self::Forced => "forced",
+            Self::Blocked => "blocked",
+            Self::Fault => "fault",
+            Self::Emergency => "emergency",
+            Self::EmergencyOver => "emergency-over",
+        }
+    }
+
+    /// Whether it is about the rider of an entry.
+    pub const fn is_of_a_rider(self) -> bool {
+        matches!(self, Self::Passed | Self::TimedOut | Self::Unseen)
+    }
+}
+
 /// What became of a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TapEvent {
@@ -130,6 +188,13 @@ pub enum TapEvent {
         /// The newest record found on the card, which proves it.
         seen: CardRecord,
     },
+    /// What the gate told after a rider was let in, or of nobody's passage (ADR-0027).
+    Gate {
+        /// What it told.
+        said: GateWord,
+        /// The entry whose rider it is about, in the same epoch.
+        of: Option<TapSeq>,
+    },
     /// A ticket shown as a code let its holder pass. It was paid for when it was issued, so no
     /// money moves here.
     Ticket {
@@ -164,6 +229,9 @@ pub struct TapRecord {
     pub tariff: TariffVersion,
     /// The load order that the transaction carried out, when it is no tap of its own.
     pub order: Option<OrderId>,
+    /// On a vehicle whose place satellites tell: how many seconds ago they told it last, when that
+    /// is no longer fresh.
+    pub place_age_s: Option<u16>,
     /// From card detected to feedback shown, milliseconds, saturating.
     pub duration_ms: u16,
     /// What became of it.
@@ -189,6 +257,8 @@ pub struct TapDraft {
     pub tariff: TariffVersion,
     /// The load order that is carried out, when it is no tap of its own.
     pub order: Option<OrderId>,
+    /// How old the place is, when satellites tell it and it is no longer fresh.
+    pub place_age_s: Option<u16>,
 }
 
 /// A validator's non-resettable sums over everything it ever recorded in one epoch (REC-4).
@@ -210,7 +280,8 @@ impl TapRecord {
         duration_ms: u16,
         event: TapEvent,
     ) -> Self {
-        let TapDraft { card, tapped_at, clock, role, place, route, tariff, order } = draft;
+        let TapDraft { card, tapped_at, clock, role, place, route, tariff, order, place_age_s } =
+            draft;
         Self {
             validator,
             epoch,
@@ -223,6 +294,7 @@ impl TapRecord {
             route,
             tariff,
             order,
+            place_age_s,
             duration_ms,
             event,
         }
@@ -236,6 +308,7 @@ impl TapRecord {
             TapEvent::InDoubt { .. }
             | TapEvent::Refused { .. }
             | TapEvent::Voided { .. }
+            | TapEvent::Gate { .. }
             | TapEvent::Ticket { .. } => None,
         }
     }
@@ -248,7 +321,7 @@ impl TapRecord {
             | TapEvent::Confirmed { transaction, .. } => Some(&transaction.before),
             TapEvent::Refused { seen, .. } => seen.as_ref(),
             TapEvent::Voided { seen, .. } => Some(seen),
-            TapEvent::Ticket { .. } => None,
+            TapEvent::Gate { .. } | TapEvent::Ticket { .. } => None,
         }
     }
 }
@@ -262,6 +335,7 @@ impl TapEvent {
             Self::Refused { .. } => "refused",
             Self::Confirmed { .. } => "confirmed",
             Self::Voided { .. } => "voided",
+            Self::Gate { .. } => "gate",
             Self::Ticket { .. } => "ticket",
         }
     }

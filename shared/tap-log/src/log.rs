@@ -177,7 +177,10 @@ impl TapLog {
                 }
             }
             TapEvent::Refused { .. } => {}
-            TapEvent::Confirmed { .. } | TapEvent::Voided { .. } | TapEvent::Ticket { .. } => {
+            TapEvent::Confirmed { .. }
+            | TapEvent::Voided { .. }
+            | TapEvent::Gate { .. }
+            | TapEvent::Ticket { .. } => {
                 return Err(LogError::OtherTransaction(seq));
             }
         }
@@ -205,7 +208,7 @@ impl TapLog {
                     return Err(LogError::NotInDoubt(of));
                 }
             }
-            TapEvent::Refused { .. } | TapEvent::Ticket { .. } => {}
+            TapEvent::Refused { .. } | TapEvent::Gate { .. } | TapEvent::Ticket { .. } => {}
         }
         let seq = self.next_seq()?;
         let record = self.record_at(seq, draft, duration_ms, event);
@@ -485,6 +488,9 @@ pub(crate) fn track_in_doubt(in_doubt: &mut Vec<InDoubtTap>, record: &TapRecord)
         TapEvent::Confirmed { of, .. } | TapEvent::Voided { of, .. } => {
             in_doubt.retain(|tap| tap.seq != of);
         }
-        TapEvent::Committed { .. } | TapEvent::Refused { .. } | TapEvent::Ticket { .. } => {}
+        TapEvent::Committed { .. }
+        | TapEvent::Refused { .. }
+        | TapEvent::Gate { .. }
+        | TapEvent::Ticket { .. } => {}
     }
 }

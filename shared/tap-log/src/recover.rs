@@ -5,7 +5,7 @@
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
-use model::{Epoch, TapEvent, TapRecord, TapSeq, TicketToken, ValidatorId};
+use model::{Epoch, GateWord, TapEvent, TapRecord, TapSeq, TicketToken, ValidatorId};
 use wire::WireError;
 
 use crate::{
@@ -80,6 +80,8 @@ pub struct RecoveryReport {
     /// The newest settled tap or used ticket, when only refusals follow it: the power may have gone
     /// after it was durable and before its rider saw it.
     pub unshown: Option<TapRecord>,
+    /// Its rider saw it: the gate says that nobody passed.
+    pub turned_back: bool,
     /// Tickets that were used here, over all lives that are kept: none of them is taken again.
     pub tickets: Vec<TicketToken>,
     /// Rows that do not read or do not fit the chain; they are kept as they are.
@@ -95,6 +97,43 @@ struct Found {
     broken_at: Option<TapSeq>,
     in_doubt: Vec<InDoubtTap>,
     newest: Option<TapRecord>,
+    turned_back: bool,
+}
+
+impl Found {
+    /// Whose rider may still wait for the light, after one more entry.
+    fn follow(&mut self, record: TapRecord) {
+        match record.event {
+            TapEvent::Committed { .. } | TapEvent::Confirmed { .. } | TapEvent::Ticket { .. } => {
+                self.newest = Some(record);
+                self.turned_back = false;
+            }
+            // Its rider may have been refused a reading, or waits while others are refused.
+            TapEvent::Refused { .. } | TapEvent::Voided { .. } => {}
+            TapEvent::InDoubt { .. } => self.newest = None,
+            TapEvent::Gate { said, of } => {
+                let is_its = self.newest.as_ref().zip(of).is_some_and(|(newest, of)| {
+                    let decided =
+                        matches!(newest.event, TapEvent::Confirmed { of: its, .. } if its == of);
+                    newest.seq == of || decided
+                });
+                match said {
+                    // Who passed was shown the way, or needed none.
+                    GateWord::Passed if is_its => self.newest = None,
+                    GateWord::TimedOut if is_its => self.turned_back = true,
+                    GateWord::Passed
+                    | GateWord::TimedOut
+                    | GateWord::Unseen
+                    | GateWord::Tailgate
+                    | GateWord::Forced
+                    | GateWord::Blocked
+                    | GateWord::Fault
+                    | GateWord::Emergency
+                    | GateWord::EmergencyOver => {}
+                }
+            }
+        }
+    }
 }
 
 pub(crate) struct Recovery {
@@ -139,6 +178,7 @@ impl Recovery {
                 ops: vec![],
                 became_in_doubt: vec![],
                 unshown: None,
+                turned_back: false,
                 tickets: vec![],
                 damaged: vec![],
                 stranded: 0,
@@ -177,6 +217,7 @@ impl Recovery {
             broken_at: None,
             in_doubt: vec![],
             newest: None,
+            turned_back: false,
         })
     }
 
@@ -235,15 +276,7 @@ impl Recovery {
                 if let TapEvent::Ticket { token } = record.event {
                     self.report.tickets.push(token);
                 }
-                let found = self.found(epoch);
-                found.newest = match record.event {
-                    TapEvent::Committed { .. }
-                    | TapEvent::Confirmed { .. }
-                    | TapEvent::Ticket { .. } => Some(record),
-                    // Its rider may have been refused a reading, or waits while others are refused.
-                    TapEvent::Refused { .. } | TapEvent::Voided { .. } => found.newest,
-                    TapEvent::InDoubt { .. } => None,
-                };
+                self.found(epoch).follow(record);
             }
             Err(RowError::NewerVersion(version)) => {
                 return Err(RecoveryError::NewerFormat(version));
@@ -338,8 +371,9 @@ impl Recovery {
             .filter(|_| decision == Decision::Continue)
             .and_then(|guard| self.lives.remove(&guard.epoch).map(|found| (guard, found)));
         let (mut life, mut in_doubt, lease) =
-            if let Some((guard, Found { life, in_doubt, newest, .. })) = continued {
+            if let Some((guard, Found { life, in_doubt, newest, turned_back, .. })) = continued {
                 self.report.unshown = newest;
+                self.report.turned_back = turned_back;
                 let lease = GuardState { generation: guard.generation + 1, ..guard };
                 (life, in_doubt, lease)
             } else {

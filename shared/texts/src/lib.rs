@@ -198,6 +198,8 @@ pub enum DueText<'a> {
         /// In so many days.
         days: u32,
     },
+    /// A gate let nobody pass, and the tariff gives back.
+    NotPassed,
     /// Owed and not on the card.
     Open(Money),
     /// Set apart for a load whose outcome is not known.
@@ -226,6 +228,7 @@ pub fn due_text(language: Language, due: &DueText<'_>) -> String {
             facts.set("days", *days);
             ("due-repaired", None)
         }
+        DueText::NotPassed => ("due-not-passed", None),
         DueText::Open(amount) => ("due-open", Some(amount)),
         DueText::Held(amount) => ("due-held", Some(amount)),
         DueText::Paid(amount) => ("due-paid", Some(amount)),

@@ -199,6 +199,7 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
         ("screen-in-service", &[]),
         ("due-priced", &["charged", "fare"]),
         ("due-repaired", &["from", "to", "ended", "of", "days"]),
+        ("due-not-passed", &[]),
         ("due-open", &["amount"]),
         ("due-held", &["amount"]),
         ("due-paid", &["amount"]),
@@ -276,6 +277,7 @@ fn all_texts(language: Language) -> String {
     for due in [
         DueText::Priced { charged: won(4_250), fare: won(2_400) },
         DueText::Repaired { from, to, ended: 3, of: 4, days: 30 },
+        DueText::NotPassed,
         DueText::Open(amount),
         DueText::Held(amount),
         DueText::Paid(amount),

@@ -88,6 +88,7 @@ impl ValidatorContext {
             route: self.route,
             tariff: self.tariff,
             order: None,
+            place_age_s: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use fare::{FareTap, Journey, price};
+use fare::{FareTap, Journey, NotPassed, TariffSet, price};
 use model::{
     CardId, CardRecord, CardTransaction, ClockQuality, OrderId, RecordKind, TapDraft, TapRecord,
     TapRole, TapSeq, Timestamp,
@@ -29,8 +29,11 @@ pub struct Doubt {
     pub transaction: CardTransaction,
     /// The load order that it carried out, when it was no tap.
     pub order: Option<OrderId>,
-    /// The log holds its outcome; only whether the rider saw it is unknown.
+    /// The log holds its outcome; only whether the rider saw it, or passed, is unknown.
     pub settled: bool,
+    /// Its gate says that the rider did not pass, and the tariff lets the card pass again for so
+    /// long after the tap. `None` = for the retry window.
+    pub again_within: Option<Duration>,
 }
 
 /// What the newest record of a card says about a tap in doubt.
@@ -50,7 +53,29 @@ impl Doubt {
     /// Of a transaction whose outcome the log does not know.
     pub const fn new(seq: TapSeq, draft: &TapDraft, transaction: CardTransaction) -> Self {
         let TapDraft { tapped_at, clock, order, .. } = *draft;
-        Self { seq, tapped_at, clock, transaction, order, settled: false }
+        Self { seq, tapped_at, clock, transaction, order, settled: false, again_within: None }
+    }
+
+    /// Of a tap that the card committed and whose rider was let in.
+    pub(crate) const fn settled(
+        seq: TapSeq,
+        draft: &TapDraft,
+        transaction: CardTransaction,
+    ) -> Self {
+        Self { settled: true, ..Self::new(seq, draft, transaction) }
+    }
+
+    /// The same, where its gate says that nobody passed; `None` where the tariff does not let the
+    /// card in again.
+    pub fn turned_back(self, tariffs: &TariffSet) -> Option<Self> {
+        let gate = tariffs.get(self.transaction.after.tariff)?.gate()?;
+        match gate.not_passed {
+            NotPassed::LetInAgain { within_s } => {
+                let again_within = Some(Duration::from_secs(within_s.into()));
+                Some(Self { again_within, ..self })
+            }
+            NotPassed::Charge | NotPassed::GiveBack => None,
+        }
     }
 
     /// From the log's newest entry after a power loss: when it settled a tap, the power may have
@@ -65,7 +90,15 @@ impl Doubt {
         let transaction = *transaction;
         Some((
             newest.card?,
-            Self { seq, tapped_at, clock, transaction, order: None, settled: true },
+            Self {
+                seq,
+                tapped_at,
+                clock,
+                transaction,
+                order: None,
+                settled: true,
+                again_within: None,
+            },
         ))
     }
 

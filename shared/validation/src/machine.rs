@@ -5,23 +5,24 @@
 //! `Finding → Writing → Committing → ClosingOrder` before the tap is made (`order_load`). The
 //! intent is made durable while the card takes the debit and the record; the commit waits for both.
 
+mod at_gate;
 mod companions;
 mod order_load;
 mod proving;
+mod refusing;
 mod ticket_tap;
 
 use alloc::{boxed::Box, collections::VecDeque};
 use core::{mem, time::Duration};
 
 use card::{CardFound, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Settlement};
-use model::{
-    CardId, ClockQuality, Currency, Money, Refusal, TapDraft, TapEvent, TapSeq, Timestamp,
-};
+use model::{CardId, ClockQuality, Refusal, TapDraft, TapEvent, TapSeq, Timestamp};
 
+use self::at_gate::AtGate;
 use crate::{
     Doubt, Loaded, Output, Passage, Presented, Tickets, ValidatorContext,
     companions::Arming,
-    decide::{Denied, decide},
+    decide::decide,
     doubt::{Doubts, Proof},
     orders::Tried,
     relay::Pace,
@@ -39,6 +40,7 @@ pub struct TapMachine {
     tried: Tried,
     /// Loaded onto the card whose tap is still to be made.
     loaded: Option<(CardId, Loaded)>,
+    at_gate: AtGate,
     in_service: bool,
     state: State,
     /// Of the card presented last.
@@ -63,6 +65,7 @@ impl TapMachine {
             arming: Arming::default(),
             tried: Tried::default(),
             loaded: None,
+            at_gate: AtGate::default(),
             in_service: true,
             state: State::Idle,
             pace: Pace::default(),
@@ -135,6 +138,7 @@ impl TapMachine {
     pub fn handle_presented(&mut self, now: Timestamp, presented: Presented) {
         assert!(self.is_idle(), "one card at a time");
         self.arming.release();
+        self.at_gate.begin();
         let draft = |card| self.context.draft(card, now);
         let refused = match presented {
             Presented::Several => (draft(None), Refusal::SeveralCards),
@@ -290,6 +294,7 @@ impl TapMachine {
         self.arming.answered(passage.verdict);
         self.outbox.push_back(Output::Show(Passage { loaded, ..passage }));
         self.outbox.push_back(Output::Done);
+        self.tell_what_the_gate_said();
     }
 
     fn find(&mut self, tap: Tap, mut card: Box<Work>) -> State {
@@ -333,12 +338,13 @@ impl TapMachine {
         };
         let before = found.record;
         if let Some(doubt) = self.doubts.find(tap.card) {
-            let window = self.context.rules.retry_window;
+            let window = doubt.again_within.unwrap_or(self.context.rules.retry_window);
             let late = tap.draft.tapped_at.since(doubt.tapped_at) > window;
             match doubt.judged_by(&before) {
                 Proof::Happened if doubt.settled && !late => {
                     card.release();
                     self.doubts.forget(tap.card);
+                    self.at_gate.let_in(tap.card, doubt);
                     self.show(self.finished(&doubt));
                     return State::Idle;
                 }
@@ -438,7 +444,14 @@ impl TapMachine {
             Some(CardOutput::Settled(Settlement::Committed { ctr, proof })) => {
                 let event = TapEvent::Committed { transaction, proof };
                 let passage = match decision.writes {
-                    Writes::Tap(decision) => Passage::committed(&self.context, *decision, ctr),
+                    Writes::Tap(decision) => {
+                        let passage = Passage::committed(&self.context, *decision, ctr);
+                        if passage.is_granted() {
+                            let doubt = Doubt::settled(seq, &draft, transaction);
+                            self.at_gate.let_in(tap.card, doubt);
+                        }
+                        passage
+                    }
                     Writes::Order(after, _) if after.ctr == ctr => {
                         return self.order_loaded(tap, seq, event, &card);
                     }
@@ -462,38 +475,5 @@ impl TapMachine {
         };
         self.outbox.push_back(Output::LogOutcome { seq: Some(seq), draft, event });
         State::Closing(Box::new(passage))
-    }
-
-    fn refuse(
-        &mut self,
-        draft: TapDraft,
-        seq: Option<TapSeq>,
-        reason: Refusal,
-        seen: Option<Seen>,
-    ) -> State {
-        self.deny(draft, seq, reason.into(), seen)
-    }
-
-    fn deny(
-        &mut self,
-        draft: TapDraft,
-        seq: Option<TapSeq>,
-        Denied { reason, missing }: Denied,
-        seen: Option<Seen>,
-    ) -> State {
-        let event = TapEvent::Refused { reason, seen: seen.map(|seen| seen.record) };
-        self.outbox.push_back(Output::LogOutcome { seq, draft, event });
-        let zero = self.money_in(seen.and_then(|seen| seen.purse), 0);
-        let balance = |seen: Seen| self.money_in(seen.purse, i64::from(seen.record.balance));
-        let passage = Passage::refused(reason, zero, seen.map(balance));
-        State::Closing(Box::new(Passage { missing, ..passage }))
-    }
-
-    fn money(&self, minor: i64) -> Money {
-        self.money_in(None, minor)
-    }
-
-    fn money_in(&self, purse: Option<Currency>, minor: i64) -> Money {
-        Money::new(minor, self.context.purse(purse))
     }
 }

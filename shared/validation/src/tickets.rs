@@ -88,6 +88,7 @@ impl Tickets {
         let taken = newest.and_then(|record| match &record.event {
             TapEvent::Ticket { token } => Some((token.id(), record.tapped_at)),
             TapEvent::Committed { .. }
+            | TapEvent::Gate { .. }
             | TapEvent::InDoubt { .. }
             | TapEvent::Refused { .. }
             | TapEvent::Confirmed { .. }

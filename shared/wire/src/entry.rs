@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use model::{
     CardCounters, CardId, CardProducts, CardProof, CardRecord, CardTransaction, ClockQuality,
-    Companions, CounterUse, Currency, Epoch, OrderId, PlaceIx, ProductLoad, ProductsFound, Refusal,
-    RouteIx, Served, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
-    ValidatorId,
+    Companions, CounterUse, Currency, Epoch, GateWord, OrderId, PlaceIx, ProductLoad,
+    ProductsFound, Refusal, RouteIx, Served, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion,
+    TicketToken, Timestamp, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,15 @@ struct EntryV1 {
     /// 25: the rides that it added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rides_added: Option<u32>,
+    /// 28: what the gate told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gate: Option<u8>,
+    /// 29: the number of the entry whose rider that is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rider: Option<u64>,
+    /// 30: seconds since satellites told the place, when it is no longer fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place_age_s: Option<u16>,
 }
 
 const COMMITTED: u8 = 0;
@@ -103,6 +112,7 @@ const REFUSED: u8 = 2;
 const CONFIRMED: u8 = 3;
 const VOIDED: u8 = 4;
 const TICKET: u8 = 5;
+const GATE: u8 = 6;
 
 /// The entry's bytes: written once, then kept verbatim.
 pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
@@ -119,14 +129,17 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         }
         TapEvent::Voided { of, seen } => (VOIDED, Some(seen), None, None, Some(of.0), None),
         TapEvent::Ticket { .. } => (TICKET, None, None, None, None, None),
+        TapEvent::Gate { .. } => (GATE, None, None, None, None, None),
     };
+    let (gate, rider) = gate_codes(&record.event);
     let ticket = match &record.event {
         TapEvent::Ticket { token } => Some(token.0),
         TapEvent::Committed { .. }
         | TapEvent::InDoubt { .. }
         | TapEvent::Refused { .. }
         | TapEvent::Confirmed { .. }
-        | TapEvent::Voided { .. } => None,
+        | TapEvent::Voided { .. }
+        | TapEvent::Gate { .. } => None,
     };
     let before = transaction.map(|t| &t.before).or(before);
     let after = transaction.map(|t| &t.after);
@@ -164,6 +177,9 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         order: record.order.map(|order| order.0),
         products_written: loaded.map(|load| load.file().to_bytes()),
         rides_added: loaded.map(|load| load.rides()).filter(|rides| *rides > 0),
+        gate,
+        rider,
+        place_age_s: record.place_age_s,
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -214,6 +230,7 @@ pub fn decode_entry(
         route: e.route.map(RouteIx),
         tariff: TariffVersion(tariff),
         order: e.order.map(OrderId),
+        place_age_s: e.place_age_s,
         duration_ms: e.duration_ms,
         event,
     })
@@ -257,6 +274,14 @@ fn event(
         }
         TICKET => {
             TapEvent::Ticket { token: TicketToken(e.ticket.ok_or(WireError::Missing("ticket"))?) }
+        }
+        GATE => {
+            let said = gate_word(e.gate.ok_or(WireError::Missing("word of the gate"))?)?;
+            let of = e.rider.map(TapSeq);
+            if said.is_of_a_rider() && of.is_none() {
+                return Err(WireError::Missing("number of the rider's entry"));
+            }
+            TapEvent::Gate { said, of }
         }
         code => return Err(WireError::UnknownCode { what: "event", code }),
     };
@@ -315,8 +340,40 @@ const fn served_code(event: &TapEvent) -> Option<bool> {
         | TapEvent::InDoubt { .. }
         | TapEvent::Refused { .. }
         | TapEvent::Voided { .. }
+        | TapEvent::Gate { .. }
         | TapEvent::Ticket { .. } => None,
     }
+}
+
+fn gate_codes(event: &TapEvent) -> (Option<u8>, Option<u64>) {
+    let TapEvent::Gate { said, of } = event else { return (None, None) };
+    let code = match said {
+        GateWord::Passed => 0,
+        GateWord::TimedOut => 1,
+        GateWord::Unseen => 2,
+        GateWord::Tailgate => 3,
+        GateWord::Forced => 4,
+        GateWord::Blocked => 5,
+        GateWord::Fault => 6,
+        GateWord::Emergency => 7,
+        GateWord::EmergencyOver => 8,
+    };
+    (Some(code), of.map(|of| of.0))
+}
+
+const fn gate_word(code: u8) -> Result<GateWord, WireError> {
+    Ok(match code {
+        0 => GateWord::Passed,
+        1 => GateWord::TimedOut,
+        2 => GateWord::Unseen,
+        3 => GateWord::Tailgate,
+        4 => GateWord::Forced,
+        5 => GateWord::Blocked,
+        6 => GateWord::Fault,
+        7 => GateWord::Emergency,
+        8 => GateWord::EmergencyOver,
+        code => return Err(WireError::UnknownCode { what: "word of the gate", code }),
+    })
 }
 
 const fn served(said: Option<bool>) -> Served {

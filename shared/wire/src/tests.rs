@@ -9,9 +9,9 @@ use expect_test::{ExpectFile, expect_file};
 use model::{
     CardCounters, CardId, CardLayout, CardProduct, CardProducts, CardProof, CardRecord,
     CardTransaction, ClockQuality, Companions, Counter, CounterError, CounterUse, Ctr, Currency,
-    Epoch, LoadSeq, OrderId, PlaceIx, ProductKind, ProductLoad, ProductScope, ProductSlot,
-    ProductUse, ProductsFound, RecordKind, Refusal, Registers, RiderClass, RouteIx, Served,
-    TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
+    Epoch, GateWord, LoadSeq, OrderId, PlaceIx, ProductKind, ProductLoad, ProductScope,
+    ProductSlot, ProductUse, ProductsFound, RecordKind, Refusal, Registers, RiderClass, RouteIx,
+    Served, TapDraft, TapEvent, TapRecord, TapRole, TapSeq, TariffVersion, TicketToken, Timestamp,
     TransferRun, ValidUntil, ValidatorId,
 };
 use proptest::{collection::vec as vec_of, option, prelude::*};
@@ -78,6 +78,7 @@ fn draft() -> TapDraft {
         route: Some(RouteIx(17)),
         tariff: TariffVersion(9),
         order: None,
+        place_age_s: None,
     }
 }
 
@@ -257,6 +258,39 @@ fn purse_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
     [("purse", record(1011, event), file)]
 }
 
+/// What gates told: the fields 28 and 29, and a vehicle's place that is not fresh: the field 30.
+fn gate_samples() -> [(&'static str, TapRecord, ExpectFile); 4] {
+    let of = Some(TapSeq(1001));
+    let at_gate =
+        |record| TapRecord { role: TapRole::Entry, route: None, duration_ms: 0, ..record };
+    let said = |seq, said, of| at_gate(record(seq, TapEvent::Gate { said, of }));
+    let tailgate = TapRecord { card: None, ..said(1014, GateWord::Tailgate, None) };
+    let reason = Refusal::InsufficientValue;
+    let stale = record(1015, TapEvent::Refused { reason, seen: Some(before()) });
+    let [passed, timed_out, followed, stale_place] = [
+        expect_file!["../../../tests/vectors/wire/v1/entry-gate-passed.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-gate-timed-out.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-gate-tailgate.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-stale-place.hex"],
+    ];
+    [
+        ("gate passed", said(1012, GateWord::Passed, of), passed),
+        ("gate timed out", said(1013, GateWord::TimedOut, of), timed_out),
+        ("gate tailgate", tailgate, followed),
+        ("stale place", TapRecord { place_age_s: Some(95), ..stale }, stale_place),
+    ]
+}
+
+#[test]
+fn a_gates_word_about_a_rider_names_the_entry() {
+    let [(_, record, _), ..] = gate_samples();
+    let said = GateWord::Passed;
+    let nobody = TapRecord { event: TapEvent::Gate { said, of: None }, ..record };
+    let bytes = encode_entry(&nobody).unwrap();
+    let id = (record.validator, record.epoch, record.seq);
+    assert_eq!(decode_entry(&bytes, id), Err(WireError::Missing("number of the rider's entry")));
+}
+
 /// A load order, put on its card: the field 23.
 fn order_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
     let after = CardRecord {
@@ -341,6 +375,7 @@ fn golden_entries_are_written_and_read_for_ever() {
         .chain(order_samples())
         .chain(group_samples())
         .chain(purse_samples())
+        .chain(gate_samples())
     {
         let bytes = encode_entry(&record).unwrap();
         file.assert_eq(&hex(&bytes));
@@ -592,7 +627,7 @@ fn event() -> impl Strategy<Value = TapEvent> {
     let purses = ["CHF", "JPY", "KWD"].map(currency);
     let purse = option::of(prop::sample::select(purses.to_vec()));
     let found = (products_found(), counters_used(), riders, purse);
-    (0..6, card_record(), card_record(), found, rest).prop_map(
+    (0..7, card_record(), card_record(), found, rest).prop_map(
         |(
             kind,
             before,
@@ -616,7 +651,11 @@ fn event() -> impl Strategy<Value = TapEvent> {
                 2 => TapEvent::Refused { reason, seen },
                 3 => TapEvent::Confirmed { of, transaction, proof, served },
                 4 => TapEvent::Voided { of, seen: before },
-                _ => TapEvent::Ticket { token: token() },
+                5 => TapEvent::Ticket { token: token() },
+                _ => TapEvent::Gate {
+                    said: GateWord::ALL[usize::try_from(of.0 % 9).unwrap()],
+                    of: Some(of),
+                },
             }
         },
     )
@@ -646,6 +685,7 @@ prop_compose! {
             route: route.map(RouteIx),
             tariff: TariffVersion(tariff),
             order: order.map(OrderId),
+            place_age_s: order.map(|n| u16::try_from(n % 65_536).unwrap()),
         };
         if let (true, TapEvent::InDoubt { transaction }) = (as_after, &event) {
             draft.place = transaction.after.place;

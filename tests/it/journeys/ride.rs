@@ -262,6 +262,7 @@ impl<'c> Rider<'c> {
             route: context.route,
             tariff: context.tariff,
             order: None,
+            place_age_s: None,
             duration_ms: 200,
             event: TapEvent::Committed { transaction, proof: CardProof([0; 8]) },
         };

@@ -145,6 +145,7 @@ impl Rig {
             state: config::State::in_folder(folder.path().join("state")),
             tariff: config::Tariffs { files: vec![nowhere.clone()] },
             scanner: None,
+            gate: None,
             tickets: config::Tickets::default(),
             console: config::Console::default(),
             keys: config::Keys {

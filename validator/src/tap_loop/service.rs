@@ -1,7 +1,7 @@
 //! Whether taps are taken: reader, log, keys and lists each may stand in the way.
 //!
 //! The log goes first, because only a restart heals it, then the reader, then keys, then room on
-//! the disk, then lists.
+//! the disk, then the gate, then lists.
 //! Each reason is said once.
 
 use card::KeyError;
@@ -111,7 +111,7 @@ impl TapLoop {
 
     /// Serves, unless something else is still in the way; that is said then.
     pub(super) fn resume_service(&mut self) {
-        let in_the_way = [&self.keys_lost, &self.cramped, &self.lists_old];
+        let in_the_way = [&self.keys_lost, &self.cramped, &self.gate.out, &self.lists_old];
         let in_the_way = in_the_way.into_iter().flatten().next().cloned();
         self.machine.set_in_service(in_the_way.is_none());
         // A reader or a log that fails has been named, and goes first.

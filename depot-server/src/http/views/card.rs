@@ -139,6 +139,8 @@ pub struct AdjustedTap {
     pub exchanged: Vec<Exchanged>,
     /// The tap-out that was put in before it.
     pub repaired: Option<Repaired>,
+    /// The gate says that the rider did not pass.
+    pub not_passed: bool,
 }
 
 /// Lost records of a card, whose net amount is exactly known (I4).

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use clearing::{
     Cleared, DayBooked, DueChange, DueOrder, DueRow, Outcome, RepairRule, Rules, transaction,
 };
-use model::{CardId, CardTransaction, RecordKind, ServiceDate, TapRecord, Timestamp};
+use model::{
+    CardId, CardTransaction, GateWord, RecordKind, ServiceDate, TapEvent, TapRecord, Timestamp,
+};
 
 use super::{Desk, StepError};
 use crate::intake::stored::{Booking, Stored};
@@ -33,10 +35,19 @@ pub(super) fn is_plain(
     let Some(tap) = tap else {
         return in_order && cleared.outcome == Outcome::Booked && cleared.records.len() == 1;
     };
-    let Some(done) = transaction(tap) else { return true };
+    let Some(done) = transaction(tap) else { return !is_given_back(rules, tap) };
     let counts = rules.tariffs().get(tap.tariff).is_none_or(fare::Tariff::needs_counters);
     let could_count = !is_ride(done) || done.counters.is_some() || !counts;
     in_order && is_own_record && could_count && !misses_tap_out(done)
+}
+
+/// Whether a gate says of a rider what a tariff may give back for.
+fn is_given_back(rules: &Rules, tap: &TapRecord) -> bool {
+    let TapEvent::Gate { said, of: Some(_) } = tap.event else { return false };
+    let gives_back = |tariff: &fare::Tariff| {
+        tariff.gate().is_some_and(|gate| gate.not_passed == fare::NotPassed::GiveBack)
+    };
+    said == GateWord::TimedOut && rules.tariffs().iter().any(gives_back)
 }
 
 /// Whether a tap-in was followed by another tap than its tap-out.

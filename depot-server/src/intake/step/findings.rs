@@ -22,7 +22,7 @@ impl<S: Stored> Desk<'_, S> {
                 Some(Money::new(transaction.after.delta().saturating_abs(), currency))
             }
             TapEvent::Ticket { token } => token.ticket().ok().map(|ticket| ticket.price),
-            TapEvent::Refused { .. } | TapEvent::Voided { .. } => None,
+            TapEvent::Refused { .. } | TapEvent::Voided { .. } | TapEvent::Gate { .. } => None,
         };
         let entry = Some(TapRef::of(tap));
         let mut evidence = Vec::new();

@@ -6,7 +6,8 @@ use clearing::{Account, DeskDeed, DeskEntry, Priced, Rules};
 use fare::{Tariff, TariffSet, rules::ZoneOffsets};
 use model::{
     CardCounters, CardLayout, CardRecord, CardTransaction, ClockQuality, CounterUse, Ctr, Currency,
-    Epoch, PlaceIx, RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole, TariffVersion,
+    Epoch, GateWord, PlaceIx, RecordKind, RouteIx, ServiceDate, StationId, TapRecord, TapRole,
+    TariffVersion,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Gates with a maximum fare, a bus, and a day cap of 4.00.
-const TOWN: &str = r#"
+pub(super) const TOWN: &str = r#"
 format = 1
 version = 1
 network = "Town"
@@ -165,9 +166,16 @@ impl Rider {
             tariff: TariffVersion(1),
             duration_ms: 180,
             order: None,
+            place_age_s: None,
             event,
         });
         Some(done.after.amount)
+    }
+
+    /// What the gate said of the rider of entry `of`.
+    pub(super) fn at_gate(&self, rig: &mut Rig, bus: usize, said: GateWord, of: TapSeq) -> TapSeq {
+        let event = TapEvent::Gate { said, of: Some(of) };
+        rig.buses[bus].log(Some(Cards::id(self.card)), self.newest.at_s + 8, event)
     }
 
     pub(super) const fn newest(&self) -> CardRecord {
@@ -193,16 +201,16 @@ impl Rig {
         Self::with(town(), |card| card % 2 == 1)
     }
 
-    fn owed(&self, card: u32) -> Vec<(ServiceDate, i64)> {
+    pub(super) fn owed(&self, card: u32) -> Vec<(ServiceDate, i64)> {
         let days = self.place.store.owed(Cards::id(card)).unwrap();
         days.iter().map(|day| (day.day, day.booked.owed)).filter(|(_, owed)| *owed != 0).collect()
     }
 
-    fn open(&self, card: u32) -> i64 {
+    pub(super) fn open(&self, card: u32) -> i64 {
         self.place.store.owed(Cards::id(card)).unwrap().iter().map(OwedDay::open).sum()
     }
 
-    fn on(&self, account: Account) -> i64 {
+    pub(super) fn on(&self, account: Account) -> i64 {
         let id = account.id(self.place.rules.currency());
         self.place.store.account(&id).unwrap().posted()
     }

@@ -297,6 +297,7 @@ fn entry(rig: &Rig, card: u32, transaction: CardTransaction, proof: CardProof) -
         route: Some(model::RouteIx(0)),
         tariff: transaction.after.tariff,
         order: None,
+        place_age_s: None,
         duration_ms: 180,
         event: TapEvent::Committed { transaction, proof },
     }

@@ -70,6 +70,7 @@ pub(super) fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: 
         route: None,
         tariff: TariffVersion(1),
         order: Some(sealed.order.id),
+        place_age_s: None,
         duration_ms: 180,
         event: TapEvent::Committed { transaction, proof },
     }

@@ -86,6 +86,7 @@ fn transact(
             route: order.is_none().then_some(RouteIx(0)),
             tariff: TariffVersion(1),
             order,
+            place_age_s: None,
             duration_ms: 180,
             event: TapEvent::Committed { transaction, proof },
         });

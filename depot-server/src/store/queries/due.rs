@@ -42,6 +42,7 @@ impl ReadModel {
 }
 
 fn adjusted(tap: Repriced, money: impl Fn(i64) -> Money) -> AdjustedTap {
-    let Repriced { charged, fare, steps, exchanged, repaired, .. } = tap;
-    AdjustedTap { charged: money(charged), fare: money(fare), steps, exchanged, repaired }
+    let Repriced { charged, fare, steps, exchanged, repaired, not_passed, .. } = tap;
+    let (charged, fare) = (money(charged), money(fare));
+    AdjustedTap { charged, fare, steps, exchanged, repaired, not_passed }
 }

@@ -11,8 +11,8 @@ use crate::{
     store::{
         Store, StoreError,
         codes::{
-            card_of, clock_of, outcome_code, outcome_of, purse_of, role_of, seq, sql_time, time,
-            unsigned, validator,
+            card_of, clock_of, gate_of, outcome_code, outcome_of, purse_of, role_of, seq, sql_time,
+            time, unsigned, validator,
         },
     },
 };
@@ -98,7 +98,7 @@ impl ReadModel {
         // The tariff's currency first, and always.
         let mut charged = vec![self.money(0)];
         let sql = format!(
-            "SELECT outcome, CASE outcome WHEN 2 THEN detail END, count(*), sum(amount), purse
+            "SELECT outcome, CASE WHEN outcome IN (2, 6) THEN detail END, count(*), sum(amount), purse
              FROM taps{} GROUP BY 1, 2, 5",
             c.sql
         );
@@ -114,6 +114,9 @@ impl ReadModel {
             *sums.outcomes.entry(outcome).or_default() += unsigned(count);
             if outcome == Outcome::Refused {
                 *sums.reasons.entry(refusal(detail)?).or_default() += unsigned(count);
+            }
+            if outcome == Outcome::Gate {
+                *sums.gate.entry(gate_of(detail)?).or_default() += unsigned(count);
             }
             let amount = Money::new(amount, purse_of(purse)?.unwrap_or(self.currency()));
             let same = charged.iter_mut().find(|sum| sum.currency() == amount.currency());
@@ -163,7 +166,12 @@ impl ReadModel {
 
 fn duration_p95(c: &Condition, reader: &Connection) -> Result<Option<u32>, StoreError> {
     let failed = || StoreError::read("durations of taps");
-    let sql = format!("SELECT duration_ms, count(*) FROM taps{} GROUP BY 1 ORDER BY 1", c.sql);
+    // What a gate tells takes no time.
+    let sql = format!(
+        "SELECT duration_ms, count(*) FROM taps{} {} taps.outcome <> 6 GROUP BY 1 ORDER BY 1",
+        c.sql,
+        if c.sql.is_empty() { "WHERE" } else { "AND" }
+    );
     let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
     let rows = statement
         .query_map(params_from_iter(&c.values), |row| {
@@ -211,6 +219,7 @@ impl Store {
         let outcome = outcome_of(row.get(11).map_err(failed())?)?;
         let detail: Option<i64> = row.get(12).map_err(failed())?;
         let reason = (outcome == Outcome::Refused).then(|| refusal(detail)).transpose()?;
+        let gate = (outcome == Outcome::Gate).then(|| gate_of(detail)).transpose()?;
         let by = validator(row.get(1).map_err(failed())?)?;
         let clock = clock_of(row.get(5).map_err(failed())?)?;
         let role = role_of(row.get(8).map_err(failed())?)?;
@@ -232,6 +241,7 @@ impl Store {
                 route: row.get::<_, Option<u16>>(10)?.map(RouteIx),
                 outcome,
                 reason,
+                gate,
                 charged: money(row.get(13)?),
                 balance: row.get::<_, Option<i64>>(14)?.map(money),
                 duration_ms: row.get(15)?,

@@ -1,6 +1,10 @@
 //! The rides of one card priced again, each from the state that the one before leaves.
 
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 use fare::{Exchanged, FareTap, Journey, LastTap, Quote, TariffSet, price};
 use model::{
@@ -16,6 +20,7 @@ pub(super) fn replay(
     purse: Option<Currency>,
     rides: &BTreeMap<Ctr, Past>,
     unserved: &BTreeMap<Ctr, i64>,
+    given_back: &BTreeSet<Ctr>,
 ) -> Due {
     let mut replay = Replay {
         set,
@@ -30,9 +35,24 @@ pub(super) fn replay(
         due: Due::default(),
     };
     for past in rides.values() {
-        replay.step(past, unserved.get(&past.record.ctr).copied());
+        let of_ride = if given_back.contains(&past.record.ctr) {
+            Of::GivenBack
+        } else {
+            unserved.get(&past.record.ctr).map_or(Of::Ridden, |repaid| Of::Repaid(*repaid))
+        };
+        replay.step(past, of_ride);
     }
     replay.due
+}
+
+/// What became of a ride besides its price.
+#[derive(Clone, Copy)]
+enum Of {
+    Ridden,
+    /// A work item repays so much of it: nobody was let through.
+    Repaid(i64),
+    /// Its gate says that nobody passed, and the tariff gives back.
+    GivenBack,
 }
 
 /// The card as it would be, had everything been known at every tap.
@@ -64,7 +84,7 @@ struct Priced {
 }
 
 impl Replay<'_> {
-    fn step(&mut self, past: &Past, repaid: Option<i64>) {
+    fn step(&mut self, past: &Past, of_ride: Of) {
         let record = &past.record;
         if self.before.is_none_or(|before| before.ctr.0 + 1 != record.ctr.0) {
             self.before = None;
@@ -89,14 +109,31 @@ impl Replay<'_> {
                 self.load(record);
             }
             RecordKind::Board | RecordKind::Entry | RecordKind::Exit => {
-                match repaid {
+                match of_ride {
                     // As if it had not been: the rider did not ride.
-                    Some(repaid) => self.carried += i64::from(record.amount) - repaid,
-                    None => self.ride(past),
+                    Of::Repaid(repaid) => self.carried += i64::from(record.amount) - repaid,
+                    Of::GivenBack => self.give_back(record),
+                    Of::Ridden => self.ride(past),
                 }
             }
         }
         self.before = Some(*record);
+    }
+
+    /// As if it had not been, and what it cost is owed on the day of the tap. The state of the
+    /// journeys stays as it was, so a tap-in that led nowhere misses no tap-out.
+    fn give_back(&mut self, record: &CardRecord) {
+        let charged = i64::from(record.amount) + core::mem::take(&mut self.carried);
+        let why = (charged != 0).then(|| Repriced {
+            ctr: record.ctr,
+            charged,
+            fare: 0,
+            steps: Vec::new(),
+            exchanged: Vec::new(),
+            repaired: None,
+            not_passed: true,
+        });
+        self.add(self.day(record.tariff, record.at()), charged, 0, why);
     }
 
     fn ride(&mut self, past: &Past) {
@@ -131,6 +168,7 @@ impl Replay<'_> {
             steps: quote.steps,
             exchanged,
             repaired,
+            not_passed: false,
         });
         self.add(day, charged, fare, why);
         self.last = quote.journey_after.last;

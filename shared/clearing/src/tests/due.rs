@@ -5,7 +5,7 @@ use alloc::{format, string::ToString, vec::Vec};
 use fare::{FareTap, Journey, Tariff, TariffSet, price, rules::ZoneOffsets};
 use model::{
     CardCounters, CardLayout, CardRecord, CardTransaction, Companions, CounterUse, Ctr, Currency,
-    PlaceIx, RecordKind, RouteIx, ServiceDate, TapRecord, TapRole, ValidatorId,
+    GateWord, PlaceIx, RecordKind, RouteIx, ServiceDate, TapEvent, TapRecord, TapRole, ValidatorId,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -24,7 +24,8 @@ fn tariffs() -> TariffSet {
         companions = { riders_max = 4 }
         cap = [{ number = 1, id = "day", name = "Day cap", period = "day",
                  levels = [{ price = "4.00" }] }]"#;
-    let tariff = Tariff::parse_in(CITY, Some(overlay), &utc);
+    let city = CITY.replace("[gate]\n", "[gate]\nnot_passed = \"give-back\"\n");
+    let tariff = Tariff::parse_in(&city, Some(overlay), &utc);
     TariffSet::new(tariff.unwrap_or_else(|found| panic!("{found:#?}")))
 }
 
@@ -344,6 +345,10 @@ enum Told {
     Committed,
     Confirmed,
     Doubted,
+    /// Its gate let nobody through.
+    TurnedBack,
+    /// Its gate says both.
+    Contradicted,
     /// A copy of the card claims the same counter.
     Copied,
     /// Its log is lost: known from what the next tap found.
@@ -367,12 +372,74 @@ fn told() -> impl Strategy<Value = Told> {
         5 => Just(Told::Committed),
         2 => Just(Told::Confirmed),
         2 => Just(Told::Doubted),
+        1 => Just(Told::TurnedBack),
+        1 => Just(Told::Contradicted),
         1 => Just(Told::Copied),
         1 => Just(Told::Lost),
     ]
 }
 
 /// The entries by which a tap becomes known.
+/// What the gate told of a tap's rider.
+fn at_gate(tap: &TapRecord, said: GateWord) -> TapRecord {
+    let seq = model::TapSeq(3 + u64::from(said == GateWord::Passed));
+    TapRecord { seq, event: TapEvent::Gate { said, of: Some(tap.seq) }, ..*tap }
+}
+
+#[test]
+fn a_ride_that_the_gate_did_not_let_through_is_given_back_with_what_followed_from_it() {
+    // In at Alpha, where the gate shut; then in again and out at Beta.
+    let mut card = Card::new(true);
+    card.metro(0, 0, None);
+    card.metro(1, 0, Some(1));
+    let charged: i64 = card
+        .taps
+        .iter()
+        .map(|tap| {
+            let (done, _) = tap.settled().unwrap();
+            i64::from(done.after.amount)
+        })
+        .sum();
+    let (mut history, first) = (card.history(), card.taps[0]);
+    assert_eq!(history.due(&card.set, &RepairRule::default()).amount(), 0);
+    history.add_tap(&at_gate(&first, GateWord::TimedOut));
+    let due = history.due(&card.set, &RepairRule::default());
+    let mut alone = Card::new(true);
+    alone.metro(1, 0, Some(1));
+    let fare: i64 =
+        alone.taps.iter().map(|tap| i64::from(tap.settled().unwrap().0.after.amount)).sum();
+    assert_eq!(due.amount(), charged - fare, "the maximum fare of a journey that never began");
+    assert!(due.amount() > 0);
+    // An exit that charged and let nobody out.
+    let mut card = Card::new(true);
+    card.metro(0, 0, Some(1));
+    let exit = card.taps[1];
+    let mut history = card.history();
+    history.add_tap(&at_gate(&exit, GateWord::TimedOut));
+    let due = history.due(&card.set, &RepairRule::default());
+    assert_eq!(due.amount(), i64::from(exit.settled().unwrap().0.after.amount));
+    let [why] = &due.days[&day(0)].why[..] else { panic!("{due:?}") };
+    assert!(why.not_passed && why.fare == 0);
+    // Nobody takes it back but the gate's own word that the rider passed after all.
+    history.add_tap(&at_gate(&exit, GateWord::Unseen));
+    assert_eq!(history.due(&card.set, &RepairRule::default()), due);
+    history.add_tap(&at_gate(&exit, GateWord::Passed));
+    assert_eq!(history.due(&card.set, &RepairRule::default()).amount(), 0);
+}
+
+#[test]
+fn a_time_out_costs_the_operator_nothing_where_the_tariff_charges() {
+    let mut card = Card::new(true);
+    card.set = {
+        let utc = |_: &str| Some(ZoneOffsets::fixed(0));
+        TariffSet::new(Tariff::parse_in(CITY, None, &utc).unwrap())
+    };
+    card.metro(0, 0, Some(1));
+    let mut history = card.history();
+    history.add_tap(&at_gate(&card.taps[1], GateWord::TimedOut));
+    assert_eq!(history.due(&card.set, &RepairRule::default()).amount(), 0);
+}
+
 fn entries(tap: &TapRecord, told: Told) -> Vec<TapRecord> {
     let (transaction, _) = tap.settled().unwrap();
     let doubt = TapRecord { event: in_doubt(*transaction), ..*tap };
@@ -386,6 +453,11 @@ fn entries(tap: &TapRecord, told: Told) -> Vec<TapRecord> {
             let copy = forked(*transaction, 60);
             let copied = entry_of(&copy, tap.route, 1, committed(copy));
             alloc::vec![*tap, copied]
+        }
+        Told::TurnedBack => alloc::vec![*tap, at_gate(tap, GateWord::TimedOut)],
+        Told::Contradicted => {
+            let said = [GateWord::TimedOut, GateWord::Passed];
+            [*tap].into_iter().chain(said.map(|said| at_gate(tap, said))).collect()
         }
         Told::Doubted => alloc::vec![doubt],
         Told::Lost => Vec::new(),

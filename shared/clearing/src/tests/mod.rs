@@ -296,6 +296,7 @@ pub(super) fn entry_of(
         route,
         tariff: after.tariff,
         order: None,
+        place_age_s: None,
         duration_ms: 200,
         event,
     }

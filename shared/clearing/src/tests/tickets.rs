@@ -61,6 +61,7 @@ fn tap(ticket: &Ticket, word: Word) -> Option<TapRecord> {
         route: (validator % 2 == 1).then_some(RouteIx(0)),
         tariff: TariffVersion(1),
         order: None,
+        place_age_s: None,
     };
     let id = (ValidatorId::new(validator).unwrap(), Epoch(1), TapSeq(minute + 1));
     let token = TicketToken::new(&ticket.to_bytes().unwrap(), &[0; 64]);

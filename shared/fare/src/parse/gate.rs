@@ -5,7 +5,7 @@ use alloc::{format, vec::Vec};
 use model::{Currency, PlaceIx};
 
 use crate::{
-    Gate, ProductIx, SameStation, UnknownFare,
+    Gate, NotPassed, ProductIx, SameStation, UnknownFare,
     document::{Findings, Section},
 };
 
@@ -33,8 +33,16 @@ pub(super) fn gate(
             return None;
         }
     };
-    let keys =
-        ["group", "journey_limit_s", "maximum_fare", "minimum_balance", "unknown", "same_station"];
+    let keys = [
+        "group",
+        "journey_limit_s",
+        "maximum_fare",
+        "minimum_balance",
+        "unknown",
+        "not_passed",
+        "again_within_s",
+        "same_station",
+    ];
     rules.check_keys(&keys, found);
     let group = group(&rules, found, groups);
     let unknown = match rules.opt_text(found, "unknown") {
@@ -46,6 +54,7 @@ pub(super) fn gate(
             return None;
         }
     };
+    let not_passed = not_passed(&rules, found)?;
     let same_station = same_station(&rules, found, currency)?;
     let (places, cells) = match matrix {
         Some(matrix) => matrix_cells(&matrix, found, products, places)?,
@@ -57,10 +66,36 @@ pub(super) fn gate(
         maximum_fare: rules.opt_money(found, "maximum_fare", currency),
         minimum_balance: rules.opt_money(found, "minimum_balance", currency),
         unknown,
+        not_passed,
         same_station,
         places,
         cells,
     })
+}
+
+/// How long a rider may come back, unless said.
+const AGAIN_WITHIN_S: u32 = 300;
+
+fn not_passed(rules: &Section<'_>, found: &mut Findings) -> Option<NotPassed> {
+    let within_s = rules.opt_uint(found, "again_within_s", 3_600);
+    let word = rules.opt_text(found, "not_passed");
+    if within_s.is_some() && word != Some("let-in-again") {
+        let advice = "write not_passed = \"let-in-again\", or leave it out";
+        rules.note(found, "again_within_s", "means nothing here", advice);
+        return None;
+    }
+    match word {
+        None | Some("charge") => Some(NotPassed::Charge),
+        Some("let-in-again") => {
+            Some(NotPassed::LetInAgain { within_s: within_s.unwrap_or(AGAIN_WITHIN_S) })
+        }
+        Some("give-back") => Some(NotPassed::GiveBack),
+        Some(other) => {
+            let message = format!("unknown answer {other:?}");
+            rules.note(found, "not_passed", message, "use charge, let-in-again or give-back");
+            None
+        }
+    }
 }
 
 /// One band, or a list of them.

@@ -61,6 +61,7 @@ fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
         route: Some(RouteIx(317)),
         tariff: TariffVersion(9),
         order: None,
+        place_age_s: None,
     };
     let proof = CardProof([salt; 8]);
     let event = TapEvent::Committed { transaction, proof };

@@ -63,6 +63,7 @@ fn draft(at_s: u32) -> TapDraft {
         route: None,
         tariff: TariffVersion(9),
         order: None,
+        place_age_s: None,
     }
 }
 

@@ -215,3 +215,31 @@ fn used_tickets_of_every_life_are_found_again() {
     let (_, report) = recover(&cut, Some(guard(&cut)));
     assert_eq!((report.stranded, report.tickets), (2, vec![first, second]));
 }
+
+#[test]
+fn who_passed_is_not_let_in_again_after_a_power_loss_and_who_did_not_is_told_apart() {
+    use model::GateWord;
+    let said = |said, of| TapEvent::Gate { said, of: Some(TapSeq(of)) };
+    let (disk, log) = Disk::with_taps(2);
+    for (words, unshown, turned_back) in [
+        (alloc::vec![], true, false),
+        (alloc::vec![said(GateWord::Passed, 2)], false, false),
+        (alloc::vec![said(GateWord::Passed, 1)], true, false),
+        (alloc::vec![said(GateWord::TimedOut, 2)], true, true),
+        (alloc::vec![said(GateWord::TimedOut, 1)], true, false),
+        (alloc::vec![said(GateWord::Unseen, 2)], true, false),
+        (alloc::vec![said(GateWord::TimedOut, 2), said(GateWord::Passed, 2)], false, true),
+        (alloc::vec![TapEvent::Gate { said: GateWord::Forced, of: None }], true, false),
+    ] {
+        let (mut disk, mut log) = (disk.clone(), log.clone());
+        for word in &words {
+            let (_, ops) = log.record(draft(9), 0, *word).unwrap();
+            disk.apply(&ops);
+        }
+        let (log, report) = recover(&disk, Some(guard(&disk)));
+        assert_eq!(report.unshown.is_some(), unshown, "{words:?}");
+        assert_eq!(report.turned_back, turned_back, "{words:?}");
+        assert_eq!(log.registers().count, 2 + words.len() as u64);
+        assert_eq!(log.registers().debit_sum, 550, "no word of a gate moves money");
+    }
+}

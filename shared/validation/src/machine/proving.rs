@@ -62,6 +62,7 @@ impl TapMachine {
             return State::Idle;
         }
         self.outbox.push_back(Output::LogOutcome { seq: None, draft, event });
+        self.at_gate.let_in(tap.card, Doubt { settled: true, ..*doubt });
         State::Closing(Box::new(self.finished(doubt)))
     }
 

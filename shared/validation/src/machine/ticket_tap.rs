@@ -23,6 +23,7 @@ impl TapMachine {
     /// In the middle of a tap: one rider at a time.
     pub fn handle_scanned(&mut self, now: Timestamp, text: &str) {
         assert!(self.is_idle(), "one rider at a time");
+        self.at_gate.begin();
         let draft = self.context.draft(None, now);
         self.state = match self.tickets.judge(text, &self.context, now) {
             Judgement::Repeated => {

@@ -1,6 +1,7 @@
 //! A validator on a bench: the real machine, virtual cards that really refuse and forget, a log
 //! that gives numbers, and a hand that pulls cards away.
 
+mod at_gate;
 mod companions;
 mod counters;
 mod decisions;
@@ -378,6 +379,7 @@ impl Bench {
             .map(|tap| match &tap.event {
                 None => "intent",
                 Some(TapEvent::Refused { reason, .. }) => reason.word(),
+                Some(TapEvent::Gate { said, .. }) => said.word(),
                 Some(event) => event.word(),
             })
             .collect()

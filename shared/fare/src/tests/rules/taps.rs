@@ -14,8 +14,9 @@ use super::{
     product, ride, rule, transfer,
 };
 use crate::{
-    Class, FareRefusal, FareTap, Gate, GroupIx, Journey, Mode, Operator, Place, PlaceKind, Quote,
-    Route, StepKind, Tariff, TariffParts, TariffRules, TariffSet, Terms, UnknownFare, price,
+    Class, FareRefusal, FareTap, Gate, GroupIx, Journey, Mode, NotPassed, Operator, Place,
+    PlaceKind, Quote, Route, StepKind, Tariff, TariffParts, TariffRules, TariffSet, Terms,
+    UnknownFare, price,
     rules::{
         AreaIx, DurationSpan, Interpreter, LegRule, NetworkIx, Ride, RuleSet, TransferKind,
         TransferRule, Who, ZoneOffsets,
@@ -70,6 +71,7 @@ fn tariff(set: RuleSet) -> Result<Tariff, Vec<crate::Diagnostic>> {
             maximum_fare: None,
             minimum_balance: None,
             unknown: UnknownFare::Refuse,
+            not_passed: NotPassed::Charge,
             same_station: vec![],
             places: vec![],
             cells: vec![],
