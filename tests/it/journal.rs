@@ -57,6 +57,7 @@ pub(crate) async fn fill(gate: &Gate, refusals: u64) {
             route: Some(RouteIx(0)),
             tariff: TariffVersion(1),
             order: None,
+            place_age_s: None,
         };
         let event = TapEvent::Refused { reason: Refusal::Unreadable, seen: None };
         let reply = Reply::new(|done| assert!(done.is_ok()));

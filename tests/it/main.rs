@@ -18,6 +18,7 @@ mod fare_purses;
 mod fares;
 mod fleet;
 mod foreign_programs;
+mod gates;
 mod hotlist;
 mod issuing;
 mod journal;

@@ -368,6 +368,7 @@ fn a_ride_given_away_without_a_product_is_a_work_item() {
         route: Some(model::RouteIx(0)),
         tariff: transaction.after.tariff,
         order: None,
+        place_age_s: None,
         duration_ms: 1,
         event: TapEvent::Committed { transaction, proof },
     };

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "tapline-reader",
             "tapline-custody",
+            "tapline-gate",
             "tapline-rider",
             "tapline-model",
             "tapline-wire",

@@ -273,7 +273,6 @@ impl SimValidator {
             key: key.clone(),
             rnd_a: dice.bytes16(),
             order: None,
-            place_age_s: None,
         };
         let first = present(&field, dice);
         self.on().machine.handle_presented(now, first);

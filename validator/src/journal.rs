@@ -212,7 +212,7 @@ pub struct Line {
     pub at: String,
     /// How far that clock can be believed.
     pub clock: &'static str,
-    /// `committed`, `in-doubt`, `refused`, `confirmed`, `voided` or `ticket`.
+    /// `committed`, `in-doubt`, `refused`, `confirmed`, `voided`, `ticket` or `gate`.
     pub event: &'static str,
     /// The card: its last two bytes, or the whole number where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,10 +226,10 @@ pub struct Line {
     /// The card's balance after it, minor units of its currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<i64>,
-    /// The reason of a refusal.
+    /// The reason of a refusal, or what the gate said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// The entry that this one decides.
+    /// The entry that this one decides, or whose rider the gate speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<u64>,
     /// Card detected to feedback, milliseconds.
@@ -247,6 +247,7 @@ impl Line {
             TapEvent::Confirmed { transaction, of, .. } => (Some(transaction), None, Some(of.0)),
             TapEvent::Voided { of, .. } => (None, None, Some(of.0)),
             TapEvent::Refused { reason, .. } => (None, Some(reason.word()), None),
+            TapEvent::Gate { said, of } => (None, Some(said.word()), of.map(|of| of.0)),
             TapEvent::Ticket { .. } => (None, None, None),
         };
         Self {

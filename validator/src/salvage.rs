@@ -148,6 +148,7 @@ mod tests {
             route: None,
             tariff: TariffVersion(9),
             order: None,
+            place_age_s: None,
         };
         let event = TapEvent::Refused { reason: Refusal::Unreadable, seen: None };
         let (tell, told) = oneshot::channel();

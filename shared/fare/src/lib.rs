@@ -14,6 +14,7 @@ mod diagnostic;
 mod document;
 mod exchange;
 mod journey;
+mod not_passed;
 mod parse;
 mod price;
 mod products;
@@ -29,14 +30,15 @@ pub use diagnostic::{Diagnostic, Layer, Severity};
 pub use document::micro as parse_degrees;
 pub use exchange::{DatedRate, ExamplePurse, Exchange, ExchangeError, Exchanged, Rate, RateError};
 pub use journey::{FareTap, Journey, LastTap};
+pub use not_passed::NotPassed;
 pub use price::{FareRefusal, Quote, companions, price};
 pub use products::ProductStep;
 pub use progress::CapProgress;
 pub use step::{Param, Step, StepKind};
 pub use tariff::{
-    Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, NotPassed, Operator, Place, PlaceKind,
-    Product, ProductIx, Route, SameStation, Tariff, TariffParts, TariffRules, Transfer,
-    TransferPrice, UnknownFare,
+    Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,
+    ProductIx, Route, SameStation, Tariff, TariffParts, TariffRules, Transfer, TransferPrice,
+    UnknownFare,
 };
 pub use tariff_set::{TariffSet, TariffSetError};
 pub use terms::{

@@ -172,28 +172,13 @@ pub struct Gate {
     /// What an exit without a fare does.
     pub unknown: UnknownFare,
     /// What it does to the fare when the rider did not pass.
-    pub not_passed: NotPassed,
+    pub not_passed: crate::NotPassed,
     /// Exit at the station of entry, by bands of time, shortest first.
     pub same_station: Vec<SameStation>,
     /// The places with gates, in the order of the table's rows and columns.
     pub places: Vec<PlaceIx>,
     /// Row by row (from × to). `None` = unknown, which is not free.
     pub cells: Vec<Option<ProductIx>>,
-}
-
-/// What it does to the fare when a gate says that the rider did not pass (ADR-0027).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NotPassed {
-    /// Nothing.
-    #[default]
-    Charge,
-    /// The same card passes the same gate without a charge, within so many seconds.
-    LetInAgain {
-        /// Seconds, inclusive.
-        within_s: u32,
-    },
-    /// The ride counts as if it had not been, and the depot owes what was charged for it.
-    GiveBack,
 }
 
 /// What the next ride of a run costs.

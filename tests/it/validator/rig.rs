@@ -124,6 +124,8 @@ pub(crate) struct Rig {
     pub(crate) field: VirtualField,
     pub(crate) durability: Durability,
     pub(crate) sign: Sign,
+    /// What it prices with.
+    pub(crate) tariff: String,
     shown: mpsc::UnboundedReceiver<Passage>,
     folder: TempDir,
 }
@@ -167,7 +169,20 @@ impl Rig {
         };
         let (_, shown) = mpsc::unbounded_channel();
         let (_, field) = Reader::virtual_cards();
-        Self { config, field, durability: Durability::Synced, sign: Sign::default(), shown, folder }
+        Self {
+            config,
+            field,
+            durability: Durability::Synced,
+            sign: Sign::default(),
+            tariff: TARIFF.to_owned(),
+            shown,
+            folder,
+        }
+    }
+
+    /// A scratch file's path.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -192,7 +207,7 @@ impl Rig {
                 card: Arc::new(keys().for_validator()),
                 depot: depot_key().verifying_key(),
             },
-            tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),
+            tariffs: TariffSet::new(Tariff::parse(&self.tariff).unwrap()),
             reader,
             screen: Box::new(Told(tell, Arc::clone(&self.sign))),
             clock: Clock::system(),

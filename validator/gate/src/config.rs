@@ -113,7 +113,7 @@ pub enum GateConfigError {
     },
     /// An unusual speed is a mistake.
     #[error(
-        "[gate] baud = {0} is not a gate's speed: choose 9600, 19200, 38400, 57600, 115200 or 230400"
+        "[gate] baud = {0} is not a gate's speed: choose one from 9600 to 230400, by its manual"
     )]
     Baud(u32),
     /// Too short cuts riders off, too long lets others in.

@@ -170,7 +170,8 @@ mod tests {
                 stream.extend(frame(&[*command]));
                 said.extend(Word::of(&[*command]));
             }
-            let (mut frames, mut heard_all, mut rest) = (Frames::default(), Vec::new(), &stream[..]);
+            let (mut frames, mut heard_all) = (Frames::default(), Vec::new());
+            let mut rest = &stream[..];
             for cut in cuts.iter().cycle() {
                 if rest.is_empty() { break; }
                 let (now, later) = rest.split_at(rest.len().min(*cut));
@@ -195,10 +196,11 @@ mod tests {
         #[test]
         fn nothing_is_heard_that_does_not_stand_in_the_stream(
             stream in proptest::collection::vec(
-                prop_oneof![Just(0x02u8), Just(0), Just(2), Just(3), Just(0x1A), any::<u8>()], 0..80),
+                prop_oneof![Just(0u8), Just(2), Just(3), Just(0x1A), any::<u8>()], 0..80),
         ) {
             let mut frames = Frames::default();
-            let completed = heard(&mut frames, &stream).iter().filter(|w| **w == Word::CompletedH).count();
+            let words = heard(&mut frames, &stream);
+            let completed = words.iter().filter(|w| **w == Word::CompletedH).count();
             let stands = stream.windows(5).filter(|w| *w == frame(&[0x1A])).count();
             prop_assert!(completed <= stands);
         }

@@ -2,8 +2,8 @@
 //!
 //! A gate comes and goes like a reader; while it is away, that is told once, and it is opened
 //! anew. Which tap a passage belongs to is said by its token; what it means for a fare is not
-//! known here (ADR-0027). The gate's own fire input opens it in hardware: what is told of an emergency is
-//! only told.
+//! known here (ADR-0027). The gate's own fire input opens it in hardware: what is told of an
+//! emergency is only told.
 
 mod config;
 mod driver;

@@ -98,7 +98,8 @@ impl ReadModel {
         // The tariff's currency first, and always.
         let mut charged = vec![self.money(0)];
         let sql = format!(
-            "SELECT outcome, CASE WHEN outcome IN (2, 6) THEN detail END, count(*), sum(amount), purse
+            "SELECT outcome, CASE WHEN outcome IN (2, 6) THEN detail END, count(*),
+                    sum(amount), purse
              FROM taps{} GROUP BY 1, 2, 5",
             c.sql
         );
