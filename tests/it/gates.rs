@@ -88,9 +88,9 @@ fn head(daemon: &Daemon) -> u64 {
 }
 
 fn said(depot: &Depot) -> Vec<(GateWord, Option<TapSeq>)> {
-    let words = depot.taps.iter().filter_map(|tap| match tap.event {
-        TapEvent::Gate { said, of } => Some((said, of)),
-        _ => None,
+    let words = depot.taps.iter().filter_map(|tap| {
+        let TapEvent::Gate { said, of } = tap.event else { return None };
+        Some((said, of))
     });
     words.collect()
 }

@@ -34,7 +34,7 @@ use crate::{
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::{Identity, SyncLoop},
-    tap_loop::{AtGate, Event, Outage, Service, TapLoop, Underway},
+    tap_loop::{Event, Outage, Service, TapLoop, Underway},
 };
 use reader::Reader;
 
@@ -171,8 +171,8 @@ impl Daemon {
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
         let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
-        let unshown = unshown(&recovery, &context);
-        let tickets = tickets(&config, &recovery);
+        let doubts = in_doubt.iter().filter_map(doubt).chain(unshown(&recovery, &context));
+        let machine = TapMachine::new(context, doubts).with_tickets(tickets(&config, &recovery));
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
         let page = metrics_page(&config, &metrics, &service).await?;
@@ -193,11 +193,9 @@ impl Daemon {
             metrics.clone(),
         );
         let (ask, asks) = mpsc::unbounded_channel();
-        let (open, opens) = mpsc::unbounded_channel();
-        let gate = AtGate::new(config.gate.as_ref(), open);
+        let (gate, at_gate) = gate_task::start(config.gate.as_ref(), &events);
         let taps = TapLoop {
-            machine: TapMachine::new(context, in_doubt.iter().filter_map(doubt).chain(unshown))
-                .with_tickets(tickets),
+            machine,
             keeper,
             keys: keys.card,
             clock,
@@ -213,7 +211,7 @@ impl Daemon {
             orders,
             hotlist,
             applied,
-            gate,
+            gate: at_gate,
             tap: Underway::default(),
             outage: Outage::default(),
         };
@@ -221,7 +219,7 @@ impl Daemon {
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
             scanner: tokio::spawn(scanning),
-            gate: tokio::spawn(gate_task::run(config.gate, opens, events.clone())),
+            gate,
             console: tokio::spawn(console::run(console, events.clone())),
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),

@@ -130,6 +130,7 @@ fn rec_17_a_clock_that_nobody_set_is_known_as_such_and_no_item() {
             route: Some(RouteIx(0)),
             tariff: transaction.after.tariff,
             order: None,
+            place_age_s: None,
             duration_ms: 180,
             event: TapEvent::Committed { transaction, proof },
         };

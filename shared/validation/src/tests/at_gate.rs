@@ -117,9 +117,11 @@ fn what_the_gate_says_during_a_tap_stands_behind_the_entry_of_the_tap() {
         assert!(bench.machine.poll().is_none_or(|o| !matches!(o, Output::LogResolution { .. })));
         bench.machine.handle_log_failed();
         let rest: alloc::vec::Vec<_> = core::iter::from_fn(|| bench.machine.poll()).collect();
-        let words = rest.iter().filter_map(|output| match output {
-            Output::LogResolution { event: TapEvent::Gate { said, .. }, .. } => Some(*said),
-            _ => None,
+        let words = rest.iter().filter_map(|output| {
+            let Output::LogResolution { event: TapEvent::Gate { said, .. }, .. } = output else {
+                return None;
+            };
+            Some(*said)
         });
         assert!(words.eq([GateWord::Passed, GateWord::Tailgate]), "{rest:?}");
         let done = rest.iter().position(|output| *output == Output::Done);
