@@ -9,12 +9,12 @@
 #![no_std]
 extern crate alloc;
 
+mod at_gate;
 mod compile;
 mod diagnostic;
 mod document;
 mod exchange;
 mod journey;
-mod not_passed;
 mod parse;
 mod price;
 mod products;
@@ -26,11 +26,11 @@ mod tariff_set;
 mod terms;
 mod write;
 
+pub use at_gate::{NotPassed, UnknownFare};
 pub use diagnostic::{Diagnostic, Layer, Severity};
 pub use document::micro as parse_degrees;
 pub use exchange::{DatedRate, ExamplePurse, Exchange, ExchangeError, Exchanged, Rate, RateError};
 pub use journey::{FareTap, Journey, LastTap};
-pub use not_passed::NotPassed;
 pub use price::{FareRefusal, Quote, companions, price};
 pub use products::ProductStep;
 pub use progress::CapProgress;
@@ -38,7 +38,6 @@ pub use step::{Param, Step, StepKind};
 pub use tariff::{
     Class, Example, ExampleRide, Gate, GroupIx, MODES, Mode, Operator, Place, PlaceKind, Product,
     ProductIx, Route, SameStation, Tariff, TariffParts, TariffRules, Transfer, TransferPrice,
-    UnknownFare,
 };
 pub use tariff_set::{TariffSet, TariffSetError};
 pub use terms::{

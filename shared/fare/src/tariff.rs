@@ -11,6 +11,7 @@ use model::{
 };
 
 use crate::{
+    NotPassed, UnknownFare,
     compile::CompiledRules,
     rules::{RuleSet, StopIx},
     terms::{Terms, TimeIx},
@@ -138,15 +139,6 @@ pub struct Route {
     pub product: Option<ProductIx>,
 }
 
-/// What an exit does when the table holds no fare for its pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownFare {
-    /// Refuse the tap: staff help.
-    Refuse,
-    /// Charge the maximum fare from the entry.
-    MaximumFare,
-}
-
 /// An exit where the journey began, soon after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SameStation {
@@ -172,7 +164,7 @@ pub struct Gate {
     /// What an exit without a fare does.
     pub unknown: UnknownFare,
     /// What it does to the fare when the rider did not pass.
-    pub not_passed: crate::NotPassed,
+    pub not_passed: NotPassed,
     /// Exit at the station of entry, by bands of time, shortest first.
     pub same_station: Vec<SameStation>,
     /// The places with gates, in the order of the table's rows and columns.

@@ -1,4 +1,4 @@
-//! What becomes of the fare of a rider whom a gate did not let pass.
+//! What gates do where the usual does not happen: no fare is known, or nobody passed.
 
 /// What it does to the fare when a gate says that the rider did not pass (ADR-0027).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,4 +13,13 @@ pub enum NotPassed {
     },
     /// The ride counts as if it had not been, and the depot owes what was charged for it.
     GiveBack,
+}
+
+/// What an exit does when the table holds no fare for its pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownFare {
+    /// Refuse the tap: staff help.
+    Refuse,
+    /// Charge the maximum fare from the entry.
+    MaximumFare,
 }
