@@ -61,6 +61,7 @@ async fn live_three_days(gate: &Gate, cards: &mut Cards, taps: u64) {
             route: Some(RouteIx(0)),
             tariff: TariffVersion(1),
             order: None,
+            place_age_s: None,
         };
         let reply = || Reply::new(|done| assert!(done.is_ok()));
         opened.keeper.ask(Request::Intent { draft, transaction, reply: reply() });
