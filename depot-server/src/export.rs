@@ -36,7 +36,7 @@ impl<'a> AccountNames<'a> {
         );
         let root = match account.code().0 {
             1 | 18 | 20 => "Liabilities",
-            2 | 22 => "Income",
+            2 | 22 | 27 => "Income",
             6 | 7 | 9 | 11 | 16 | 17 | 19 | 23 | 33 => "Assets",
             _ => "Equity",
         };
@@ -60,7 +60,8 @@ impl<'a> AccountNames<'a> {
                 Account::OperatorSharing(issuer)
                 | Account::ClearingFee(issuer)
                 | Account::OperatorBank(issuer)
-                | Account::Unclaimed(issuer),
+                | Account::Unclaimed(issuer)
+                | Account::ProductUnused(issuer),
             ) => format!("{root}:{word}{}", issuer_part(issuer)),
             Some(Account::WrittenOff(number)) => format!("{root}:{word}:Number{number}"),
             Some(plain) if plain.id(account.currency()).opaque() == EMPTY => {

@@ -11,7 +11,10 @@ use crate::{
     clock::Clock,
     config::Config,
     server::Depot,
-    settle::{lines_csv, owed, owed_csv, pay, settle, statement_csv, suspense_csv},
+    settle::{
+        lines_csv, owed, owed_csv, pay, product_lines_csv, products_csv, settle, share_products,
+        statement_csv, suspense_csv,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -41,6 +44,17 @@ enum Office {
     Owed {
         #[command(flatten)]
         config: ConfigPath,
+    },
+    /// Share what was paid for products that are over: used up, or ended long enough ago.
+    Products {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// A settled service day, by whose rules.
+        #[arg(long, value_parser = parse_day)]
+        day: ServiceDate,
+        /// Print every ride instead of every operator.
+        #[arg(long)]
+        lines: bool,
     },
     /// Book that an issuer paid an operator. The same reference again changes nothing.
     Pay {
@@ -90,6 +104,16 @@ fn run_office(office: &Office) -> anyhow::Result<ExitCode> {
         Office::Owed { config } => {
             let place = workplace(&Config::load(&config.config)?)?;
             say(owed_csv(&place, &owed(&place)?).trim_end());
+        }
+        Office::Products { config, day, lines } => {
+            let place = workplace(&Config::load(&config.config)?)?;
+            let shared = share_products(&place, *day)?;
+            let text = if *lines {
+                product_lines_csv(&place, *day, &shared)
+            } else {
+                products_csv(&place, *day, &shared)
+            };
+            say(text.trim_end());
         }
         Office::Pay { config, operator, amount, reference, by, issuer, currency } => {
             let config = Config::load(&config.config)?;

@@ -4,10 +4,12 @@
 //! A row says everything that its booking needs, so that it books the same again. Who writes one
 //! has looked first whether it may be.
 
-use clearing::{Account, ExceptionId, OperatorPayment, OperatorShare, TapRef, WriteOff};
+use clearing::{
+    Account, ExceptionId, OperatorPayment, OperatorShare, ProductShare, TapRef, WriteOff,
+};
 use ledger::AccountId;
 use model::{
-    CardId, Currency, Epoch, IssuerId, Money, OperatorId, ServiceDate, TapSeq, ValidatorId,
+    CardId, Currency, Epoch, IssuerId, Money, OperatorId, OrderId, ServiceDate, TapSeq, ValidatorId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +53,24 @@ pub enum OfficeEvent {
         reference: String,
         /// Who says so.
         by: String,
+    },
+    /// What was paid for a product on one card is shared between those whose rides it paid.
+    ProductShared {
+        /// With which closed day.
+        day: u32,
+        /// The order that brought it.
+        order: u64,
+        /// Which product.
+        product: u16,
+        /// Whose card; the issuer that the books began with without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<u16>,
+        /// Of every amount.
+        currency: u16,
+        /// Operator, amount, fee of that.
+        shares: Vec<(u16, i64, i64)>,
+        /// What nobody used and stays with the issuer.
+        unused: i64,
     },
     /// A tap in doubt has been held for so long that nobody waits any more.
     Expired {
@@ -210,6 +230,38 @@ impl OfficeEvent {
             shared: *shared,
             fee: *fee,
         })
+    }
+
+    /// The row of a product that is shared with a closed day.
+    pub fn shared(day: ServiceDate, share: &ProductShare) -> Self {
+        let shares = share.shares.iter();
+        Self::ProductShared {
+            day: day.0,
+            order: share.order.0,
+            product: share.product,
+            issuer: share.issuer.map(|issuer| issuer.0),
+            currency: share.currency.numeric(),
+            shares: shares.map(|(operator, amount, fee)| (operator.0, *amount, *fee)).collect(),
+            unused: share.unused,
+        }
+    }
+
+    /// What it says as a shared product, and with which day; `None` when it is none.
+    pub fn product(&self) -> Option<(ServiceDate, ProductShare)> {
+        let Self::ProductShared { day, order, product, issuer, currency, shares, unused } = self
+        else {
+            return None;
+        };
+        let shares = shares.iter().map(|(of, amount, fee)| (OperatorId(*of), *amount, *fee));
+        let share = ProductShare {
+            order: OrderId(*order),
+            product: *product,
+            issuer: issuer.map(IssuerId),
+            currency: Currency::from_numeric(*currency).ok()?,
+            shares: shares.collect(),
+            unused: *unused,
+        };
+        Some((ServiceDate(*day), share))
     }
 
     /// What it says as a payment; `None` when it is none.

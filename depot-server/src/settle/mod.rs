@@ -6,6 +6,7 @@
 
 mod csv;
 mod owed;
+mod products;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use settlement::{NoFee, OperatorRow, Revenue, Statement, runs};
 pub use csv::{lines_csv, statement_csv, suspense_csv};
 pub(crate) use owed::owed_at;
 pub use owed::{Owed, PayError, owed, owed_csv, pay};
+pub use products::{ProductLine, SharedProduct, product_lines_csv, products_csv, share_products};
 pub use rules::{ShareBook, ShareRulesError};
 
 use crate::{
@@ -34,6 +36,12 @@ pub enum SettleError {
     /// Nothing says how.
     #[error("no share rules are valid on {0}: add a [[rules]] with an earlier valid_from")]
     NoRules(ServiceDate),
+    /// Products are shared by the rules that a day was settled with.
+    #[error("{0} is not settled: run `settle --day {0}` first")]
+    NotSettled(ServiceDate),
+    /// Nothing says how products are shared.
+    #[error("the rules of {0} do not say how products are shared: add `products` to them")]
+    NoProducts(ServiceDate),
     /// Nothing says what is kept of each ride in another currency.
     #[error("the day cannot be settled: add `fees_in` with that currency to the rules, such as 0")]
     NoFee(#[from] NoFee),

@@ -86,6 +86,11 @@ pub(crate) fn owed_at(
         if let Some(share) = row.event.share() {
             let key = (share.issuer, share.operator, share.currency);
             *days.entry(key).or_default().entry(share.day).or_default() += share.payable();
+        } else if let Some((day, share)) = row.event.product() {
+            for (operator, amount, fee) in &share.shares {
+                let key = (share.issuer, Some(*operator), share.currency);
+                *days.entry(key).or_default().entry(day).or_default() += amount - fee;
+            }
         } else if let Some(payment) = row.event.payment() {
             let key = (payment.issuer, Some(payment.operator), payment.currency);
             *paid.entry(key).or_default() += payment.amount;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clearing::Rules;
 use model::{Currency, Money, OperatorId, ServiceDate};
 use serde::Deserialize;
-use settlement::{ShareRules, Split, WHOLE};
+use settlement::{ProductRules, ProductSplit, ShareRules, Split, WHOLE};
 
 /// The rules of every period, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,22 @@ struct Period {
     fees_in: BTreeMap<String, String>,
     #[serde(default)]
     leg: Vec<LegShares>,
+    products: Option<Products>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Products {
+    by: String,
+    unknown_distance_m: Option<u32>,
+    fixed: Option<BTreeMap<String, u32>>,
+    unused: Option<String>,
+    #[serde(default = "wait_days")]
+    wait_days: u32,
+}
+
+const fn wait_days() -> u32 {
+    7
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +78,7 @@ impl ShareBook {
             fee_per_mille: 0,
             fee_per_ride: 0,
             fees_in: BTreeMap::new(),
+            products: None,
         }])
     }
 
@@ -122,7 +139,8 @@ impl Reader<'_> {
             }
         }
         let fee_per_mille = period.fee_per_mille;
-        ShareRules { valid_from, transfer, legs, fee_per_mille, fee_per_ride, fees_in }
+        let products = period.products.as_ref().map(|products| self.products(products));
+        ShareRules { valid_from, transfer, legs, fee_per_mille, fee_per_ride, fees_in, products }
     }
 
     fn fee(&mut self, key: &str, text: &str, currency: Currency) -> i64 {
@@ -189,6 +207,32 @@ impl Reader<'_> {
                 Split::Own
             }
         }
+    }
+
+    fn products(&mut self, of: &Products) -> ProductRules {
+        if of.wait_days > 366 {
+            self.note("products.wait_days", "use 0 to 366 days");
+        }
+        let unused = of.unused.as_deref().filter(|name| *name != "issuer");
+        let unused = unused.and_then(|name| self.operator("products.unused", name));
+        let by = match (of.by.as_str(), of.unknown_distance_m, &of.fixed) {
+            ("boarding", None, None) => ProductSplit::Boarding,
+            ("distance", Some(unknown_m), None) => ProductSplit::Distance { unknown_m },
+            ("fixed", None, Some(weights)) => {
+                let fixed = self.operators("products.fixed", weights);
+                if weights.values().sum::<u32>() != WHOLE {
+                    self.note("products.fixed", &format!("the shares do not add up to {WHOLE}"));
+                }
+                ProductSplit::Fixed(fixed)
+            }
+            _ => {
+                let what = "use by = \"boarding\", \"distance\" with unknown_distance_m, or \
+                            \"fixed\" with fixed, and nothing else of these";
+                self.note("products.by", what);
+                ProductSplit::Boarding
+            }
+        };
+        ProductRules { by, unused, wait_days: of.wait_days }
     }
 
     fn operators(&mut self, key: &str, of: &BTreeMap<String, u32>) -> BTreeMap<OperatorId, u32> {
@@ -264,6 +308,15 @@ mod tests {
                      transfer = \"own\"",
                 ),
                 "rules[2].valid_from: is not later",
+            ),
+            (&with("transfer = \"own\"\nproducts = { by = \"use\" }"), "use by = \"boarding"),
+            (
+                &with("transfer = \"own\"\nproducts = { by = \"boarding\", unused = \"po\" }"),
+                "the tariff has no operator \"po\"",
+            ),
+            (
+                &with("transfer = \"own\"\nproducts = { by = \"fixed\", fixed = { op = 1 } }"),
+                "products.fixed: the shares do not add up",
             ),
             ("[[rules]]\nvalid_from = \"soon\"\ntransfer = \"own\"", "a date such as"),
         ] {

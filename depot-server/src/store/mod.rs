@@ -31,6 +31,7 @@ mod lists;
 mod login;
 mod office;
 mod orders;
+mod products;
 mod queries;
 mod quota;
 mod replay;

@@ -333,7 +333,11 @@ const fn sql_phase(phase: OrderPhase) -> (i64, Option<Offer>, Option<ListVersion
     }
 }
 
-fn orders(connection: &Connection, of: &str, key: i64) -> Result<Vec<BookedOrder>, StoreError> {
+pub(super) fn orders(
+    connection: &Connection,
+    of: &str,
+    key: i64,
+) -> Result<Vec<BookedOrder>, StoreError> {
     let failed = || StoreError::read("load orders");
     let sql = format!("SELECT {ORDER} FROM orders {of}");
     let mut statement = connection.prepare_cached(&sql).map_err(failed())?;

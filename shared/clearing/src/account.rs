@@ -84,10 +84,12 @@ pub enum Account {
     WrittenOff(u16),
     /// Value of this issuer's cards that ended and was not claimed in time.
     Unclaimed(Option<IssuerId>),
+    /// Paid for products of this issuer's cards and used by nobody in time: the issuer's (ADR-0025).
+    ProductUnused(Option<IssuerId>),
 }
 
 /// Codes of [`Account`], as ledger accounts begin with.
-const CODES: [(u16, &str); 31] = [
+const CODES: [(u16, &str); 32] = [
     (1, "card"),
     (2, "fare-revenue"),
     (3, "gap-suspense"),
@@ -114,6 +116,7 @@ const CODES: [(u16, &str); 31] = [
     (24, "written-off"),
     (25, "unclaimed"),
     (26, "product-sold"),
+    (27, "product-unused"),
     (30, "load-orders"),
     (31, "load-channel"),
     (32, "order-owed"),
@@ -169,7 +172,8 @@ impl Account {
             Self::OperatorSharing(issuer)
             | Self::ClearingFee(issuer)
             | Self::OperatorBank(issuer)
-            | Self::Unclaimed(issuer) => {
+            | Self::Unclaimed(issuer)
+            | Self::ProductUnused(issuer) => {
                 opaque.extend(issuer.unwrap_or_default().0.to_be_bytes());
             }
             Self::FareRevenue(None)
@@ -227,6 +231,7 @@ impl Account {
             23 => Self::OperatorBank(issuer()),
             24 => Self::WrittenOff(number()),
             25 => Self::Unclaimed(issuer()),
+            27 => Self::ProductUnused(issuer()),
             26 => Self::ProductSold(u16::from_be_bytes([b[0], b[1]])),
             30 => Self::LoadOrders,
             31 => Self::LoadChannel(channel()),
@@ -272,6 +277,7 @@ impl Account {
             Self::WrittenOff(_) => 24,
             Self::Unclaimed(_) => 25,
             Self::ProductSold(_) => 26,
+            Self::ProductUnused(_) => 27,
             Self::LoadOrders => 30,
             Self::LoadChannel(_) => 31,
             Self::OrderOwed(_) => 32,
@@ -326,13 +332,15 @@ impl fmt::Display for Account {
             | Self::OperatorSharing(_)
             | Self::ClearingFee(_)
             | Self::OperatorBank(_)
-            | Self::Unclaimed(_) => f.write_str(word),
+            | Self::Unclaimed(_)
+            | Self::ProductUnused(_) => f.write_str(word),
         }?;
         if let Self::OperatorPayable(Some(issuer), _)
         | Self::OperatorSharing(Some(issuer))
         | Self::ClearingFee(Some(issuer))
         | Self::OperatorBank(Some(issuer))
-        | Self::Unclaimed(Some(issuer)) = self
+        | Self::Unclaimed(Some(issuer))
+        | Self::ProductUnused(Some(issuer)) = self
         {
             write!(f, " of issuer {issuer}")?;
         }
@@ -391,11 +399,13 @@ pub enum CauseCode {
     Expiry,
     /// A card's value was not claimed in time after its end.
     Breakage,
+    /// What was paid for a product was shared between operators. The reference is the order.
+    ProductShared,
 }
 
 impl CauseCode {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Record,
         Self::Attribution,
         Self::Fork,
@@ -417,6 +427,7 @@ impl CauseCode {
         Self::Correction,
         Self::Expiry,
         Self::Breakage,
+        Self::ProductShared,
     ];
 
     /// Its number in the ledger.
@@ -443,6 +454,7 @@ impl CauseCode {
             Self::Correction => 22,
             Self::Expiry => 23,
             Self::Breakage => 24,
+            Self::ProductShared => 25,
         }
     }
 
@@ -470,6 +482,7 @@ impl CauseCode {
             Self::Correction => "correction",
             Self::Expiry => "expiry",
             Self::Breakage => "breakage",
+            Self::ProductShared => "product-shared",
         }
     }
 

@@ -79,7 +79,8 @@ impl Account {
         | Self::OperatorSharing(issuer)
         | Self::ClearingFee(issuer)
         | Self::OperatorBank(issuer)
-        | Self::Unclaimed(issuer) = self
+        | Self::Unclaimed(issuer)
+        | Self::ProductUnused(issuer) = self
         {
             issuer
         } else {

@@ -65,7 +65,7 @@ pub use exception::{
 pub use issuer::{IssuerAccount, IssuerMisfit};
 pub use known::{Known, KnownRecord, Overlay, Source, TapRef, transaction};
 pub use load::LoadItem;
-pub use operator::{OperatorPayment, OperatorShare};
+pub use operator::{OperatorPayment, OperatorShare, ProductShare};
 pub use order::{
     BookedOrder, CardSeen, ClearedOrder, ListVersion, Offer, OrderPhase, OrderRefused,
 };

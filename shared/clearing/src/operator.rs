@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use ledger::Transfer;
-use model::{CardId, Currency, IssuerId, OperatorId, ServiceDate, Timestamp};
+use model::{CardId, Currency, IssuerId, OperatorId, OrderId, ServiceDate, Timestamp};
 
 use crate::{
     account::{Account, CauseCode},
@@ -46,6 +46,41 @@ pub struct OperatorPayment<'a> {
     pub amount: i64,
     /// The issuer's own number of the payment.
     pub reference: &'a str,
+}
+
+/// What was paid for a product on one card, shared between those whose rides it paid (ADR-0025).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductShare {
+    /// The order that brought it.
+    pub order: OrderId,
+    /// Which product.
+    pub product: u16,
+    /// Whose card, and so who owes it; `None` is the issuer that the books began with.
+    pub issuer: Option<IssuerId>,
+    /// Of every amount.
+    pub currency: Currency,
+    /// Whom, how much, and what the clearing house keeps of that.
+    pub shares: Vec<(OperatorId, i64, i64)>,
+    /// What nobody's ride used and stays with the issuer.
+    pub unused: i64,
+}
+
+impl ProductShare {
+    /// From what was sold to what is owed, the fees, and what nobody used. Together they are what
+    /// was paid; an order is shared once.
+    pub fn transfers(&self, at: Timestamp) -> Vec<Transfer> {
+        let Self { order, product, issuer, currency, .. } = *self;
+        let mut event = Event::new(CauseCode::ProductShared, &[&order.0.to_be_bytes()], at);
+        let mut postings = of_nobody(currency, at);
+        let sold = Account::ProductSold(product);
+        for (operator, amount, fee) in &self.shares {
+            let payable = Account::OperatorPayable(issuer, Some(*operator));
+            postings.shift(&mut event, payable, sold, *amount);
+            postings.shift(&mut event, Account::ClearingFee(issuer), payable, *fee);
+        }
+        postings.shift(&mut event, Account::ProductUnused(issuer), sold, self.unused);
+        postings.transfers
+    }
 }
 
 impl OperatorShare {

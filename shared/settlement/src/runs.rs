@@ -76,7 +76,7 @@ fn began(ride: &Ride) -> PlaceIx {
     }
 }
 
-fn leg(ride: &Ride, rules: &Rules) -> Leg {
+pub(crate) fn leg(ride: &Ride, rules: &Rules) -> Leg {
     let CardTransaction { before, after, .. } = &ride.transaction;
     let tariff = rules.tariffs().get(after.tariff);
     let distance_m = match after.kind {
@@ -126,7 +126,7 @@ fn alone(ride: &Ride, companions: Companions, rules: &Rules) -> Option<i64> {
     price(rules.tariffs(), &journey, &tap).ok().map(|quote| quote.debit.minor())
 }
 
-fn between(before: &Ride, next: &Ride, rules: &Rules) -> Option<u32> {
+pub(crate) fn between(before: &Ride, next: &Ride, rules: &Rules) -> Option<u32> {
     let tariff = rules.tariffs().get(before.transaction.after.tariff)?;
     let next_tariff = rules.tariffs().get(next.transaction.after.tariff)?;
     let to = tariff.place_ix(&next_tariff.place(began(next))?.id)?;

@@ -4,6 +4,8 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use model::{Currency, OperatorId, ServiceDate};
 
+use crate::products::ProductRules;
+
 /// Parts in which fixed shares are given.
 pub const WHOLE: u32 = 1000;
 
@@ -41,6 +43,8 @@ pub struct ShareRules {
     /// The same of a ride that was paid in another currency, in its minor units: there is no rate
     /// in the books by which it could be worked out (ADR-0019).
     pub fees_in: BTreeMap<Currency, i64>,
+    /// What was paid for products; `None`: it is not shared.
+    pub products: Option<ProductRules>,
 }
 
 /// Rides were paid in a currency of which the rules do not say what is kept for each.
@@ -194,6 +198,7 @@ mod tests {
             fee_per_mille: 15,
             fee_per_ride: 1,
             fees_in: BTreeMap::new(),
+            products: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! corrections (ADR-0023).
 
 use clearing::{ClearError, Cleared, Rules, attribute_record, expire, unclaimed};
+use ledger::Transfer;
 use model::{CardId, Ctr, Currency, IssuerId, OperatorId, ServiceDate, Timestamp};
 
 use super::{Desk, StepError};
@@ -29,19 +30,14 @@ impl<S: Stored> Desk<'_, S> {
     fn office_event(&mut self, event: &OfficeEvent) -> Result<(), StepError<S::Error>> {
         let now = self.booking.at;
         match event {
-            OfficeEvent::Settled { .. } => {
-                let Some(share) = event.share() else {
+            OfficeEvent::Settled { .. }
+            | OfficeEvent::OperatorPaid { .. }
+            | OfficeEvent::ProductShared { .. } => {
+                let Some(transfers) = with_operators(event, now) else {
                     unread(event);
                     return Ok(());
                 };
-                self.post(None, None, &share.transfers(now))?;
-            }
-            OfficeEvent::OperatorPaid { .. } => {
-                let Some(payment) = event.payment() else {
-                    unread(event);
-                    return Ok(());
-                };
-                self.post(None, None, &payment.transfers(now))?;
+                self.post(None, None, &transfers)?;
             }
             OfficeEvent::Expired { .. } => {
                 let Some((card, tap)) = event.hold() else {
@@ -119,6 +115,15 @@ impl<S: Stored> Desk<'_, S> {
             self.booking.decided.push(Decided { item, owner, closed });
         }
     }
+}
+
+/// What an event moves between issuers and operators; `None` when it is another one, or does not
+/// read.
+fn with_operators(event: &OfficeEvent, now: Timestamp) -> Option<Vec<Transfer>> {
+    let settled = || event.share().map(|share| share.transfers(now));
+    let paid = || event.payment().map(|payment| payment.transfers(now));
+    let shared = || event.product().map(|(_, share)| share.transfers(now));
+    settled().or_else(paid).or_else(shared)
 }
 
 /// Only a currency that is none, or a validator's number that is none, gets here.

@@ -1,6 +1,8 @@
 //! Products by load order over a real database: paid once, on the card once, and nothing on a card
 //! that nobody sold (ADR-0024).
 
+mod shared;
+
 use card::sale_record;
 use clearing::{Account, OrderPhase};
 use model::{
@@ -63,6 +65,15 @@ fn stands(rig: &Rig, account: Account) -> i64 {
 /// A transaction of the card at a bus, and what is on the card after it.
 fn transact(
     rig: &mut Rig,
+    of: (CardRecord, Option<ProductsFound>, Option<ProductLoad>),
+    reported: bool,
+) -> Option<ProductsFound> {
+    transact_on(rig, RouteIx(0), of, reported)
+}
+
+fn transact_on(
+    rig: &mut Rig,
+    route: RouteIx,
     (after, found, loaded): (CardRecord, Option<ProductsFound>, Option<ProductLoad>),
     reported: bool,
 ) -> Option<ProductsFound> {
@@ -83,7 +94,7 @@ fn transact(
             clock: ClockQuality::Ntp,
             role: TapRole::Board,
             place: PlaceIx(0),
-            route: order.is_none().then_some(RouteIx(0)),
+            route: order.is_none().then_some(route),
             tariff: TariffVersion(1),
             order,
             place_age_s: None,
@@ -115,6 +126,15 @@ fn carry_out(rig: &mut Rig, found: Option<ProductsFound>, at_s: u32) -> Option<P
 
 /// The card rides by one of its rides, or by its pass.
 fn ride(rig: &mut Rig, found: Option<ProductsFound>, at_s: u32) -> Option<ProductsFound> {
+    ride_on(rig, RouteIx(0), found, at_s)
+}
+
+fn ride_on(
+    rig: &mut Rig,
+    route: RouteIx,
+    found: Option<ProductsFound>,
+    at_s: u32,
+) -> Option<ProductsFound> {
     let newest = *rig.cards.newest(CARD);
     let has_rides = found.is_some_and(|found| found.file.with_rides().is_some());
     let used = ProductUse {
@@ -131,7 +151,7 @@ fn ride(rig: &mut Rig, found: Option<ProductsFound>, at_s: u32) -> Option<Produc
         products: Some(used),
         ..newest
     };
-    transact(rig, (after, found, None), true)
+    transact_on(rig, route, (after, found, None), true)
 }
 
 fn submit(rig: &mut Rig) {
