@@ -84,7 +84,7 @@ pub enum Account {
     WrittenOff(u16),
     /// Value of this issuer's cards that ended and was not claimed in time.
     Unclaimed(Option<IssuerId>),
-    /// Paid for products of this issuer's cards and used by nobody in time: the issuer's (ADR-0025).
+    /// Paid for products of this issuer's cards and used by nobody in time: its own (ADR-0025).
     ProductUnused(Option<IssuerId>),
 }
 

@@ -269,7 +269,8 @@ mod tests {
             ),
             by in split(),
         ) {
-            let sales: Vec<_> = (1..).zip(&sold).map(|(n, (id, rides, _))| sale(*id, n, *rides)).collect();
+            let sales = (1..).zip(&sold).map(|(n, (id, rides, _))| sale(*id, n, *rides));
+            let sales: Vec<_> = sales.collect();
             let rides: Vec<_> = (1..)
                 .zip(&rode)
                 .map(|(ctr, (id, pass, serial, count, operator, distance))| {
