@@ -1,5 +1,5 @@
-//! The real programs over bad links: partitions in which no end is told anything, a line that is cut
-//! again and again, and 2G. Riders are served all the while, and every tap is booked once.
+//! The real programs over bad links: partitions in which no end is told anything, a line that is
+//! cut again and again, and 2G. Riders are served all the while, and every tap is booked once.
 
 mod line;
 
