@@ -5,6 +5,7 @@
 
 mod journal;
 mod papers;
+mod selftest;
 
 use std::{
     collections::BTreeMap,
@@ -81,6 +82,13 @@ enum Command {
         #[arg(long, default_value = DEFAULT_CONFIG)]
         config: PathBuf,
     },
+    /// Make taps of nobody's card through rules and tariff, and durable writes on the real disk; ask
+    /// the reader; say how long each took.
+    Selftest {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
     /// Make key files; files that exist are never overwritten.
     Keygen {
         /// Where to write this validator's signing key; its public key is printed for the depot.
@@ -146,6 +154,7 @@ pub fn main_with(durability: Durability) -> ExitCode {
         Command::Run { config } => run(&config, durability),
         Command::CheckConfig { config } => check_config(&config),
         Command::Doctor { config } => doctor(&config),
+        Command::Selftest { config } => selftest::run(&config),
         Command::Keygen { signing, trial_card_key } => keygen(&signing, trial_card_key.as_deref()),
         Command::Card(Cards::Show { config, wait, number }) => card_show(&config, wait, number),
         Command::Companions { riders, clear, config, socket } => {

@@ -4,11 +4,12 @@
 //! more taps, then the link's goodbye, then the log, whose keeper ends with its last asker.
 
 mod context;
+mod start;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use fare::TariffSet;
-use fleet_sync::{SigningKey, Topic, VerifyingKey};
+use fleet_sync::VerifyingKey;
 use model::{CardId, TapRole};
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
@@ -17,7 +18,6 @@ use tokio::{
     task::JoinHandle,
 };
 use validation::{Doubt, TapMachine, Tickets, ValidatorContext};
-use wire::StateWord;
 
 pub use context::{context, load_tariffs};
 
@@ -26,14 +26,13 @@ use crate::{
     config::Config,
     console, gate_task,
     keys::DeviceKeys,
-    link::{self, LinkSettings, TlsFiles},
-    lists::{self, DiskError, Lists, ListsStatus, ListsThread},
+    lists::{self, DiskError, Lists, ListsThread},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
     reader_task, scanner_task,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
-    sync_loop::{Identity, SyncLoop},
+    sync_loop::SyncLoop,
     tap_loop::{Event, Outage, Service, TapLoop, Underway},
 };
 use reader::Reader;
@@ -149,17 +148,8 @@ pub struct Daemon {
     scanner: JoinHandle<()>,
     gate: JoinHandle<()>,
     console: JoinHandle<()>,
+    doctor: JoinHandle<()>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
-}
-
-fn identity(
-    config: &Config,
-    (signing, depot_key): (SigningKey, VerifyingKey),
-    clock: Clock,
-) -> Identity {
-    let (validator, depot) = (config.validator.id, config.validator.depot.clone());
-    let keep = Duration::from_secs(config.state.keep_days * 86_400);
-    Identity { validator, depot, signing, depot_key, keep, clock }
 }
 
 impl Daemon {
@@ -171,22 +161,21 @@ impl Daemon {
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
         let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
-        let doubts = in_doubt.iter().filter_map(doubt).chain(unshown(&recovery, &context));
-        let machine = TapMachine::new(context, doubts).with_tickets(tickets(&config, &recovery));
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
         let page = metrics_page(&config, &metrics, &service).await?;
-        let identity = identity(&config, (keys.signing, keys.depot), clock);
+        let identity = start::identity(&config, (keys.signing, keys.depot), clock);
         let log = keeper.status();
         let (stop, stopped) = watch::channel(false);
         let (events, tap_events) = mpsc::unbounded_channel();
         let lists = lists.start(events.clone(), metrics.clone()).map_err(OpenError::Thread)?;
         let ListsThread { inputs, status, orders, hotlist, applied, thread: lists } = lists;
-        let link = start_link(&config, &identity, &keeper, status.clone(), first_connection);
+        let link = start::link(&config, &identity, &keeper, status.clone(), first_connection);
+        let (doctor, health) = start::doctor(&config, clock, &keeper, &events, &metrics);
         let sync = SyncLoop::new(
             identity,
             keeper.clone(),
-            service.clone(),
+            (service.clone(), health),
             (inputs, status),
             link,
             stopped,
@@ -195,7 +184,7 @@ impl Daemon {
         let (ask, asks) = mpsc::unbounded_channel();
         let (gate, at_gate) = gate_task::start(config.gate.as_ref(), &events);
         let taps = TapLoop {
-            machine,
+            machine: machine(&config, context, &recovery, &in_doubt),
             keeper,
             keys: keys.card,
             clock,
@@ -215,12 +204,16 @@ impl Daemon {
             tap: Underway::default(),
             outage: Outage::default(),
         };
-        let scanning = scanner_task::run(config.scanner, events.clone(), metrics.clone());
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
-            scanner: tokio::spawn(scanning),
+            scanner: tokio::spawn(scanner_task::run(
+                config.scanner,
+                events.clone(),
+                metrics.clone(),
+            )),
             gate,
             console: tokio::spawn(console::run(console, events.clone())),
+            doctor,
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
             sync: tokio::spawn(sync.run()),
@@ -299,8 +292,16 @@ impl Daemon {
         if let Some((_, page)) = &self.page {
             page.abort();
         }
-        let tasks =
-            [self.taps, self.reader, self.sync, self.follow, self.scanner, self.gate, self.console];
+        let tasks = [
+            self.taps,
+            self.reader,
+            self.sync,
+            self.follow,
+            self.scanner,
+            self.gate,
+            self.console,
+            self.doctor,
+        ];
         tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
             // One that has ended was waited for before, perhaps, and cannot be again.
@@ -385,39 +386,6 @@ async fn informed(
     Ok((lists, context))
 }
 
-fn start_link(
-    config: &Config,
-    identity: &Identity,
-    keeper: &LogKeeper,
-    lists: watch::Receiver<ListsStatus>,
-    first_connection: u64,
-) -> mpsc::Receiver<link::LinkEvent> {
-    let name = |topic: Topic| topic.name(&identity.depot);
-    let settings = LinkSettings {
-        protocol: config.broker.protocol,
-        client: identity.validator.to_string(),
-        host: config.broker.host.clone(),
-        port: config.broker.port,
-        keep_alive: Duration::from_secs(config.broker.keep_alive_s),
-        tls: config.broker.tls.as_ref().map(|tls| TlsFiles {
-            ca: tls.ca.clone(),
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-        }),
-        subscriptions: vec![
-            name(Topic::Ack(identity.validator)),
-            name(Topic::Host),
-            name(Topic::Manifest),
-        ],
-        will_topic: name(Topic::State(identity.validator)),
-        first_connection,
-    };
-    let (log, signer) = (keeper.status(), identity.clone());
-    let will =
-        move |connection| signer.state(StateWord::Lost, connection, &log.borrow(), &lists.borrow());
-    link::start(settings, will, crate::random_u32)
-}
-
 fn console_socket(config: &Config) -> Result<Option<UnixListener>, StartError> {
     let Some(path) = &config.console.socket else { return Ok(None) };
     let listener = console::listen(path);
@@ -433,6 +401,17 @@ async fn metrics_page(
     let Some(address) = config.metrics.listen else { return Ok(None) };
     let served = metrics::serve(address, metrics.clone(), service.clone()).await;
     served.map(Some).map_err(|source| StartError::Metrics { address, source })
+}
+
+/// The rules, with what the log knows of taps that its riders may come back for.
+fn machine(
+    config: &Config,
+    context: ValidatorContext,
+    recovery: &RecoveryReport,
+    in_doubt: &[InDoubtTap],
+) -> TapMachine {
+    let doubts = in_doubt.iter().filter_map(doubt).chain(unshown(recovery, &context));
+    TapMachine::new(context, doubts).with_tickets(tickets(config, recovery))
 }
 
 /// Whose tickets are taken, and which were taken before.

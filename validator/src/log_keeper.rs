@@ -4,6 +4,8 @@
 //! given only after the sync. After a write that failed nothing more is promised: every later
 //! request is answered with the reason, and only a new start, through recovery, goes on.
 
+mod kept;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -13,7 +15,7 @@ use std::{
 };
 
 use model::{CardTransaction, Epoch, TapDraft, TapEvent, TapSeq, Timestamp, ValidatorId};
-use tap_log::{InDoubtTap, LifeSpan, LogError, RecoveryReport, Row, Scan, StoreOp, TapLog, Tree};
+use tap_log::{InDoubtTap, LifeSpan, LogError, RecoveryReport, Scan, StoreOp, TapLog, Tree};
 use tokio::sync::{oneshot, watch};
 use wire::Batch;
 
@@ -35,6 +37,7 @@ const BATCH_ROWS: usize = 1000;
 /// How often room is looked for when nobody asks for anything.
 const ROOM_AGAIN: Duration = Duration::from_secs(5);
 const CONNECTION: &str = "connection";
+const PROBE: &str = "probe";
 /// Connections of one start; the counter of the next start begins above all of them.
 const CONNECTIONS_PER_START: u64 = 1 << 20;
 
@@ -145,6 +148,8 @@ pub enum Request {
         /// The batch.
         reply: Reply<Batch>,
     },
+    /// A durable write that says nothing, to see that the device takes one.
+    Probe(Reply<TapSeq>),
     /// To be answered.
     Pulse(oneshot::Sender<()>),
     /// Forget what the depot has and is older than this.
@@ -355,7 +360,7 @@ impl Worker {
             }
         }
         let before = self.clock.elapsed();
-        let written = if group.ops.is_empty() {
+        let written = if group.ops.is_empty() && !group.needs_sync {
             Ok(())
         } else {
             self.store
@@ -396,6 +401,18 @@ impl Worker {
             }
             Request::Batch { epoch, from, limit, reply } => {
                 return group.batches.push((epoch, from, limit, reply));
+            }
+            Request::Probe(reply) => {
+                let head = self.log.head();
+                let written = self.store.set_own_number(PROBE, head.0);
+                match written {
+                    Ok(()) => {
+                        group.needs_sync = true;
+                        group.answers.push((reply, head));
+                    }
+                    Err(e) => self.break_down(e.to_string()),
+                }
+                return;
             }
             // Whoever asked may have given up.
             Request::Pulse(answer) => {
@@ -450,33 +467,6 @@ impl Worker {
         }
     }
 
-    fn prune(&mut self, keep_since: Timestamp, group: &mut Group) {
-        self.metrics.store_bytes.set(gauge(self.store.size()));
-        let lives: Vec<LifeSpan> = self.log.lives().collect();
-        for life in lives.into_iter().filter(|life| life.pruned_through < life.acked) {
-            let rows = self.rows(life.epoch, life.pruned_through.next(), PRUNE_ROWS);
-            match rows.and_then(|rows| Ok(self.log.prune(life.epoch, keep_since, rows)?)) {
-                Ok(ops) => group.ops.extend(ops),
-                Err(e) => tracing::warn!(epoch = %life.epoch, error = %e, "not pruned"),
-            }
-        }
-    }
-
-    fn batch(&self, epoch: Epoch, from: TapSeq, limit: u16) -> Result<Batch, KeeperError> {
-        let rows = self.rows(epoch, from, usize::from(limit).min(BATCH_ROWS))?;
-        Ok(self.log.batch(epoch, limit, rows)?)
-    }
-
-    fn rows(&self, epoch: Epoch, from: TapSeq, limit: usize) -> Result<Vec<Row>, KeeperError> {
-        let (start, end) = tap_log::entry_range(epoch, from);
-        let mut rows = self
-            .store
-            .scan(Tree::Entries, &start, limit)
-            .map_err(|e| KeeperError::Broken(e.to_string()))?;
-        rows.retain(|row| row.key < end);
-        Ok(rows)
-    }
-
     fn break_down(&mut self, reason: String) {
         tracing::error!(%reason, "the tap log takes no more writes: the validator leaves service");
         self.broken.get_or_insert(reason);
@@ -488,7 +478,8 @@ fn refuse(request: Request, reason: &str) {
     match request {
         Request::Intent { reply, .. }
         | Request::Outcome { reply, .. }
-        | Request::Record { reply, .. } => reply.send(Err(broken())),
+        | Request::Record { reply, .. }
+        | Request::Probe(reply) => reply.send(Err(broken())),
         Request::Batch { reply, .. } => reply.send(Err(broken())),
         // Nothing but a restart heals it, and whoever hears no answer sees to that.
         Request::Pulse(_) | Request::Acked { .. } | Request::Prune { .. } => {}

@@ -5,9 +5,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use model::Timestamp;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -80,6 +81,12 @@ pub struct Metrics {
     pub list_troubles: IntCounter,
     /// Tickets remembered as taken.
     pub tickets_remembered: IntGauge,
+    /// When the reader last read a card; 0 before the first.
+    pub reader_last_card: IntGauge,
+    /// 1 while neither self-test nor machine say that something is wrong.
+    pub device_well: IntGauge,
+    /// How long the last self-test took.
+    pub self_test_seconds: Gauge,
 }
 
 impl Metrics {
@@ -140,6 +147,16 @@ impl Metrics {
             hotlist_cards: gauge("tapline_hotlist_cards", "Cards on the hotlist held"),
             list_troubles: counter("tapline_list_troubles_total", "Refused manifests and lists"),
             tickets_remembered: gauge("tapline_tickets_remembered", "Tickets taken, remembered"),
+            reader_last_card: gauge(
+                "tapline_reader_last_card_timestamp_seconds",
+                "When the reader last read a card",
+            ),
+            device_well: gauge("tapline_device_well", "1 while nothing is wrong with the device"),
+            self_test_seconds: Gauge::new(
+                "tapline_self_test_duration_seconds",
+                "How long the last self-test took",
+            )
+            .expect(VALID),
             registry,
         };
         metrics.register();
@@ -147,7 +164,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 27] = [
+        let all: Vec<Box<dyn prometheus::core::Collector>> = vec![
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -175,10 +192,19 @@ impl Metrics {
             Box::new(self.scanner_errors.clone()),
             Box::new(self.scanner_dropped.clone()),
             Box::new(self.tickets_remembered.clone()),
+            Box::new(self.reader_last_card.clone()),
+            Box::new(self.device_well.clone()),
+            Box::new(self.self_test_seconds.clone()),
         ];
         for collector in all {
             self.registry.register(collector).expect("each name is used once");
         }
+    }
+
+    /// When the reader last read a card.
+    pub fn last_read(&self) -> Option<Timestamp> {
+        let at = u64::try_from(self.reader_last_card.get()).ok().filter(|at| *at > 0)?;
+        Some(Timestamp::from_secs(at))
     }
 
     /// The page.

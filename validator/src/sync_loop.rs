@@ -16,10 +16,11 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
-use wire::{StateWord, ValidatorState};
+use wire::{Health, StateWord, ValidatorState};
 
 use crate::{
     clock::Clock,
+    health::shortened,
     link::{LinkEvent, Publisher},
     lists::{Input, ListsStatus},
     log_keeper::{KeeperError, LogKeeper, LogStatus, Request},
@@ -58,6 +59,7 @@ pub(crate) struct SyncLoop {
     log: watch::Receiver<LogStatus>,
     service: watch::Receiver<Service>,
     lists: watch::Receiver<ListsStatus>,
+    health: watch::Receiver<Option<Health>>,
     to_lists: Sender<Input>,
     link: mpsc::Receiver<LinkEvent>,
     stop: watch::Receiver<bool>,
@@ -78,15 +80,20 @@ enum Event {
     Stop,
 }
 
+/// What a state says besides who says it.
+#[derive(Clone, Copy)]
+pub(crate) struct Said<'a> {
+    pub(crate) log: &'a LogStatus,
+    pub(crate) lists: &'a ListsStatus,
+    /// Why no taps are taken.
+    pub(crate) reason: &'a str,
+    pub(crate) health: Option<&'a Health>,
+}
+
 impl Identity {
-    /// The signed state; `log` and `lists` are what it says of them.
-    pub(crate) fn state(
-        &self,
-        word: StateWord,
-        connection: u64,
-        log: &LogStatus,
-        lists: &ListsStatus,
-    ) -> Vec<u8> {
+    /// The signed state.
+    pub(crate) fn state(&self, word: StateWord, connection: u64, said: &Said<'_>) -> Vec<u8> {
+        let Said { log, lists, reason, health } = *said;
         let live = log.live();
         let state = ValidatorState {
             validator: self.validator,
@@ -102,8 +109,10 @@ impl Identity {
             at: self.clock.now(),
             undrained_before: log.undrained_before(),
             lists: Some(lists.state.clone()),
+            reason: shortened(reason.to_owned()),
+            health: health.cloned(),
         };
-        sign_state(&state, &self.signing).expect("the version of this software is short")
+        sign_state(&state, &self.signing).expect("its texts were shortened")
     }
 }
 
@@ -111,7 +120,7 @@ impl SyncLoop {
     pub(crate) fn new(
         identity: Identity,
         keeper: LogKeeper,
-        service: watch::Receiver<Service>,
+        (service, health): (watch::Receiver<Service>, watch::Receiver<Option<Health>>),
         (to_lists, lists): (Sender<Input>, watch::Receiver<ListsStatus>),
         link: mpsc::Receiver<LinkEvent>,
         stop: watch::Receiver<bool>,
@@ -134,6 +143,7 @@ impl SyncLoop {
             log,
             service,
             lists,
+            health,
             to_lists,
             link,
             stop,
@@ -170,10 +180,13 @@ impl SyncLoop {
                 }
                 Event::State => {
                     let status = self.log.borrow().clone();
+                    // Of the device only a fault is news; the rest comes with the heartbeat.
+                    let fault = self.fault();
                     let due = self.now().since(published_at) >= HEARTBEAT;
-                    if due || published.as_ref() != Some(&status) {
+                    let news = (status, fault);
+                    if due || published.as_ref() != Some(&news) {
                         self.publish_state(self.word());
-                        (published, published_at) = (Some(status), self.now());
+                        (published, published_at) = (Some(news), self.now());
                     }
                 }
                 Event::Prune => {
@@ -195,6 +208,11 @@ impl SyncLoop {
             Service::In => StateWord::Ready,
             Service::Out(_) => StateWord::OutOfService,
         }
+    }
+
+    /// What is wrong with the device; `None` before it was looked at.
+    fn fault(&self) -> Option<String> {
+        self.health.borrow().as_ref().map(|health| health.fault.clone())
     }
 
     async fn send(&mut self) {
@@ -317,7 +335,13 @@ impl SyncLoop {
         if let Some((connection, publisher)) = &self.connection {
             let topic = Topic::State(self.identity.validator).name(&self.identity.depot);
             let (log, lists) = (self.log.borrow(), self.lists.borrow());
-            let state = self.identity.state(word, *connection, &log, &lists);
+            let (service, health) = (self.service.borrow(), self.health.borrow());
+            let reason = match &*service {
+                Service::In => "",
+                Service::Out(why) => why,
+            };
+            let said = Said { log: &log, lists: &lists, reason, health: health.as_ref() };
+            let state = self.identity.state(word, *connection, &said);
             publisher.publish(&topic, state, true);
         }
     }

@@ -85,6 +85,8 @@ pub(crate) enum Event {
     Room(Option<String>),
     /// To be answered, by the log.
     Pulse(oneshot::Sender<()>),
+    /// Somebody wants to make a tap of nobody's card under what taps are made under.
+    SelfTest(oneshot::Sender<ValidatorContext>),
     /// The log began a new life.
     NewLife,
     /// Stop after the tap under way.
@@ -237,6 +239,8 @@ impl TapLoop {
             Event::ListsAge(too_old) => self.judge_lists(too_old),
             Event::Room(too_little) => self.judge_room(too_little),
             Event::Pulse(answer) => self.keeper.ask(Request::Pulse(answer)),
+            // Whoever asked may have given up.
+            Event::SelfTest(answer) => drop(answer.send(self.machine.context().clone())),
             Event::NewLife => self.machine.forget_doubts(),
             Event::KeysAgain => self.look_for_keys(),
         }
@@ -270,7 +274,11 @@ impl TapLoop {
     fn found(&mut self, presence: Presence) {
         self.begin();
         match presence {
-            Presence::Card(card) => self.present(card),
+            Presence::Card(card) => {
+                let now = i64::try_from(self.clock.now().secs()).unwrap_or_default();
+                self.metrics.reader_last_card.set(now);
+                self.present(card);
+            }
             Presence::Foreign => {
                 self.machine.handle_presented(self.clock.now(), Presented::Foreign);
             }

@@ -77,6 +77,7 @@ struct ValidatorPage {
     clock_off: bool,
     clocks: Vec<Disagreement>,
     lists: Option<Lists>,
+    device: Vec<DeviceFact>,
     lives: Vec<Life>,
     /// What its gate told in the last day, and how often.
     gate: Vec<(&'static str, String)>,
@@ -110,7 +111,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?, told))
         })
         .await?;
-    let ValidatorFacts { row, clock, lists, epochs, clock_gaps } = facts.ok_or(NONE)?;
+    let ValidatorFacts { row, clock, lists, device, epochs, clock_gaps } = facts.ok_or(NONE)?;
     frame::html(&ValidatorPage {
         frame: Frame::new(&viewer, "fleet", id.to_string(), &tally),
         line: fleet::Line::new(&row, &site.names, times),
@@ -123,6 +124,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         clock_off: row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
         clocks: clock_gaps.iter().map(|gap| disagreement(gap, times)).collect(),
         lists: lists.map(|facts| shown_lists(&facts, times)),
+        device: device.map(|health| shown_device(&health, times)).unwrap_or_default(),
         lives: epochs.iter().map(life).collect(),
         gate: told.iter().map(|(said, n)| (said.sign().label, count(*n))).collect(),
         all_gate: taps::address(&of_gate, Within::All),
@@ -205,6 +207,40 @@ fn shown_lists(facts: &ListFacts, times: &Times) -> Lists {
         next: facts.next.map(|(version, at)| (version.to_string(), times.at(at))),
         trouble: facts.trouble.clone(),
     }
+}
+
+/// One thing that a device says of itself.
+struct DeviceFact {
+    name: &'static str,
+    value: String,
+    /// Somebody should look at it.
+    warn: bool,
+}
+
+/// What the device says of itself, as far as it can tell.
+fn shown_device(health: &wire::Health, times: &Times) -> Vec<DeviceFact> {
+    let ago = |at| format!("{} ago", span(times.now().since(at)));
+    let fact = |name, value, warn| Some(DeviceFact { name, value, warn });
+    let tested = health.self_tested.map_or_else(
+        || "none passed yet".to_owned(),
+        |at| format!("passed {}, {} ms", ago(at), health.self_test_ms),
+    );
+    let facts = [
+        fact("Started", ago(health.started), false),
+        fact("Self-test", tested, health.fault.starts_with("self-test")),
+        fact("Last card read", health.last_read.map_or_else(|| "none yet".to_owned(), ago), false),
+        health.free_mib.and_then(|mib| fact("Free", format!("{mib} MiB"), mib < 64)),
+        health.store_mib.and_then(|mib| fact("Tap log on disk", format!("{mib} MiB"), false)),
+        (health.set_aside > 0)
+            .then(|| fact("Damaged stores put aside", health.set_aside.to_string(), true))
+            .flatten(),
+        health.temperature.and_then(|t| fact("Processor", format!("{t} °C"), t >= 80)),
+        health.undervoltage.and_then(|weak| {
+            fact("Supply", if weak { "too weak" } else { "good" }.to_owned(), weak)
+        }),
+        health.wear.and_then(|used| fact("Storage used up", format!("{used} %"), used >= 90)),
+    ];
+    facts.into_iter().flatten().collect()
 }
 
 /// The log as a strip: here, missing, not yet sent, each in its true share, at least visible.

@@ -197,6 +197,8 @@ pub struct ValidatorFacts {
     pub clock: ClockQuality,
     /// What it says of its lists; `None` from one that knows of none.
     pub lists: Option<ListFacts>,
+    /// What it says of its device; `None` from one that says nothing.
+    pub device: Option<wire::Health>,
     /// Its log lives, newest first.
     pub epochs: Vec<EpochFacts>,
     /// Taps by which its clock and another disagree, newest first.

@@ -99,6 +99,8 @@ mod tests {
             at: Timestamp(0),
             undrained_before: 0,
             lists: None,
+            reason: alloc::string::String::new(),
+            health: None,
         }
     }
 

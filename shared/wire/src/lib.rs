@@ -36,7 +36,7 @@ pub use error::WireError;
 pub use manifest::{
     ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
 };
-pub use state::{HeldList, HostState, ListsState, StateWord, ValidatorState};
+pub use state::{Health, HeldList, HostState, ListsState, StateWord, ValidatorState};
 
 /// The format version of the envelope and of an entry.
 pub const VERSION: u8 = 1;

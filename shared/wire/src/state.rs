@@ -56,6 +56,38 @@ pub struct ValidatorState {
     /// What it knows of the depot's lists; `None` before its first manifest, and from validators
     /// that are older than lists.
     pub lists: Option<ListsState>,
+    /// Why it takes no taps, in words; empty when it does, and from older validators. At most 200
+    /// bytes.
+    pub reason: String,
+    /// How the device is; `None` before it was looked at, and from older validators.
+    pub health: Option<Health>,
+}
+
+/// How a validator's device is, by its own word.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// When the program started.
+    pub started: Timestamp,
+    /// What is wrong although taps are taken, in words; empty when nothing is. At most 200 bytes.
+    pub fault: String,
+    /// When it last made a tap of its own, through the rules, the keys and the disk.
+    pub self_tested: Option<Timestamp>,
+    /// How long that took, milliseconds.
+    pub self_test_ms: u32,
+    /// When its reader last read a card.
+    pub last_read: Option<Timestamp>,
+    /// Free on the device of the tap log, MiB.
+    pub free_mib: Option<u32>,
+    /// The tap log, MiB.
+    pub store_mib: Option<u32>,
+    /// Stores that were damaged and put aside.
+    pub set_aside: u32,
+    /// Of the processor, degrees Celsius.
+    pub temperature: Option<i16>,
+    /// Whether its supply is too weak, where the device can tell.
+    pub undervoltage: Option<bool>,
+    /// How much of its storage's life is used, percent, where the device can tell.
+    pub wear: Option<u8>,
 }
 
 /// Which lists a validator goes by.
@@ -116,6 +148,36 @@ struct StateV1 {
     held: Vec<(u8, u64)>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     trouble: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<HealthV1>,
+}
+
+/// The fields, by CBOR index.
+#[derive(Serialize, Deserialize)]
+struct HealthV1 {
+    started: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    fault: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    self_tested: Option<u64>,
+    #[serde(default)]
+    self_test_ms: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_read: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    free_mib: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store_mib: Option<u32>,
+    #[serde(default)]
+    set_aside: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    temperature: Option<i16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undervoltage: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wear: Option<u8>,
 }
 
 /// The fields, by CBOR index.
@@ -151,6 +213,10 @@ impl ValidatorState {
             let limit = limits::TROUBLE;
             return Err(WireError::TooLarge { what: "trouble with lists", limit });
         }
+        let fault = self.health.as_ref().map_or("", |health| &health.fault);
+        if self.reason.len().max(fault.len()) > limits::TROUBLE {
+            return Err(WireError::TooLarge { what: "reason", limit: limits::TROUBLE });
+        }
         if lists.held.len() > limits::LISTS {
             return Err(WireError::TooLarge { what: "number of lists", limit: limits::LISTS });
         }
@@ -177,6 +243,8 @@ impl ValidatorState {
             issued: self.lists.as_ref().map(|lists| lists.issued.0),
             held: lists.held.iter().map(|held| (held.kind.0, held.version)).collect(),
             trouble: lists.trouble,
+            reason: self.reason.clone(),
+            health: self.health.as_ref().map(HealthV1::of),
         }))
     }
 
@@ -219,7 +287,47 @@ impl ValidatorState {
                     .collect(),
                 trouble: s.trouble,
             }),
+            reason: s.reason,
+            health: s.health.map(HealthV1::read),
         })
+    }
+}
+
+impl HealthV1 {
+    fn of(health: &Health) -> Self {
+        let Health { self_test_ms, free_mib, store_mib, set_aside, .. } = *health;
+        let Health { temperature, undervoltage, wear, .. } = *health;
+        Self {
+            started: health.started.0,
+            fault: health.fault.clone(),
+            self_tested: health.self_tested.map(|at| at.0),
+            self_test_ms,
+            last_read: health.last_read.map(|at| at.0),
+            free_mib,
+            store_mib,
+            set_aside,
+            temperature,
+            undervoltage,
+            wear,
+        }
+    }
+
+    fn read(self) -> Health {
+        let Self { self_test_ms, free_mib, store_mib, set_aside, .. } = self;
+        let Self { temperature, undervoltage, wear, .. } = self;
+        Health {
+            started: Timestamp(self.started),
+            fault: self.fault,
+            self_tested: self.self_tested.map(Timestamp),
+            self_test_ms,
+            last_read: self.last_read.map(Timestamp),
+            free_mib,
+            store_mib,
+            set_aside,
+            temperature,
+            undervoltage,
+            wear,
+        }
     }
 }
 

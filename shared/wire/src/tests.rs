@@ -359,6 +359,8 @@ fn state(word: StateWord) -> ValidatorState {
         at: Timestamp(1_795_000_002_000),
         undrained_before: 0,
         lists: None,
+        reason: String::new(),
+        health: None,
     }
 }
 
@@ -399,6 +401,33 @@ fn golden_bodies_are_written_and_read_for_ever() {
     let host_file = expect_file!["../../../tests/vectors/wire/v1/host.body.hex"];
     host_file.assert_eq(&hex(&host().encode()));
     assert_eq!(HostState::decode(&host().encode()), Ok(host()));
+}
+
+#[test]
+fn a_validator_says_why_it_does_not_serve_and_how_its_device_is() {
+    let health = Health {
+        started: Timestamp(1_795_000_000_000),
+        fault: "its supply is too weak".to_owned(),
+        self_tested: Some(Timestamp(1_795_000_900_000)),
+        self_test_ms: 7,
+        last_read: Some(Timestamp(1_795_000_950_000)),
+        free_mib: Some(1_204),
+        store_mib: Some(3),
+        set_aside: 1,
+        temperature: Some(-12),
+        undervoltage: Some(true),
+        wear: Some(40),
+    };
+    let (reason, health) = ("no room".to_owned(), Some(health));
+    let said = ValidatorState { reason, health, ..state(StateWord::OutOfService) };
+    let file = expect_file!["../../../tests/vectors/wire/v1/state-health.body.hex"];
+    file.assert_eq(&hex(&said.encode().unwrap()));
+    assert_eq!(ValidatorState::decode(&said.encode().unwrap()), Ok(said));
+    let nothing = Some(Health::default());
+    let said = ValidatorState { health: nothing, ..state(StateWord::Ready) };
+    assert_eq!(ValidatorState::decode(&said.encode().unwrap()), Ok(said.clone()));
+    let long = ValidatorState { reason: "x".repeat(201), ..said };
+    assert!(matches!(long.encode(), Err(WireError::TooLarge { what: "reason", .. })));
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl ReadModel {
                 facts.booked_through.max(said.map_or(TapSeq(0), |state| state.head));
         }
         let clock_gaps = self.store.clock_gaps_of(id, CLOCK_GAPS_MAX)?;
-        Ok(Some(ValidatorFacts { row, clock, lists, epochs, clock_gaps }))
+        let device = raw.state.and_then(|state| state.health);
+        Ok(Some(ValidatorFacts { row, clock, lists, device, epochs, clock_gaps }))
     }
 
     fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {
@@ -130,7 +131,7 @@ impl ReadModel {
             unsent: unsent.unwrap_or(0),
             oldest_unsent: None,
             service,
-            service_reason: reason.to_owned(),
+            service_reason: reason,
             last_tap: raw.last.map(|last| last.at),
             last_heard: raw.heard_at,
             tap_p95_ms: p95(&raw.durations),
@@ -245,14 +246,23 @@ fn raw(row: &Row<'_>) -> Result<Raw, StoreError> {
     read().map_err(failed())
 }
 
-fn service(state: Option<&ValidatorState>) -> (ServiceState, &'static str) {
-    match state.map(|state| state.word) {
-        None | Some(StateWord::Lost) => (ServiceState::Unknown, ""),
-        Some(StateWord::Ready) => (ServiceState::InService, ""),
-        Some(StateWord::Starting) => (ServiceState::Degraded, "starting"),
-        Some(StateWord::OutOfService) => (ServiceState::Out, "takes no taps: see its own log"),
-        Some(StateWord::Asleep) => (ServiceState::Out, "stopped in order"),
-    }
+/// Whether it serves, and what is wrong in its own words.
+fn service(state: Option<&ValidatorState>) -> (ServiceState, String) {
+    let Some(state) = state else { return (ServiceState::Unknown, String::new()) };
+    let fault = state.health.as_ref().map_or("", |health| &health.fault);
+    let (service, why) = match state.word {
+        StateWord::Lost => (ServiceState::Unknown, ""),
+        StateWord::Ready if fault.is_empty() => (ServiceState::InService, ""),
+        StateWord::Ready => (ServiceState::Degraded, fault),
+        StateWord::Starting => (ServiceState::Degraded, "starting"),
+        // Validators from before the field say it only in their own log.
+        StateWord::OutOfService if state.reason.is_empty() => {
+            (ServiceState::Out, "see its own log")
+        }
+        StateWord::OutOfService => (ServiceState::Out, state.reason.as_str()),
+        StateWord::Asleep => (ServiceState::Out, "stopped in order"),
+    };
+    (service, why.to_owned())
 }
 
 /// Its clock minus ours, with the way here counted in.
