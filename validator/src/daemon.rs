@@ -29,7 +29,7 @@ use crate::{
     lists::{self, DiskError, Lists, ListsThread},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
-    reader_task, scanner_task,
+    reader_task,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::SyncLoop,
@@ -206,11 +206,7 @@ impl Daemon {
         };
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
-            scanner: tokio::spawn(scanner_task::run(
-                config.scanner,
-                events.clone(),
-                metrics.clone(),
-            )),
+            scanner: start::scanner(config.scanner, &events, &metrics),
             gate,
             console: tokio::spawn(console::run(console, events.clone())),
             doctor,

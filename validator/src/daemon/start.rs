@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use fleet_sync::{SigningKey, Topic, VerifyingKey};
+use reader::ScannerConfig;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -17,6 +18,7 @@ use crate::{
     lists::ListsStatus,
     log_keeper::LogKeeper,
     metrics::Metrics,
+    scanner_task,
     sync_loop::{Identity, Said},
     tap_loop::Event,
 };
@@ -66,6 +68,15 @@ pub(super) fn link(
         signer.state(StateWord::Lost, connection, &said)
     };
     link::start(settings, will, crate::random_u32)
+}
+
+/// Starts listening to the scanner, where there is one.
+pub(super) fn scanner(
+    config: Option<ScannerConfig>,
+    events: &mpsc::UnboundedSender<Event>,
+    metrics: &Metrics,
+) -> JoinHandle<()> {
+    tokio::spawn(scanner_task::run(config, events.clone(), metrics.clone()))
 }
 
 /// Starts looking after the device.
