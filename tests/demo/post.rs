@@ -173,6 +173,7 @@ impl Post {
             },
             lists: config::Lists::default(),
             rules: config::Rules::default(),
+            rider: Default::default(),
             metrics: config::Metrics::default(),
         };
         let (_, field) = Reader::virtual_cards();

@@ -37,6 +37,7 @@ mod purse;
 mod radio;
 mod readers;
 mod relay;
+mod simulate;
 mod tearing;
 mod tickets;
 mod tidy;

@@ -24,7 +24,7 @@ use crate::{
     daemon::{Daemon, Parts, StartError, load_tariffs},
     doctor::{Finding, examine},
     keys::{self, DeviceKeys},
-    screen::DetachedLines,
+    riders, simulate,
     store::Durability,
     supervision::{stopping, supervise},
 };
@@ -61,6 +61,18 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const SIMULATE_HELP: &str = "\
+Nothing is needed: no reader, no card, no configuration, no network. The tap loop, the tap log, the\n\
+card transactions and the fares are those of a real validator; its state is thrown away at the end.\n\n\
+Keys:\n  \
+  1-9  hold a card to the reader: with credit, with little, a child's, a pass, blocked, expired,\n       \
+       pulled away too early, two at once, somebody else's\n  \
+  l    change the riders' language\n  \
+  s    change the display\n  \
+  q    quit\n\n\
+Examples:\n  validator simulate\n  validator simulate --language ko --display 800x480\n  \
+validator simulate --config /etc/tapline/validator.toml";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -123,6 +135,9 @@ enum Command {
     /// Print the completions of a shell, or write the manual pages.
     #[command(subcommand)]
     Papers(papers::Papers),
+    /// Try a validator in this terminal: tap virtual cards by key and see what riders see.
+    #[command(after_help = SIMULATE_HELP)]
+    Simulate(simulate::Options),
     /// Print the version.
     Version,
 }
@@ -162,6 +177,7 @@ pub fn main_with(durability: Durability) -> ExitCode {
         }
         Command::Journal(command) => journal::run(command),
         Command::Papers(command) => papers::run(command),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Version => say(&format!("validator {}", env!("CARGO_PKG_VERSION"))),
     };
     match done {
@@ -207,14 +223,14 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let reader = Reader::open_or_wait(&config.reader).await?;
         tracing::info!(validator = %config.validator.id, reader = reader.describe(), "starting");
-        let (language, clock) =
-            (config.validator.language, Clock::system().kept_by(config.validator.clock_kept_by));
+        let clock = Clock::system().kept_by(config.validator.clock_kept_by);
+        let screen = riders::screens(&config, tariffs.newest(), clock)?;
         let daemon = Daemon::start(Parts {
             config,
             keys,
             tariffs,
             reader,
-            screen: Box::new(DetachedLines::start(stdout(), language)?),
+            screen: Box::new(screen),
             clock,
             durability,
         })

@@ -67,6 +67,9 @@ pub struct Config {
     /// Where companions are chosen.
     #[serde(default)]
     pub console: Console,
+    /// What tells riders.
+    #[serde(default)]
+    pub rider: rider::Settings,
     /// The local metrics page.
     #[serde(default)]
     pub metrics: Metrics,
@@ -414,6 +417,9 @@ impl Config {
             );
         }
         if let Some((key, problem)) = self.tickets.problem(self) {
+            return wrong(key, &problem);
+        }
+        if let Some((key, problem)) = self.rider.problem() {
             return wrong(key, &problem);
         }
         if let Some(problem) = self.console.problem() {

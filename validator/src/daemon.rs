@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
-use validation::{Doubt, TapMachine, Tickets, ValidatorContext};
+use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
 
 pub use context::{context, load_tariffs};
 
@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     console, gate_task,
     keys::DeviceKeys,
-    lists::{self, DiskError, Lists, ListsThread},
+    lists::{self, Blocked, DiskError, Lists, ListsThread},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
     reader_task,
@@ -157,6 +157,7 @@ impl Daemon {
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts;
         let metrics = Metrics::new();
+        metrics.watch_drivers(screen.drivers());
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
@@ -269,6 +270,12 @@ impl Daemon {
     pub fn replace_context(&self, context: ValidatorContext) {
         // A daemon that is stopping needs none.
         let _ = self.events.send(Event::Context(Box::new(context)));
+    }
+
+    /// Refuses these cards, as a list from a depot would; the simulator has no depot.
+    pub(crate) fn refuse_cards(&self, cards: Hotlist) {
+        // A daemon that is stopping refuses none.
+        let _ = self.events.send(Event::Hotlist(Blocked { version: 1, cards }));
     }
 
     /// Ends the tap under way, says goodbye to the broker, and closes the log.

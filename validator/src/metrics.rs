@@ -3,13 +3,16 @@
 //! No card number and no label with many values ever appears here (PRV-6). Each daemon has its own
 //! registry, so that many can live in one process.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use model::Timestamp;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
 };
+use rider::DriverHealth;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -164,7 +167,7 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let all: Vec<Box<dyn prometheus::core::Collector>> = vec![
+        let all: Vec<Box<dyn Collector>> = vec![
             Box::new(self.taps.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.tap_seconds.clone()),
@@ -207,11 +210,49 @@ impl Metrics {
         Some(Timestamp::from_secs(at))
     }
 
+    /// Shows from now on how the rider's devices fare.
+    pub fn watch_drivers(&self, drivers: Vec<Arc<DriverHealth>>) {
+        // One daemon has one screen, and a registry of its own.
+        let _ = self.registry.register(Box::new(Drivers::new(drivers)));
+    }
+
     /// The page.
     pub fn text(&self) -> String {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .expect("counters and gauges always encode")
+    }
+}
+
+/// Reads the health of the rider's devices when the page is asked for.
+struct Drivers {
+    watched: Vec<Arc<DriverHealth>>,
+    up: IntGaugeVec,
+    failures: IntGaugeVec,
+}
+
+impl Drivers {
+    fn new(watched: Vec<Arc<DriverHealth>>) -> Self {
+        let up = gauges("tapline_rider_driver_up", "1 while the device does as told", "driver");
+        let failures = "Failures of the device since the start";
+        let failures = gauges("tapline_rider_driver_failures", failures, "driver");
+        Self { watched, up, failures }
+    }
+}
+
+impl Collector for Drivers {
+    fn desc(&self) -> Vec<&Desc> {
+        self.up.desc().into_iter().chain(self.failures.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for driver in &self.watched {
+            let name = [driver.name.as_str()];
+            self.up.with_label_values(&name).set(i64::from(driver.is_up() == Some(true)));
+            let failures = i64::try_from(driver.failures()).unwrap_or(i64::MAX);
+            self.failures.with_label_values(&name).set(failures);
+        }
+        self.up.collect().into_iter().chain(self.failures.collect()).collect()
     }
 }
 

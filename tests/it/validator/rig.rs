@@ -165,6 +165,7 @@ impl Rig {
             },
             lists: config::Lists::default(),
             rules: config::Rules::default(),
+            rider: Default::default(),
             metrics: config::Metrics::default(),
         };
         let (_, shown) = mpsc::unbounded_channel();

@@ -32,6 +32,12 @@ impl Canvas {
         self.pixels.chunks(usize::try_from(self.size.width).unwrap_or(1).max(1))
     }
 
+    /// Row by row, as red, green and blue.
+    pub fn rgb(&self) -> Vec<Vec<[u8; 3]>> {
+        let row = |row: &[Rgb888]| row.iter().map(|c| [c.r(), c.g(), c.b()]).collect();
+        self.rows().map(row).collect()
+    }
+
     fn index(&self, at: Point) -> Option<usize> {
         let (x, y) = (u32::try_from(at.x).ok()?, u32::try_from(at.y).ok()?);
         let inside = x < self.size.width && y < self.size.height;

@@ -8,13 +8,18 @@
 //! The font that is compiled in has a licence of its own, `fonts/OFL.txt`.
 
 mod canvas;
+mod devices;
 mod draw;
 mod feedback;
 mod font;
+mod framebuffer;
+mod gpio;
 mod icons;
 mod lamps;
 mod line;
 mod panel;
+mod pwm;
+mod settings;
 mod sound;
 mod stage;
 mod timeline;
@@ -28,7 +33,10 @@ pub use feedback::{CapBar, Choice, Feedback, Figure, Manner, Shape};
 pub use font::Pen;
 pub use lamps::Lamps;
 pub use line::{DetachedLines, LineScreen, RiderScreen, TapTiming, advice, chosen_line, line};
-pub use panel::{Display, DriverError, DriverHealth, Leds, Opener, Panel, Sounder, Time};
+pub use panel::{Display, DriverError, DriverHealth, Leds, Opener, Panel, Remote, Sounder, Time};
+pub use settings::{
+    BuzzerKind, BuzzerSettings, DisplayKind, DisplaySettings, LedSettings, Settings,
+};
 pub use sound::{HERTZ_MAX, HERTZ_MIN, Sound, Tone, Volume};
 pub use stage::{Idle, Scene, Stage};
 pub use timeline::{Now, Timeline};

@@ -2,7 +2,10 @@
 
 use std::{
     io::Write,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
+    },
     time::Duration,
 };
 
@@ -13,6 +16,8 @@ use texts::{
     step_text,
 };
 use validation::{Loaded, Passage};
+
+use crate::panel::DriverHealth;
 
 /// Whatever shows the rider the answer. It must not wait: the next card may be there.
 pub trait RiderScreen: Send {
@@ -30,6 +35,11 @@ pub trait RiderScreen: Send {
 
     /// The validator takes taps again.
     fn in_service(&mut self) {}
+
+    /// How the devices behind it fare.
+    fn drivers(&self) -> Vec<Arc<DriverHealth>> {
+        Vec::new()
+    }
 }
 
 /// How long a tap took.
@@ -174,6 +184,10 @@ impl RiderScreen for Vec<Box<dyn RiderScreen>> {
             screen.in_service();
         }
     }
+
+    fn drivers(&self) -> Vec<Arc<DriverHealth>> {
+        self.iter().flat_map(|screen| screen.drivers()).collect()
+    }
 }
 
 fn closed_line(language: Language, reason: &str) -> String {
@@ -256,7 +270,7 @@ pub fn advice(language: Language, passage: &Passage) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc::Sender};
+    use std::sync::mpsc::Sender;
 
     use fare::{CapPeriod, CapProgress, Exchanged, Rate, Rounding, StepKind};
     use model::{Currency, Money, Note, Refusal, ServiceDate};

@@ -13,6 +13,7 @@ use std::{
 };
 
 use fare::{Step, rules::LocalTime};
+use texts::Language;
 use validation::Passage;
 
 use crate::{
@@ -61,6 +62,24 @@ pub trait Sounder {
     fn sound(&mut self, tone: Option<Tone>) -> Result<(), DriverError>;
 }
 
+impl Display for Box<dyn Display> {
+    fn show(&mut self, scene: &Scene, clock: &str) -> Result<(), DriverError> {
+        (**self).show(scene, clock)
+    }
+}
+
+impl Leds for Box<dyn Leds> {
+    fn light(&mut self, lamps: Lamps) -> Result<(), DriverError> {
+        (**self).light(lamps)
+    }
+}
+
+impl Sounder for Box<dyn Sounder> {
+    fn sound(&mut self, tone: Option<Tone>) -> Result<(), DriverError> {
+        (**self).sound(tone)
+    }
+}
+
 /// Time, as the rider's side needs it.
 pub trait Time: Send + Sync {
     /// Since some moment, never stepping back.
@@ -81,6 +100,7 @@ struct Shared {
 
 struct State {
     stage: Stage,
+    manner: Manner,
     /// Grows with every change, so that none is missed between a look and the wait after it.
     version: u64,
     /// Drivers that have not ended.
@@ -94,9 +114,10 @@ impl Shared {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Stage)) {
+    fn tell(&self, change: impl FnOnce(&mut Stage, &Manner)) {
         let mut state = self.lock();
-        change(&mut state.stage);
+        let State { stage, manner, .. } = &mut *state;
+        change(stage, manner);
         state.version += 1;
         drop(state);
         self.changed.notify_all();
@@ -134,7 +155,6 @@ impl DriverHealth {
 /// See the module's documentation. Ends its drivers when it is dropped.
 pub struct Panel {
     shared: Arc<Shared>,
-    manner: Manner,
     time: Arc<dyn Time>,
     health: Vec<Arc<DriverHealth>>,
 }
@@ -143,14 +163,14 @@ impl Panel {
     /// Without any driver yet.
     pub fn new(manner: Manner, idle: Idle, time: Arc<dyn Time>) -> Self {
         let stage = Stage::new(idle, manner.language, time.elapsed());
-        let begin = State { stage, version: 0, running: 0, ending: false };
+        let begin = State { stage, manner, version: 0, running: 0, ending: false };
         let shared = Shared { stage: Mutex::new(begin), changed: Condvar::new() };
-        Self { shared: Arc::new(shared), manner, time, health: Vec::new() }
+        Self { shared: Arc::new(shared), time, health: Vec::new() }
     }
 
-    /// The drivers' health, for metrics.
-    pub fn health(&self) -> &[Arc<DriverHealth>] {
-        &self.health
+    /// For whoever changes the language or the place while it runs.
+    pub fn remote(&self) -> Remote {
+        Remote { shared: Arc::clone(&self.shared) }
     }
 
     /// A display on a thread of its own.
@@ -225,24 +245,48 @@ impl Panel {
 
 impl RiderScreen for Panel {
     fn show(&mut self, passage: &Passage) {
-        let feedback = Feedback::of(passage, &self.manner);
+        let manner = self.shared.lock().manner.clone();
+        // Not under the lock: texts take longer than anything that drivers wait for.
+        let feedback = Feedback::of(passage, &manner);
         let now = self.time.elapsed();
-        self.shared.tell(|stage| stage.handle_answer(now, feedback));
+        self.shared.tell(|stage, _| stage.handle_answer(now, feedback));
     }
 
     fn companions(&mut self, steps: &[Step]) {
-        let choice = Choice::of(steps, self.manner.language);
-        self.shared.tell(|stage| stage.handle_choice(choice));
+        self.shared.tell(|stage, manner| stage.handle_choice(Choice::of(steps, manner.language)));
     }
 
     fn out_of_service(&mut self, _reason: &str) {
         let now = self.time.elapsed();
-        self.shared.tell(|stage| stage.handle_service(now, false));
+        self.shared.tell(|stage, _| stage.handle_service(now, false));
     }
 
     fn in_service(&mut self) {
         let now = self.time.elapsed();
-        self.shared.tell(|stage| stage.handle_service(now, true));
+        self.shared.tell(|stage, _| stage.handle_service(now, true));
+    }
+
+    fn drivers(&self) -> Vec<Arc<DriverHealth>> {
+        self.health.clone()
+    }
+}
+
+/// See [`Panel::remote`].
+#[derive(Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+impl Remote {
+    /// From the next answer on; at once where nobody taps.
+    pub fn speak(&self, language: Language, idle: Idle) {
+        let mut state = self.shared.lock();
+        state.manner.language = language;
+        state.manner.role = idle.role;
+        state.stage.handle_place(idle, language);
+        state.version += 1;
+        drop(state);
+        self.shared.changed.notify_all();
     }
 }
 
@@ -352,7 +396,6 @@ mod tests {
     use std::sync::mpsc;
 
     use model::{Currency, Money, Refusal, ServiceDate, TapRole};
-    use texts::Language;
     use validation::Verdict;
 
     use super::*;
@@ -520,7 +563,7 @@ mod tests {
         });
         panel.add_sounder("buzzer", Volume::default(), open).unwrap();
         sounded.recv_timeout(SOON).unwrap();
-        let health = panel.health()[0].clone();
+        let health = Arc::clone(&panel.drivers()[0]);
         assert_eq!(health.failures(), 1);
         // It is up once the call that was just seen has returned.
         while health.is_up() != Some(true) {

@@ -116,9 +116,10 @@ impl Stage {
         };
     }
 
-    /// Another stop or route.
-    pub fn handle_place(&mut self, idle: Idle) {
+    /// Another stop, route or language.
+    pub fn handle_place(&mut self, idle: Idle, language: Language) {
         self.idle = Arc::new(idle);
+        self.closed = Arc::new(Feedback::closed(language));
     }
 
     /// The program ends: a dark reader shows that it is closed, and nothing is lit or heard.
