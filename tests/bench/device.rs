@@ -158,7 +158,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         },
         lists: config::Lists::default(),
         rules: config::Rules::default(),
-        rider: Default::default(),
+        rider: config::Rider::default(),
         metrics: config::Metrics::default(),
     };
     let parts = Parts {

@@ -173,7 +173,7 @@ impl Post {
             },
             lists: config::Lists::default(),
             rules: config::Rules::default(),
-            rider: Default::default(),
+            rider: config::Rider::default(),
             metrics: config::Metrics::default(),
         };
         let (_, field) = Reader::virtual_cards();

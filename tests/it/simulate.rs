@@ -58,7 +58,7 @@ impl Simulator {
         let (tell, output) = channel();
         let mut from = keys.try_clone().unwrap();
         thread::spawn(move || {
-            let mut bytes = [0; 65_536];
+            let mut bytes = vec![0; 65_536];
             // It ends with the terminal.
             while let Ok(read @ 1..) = from.read(&mut bytes) {
                 if tell.send(bytes[..read].to_vec()).is_err() {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    card_show,
+    attendant, card_show,
     clock::Clock,
     config::{Config, ConfigError},
     console,
@@ -32,6 +32,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use custody::CustodyError;
 use reader::Reader;
+use texts::Language;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -126,6 +127,24 @@ enum Command {
         #[arg(long)]
         socket: Option<PathBuf>,
     },
+    /// Show the last result and how many were let through, live; never a card's number.
+    Attendant {
+        /// Print the view once, as JSON; so it does without a terminal too.
+        #[arg(long)]
+        once: bool,
+        /// Count passengers from here.
+        #[arg(long)]
+        reset: bool,
+        /// The language of the view, en or ko.
+        #[arg(long, default_value = "en")]
+        language: Language,
+        /// The configuration file that names the socket.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// The socket, for those who may not read the configuration.
+        #[arg(long)]
+        socket: Option<PathBuf>,
+    },
     /// What a card says of itself, for the rider who holds it.
     #[command(subcommand)]
     Card(Cards),
@@ -177,6 +196,9 @@ pub fn main_with(durability: Durability) -> ExitCode {
         }
         Command::Journal(command) => journal::run(command),
         Command::Papers(command) => papers::run(command),
+        Command::Attendant { once, reset, language, config, socket } => {
+            attendant_view((once, reset), language, socket, &config)
+        }
         Command::Simulate(options) => simulate::run(&options),
         Command::Version => say(&format!("validator {}", env!("CARGO_PKG_VERSION"))),
     };
@@ -285,19 +307,31 @@ fn card_show(path: &Path, wait: u64, number: bool) -> anyhow::Result<ExitCode> {
     say(text.trim_end())
 }
 
+fn console_socket(named: Option<PathBuf>, config: &Path) -> anyhow::Result<PathBuf> {
+    let configured = || -> anyhow::Result<PathBuf> {
+        let socket = Config::load(config)?.console.socket;
+        socket.context("the configuration has no console.socket: add it and restart")
+    };
+    named.map_or_else(configured, Ok)
+}
+
+fn attendant_view(
+    how: (bool, bool),
+    language: Language,
+    socket: Option<PathBuf>,
+    config: &Path,
+) -> anyhow::Result<ExitCode> {
+    attendant::run(&console_socket(socket, config)?, how, language)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn companions(
     riders: &[String],
     clear: bool,
     socket: Option<PathBuf>,
     config: &Path,
 ) -> anyhow::Result<ExitCode> {
-    let socket = match socket {
-        Some(socket) => socket,
-        None => Config::load(config)?
-            .console
-            .socket
-            .context("the configuration has no console.socket: add it and restart")?,
-    };
+    let socket = console_socket(socket, config)?;
     let mut chosen = BTreeMap::new();
     for rider in riders {
         let pair = rider.split_once('=').and_then(|(id, n)| Some((id, n.parse::<u8>().ok()?)));
@@ -307,11 +341,13 @@ fn companions(
         anyhow::ensure!(!again, "{id} stands twice: write each category once");
     }
     let companions = (clear || !riders.is_empty()).then_some(chosen);
-    let answer = console::request(&socket, &console::Line { companions }).with_context(|| {
-        format!("no validator answers at {}: is it running, and may you?", socket.display())
-    })?;
+    let answer = console::request(&socket, &console::Line { companions, attendant: None })
+        .with_context(|| {
+            format!("no validator answers at {}: is it running, and may you?", socket.display())
+        })?;
     match answer {
         console::Answer::Error { error } => anyhow::bail!(error),
+        console::Answer::Attendant(_) => anyhow::bail!("the validator answered something else"),
         console::Answer::Chosen(chosen) => say(&serde_json::to_string(&chosen)?),
     }
 }

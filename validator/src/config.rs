@@ -31,6 +31,7 @@ use self::suggestion::suggestion;
 use crate::{clock::ClockKeeper, link::Protocol};
 
 pub use console::Console;
+pub use rider::Settings as Rider;
 pub use tickets::Tickets;
 
 /// Everything that a validator is told by its file.
@@ -69,7 +70,7 @@ pub struct Config {
     pub console: Console,
     /// What tells riders.
     #[serde(default)]
-    pub rider: rider::Settings,
+    pub rider: Rider,
     /// The local metrics page.
     #[serde(default)]
     pub metrics: Metrics,

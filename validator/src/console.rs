@@ -1,6 +1,6 @@
 //! The socket of the driver's console: one JSON line in, one JSON line out, on this machine only.
 //!
-//! It chooses who rides on the next card, and nothing else. Whoever may open the socket (mode 0660:
+//! It chooses who rides on the next card and shows the attendant's view, and nothing else. Whoever may open the socket (mode 0660:
 //! the validator's own group) may choose; the tariff says whether, the rider's card pays, and the
 //! screen shows it before and after. A console that hangs, floods or breaks off harms nobody:
 //! lines, connections and waiting are bounded, and no tap waits for it.
@@ -29,6 +29,7 @@ use tokio::{
 use validation::TapMachine;
 
 use crate::{
+    attendant::{View, Wish},
     clock::Clock,
     tap_loop::{Event, TapLoop},
 };
@@ -52,6 +53,9 @@ pub struct Line {
     /// asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub companions: Option<BTreeMap<String, u8>>,
+    /// The attendant's view instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attendant: Option<Wish>,
 }
 
 /// The answer to a line.
@@ -65,6 +69,8 @@ pub enum Answer {
     },
     /// What is chosen.
     Chosen(Chosen),
+    /// The attendant's view.
+    Attendant(View),
 }
 
 /// Who rides on the next card.
@@ -89,16 +95,23 @@ pub(crate) struct Asked {
     answer: Sender<Answer>,
 }
 
-impl Asked {
-    /// Does what the line says.
-    pub(crate) fn carry_out(self, machine: &mut TapMachine, clock: Clock, language: Language) {
-        let answer = choose(machine, clock, language, &self.line);
-        // A console that has gone wants no answer.
-        let _ = self.answer.send(answer.unwrap_or_else(|error| Answer::Error { error }));
-    }
-}
-
 impl TapLoop {
+    /// Does what a console's line says.
+    pub(crate) fn console(&mut self, Asked { line, answer }: Asked) {
+        let done = match line.attendant {
+            Some(_) if line.companions.is_some() => {
+                Err("ask for companions or for the attendant's view, not for both".to_owned())
+            }
+            Some(wish) => {
+                let service = self.service.borrow();
+                Ok(Answer::Attendant(self.attendant.answer(wish, &service, self.clock)))
+            }
+            None => choose(&mut self.machine, self.clock, self.language, &line),
+        };
+        // A console that has gone wants no answer.
+        let _ = answer.send(done.unwrap_or_else(|error| Answer::Error { error }));
+    }
+
     /// Shows who rides on the next card; later it is looked at whether the choice is over.
     pub(crate) fn companions(&mut self, steps: &[Step]) {
         self.screen.companions(steps);

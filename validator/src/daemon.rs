@@ -22,6 +22,7 @@ use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
 pub use context::{context, load_tariffs};
 
 use crate::{
+    attendant::Attendant,
     clock::Clock,
     config::Config,
     console, gate_task,
@@ -204,6 +205,7 @@ impl Daemon {
             gate: at_gate,
             tap: Underway::default(),
             outage: Outage::default(),
+            attendant: Attendant::default(),
         };
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),

@@ -4,6 +4,7 @@
 //! `sync_loop` drives the uplink, `daemon` wires them. They meet only in channels. This crate
 //! touches the world and decides nothing about money.
 
+pub mod attendant;
 pub mod card_show;
 pub mod cli;
 pub mod clock;

@@ -22,6 +22,7 @@ use tokio::sync::{
 use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
 
 use crate::{
+    attendant::Attendant,
     clock::Clock,
     console::Asked,
     lists::{Applied, Blocked, Orders},
@@ -130,6 +131,8 @@ pub(crate) struct TapLoop {
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
+    /// What the driver or the attendant sees.
+    pub(crate) attendant: Attendant,
 }
 
 /// Why no taps are taken.
@@ -222,9 +225,7 @@ impl TapLoop {
             Event::Intent(Err(e))
             | Event::Outcome(Err(e))
             | Event::Resolution(Err(e @ KeeperError::Broken(_))) => self.leave_service(&e),
-            Event::Console(asked) => {
-                asked.carry_out(&mut self.machine, self.clock, self.language);
-            }
+            Event::Console(asked) => self.console(asked),
             Event::ChoiceOver => self.machine.handle_timeout(self.clock.now()),
             Event::Context(context) => self.tap.context = Some(context),
             Event::Tariffs(set, version) => self.take_tariffs(set, version),
@@ -378,6 +379,8 @@ impl TapLoop {
         }
         self.screen.show(passage);
         self.screen.timing(timing);
+        let role = self.machine.context().role;
+        self.attendant.shown(passage, role, self.language, self.clock);
         self.metrics.tap_seconds.observe(timing.total.as_secs_f64());
         self.metrics.own_seconds.observe(timing.own.as_secs_f64());
         if self.tap.scanned {

@@ -396,7 +396,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
         },
         lists: config::Lists::default(),
         rules: config::Rules::default(),
-        rider: Default::default(),
+        rider: config::Rider::default(),
         metrics: config::Metrics::default(),
     }
 }

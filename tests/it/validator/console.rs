@@ -121,6 +121,36 @@ async fn a_choice_is_taken_back_and_what_is_wrong_is_answered_by_name() {
 }
 
 #[tokio::test]
+async fn prv_6_the_attendant_sees_results_and_counts_passengers_and_learns_no_card_or_balance() {
+    let (mut rig, socket) = with_console();
+    let daemon = rig.start().await.unwrap();
+    let view = line(&socket, r#"{"attendant":"show"}"#).await;
+    assert_eq!(view, json!({"in_service": true, "passengers": 0}));
+    line(&socket, r#"{"companions":{"child":2}}"#).await;
+    rig.tap(&issued(1, 900)).await;
+    let mut view = line(&socket, r#"{"attendant":"show"}"#).await;
+    assert!(view["last"]["seconds_ago"].take().as_u64().unwrap() < 30);
+    let last =
+        json!({"class": "A", "text": "Boarded · Fare 3.10 EUR · Riders 3", "seconds_ago": null});
+    assert_eq!(view, json!({"in_service": true, "passengers": 3, "last": last}));
+    rig.tap(&issued(2, 70)).await;
+    let ran =
+        Command::new(VALIDATOR).args(["attendant", "--once", "--socket"]).arg(&socket).output();
+    let out = timeout(PATIENCE, ran).await.unwrap().unwrap();
+    let view: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(view["passengers"], 3, "who is refused is no passenger");
+    assert_eq!([&view["last"]["class"], &view["last"]["code"]], ["D", "24"]);
+    let text = view["last"]["text"].as_str().unwrap();
+    assert_eq!(text, "Not enough credit · Top up", "no balance, and not what is missing");
+    assert!(!view.to_string().contains("04010203"), "no card number: {view}");
+    let view = line(&socket, r#"{"attendant":"reset"}"#).await;
+    assert_eq!(view["passengers"], 0);
+    let both = line(&socket, r#"{"attendant":"show","companions":{}}"#).await;
+    assert!(both["error"].as_str().unwrap().contains("not for both"), "{both}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_group_torn_at_the_commit_and_killed_is_finished_as_a_group_and_charged_once() {
     let (mut rig, socket) = with_console();
     let daemon = rig.start().await.unwrap();

@@ -165,7 +165,7 @@ impl Rig {
             },
             lists: config::Lists::default(),
             rules: config::Rules::default(),
-            rider: Default::default(),
+            rider: config::Rider::default(),
             metrics: config::Metrics::default(),
         };
         let (_, shown) = mpsc::unbounded_channel();

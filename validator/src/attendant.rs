@@ -1,0 +1,179 @@
+//! What the driver or the attendant sees: whether taps are taken, the last result, how many were
+//! let through. Never a card's number, and never a balance.
+
+use std::{
+    io::{IsTerminal, Write, stdout},
+    path::Path,
+    time::Duration,
+};
+
+use model::TapRole;
+use rider::{Feedback, Manner};
+use serde::{Deserialize, Serialize};
+use texts::{Language, RiderWord, rider_word};
+use validation::Passage;
+
+use crate::{
+    clock::Clock,
+    console::{self, Answer, Line},
+    tap_loop::Service,
+};
+
+/// The view is read anew this often.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// What a console may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wish {
+    /// The view.
+    Show,
+    /// The view, with passengers counted from here, as at the begin of a run.
+    Reset,
+}
+
+/// The view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Whether taps are taken.
+    pub in_service: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Let through since the start, or since the last reset; companions count.
+    pub passengers: u64,
+    /// The last result, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
+}
+
+/// A result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// A to E.
+    pub class: String,
+    /// In the riders' language.
+    pub text: String,
+    /// Two digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// So long ago.
+    pub seconds_ago: u64,
+}
+
+/// Kept by the tap loop.
+#[derive(Debug, Default)]
+pub(crate) struct Attendant {
+    passengers: u64,
+    last: Option<(Last, Duration)>,
+}
+
+impl Attendant {
+    /// A passage was shown.
+    pub(crate) fn shown(
+        &mut self,
+        passage: &Passage,
+        role: TapRole,
+        language: Language,
+        now: Clock,
+    ) {
+        if passage.is_granted() {
+            self.passengers += u64::from(passage.riders());
+        }
+        // Without balances, whatever riders are shown.
+        let feedback = Feedback::of(passage, &Manner { language, role, private: true });
+        let figures = feedback.figures.iter().map(|f| format!("{} {}", f.label, f.value));
+        let text: Vec<String> = [feedback.headline]
+            .into_iter()
+            .chain(feedback.action)
+            .chain(figures.map(|figure| figure.trim().to_owned()))
+            .chain(feedback.note)
+            .collect();
+        let last = Last {
+            class: feedback.class.word().to_owned(),
+            text: text.join(" · "),
+            code: feedback.code.map(|(_, code)| code),
+            seconds_ago: 0,
+        };
+        self.last = Some((last, now.elapsed()));
+    }
+
+    /// Does what a console wishes.
+    pub(crate) fn answer(&mut self, wish: Wish, service: &Service, now: Clock) -> View {
+        if wish == Wish::Reset {
+            self.passengers = 0;
+        }
+        let last = self.last.as_ref().map(|(last, at)| {
+            let seconds_ago = now.elapsed().saturating_sub(*at).as_secs();
+            Last { seconds_ago, ..last.clone() }
+        });
+        let reason = match service {
+            Service::In => None,
+            Service::Out(reason) => Some(reason.clone()),
+        };
+        View { in_service: reason.is_none(), reason, passengers: self.passengers, last }
+    }
+}
+
+/// The view as lines of text.
+pub fn lines(view: &View, language: Language) -> [String; 2] {
+    let word = |word| rider_word(language, word);
+    let service = match &view.reason {
+        None => word(RiderWord::AttendantInService),
+        Some(reason) => texts::phrase_text(language, &texts::Phrase::OutOfService(reason)),
+    };
+    let passengers = word(RiderWord::AttendantPassengers);
+    let last = match &view.last {
+        None => word(RiderWord::AttendantNone),
+        Some(last) => {
+            let code = last.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+            let Last { class, text, seconds_ago, .. } = last;
+            format!("{}: {class}{code} {text} ({seconds_ago} s)", word(RiderWord::AttendantLast))
+        }
+    };
+    [format!("{service} · {passengers} {}", view.passengers), last]
+}
+
+/// The command: once as JSON, or live until it is interrupted.
+pub(crate) fn run(
+    socket: &Path,
+    (once, reset): (bool, bool),
+    language: Language,
+) -> anyhow::Result<()> {
+    let ask = |wish| -> Result<View, String> {
+        let line = Line { companions: None, attendant: Some(wish) };
+        match console::request(socket, &line) {
+            Ok(Answer::Attendant(view)) => Ok(view),
+            Ok(Answer::Error { error }) => Err(error),
+            Ok(Answer::Chosen(_)) => Err("the validator is of an older release".to_owned()),
+            Err(e) => {
+                Err(format!("no validator answers at {}: is it running? {e}", socket.display()))
+            }
+        }
+    };
+    let first = ask(if reset { Wish::Reset } else { Wish::Show }).map_err(anyhow::Error::msg)?;
+    if once || !stdout().is_terminal() {
+        writeln!(stdout(), "{}", serde_json::to_string(&first)?)?;
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut shown = String::new();
+        loop {
+            // A validator that is started anew is found again.
+            let text = match ask(Wish::Show) {
+                Ok(view) => lines(&view, language).join("\r\n"),
+                Err(error) => error,
+            };
+            if text != shown {
+                write!(stdout(), "\x1b[2J\x1b[H{text}\r\n")?;
+                stdout().flush()?;
+                shown = text;
+            }
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    })
+}
