@@ -85,6 +85,7 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
     ("cryptoki", &["validator/custody/src/token.rs", "tests/"]),
     ("gpiocdev", &["validator/rider/src/gpio.rs"]),
+    ("linux_embedded_hal", &["validator/rider/src/oled.rs", "validator/rider/src/tft.rs"]),
     ("embedded_graphics", &["validator/rider/src/"]),
     ("ab_glyph", &["validator/rider/src/font.rs"]),
     ("nfc1", &["validator/reader/src/nfc/driver.rs"]),

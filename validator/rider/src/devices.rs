@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::{
     framebuffer::Framebuffer,
     gpio::{LineBuzzer, LineLeds},
+    oled::Oled,
     panel::{Display, DriverError, Leds, Opener, Panel, Sounder},
     pwm::PwmBuzzer,
     settings::{BuzzerKind, BuzzerSettings, DisplayKind, DisplaySettings, Settings},
+    tft,
 };
 
 impl Panel {
@@ -37,6 +39,8 @@ fn open_display(settings: &DisplaySettings) -> Result<Box<dyn Display>, DriverEr
             let folder = sysfs_of(&settings.device);
             Ok(Box::new(Framebuffer::open(&settings.device, &folder, size)?))
         }
+        DisplayKind::Ssd1306 => Ok(Box::new(Oled::open(&settings.device)?)),
+        DisplayKind::St7789 | DisplayKind::Ili9341 => tft::open(settings),
     }
 }
 

@@ -54,6 +54,36 @@ impl Lines for ChipLines {
     }
 }
 
+/// One line as displays on SPI want it.
+pub(crate) struct OutputLine(ChipLines);
+
+impl OutputLine {
+    /// Takes a line of a chip, low.
+    pub(crate) fn open(chip: &Path, offset: u32) -> Result<Self, DriverError> {
+        Ok(Self(ChipLines::open(chip, vec![offset], false)?))
+    }
+}
+
+impl embedded_hal::digital::Error for DriverError {
+    fn kind(&self) -> embedded_hal::digital::ErrorKind {
+        embedded_hal::digital::ErrorKind::Other
+    }
+}
+
+impl embedded_hal::digital::ErrorType for OutputLine {
+    type Error = DriverError;
+}
+
+impl embedded_hal::digital::OutputPin for OutputLine {
+    fn set_low(&mut self) -> Result<(), DriverError> {
+        self.0.set(&[false])
+    }
+
+    fn set_high(&mut self) -> Result<(), DriverError> {
+        self.0.set(&[true])
+    }
+}
+
 /// One lamp of the four.
 type Lamp = fn(Lamps) -> bool;
 

@@ -17,11 +17,13 @@ mod gpio;
 mod icons;
 mod lamps;
 mod line;
+mod oled;
 mod panel;
 mod pwm;
 mod settings;
 mod sound;
 mod stage;
+mod tft;
 mod timeline;
 
 #[cfg(test)]
