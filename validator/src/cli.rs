@@ -63,17 +63,21 @@ struct Cli {
     command: Command,
 }
 
-const SIMULATE_HELP: &str = "\
-Nothing is needed: no reader, no card, no configuration, no network. The tap loop, the tap log, the\n\
-card transactions and the fares are those of a real validator; its state is thrown away at the end.\n\n\
-Keys:\n  \
-  1-9  hold a card to the reader: with credit, with little, a child's, a pass, blocked, expired,\n       \
-       pulled away too early, two at once, somebody else's\n  \
-  l    change the riders' language\n  \
-  s    change the display\n  \
-  q    quit\n\n\
-Examples:\n  validator simulate\n  validator simulate --language ko --display 800x480\n  \
-validator simulate --config /etc/tapline/validator.toml";
+const SIMULATE_HELP: &str = concat!(
+    "Nothing is needed: no reader, no card, no configuration, no network. The tap loop, the tap\n",
+    "log, the card transactions and the fares are those of a real validator; its state is thrown\n",
+    "away at the end.\n\n",
+    "Keys:\n",
+    "  1-9  hold a card to the reader: with credit, with little, a concession, a pass, blocked,\n",
+    "       expired, pulled away too early, two at once, somebody else's\n",
+    "  l    change the riders' language\n",
+    "  s    change the display\n",
+    "  q    quit\n\n",
+    "Examples:\n",
+    "  validator simulate\n",
+    "  validator simulate --language ko --display 800x480\n",
+    "  validator simulate --config /etc/tapline/validator.toml",
+);
 
 #[derive(Debug, Subcommand)]
 enum Command {

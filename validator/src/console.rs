@@ -1,9 +1,9 @@
 //! The socket of the driver's console: one JSON line in, one JSON line out, on this machine only.
 //!
-//! It chooses who rides on the next card and shows the attendant's view, and nothing else. Whoever may open the socket (mode 0660:
-//! the validator's own group) may choose; the tariff says whether, the rider's card pays, and the
-//! screen shows it before and after. A console that hangs, floods or breaks off harms nobody:
-//! lines, connections and waiting are bounded, and no tap waits for it.
+//! It chooses who rides on the next card and shows the attendant's view, and nothing else. Whoever
+//! may open the socket (mode 0660: the validator's own group) may choose; the tariff says whether,
+//! the rider's card pays, and the screen shows it before and after. A console that hangs, floods or
+//! breaks off harms nobody: lines, connections and waiting are bounded, and no tap waits for it.
 
 use std::{
     collections::BTreeMap,
