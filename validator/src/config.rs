@@ -417,10 +417,7 @@ impl Config {
                 "must lie between 20 and 2000, or be 0 to accept answers of any age",
             );
         }
-        if let Some((key, problem)) = self.tickets.problem(self) {
-            return wrong(key, &problem);
-        }
-        if let Some((key, problem)) = self.rider.problem() {
+        if let Some((key, problem)) = self.tickets.problem(self).or_else(|| self.rider.problem()) {
             return wrong(key, &problem);
         }
         if let Some(problem) = self.console.problem() {

@@ -97,10 +97,10 @@ pub(crate) fn open(settings: &DisplaySettings) -> Result<Box<dyn Display>, Drive
     let chip = settings.chip.as_deref().ok_or_else(missing)?;
     let line = |offset: Option<u32>| OutputLine::open(chip, offset.ok_or_else(missing)?);
     let (dc, reset) = (line(settings.dc)?, line(settings.reset)?);
-    let side = |side: Option<u32>, usual| {
+    let pixels = |side: Option<u32>, usual| {
         side.map_or(usual, |side| u16::try_from(side).unwrap_or(u16::MAX))
     };
-    let size = (side(settings.width, 320), side(settings.height, 240));
+    let size = (pixels(settings.width, 320), pixels(settings.height, 240));
     let bus = Bus { spi, dc, buffer: Vec::new() };
     Ok(match settings.kind {
         DisplayKind::Ili9341 => Box::new(Tft::start(ILI9341Rgb565, bus, reset, size, &mut Delay)?),

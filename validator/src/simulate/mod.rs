@@ -135,8 +135,8 @@ fn setting(options: &Options, folder: &Path) -> anyhow::Result<(Config, TariffSe
     config.state = config::State::in_folder(folder.join("state"));
     config.reader = ReaderConfig::virtual_cards();
     // Nobody listens on the port of the discard service: the validator stays offline.
-    config.broker =
-        config::Broker { host: "127.0.0.1".into(), port: 9, keep_alive_s: 1_200, tls: None };
+    config.broker.host = "127.0.0.1".into();
+    (config.broker.port, config.broker.keep_alive_s, config.broker.tls) = (9, 1_200, None);
     config.scanner = None;
     config.tickets = config::Tickets::default();
     config.console = config::Console::default();
