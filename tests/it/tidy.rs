@@ -84,14 +84,13 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("rumqttc", &["validator/src/link", "depot-server/src/link", "tests/"]),
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
     ("cryptoki", &["validator/custody/src/token.rs", "tests/"]),
-    ("gpiocdev", &["validator/rider/src/gpio.rs"]),
     ("linux_embedded_hal", &["validator/rider/src/oled.rs", "validator/rider/src/tft.rs"]),
     ("embedded_graphics", &["validator/rider/src/"]),
     ("ab_glyph", &["validator/rider/src/font.rs"]),
     ("nfc1", &["validator/reader/src/nfc/driver.rs"]),
     ("tokio_serial", &["validator/reader/src/", "validator/line/src/", "tests/"]),
     ("tokio_modbus", &["validator/gate/src/"]),
-    ("gpiocdev", &["validator/gate/src/driver/pins.rs"]),
+    ("gpiocdev", &["validator/gate/src/driver/pins.rs", "validator/rider/src/gpio.rs"]),
     (
         "axum",
         &[

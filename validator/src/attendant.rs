@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::TapRole;
-use rider::{Feedback, Manner};
+use rider::{Feedback, Manner, RiderScreen};
 use serde::{Deserialize, Serialize};
 use texts::{Language, RiderWord, rider_word};
 use validation::Passage;
@@ -59,6 +59,32 @@ pub struct Last {
     pub code: Option<String>,
     /// So long ago.
     pub seconds_ago: u64,
+}
+
+/// The riders' screen, and beside it what the attendant sees.
+pub(crate) struct Attended {
+    screen: Box<dyn RiderScreen>,
+    pub(crate) attendant: Attendant,
+}
+
+impl Attended {
+    pub(crate) fn new(screen: Box<dyn RiderScreen>) -> Self {
+        Self { screen, attendant: Attendant::default() }
+    }
+}
+
+impl std::ops::Deref for Attended {
+    type Target = dyn RiderScreen;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.screen
+    }
+}
+
+impl std::ops::DerefMut for Attended {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut *self.screen
+    }
 }
 
 /// Kept by the tap loop.

@@ -104,7 +104,7 @@ impl TapLoop {
             }
             Some(wish) => {
                 let service = self.service.borrow();
-                Ok(Answer::Attendant(self.attendant.answer(wish, &service, self.clock)))
+                Ok(Answer::Attendant(self.screen.attendant.answer(wish, &service, self.clock)))
             }
             None => choose(&mut self.machine, self.clock, self.language, &line),
         };

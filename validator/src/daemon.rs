@@ -22,7 +22,7 @@ use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
 pub use context::{context, load_tariffs};
 
 use crate::{
-    attendant::Attendant,
+    attendant::Attended,
     clock::Clock,
     config::Config,
     console, gate_task,
@@ -157,8 +157,7 @@ impl Daemon {
     /// Starts a validator on the current runtime.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts;
-        let metrics = Metrics::new();
-        metrics.watch_drivers(screen.drivers());
+        let metrics = Metrics::watching(screen.drivers());
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
@@ -191,7 +190,7 @@ impl Daemon {
             keys: keys.card,
             clock,
             metrics: metrics.clone(),
-            screen,
+            screen: Attended::new(screen),
             language: config.validator.language,
             reader: ask,
             tell: events.clone(),
@@ -205,7 +204,6 @@ impl Daemon {
             gate: at_gate,
             tap: Underway::default(),
             outage: Outage::default(),
-            attendant: Attendant::default(),
         };
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),

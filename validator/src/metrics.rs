@@ -210,10 +210,12 @@ impl Metrics {
         Some(Timestamp::from_secs(at))
     }
 
-    /// Shows from now on how the rider's devices fare.
-    pub fn watch_drivers(&self, drivers: Vec<Arc<DriverHealth>>) {
-        // One daemon has one screen, and a registry of its own.
-        let _ = self.registry.register(Box::new(Drivers::new(drivers)));
+    /// The same, with how the rider's devices fare.
+    pub fn watching(drivers: Vec<Arc<DriverHealth>>) -> Self {
+        let metrics = Self::new();
+        let drivers = Box::new(Drivers::new(drivers));
+        metrics.registry.register(drivers).expect("each name is used once");
+        metrics
     }
 
     /// The page.

@@ -22,14 +22,14 @@ use tokio::sync::{
 use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
 
 use crate::{
-    attendant::Attendant,
+    attendant::Attended,
     clock::Clock,
     console::Asked,
     lists::{Applied, Blocked, Orders},
     log_keeper::{KeeperError, LogKeeper, Reply, Request},
     metrics::Metrics,
     reader_task::Ask,
-    screen::{RiderScreen, TapTiming},
+    screen::TapTiming,
 };
 use reader::{Presence, ReaderError};
 
@@ -109,7 +109,7 @@ pub(crate) struct TapLoop {
     pub(crate) keys: SharedKeys,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-    pub(crate) screen: Box<dyn RiderScreen>,
+    pub(crate) screen: Attended,
     pub(crate) language: Language,
     pub(crate) reader: UnboundedSender<Ask>,
     pub(crate) tell: UnboundedSender<Event>,
@@ -131,8 +131,6 @@ pub(crate) struct TapLoop {
     pub(crate) tap: Underway,
     /// What keeps taps from being taken.
     pub(crate) outage: Outage,
-    /// What the driver or the attendant sees.
-    pub(crate) attendant: Attendant,
 }
 
 /// Why no taps are taken.
@@ -380,7 +378,7 @@ impl TapLoop {
         self.screen.show(passage);
         self.screen.timing(timing);
         let role = self.machine.context().role;
-        self.attendant.shown(passage, role, self.language, self.clock);
+        self.screen.attendant.shown(passage, role, self.language, self.clock);
         self.metrics.tap_seconds.observe(timing.total.as_secs_f64());
         self.metrics.own_seconds.observe(timing.own.as_secs_f64());
         if self.tap.scanned {
