@@ -58,8 +58,8 @@ pub(super) fn low_of(tariff: &Tariff) -> u32 {
     credit(tariff) / 10
 }
 
-/// The commit is the seventh exchange, or the ninth on a card whose counters change. The card hears it and
-/// its answer is lost: the tap is in doubt until the card is seen again.
+/// The commit is the seventh exchange, or the ninth on a card whose counters change. The card hears
+/// it and its answer is lost: the tap is in doubt until the card is seen again.
 fn commit_unanswered(layout: CardLayout) -> Cut {
     Cut { after: if layout == CardLayout::Counters { 8 } else { 6 }, heard: true }
 }
