@@ -554,6 +554,7 @@ port = 1883
             host = "127.0.0.1"
             keep_alive_s = 20  # default
             port = 1883
+            protocol = "5"  # default
 
             [console]
 
@@ -570,6 +571,15 @@ port = 1883
             [reader]
             kind = "pn532"
             port = "/dev/ttyUSB0"
+
+            [rider]
+            private = false  # default
+
+            [rider.sound]
+            night_from_h = 22  # default
+            night_until_h = 6  # default
+            night_volume = 50  # default
+            volume = 100  # default
 
             [rules]
             low_balance = 0  # default
