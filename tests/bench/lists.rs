@@ -23,6 +23,11 @@ fn cards(count: u64) -> Vec<CardId> {
         .collect()
 }
 
+/// The bytes of a hotlist of so many cards.
+pub(crate) fn of(count: u64) -> Vec<u8> {
+    Hotlist::new(cards(count)).content().to_vec()
+}
+
 pub(crate) fn run(quick: bool) {
     let count = if quick { 10_000 } else { 1_000_000 };
     headline(&format!("hotlist of {} cards", grouped(count)));

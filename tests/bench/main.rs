@@ -17,6 +17,7 @@ mod lists;
 mod machine;
 mod measure;
 mod peer;
+mod program;
 mod tap_time;
 
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ enum Section {
     Depot,
     /// The validator's own share of a tap
     Validator,
+    /// The validator's program: start, memory, idle
+    Program,
     /// A tap's timeline against modelled line and air, and our driver against libnfc
     TapTime,
     /// Compiling feeds, and one price by table and by interpreter
@@ -88,6 +91,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted(Section::Validator) {
         device::run(&arguments.scratch, quick)?;
+    }
+    if wanted(Section::Program) {
+        program::run(&arguments.scratch, quick)?;
     }
     if wanted(Section::TapTime) {
         tap_time::run(quick)?;
