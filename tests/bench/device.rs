@@ -140,6 +140,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         tariff: config::Tariffs { files: vec![nowhere.clone()] },
         scanner: None,
         gate: None,
+        gnss: None,
         tickets: config::Tickets::default(),
         console: config::Console::default(),
         keys: config::Keys {

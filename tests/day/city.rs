@@ -138,6 +138,7 @@ pub fn context(id: ValidatorId, kind: Kind, tariffs: &TariffSet) -> ValidatorCon
         tariff: tariffs.newest().version(),
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
+        place_age_s: None,
         clock: ClockQuality::Ntp,
         rules: Rules::default(),
     }

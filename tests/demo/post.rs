@@ -156,6 +156,7 @@ impl Post {
             tariff: config::Tariffs { files: vec![fleet.tariff_file.clone()] },
             scanner: None,
             gate: None,
+            gnss: None,
             tickets: config::Tickets::default(),
             console: config::Console::default(),
             keys: config::Keys {

@@ -19,6 +19,7 @@ mod fares;
 mod fleet;
 mod foreign_programs;
 mod gates;
+mod gnss;
 mod health;
 mod hotlist;
 mod issuing;

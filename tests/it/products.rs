@@ -178,6 +178,7 @@ fn machine(set: &TariffSet, role: TapRole, place: &str) -> TapMachine {
         tariff: tariff.version(),
         tariffs: set.clone(),
         hotlist: Hotlist::default(),
+        place_age_s: None,
         clock: ClockQuality::Ntp,
         rules: validation::Rules::default(),
     };

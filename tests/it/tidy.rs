@@ -35,12 +35,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-rider", &["tapline-model", "tapline-fare", "tapline-texts", "tapline-validation"]),
     ("tapline-line", &[]),
     ("tapline-gate", &["tapline-line"]),
+    ("tapline-gnss", &["tapline-model", "tapline-line"]),
     (
         "validator",
         &[
             "tapline-reader",
             "tapline-custody",
             "tapline-gate",
+            "tapline-gnss",
             "tapline-rider",
             "tapline-model",
             "tapline-wire",
@@ -91,6 +93,7 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("tokio_serial", &["validator/reader/src/", "validator/line/src/", "tests/"]),
     ("tokio_modbus", &["validator/gate/src/"]),
     ("gpiocdev", &["validator/gate/src/driver/pins.rs", "validator/rider/src/gpio.rs"]),
+    ("nmea", &["validator/gnss/src/sentences.rs"]),
     (
         "axum",
         &[

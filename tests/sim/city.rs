@@ -131,6 +131,7 @@ pub fn context(index: u32, tariffs: &TariffSet) -> ValidatorContext {
         tariff: tariff.version(),
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
+        place_age_s: None,
         clock: ClockQuality::Ntp,
         rules: Rules::default(),
     }

@@ -99,8 +99,8 @@ enum Command {
         #[arg(long, default_value = DEFAULT_CONFIG)]
         config: PathBuf,
     },
-    /// Make taps of nobody's card through rules and tariff, and durable writes on the real disk; ask
-    /// the reader; say how long each took.
+    /// Make taps of nobody's card through rules and tariff, and durable writes on the real disk;
+    /// ask the reader; say how long each took.
     Selftest {
         /// The configuration file.
         #[arg(long, default_value = DEFAULT_CONFIG)]

@@ -24,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use texts::Language;
 
 use gate::{GateConfig, GateConfigError};
+use gnss::{GnssConfig, GnssConfigError};
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
@@ -51,6 +52,9 @@ pub struct Config {
     /// What reads tickets, on validators that take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scanner: Option<ScannerConfig>,
+    /// The satellite receiver of a vehicle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gnss: Option<GnssConfig>,
     /// The gate behind the reader, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateConfig>,
@@ -315,6 +319,14 @@ pub enum ConfigError {
         /// What is wrong and what to write.
         source: ScannerConfigError,
     },
+    /// The table `[gnss]` cannot be right.
+    #[error("{path}: {source}")]
+    Gnss {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to write.
+        source: GnssConfigError,
+    },
     /// The table `[gate]` cannot be right.
     #[error("{path}: {source}")]
     Gate {
@@ -355,6 +367,10 @@ impl Config {
             .reader
             .check()
             .map_err(|source| ConfigError::Reader { path: path.to_path_buf(), source })?;
+        if let Some(gnss) = &config.gnss {
+            gnss.check()
+                .map_err(|source| ConfigError::Gnss { path: path.to_path_buf(), source })?;
+        }
         if let Some(gate) = &config.gate {
             gate.check()
                 .map_err(|source| ConfigError::Gate { path: path.to_path_buf(), source })?;

@@ -5,12 +5,13 @@
 
 mod context;
 mod start;
+mod start_error;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use fare::TariffSet;
 use fleet_sync::VerifyingKey;
-use model::{CardId, TapRole};
+use model::CardId;
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
     net::UnixListener,
@@ -20,21 +21,22 @@ use tokio::{
 use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
 
 pub use context::{context, load_tariffs};
+pub use start_error::StartError;
 
 use crate::{
     attendant::Attended,
     clock::Clock,
     config::Config,
-    console, gate_task,
+    console,
     keys::DeviceKeys,
-    lists::{self, Blocked, DiskError, Lists, ListsThread},
+    lists::{self, Blocked, Lists, ListsThread},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
     reader_task,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::SyncLoop,
-    tap_loop::{Event, Outage, Service, TapLoop, Underway},
+    tap_loop::{Event, Outage, Service, TapLoop, Underway, Whereabouts},
 };
 use reader::Reader;
 
@@ -59,77 +61,13 @@ pub struct Parts {
     pub durability: Durability,
 }
 
-/// Why a validator does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The tap log.
-    #[error(transparent)]
-    Log(#[from] OpenError),
-    /// A tariff file.
-    #[error("cannot read the tariff file {path}")]
-    TariffFile {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A tariff.
-    #[error("the tariff {path} cannot be used:\n{problems}")]
-    Tariff {
-        /// Which file.
-        path: PathBuf,
-        /// Line by line.
-        problems: String,
-    },
-    /// The place or route is not in the tariff in force.
-    #[error("{key} {name:?} is not in tariff version {version}: it has {known}")]
-    Unknown {
-        /// The configuration key.
-        key: &'static str,
-        /// What it says.
-        name: String,
-        /// The tariff's version.
-        version: String,
-        /// Some that it has.
-        known: String,
-    },
-    /// A tap here is priced by the route, and none is configured.
-    #[error(
-        "validator.route is missing: a validator with role \"{role}\" at {place:?} prices by the \
-         route under tariff version {version}; set it to one of {known}"
-    )]
-    RouteMissing {
-        /// What it does.
-        role: TapRole,
-        /// Where it stands.
-        place: String,
-        /// The tariff's version.
-        version: String,
-        /// Some routes of the tariff.
-        known: String,
-    },
-    /// The console's socket.
-    #[error("cannot make the socket {path}: choose another console.socket")]
-    Console {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The lists on the disk.
-    #[error(transparent)]
-    Lists(#[from] DiskError),
-    /// The metrics page.
-    #[error("cannot serve metrics at {address}: choose another metrics.listen")]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+impl Parts {
+    /// With the clock that satellites correct, where they are to.
+    fn timed(self) -> Self {
+        let corrected = self.config.gnss.as_ref().is_some_and(|gnss| gnss.clock);
+        let clock = if corrected { self.clock.with_satellites() } else { self.clock };
+        Self { clock, ..self }
+    }
 }
 
 /// A running validator.
@@ -146,8 +84,7 @@ pub struct Daemon {
     sync: JoinHandle<()>,
     lists: std::thread::JoinHandle<()>,
     follow: JoinHandle<()>,
-    scanner: JoinHandle<()>,
-    gate: JoinHandle<()>,
+    sensors: [JoinHandle<()>; 3],
     console: JoinHandle<()>,
     doctor: JoinHandle<()>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
@@ -156,12 +93,13 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a validator on the current runtime.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts;
+        let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts.timed();
         let metrics = Metrics::watching(screen.drivers());
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
         let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
+        let whereabouts = Whereabouts::of(&config, &context);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
         let page = metrics_page(&config, &metrics, &service).await?;
@@ -183,7 +121,7 @@ impl Daemon {
             metrics.clone(),
         );
         let (ask, asks) = mpsc::unbounded_channel();
-        let (gate, at_gate) = gate_task::start(config.gate.as_ref(), &events);
+        let (sensors, gate) = start::sensors(&config, &events, &metrics);
         let taps = TapLoop {
             machine: machine(&config, context, &recovery, &in_doubt),
             keeper,
@@ -201,14 +139,14 @@ impl Daemon {
             orders,
             hotlist,
             applied,
-            gate: at_gate,
+            whereabouts,
+            gate,
             tap: Underway::default(),
             outage: Outage::default(),
         };
         Ok(Self {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
-            scanner: start::scanner(config.scanner, &events, &metrics),
-            gate,
+            sensors,
             console: tokio::spawn(console::run(console, events.clone())),
             doctor,
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
@@ -295,16 +233,9 @@ impl Daemon {
         if let Some((_, page)) = &self.page {
             page.abort();
         }
-        let tasks = [
-            self.taps,
-            self.reader,
-            self.sync,
-            self.follow,
-            self.scanner,
-            self.gate,
-            self.console,
-            self.doctor,
-        ];
+        let Self { taps, reader, sync, follow, console, doctor, sensors, .. } = self;
+        let tasks = [taps, reader, sync, follow, console, doctor];
+        let tasks: Vec<_> = tasks.into_iter().chain(sensors).collect();
         tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
             // One that has ended was waited for before, perhaps, and cannot be again.

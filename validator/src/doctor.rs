@@ -15,6 +15,7 @@ use crate::{
     store::{Store, StoreError, StoreOptions},
 };
 use gate::Gate;
+use gnss::Receiver;
 use reader::{Reader, Scanner};
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -75,6 +76,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         check_reader(config).await,
         check_scanner(config),
         check_gate(config).await,
+        check_gnss(config),
         check_broker(config).await,
     ]
 }
@@ -185,6 +187,16 @@ fn check_scanner(config: &Config) -> Check {
             check("scanner", Finding::Good, format!("{port} opens; tickets of {keys} keys"))
         }
         Err(e) => check("scanner", Finding::Bad, crate::chain(&e)),
+    }
+}
+
+fn check_gnss(config: &Config) -> Check {
+    let Some(gnss) = &config.gnss else {
+        return check("gnss", Finding::Good, "none: taps are made at validator.place".into());
+    };
+    match Receiver::probe(gnss) {
+        Ok(()) => check("gnss", Finding::Good, format!("{} opens", gnss.port.display())),
+        Err(e) => check("gnss", Finding::Bad, crate::chain(&e)),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod console;
 pub mod daemon;
 pub mod doctor;
 mod gate_task;
+mod gnss_task;
 mod guard;
 mod health;
 pub mod journal;

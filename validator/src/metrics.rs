@@ -64,6 +64,12 @@ pub struct Metrics {
     pub reader_up: IntGauge,
     /// Cards whose debit key is not of the current version: held, or not-held and refused.
     pub other_key_versions: IntCounterVec,
+    /// 1 while the satellite receiver tells a place.
+    pub gnss_up: IntGauge,
+    /// When it told one last.
+    pub gnss_fix: IntGauge,
+    /// What the machine's clock is off by satellites, milliseconds.
+    pub clock_offset: IntGauge,
     /// 1 while the gate answers.
     pub gate_up: IntGauge,
     /// What the gate said of riders and of others.
@@ -123,17 +129,16 @@ impl Metrics {
             in_doubt: gauge("tapline_taps_in_doubt", "Taps whose commit is still unknown"),
             store_bytes: gauge("tapline_store_bytes", "Bytes of the store on disk"),
             reader_errors: counter("tapline_reader_errors_total", "Failures of the reader"),
-            late_answers: counters(
-                "tapline_late_answers_total",
-                "Answers later than an honest card's",
-                "at",
-            ),
+            late_answers: counters("tapline_late_answers_total", "Answers too late", "at"),
             reader_up: gauge("tapline_reader_up", "1 while the reader answers"),
             other_key_versions: counters(
                 "tapline_other_key_versions_total",
                 "Cards whose debit key is not of the current version",
                 "key",
             ),
+            gnss_up: gauge("tapline_gnss_up", "1 while satellites tell the place"),
+            gnss_fix: gauge("tapline_gnss_fix_timestamp_seconds", "When they told it last"),
+            clock_offset: gauge("tapline_clock_offset_milliseconds", "Satellites less machine"),
             gate_up: gauge("tapline_gate_up", "1 while the gate answers"),
             gate_words: counters("tapline_gate_words_total", "What the gate said", "said"),
             scanner_errors: counter("tapline_scanner_errors_total", "Failures of the scanner"),
@@ -190,6 +195,9 @@ impl Metrics {
             Box::new(self.list_troubles.clone()),
             Box::new(self.reader_up.clone()),
             Box::new(self.other_key_versions.clone()),
+            Box::new(self.gnss_up.clone()),
+            Box::new(self.gnss_fix.clone()),
+            Box::new(self.clock_offset.clone()),
             Box::new(self.gate_up.clone()),
             Box::new(self.gate_words.clone()),
             Box::new(self.scanner_errors.clone()),

@@ -6,6 +6,7 @@
 mod at_gate;
 mod keys;
 mod service;
+mod whereabouts;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use crate::{
 use reader::{Presence, ReaderError};
 
 pub(crate) use at_gate::AtGate;
+pub(crate) use whereabouts::Whereabouts;
 
 /// A card that cannot be read is tried again while it lies there, this many times.
 const TRIES_MAX: u8 = 3;
@@ -66,6 +68,8 @@ pub(crate) enum Event {
     KeysAgain,
     /// The scanner read a code, or failed.
     Scanned(Result<String, ReaderError>),
+    /// The satellite receiver tells something.
+    Gnss(gnss::Told),
     /// The gate tells something.
     Gate(Told),
     /// A console chooses or asks for companions.
@@ -126,6 +130,8 @@ pub(crate) struct TapLoop {
     pub(crate) hotlist: Blocked,
     /// Where it is told which versions those are.
     pub(crate) applied: Applied,
+    /// By satellites.
+    pub(crate) whereabouts: Whereabouts,
     /// The gate behind the reader.
     pub(crate) gate: AtGate,
     pub(crate) tap: Underway,
@@ -216,6 +222,7 @@ impl TapLoop {
                 self.machine.handle_outcome_durable();
             }
             Event::Gate(told) => self.gate_told(told),
+            Event::Gnss(told) => self.gnss_told(told),
             Event::Resolution(Ok(_)) | Event::Shutdown => {}
             Event::Resolution(Err(KeeperError::Refused(e))) => {
                 tracing::warn!(error = %e, "an earlier tap is left to the depot");
@@ -263,6 +270,7 @@ impl TapLoop {
             self.machine.replace_context(*context);
         }
         self.machine.set_clock_quality(self.clock.quality());
+        self.take_place();
         self.tap.began = self.clock.elapsed();
         self.tap.waited = Duration::ZERO;
         self.tap.card = None;

@@ -19,6 +19,8 @@ pub struct ValidatorContext {
     pub role: TapRole,
     /// Where it stands, in the numbering of `tariff`.
     pub place: PlaceIx,
+    /// How old that is, where satellites tell it and it is no longer fresh.
+    pub place_age_s: Option<u16>,
     /// The route it serves, in the numbering of `tariff`.
     pub route: Option<RouteIx>,
     /// The version in force.
@@ -88,7 +90,7 @@ impl ValidatorContext {
             route: self.route,
             tariff: self.tariff,
             order: None,
-            place_age_s: None,
+            place_age_s: self.place_age_s,
         }
     }
 }

@@ -16,7 +16,7 @@ use alloc::{boxed::Box, collections::VecDeque};
 use core::{mem, time::Duration};
 
 use card::{CardFound, CardOutput, CardStep, DebitTransaction, ExchangeError, Key, Settlement};
-use model::{CardId, ClockQuality, Refusal, TapDraft, TapEvent, TapSeq, Timestamp};
+use model::{CardId, ClockQuality, PlaceIx, Refusal, TapDraft, TapEvent, TapSeq, Timestamp};
 
 use self::at_gate::AtGate;
 use crate::{
@@ -119,6 +119,16 @@ impl TapMachine {
     pub fn set_clock_quality(&mut self, clock: ClockQuality) {
         assert!(self.is_idle(), "a tap sees one context");
         self.context.clock = clock;
+    }
+
+    /// Where it stands from here on, and how old that is.
+    ///
+    /// # Panics
+    /// In the middle of a tap.
+    pub fn set_place(&mut self, place: PlaceIx, age_s: Option<u16>) {
+        assert!(self.is_idle(), "a tap sees one context");
+        self.context.place = place;
+        self.context.place_age_s = age_s;
     }
 
     /// A new life of the log began: nothing in it can decide taps of the old one.

@@ -141,6 +141,7 @@ impl<'c> Rider<'c> {
             tariff: TariffVersion(1),
             tariffs: city.set.clone(),
             hotlist: Hotlist::default(),
+            place_age_s: None,
             clock: ClockQuality::Ntp,
             rules: validation::Rules::default(),
         };

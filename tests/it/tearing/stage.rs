@@ -252,6 +252,7 @@ pub(super) fn context(operation: Operation, who: Who, tariffs: &TariffSet) -> Va
         tariff: tariff.version(),
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
+        place_age_s: None,
         clock: ClockQuality::Ntp,
         rules: validation::Rules::default(),
     }

@@ -385,6 +385,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
         reader: ReaderConfig::virtual_cards(),
         scanner: Some(ScannerConfig::at(scanner)),
         gate: None,
+        gnss: None,
         tickets: config::Tickets { keys: vec![key], repeat_ms: 1_000 },
         console: config::Console::default(),
         broker: config::Broker {

@@ -126,6 +126,7 @@ pub(crate) struct Rig {
     pub(crate) sign: Sign,
     /// What it prices with.
     pub(crate) tariff: String,
+    pub(crate) clock: Clock,
     shown: mpsc::UnboundedReceiver<Passage>,
     folder: TempDir,
 }
@@ -148,6 +149,7 @@ impl Rig {
             tariff: config::Tariffs { files: vec![nowhere.clone()] },
             scanner: None,
             gate: None,
+            gnss: None,
             tickets: config::Tickets::default(),
             console: config::Console::default(),
             keys: config::Keys {
@@ -176,6 +178,7 @@ impl Rig {
             durability: Durability::Synced,
             sign: Sign::default(),
             tariff: TARIFF.to_owned(),
+            clock: Clock::system(),
             shown,
             folder,
         }
@@ -211,7 +214,7 @@ impl Rig {
             tariffs: TariffSet::new(Tariff::parse(&self.tariff).unwrap()),
             reader,
             screen: Box::new(Told(tell, Arc::clone(&self.sign))),
-            clock: Clock::system(),
+            clock: self.clock,
             durability: self.durability,
         })
         .await

@@ -67,6 +67,12 @@ pub fn context(
             Some(route.ok_or_else(|| unknown("validator.route", name, routes()))?)
         }
     };
+    for name in config.gnss.iter().flat_map(|gnss| &gnss.stops) {
+        if tariff.place_ix(name).is_none() {
+            let known = tariff.places().iter().map(|p| &*p.id).collect();
+            return Err(unknown("gnss.stops", name, known));
+        }
+    }
     Ok(ValidatorContext {
         id: config.validator.id,
         role,
@@ -75,6 +81,7 @@ pub fn context(
         tariff: tariff.version(),
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
+        place_age_s: None,
         clock,
         rules: Rules {
             retry_window: config.rules.retry_window(),

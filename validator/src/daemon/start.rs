@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use fleet_sync::{SigningKey, Topic, VerifyingKey};
-use reader::ScannerConfig;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -13,6 +12,7 @@ use wire::{Health, StateWord};
 use crate::{
     clock::Clock,
     config::Config,
+    gate_task, gnss_task,
     health::Doctor,
     link::{self, LinkSettings, TlsFiles},
     lists::ListsStatus,
@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     scanner_task,
     sync_loop::{Identity, Said},
-    tap_loop::Event,
+    tap_loop::{AtGate, Event},
 };
 
 /// Who signs and checks the messages.
@@ -70,13 +70,16 @@ pub(super) fn link(
     link::start(settings, will, crate::random_u32)
 }
 
-/// Starts listening to the scanner, where there is one.
-pub(super) fn scanner(
-    config: Option<ScannerConfig>,
+/// Scanner, gate and satellite receiver, where there are some.
+pub(super) fn sensors(
+    config: &Config,
     events: &mpsc::UnboundedSender<Event>,
     metrics: &Metrics,
-) -> JoinHandle<()> {
-    tokio::spawn(scanner_task::run(config, events.clone(), metrics.clone()))
+) -> ([JoinHandle<()>; 3], AtGate) {
+    let scanner = scanner_task::run(config.scanner.clone(), events.clone(), metrics.clone());
+    let (gate, at_gate) = gate_task::start(config.gate.as_ref(), events);
+    let gnss = gnss_task::start(config.gnss.as_ref(), events);
+    ([tokio::spawn(scanner), gate, gnss], at_gate)
 }
 
 /// Starts looking after the device.

@@ -5,7 +5,7 @@ use expect_test::expect;
 use model::{RiderClass, TariffVersion};
 
 use super::{CITY, city, wrapped};
-use crate::{Diagnostic, Tariff};
+use crate::{Diagnostic, NotPassed, Tariff};
 
 #[test]
 fn an_overlay_replaces_the_sections_it_names() {
@@ -159,4 +159,34 @@ fn the_canonical_text_parses_back_to_an_equal_tariff() {
     assert_eq!(again, tariff);
     assert_eq!(again.to_toml(), text);
     assert_eq!(tariff.places()[2].lon_e6, -2_123_456);
+}
+
+#[test]
+fn what_a_closed_gate_does_to_the_fare_is_read_written_and_checked() {
+    let with = |rule: &str| Tariff::parse(&CITY.replace("[gate]\n", &format!("[gate]\n{rule}\n")));
+    for (rule, not_passed) in [
+        ("", NotPassed::Charge),
+        ("not_passed = \"charge\"", NotPassed::Charge),
+        ("not_passed = \"give-back\"", NotPassed::GiveBack),
+        ("not_passed = \"let-in-again\"", NotPassed::LetInAgain { within_s: 300 }),
+        (
+            "not_passed = \"let-in-again\"\nagain_within_s = 90",
+            NotPassed::LetInAgain { within_s: 90 },
+        ),
+    ] {
+        let tariff = with(rule).unwrap_or_else(|found| panic!("{rule}: {found:?}"));
+        assert_eq!(tariff.gate().unwrap().not_passed, not_passed, "{rule}");
+        assert_eq!(Tariff::parse(&tariff.to_toml()).as_ref(), Ok(&tariff), "{rule}");
+    }
+    let plain = with("").unwrap().to_toml();
+    assert!(!plain.contains("not_passed"), "older tariffs keep their text: {plain}");
+    for (rule, says) in [
+        ("not_passed = \"refund\"", "unknown answer \"refund\"; use charge"),
+        ("again_within_s = 60", "means nothing here"),
+        ("not_passed = \"give-back\"\nagain_within_s = 60", "means nothing here"),
+        ("not_passed = \"let-in-again\"\nagain_within_s = 9999", "again_within_s"),
+    ] {
+        let text = findings(with(rule));
+        assert!(text.contains(says), "{rule}: {text}");
+    }
 }

@@ -80,6 +80,7 @@ pub(crate) fn context(role: TapRole, place: &str) -> ValidatorContext {
         tariff: tariff.version(),
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
+        place_age_s: None,
         clock: ClockQuality::Ntp,
         rules: Rules::default(),
     }
