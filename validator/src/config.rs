@@ -4,6 +4,7 @@
 //! been checked, so the daemon never meets an empty host or a role that does not exist. Secrets
 //! are named by the path of their file, never written here.
 
+mod annotate;
 mod console;
 mod suggestion;
 mod tickets;
@@ -28,7 +29,7 @@ use gnss::{GnssConfig, GnssConfigError};
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
-use self::suggestion::suggestion;
+use self::{annotate::annotate, suggestion::suggestion};
 use crate::{clock::ClockKeeper, link::Protocol};
 
 pub use console::Console;
@@ -452,31 +453,6 @@ impl Config {
         let mut out = String::new();
         annotate(&mut out, &mut Vec::new(), &merged, Some(&said));
         out
-    }
-}
-
-fn annotate(
-    out: &mut String,
-    path: &mut Vec<String>,
-    merged: &toml::Table,
-    said: Option<&toml::Table>,
-) {
-    use std::fmt::Write;
-    let tables = |t: &toml::Value| matches!(t, toml::Value::Table(_));
-    if !path.is_empty() {
-        let _ = writeln!(out, "{}[{}]", if out.is_empty() { "" } else { "\n" }, path.join("."));
-    }
-    for (key, value) in merged.iter().filter(|(_, v)| !tables(v)) {
-        let origin = if said.is_some_and(|s| s.contains_key(key)) { "" } else { "  # default" };
-        let _ = writeln!(out, "{key} = {value}{origin}");
-    }
-    for (key, value) in merged {
-        if let toml::Value::Table(inner) = value {
-            path.push(key.clone());
-            let below = said.and_then(|s| s.get(key)).and_then(toml::Value::as_table);
-            annotate(out, path, inner, below);
-            path.pop();
-        }
     }
 }
 
