@@ -1,5 +1,5 @@
-//! The validator's program on its own: from its start to its readiness, the memory that it holds with
-//! a million cards refused, and the processor that it uses when nobody taps.
+//! The validator's program on its own: from its start to its readiness, the memory that it holds
+//! with a million cards refused, and the processor that it uses when nobody taps.
 
 use std::{
     fs,
