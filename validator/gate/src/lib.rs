@@ -12,14 +12,14 @@ mod passages;
 mod run;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "simulator")]
+#[cfg(any(test, feature = "simulator"))]
 mod turnstile;
 
 use std::time::Duration;
 
 pub use config::{GateConfig, GateConfigError, GateKind, PinNumbers, Registers};
 pub use run::{Gate, Told};
-#[cfg(feature = "simulator")]
+#[cfg(any(test, feature = "simulator"))]
 pub use turnstile::{Trouble, Turnstile};
 
 /// Which way through: each gate has two, and which is which is a matter of how it was mounted.
