@@ -25,6 +25,9 @@ use std::{
 use rustix::fs::{FlockOperation, fdatasync, flock, fsync};
 use tap_log::{Row, StoreOp, Tree};
 
+/// How often a lock is tried, and how long between.
+const LOCK_TRIES: u32 = 25;
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 /// The shell's own values stand behind tap-log's trees.
 const OWN: u8 = 4;
 
@@ -134,6 +137,8 @@ type Opened = Result<sled::Db, OpenFailure>;
 enum OpenFailure {
     Corruption(String),
     Damaged(String),
+    /// Somebody has the file open: nothing is wrong with it.
+    Busy,
 }
 
 impl Store {
@@ -145,6 +150,7 @@ impl Store {
         let mut report = OpenReport::default();
         let db = match open_guarded(&folder, options) {
             Some(Ok(db)) => db,
+            Some(Err(OpenFailure::Busy)) => return Err(StoreError::InUse(folder)),
             Some(Err(OpenFailure::Corruption(first))) => {
                 tracing::warn!(error = %first, "snapshots of the store are put aside");
                 report.snapshots_set_aside = set_snapshots_aside(state, &folder)?;
@@ -305,7 +311,8 @@ fn open_and_read(folder: &Path, options: StoreOptions) -> Opened {
         // Only the tick of segment cleaning; durability is `sync`'s.
         .flush_every_ms(Some(5_000))
         .mode(sled::Mode::LowSpace);
-    let db = config.open().map_err(|e| match e {
+    let db = opened(&config).map_err(|e| match e {
+        sled::Error::Io(e) if is_lock(&e) => OpenFailure::Busy,
         sled::Error::Corruption { .. } => OpenFailure::Corruption(e.to_string()),
         sled::Error::CollectionNotFound(_)
         | sled::Error::Unsupported(_)
@@ -318,6 +325,22 @@ fn open_and_read(folder: &Path, options: StoreOptions) -> Opened {
     Ok(db)
 }
 
+/// Waits for a lock a while: an owner that has just closed ends its threads a moment later.
+fn opened(config: &sled::Config) -> Result<sled::Db, sled::Error> {
+    for _ in 0..LOCK_TRIES {
+        match config.open() {
+            Err(sled::Error::Io(e)) if is_lock(&e) => thread::park_timeout(LOCK_AGAIN),
+            opened => return opened,
+        }
+    }
+    config.open()
+}
+
+/// The engine says it only in words.
+fn is_lock(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
 /// The last resort: the folder goes to quarantine, whole, and an empty one takes its place. The
 /// sequence guard lies outside, so tap-log notices and begins a new epoch.
 fn start_anew(
@@ -327,12 +350,13 @@ fn start_anew(
     failed: Option<Opened>,
     report: &mut OpenReport,
 ) -> Result<sled::Db, StoreError> {
-    let aside = quarantine(state, folder)?;
     let detail = match failed {
-        None => return Err(StoreError::Hangs(aside)),
+        None => return Err(StoreError::Hangs(quarantine(state, folder)?)),
         Some(Ok(_)) => "opened after all".to_string(),
         Some(Err(OpenFailure::Corruption(e) | OpenFailure::Damaged(e))) => e,
+        Some(Err(OpenFailure::Busy)) => return Err(StoreError::InUse(folder.to_path_buf())),
     };
+    let aside = quarantine(state, folder)?;
     tracing::error!(folder = %aside.display(), error = %detail, "damaged store put aside");
     report.quarantined = Some(aside);
     match open_guarded(folder, options) {
@@ -340,6 +364,7 @@ fn start_anew(
         Some(Err(OpenFailure::Corruption(detail) | OpenFailure::Damaged(detail))) => {
             Err(StoreError::Fresh { path: folder.to_path_buf(), detail })
         }
+        Some(Err(OpenFailure::Busy)) => Err(StoreError::InUse(folder.to_path_buf())),
         None => Err(StoreError::Fresh { path: folder.to_path_buf(), detail: "it hangs".into() }),
     }
 }
@@ -469,6 +494,29 @@ mod tests {
         assert!(matches!(second, Err(StoreError::InUse(_))));
         drop(first);
         assert!(Store::open(state.path(), StoreOptions::default()).is_ok());
+    }
+
+    #[test]
+    fn a_store_that_another_program_reads_is_no_damaged_one() {
+        let state = tempfile::tempdir().unwrap();
+        filled(state.path(), 100);
+        let reader = opened(&sled::Config::new().path(state.path().join("store"))).unwrap();
+        let refused = Store::open(state.path(), StoreOptions::default());
+        assert!(matches!(refused, Err(StoreError::InUse(_))), "{refused:?}");
+        assert!(!state.path().join("quarantine").exists(), "nothing is put aside");
+        drop(reader);
+        let (store, report) = Store::open(state.path(), StoreOptions::default()).unwrap();
+        assert_eq!((report, count(&store)), (OpenReport::default(), 100));
+    }
+
+    #[test]
+    fn a_store_that_is_opened_at_once_after_it_was_closed_is_no_damaged_one() {
+        let state = tempfile::tempdir().unwrap();
+        filled(state.path(), 100);
+        for round in 0..100 {
+            let (store, report) = Store::open(state.path(), StoreOptions::default()).unwrap();
+            assert_eq!((report, count(&store)), (OpenReport::default(), 100), "{round}");
+        }
     }
 
     #[test]
