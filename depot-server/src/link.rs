@@ -204,3 +204,15 @@ fn transport(tls: &Tls) -> Result<Transport, io::Error> {
     let certificate = (fs::read(&tls.certificate)?, fs::read(&tls.key)?);
     Ok(Transport::tls(fs::read(&tls.ca)?, Some(certificate), None))
 }
+
+/// One step of a connection's event loop; `None` when nobody listens any more.
+async fn step<T, E: ToString>(
+    polled: impl Future<Output = Result<T, E>>,
+    tell: &mpsc::Sender<LinkEvent>,
+) -> Option<Result<T, String>> {
+    tokio::select! {
+        event = polled => Some(event.map_err(|e| e.to_string())),
+        // The whole connection is dropped after this, so a half-done poll harms nothing.
+        () = tell.closed() => None,
+    }
+}

@@ -225,3 +225,15 @@ impl LinkSettings {
         tell.send(LinkEvent::Up { connection, publisher }).await.map_err(|_| "stopped")
     }
 }
+
+/// One step of a connection's event loop; `None` when nobody listens any more.
+async fn step<T, E: ToString>(
+    polled: impl Future<Output = Result<T, E>>,
+    tell: &mpsc::Sender<LinkEvent>,
+) -> Option<Result<T, String>> {
+    tokio::select! {
+        event = polled => Some(event.map_err(|e| e.to_string())),
+        // The whole connection is dropped after this, so a half-done poll harms nothing.
+        () = tell.closed() => None,
+    }
+}

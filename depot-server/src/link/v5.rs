@@ -5,7 +5,7 @@ use std::time::Duration;
 use rumqttc::{
     Outgoing, Transport,
     v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
+        AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS,
             v5::{LastWill, Packet, PubAckReason, Publish, SubscribeReasonCode},
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Ended, INFLIGHT, Incoming, LinkEvent, LinkSettings, PACKET_BYTES_MAX, Publisher, REQUESTS,
-    Receipt, Sender,
+    Receipt, Sender, step,
 };
 use crate::config::Mqtt;
 
@@ -33,7 +33,7 @@ pub(super) async fn run(
     let (client, mut event_loop) = AsyncClient::new(options(settings, transport, will), REQUESTS);
     let mut was_up = false;
     loop {
-        let event = match poll(&mut event_loop, tell).await {
+        let event = match step(event_loop.poll(), tell).await {
             Some(Ok(event)) => event,
             Some(Err(reason)) => return Ended { was_up, reason },
             None => return Ended { was_up, reason: "stopped".into() },
@@ -88,18 +88,6 @@ fn options(settings: &LinkSettings, transport: Option<Transport>, will: Vec<u8>)
         options.set_transport(transport);
     }
     options
-}
-
-/// One step of the event loop; `None` when nobody listens any more.
-async fn poll(
-    event_loop: &mut EventLoop,
-    tell: &mpsc::Sender<LinkEvent>,
-) -> Option<Result<Event, String>> {
-    tokio::select! {
-        event = event_loop.poll() => Some(event.map_err(|e| e.to_string())),
-        // The whole connection is dropped after this, so a half-done poll harms nothing.
-        () = tell.closed() => None,
-    }
 }
 
 fn incoming(client: &AsyncClient, mut publish: Publish) -> Incoming {

@@ -1,11 +1,11 @@
 //! One connection over MQTT 3.1.1, in which a broker does not say that it refused a message.
 
-use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, Transport,
-};
+use rumqttc::{AsyncClient, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, Transport};
 use tokio::sync::mpsc;
 
-use super::{Ended, INFLIGHT, LinkEvent, LinkSettings, PACKET_BYTES_MAX, Publisher, REQUESTS};
+use super::{
+    Ended, INFLIGHT, LinkEvent, LinkSettings, PACKET_BYTES_MAX, Publisher, REQUESTS, step,
+};
 
 pub(super) const QOS: QoS = QoS::AtLeastOnce;
 
@@ -21,7 +21,7 @@ pub(super) async fn run(
     let mut was_up = false;
     let end = |was_up, reason: &str| Ended { was_up, reason: reason.to_owned() };
     loop {
-        let event = match poll(&mut event_loop, tell).await {
+        let event = match step(event_loop.poll(), tell).await {
             Some(Ok(event)) => event,
             Some(Err(reason)) => return Ended { was_up, reason },
             None => return end(was_up, "stopped"),
@@ -62,16 +62,4 @@ fn options(settings: &LinkSettings, transport: Option<Transport>, will: Vec<u8>)
         options.set_transport(transport);
     }
     options
-}
-
-/// One step of the event loop; `None` when nobody listens any more.
-async fn poll(
-    event_loop: &mut EventLoop,
-    tell: &mpsc::Sender<LinkEvent>,
-) -> Option<Result<Event, String>> {
-    tokio::select! {
-        event = event_loop.poll() => Some(event.map_err(|e| e.to_string())),
-        // The whole connection is dropped after this, so a half-done poll harms nothing.
-        () = tell.closed() => None,
-    }
 }

@@ -3,7 +3,7 @@
 use rumqttc::{
     Outgoing, Transport,
     v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
+        AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS,
             v5::{LastWill, Packet, PubAckReason},
@@ -12,7 +12,9 @@ use rumqttc::{
 };
 use tokio::sync::mpsc;
 
-use super::{Ended, INFLIGHT, LinkEvent, LinkSettings, PACKET_BYTES_MAX, Publisher, REQUESTS};
+use super::{
+    Ended, INFLIGHT, LinkEvent, LinkSettings, PACKET_BYTES_MAX, Publisher, REQUESTS, step,
+};
 
 pub(super) const QOS: QoS = QoS::AtLeastOnce;
 
@@ -28,7 +30,7 @@ pub(super) async fn run(
     let mut was_up = false;
     let end = |was_up, reason: &str| Ended { was_up, reason: reason.to_owned() };
     loop {
-        let event = match poll(&mut event_loop, tell).await {
+        let event = match step(event_loop.poll(), tell).await {
             Some(Ok(event)) => event,
             Some(Err(reason)) => return Ended { was_up, reason },
             None => return end(was_up, "stopped"),
@@ -72,18 +74,6 @@ fn options(settings: &LinkSettings, transport: Option<Transport>, will: Vec<u8>)
         options.set_transport(transport);
     }
     options
-}
-
-/// One step of the event loop; `None` when nobody listens any more.
-async fn poll(
-    event_loop: &mut EventLoop,
-    tell: &mpsc::Sender<LinkEvent>,
-) -> Option<Result<Event, String>> {
-    tokio::select! {
-        event = event_loop.poll() => Some(event.map_err(|e| e.to_string())),
-        // The whole connection is dropped after this, so a half-done poll harms nothing.
-        () = tell.closed() => None,
-    }
 }
 
 /// The message reaches no subscriber, for a reason that may be a fault.
