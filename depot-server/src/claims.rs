@@ -1,7 +1,7 @@
 //! Value of cards that have ended, after the time in which it can be claimed (ADR-0023).
 //!
 //! The default keeps it for ever (REC-15). With `[visitor] claim_days` it becomes the issuer's so
-//! many days after the end of the card's last month: by a journalled step with a cause of its own,
+//! many days after the card's end: by a journalled step with a cause of its own,
 //! and only for cards of which every transaction is known (REC-9). The card's account stays what
 //! the card shows; `replaced(card)` offsets it, so a desk gives nothing out twice.
 
@@ -16,21 +16,10 @@ use crate::{
 /// Cards in one commit.
 const AT_ONCE: usize = 1_000;
 
-/// The first service day on which a card is no longer valid; `None` for one without an end.
-pub fn ended(valid_until: ValidUntil) -> Option<ServiceDate> {
-    let ValidUntil::Month(month) = valid_until else { return None };
-    let (year, month) = (2025 + (i16::from(month) + 1) / 12, (i16::from(month) + 1) % 12 + 1);
-    let first = jiff::civil::Date::new(year, i8::try_from(month).ok()?, 1).ok()?;
-    let days = (first - jiff::civil::date(1970, 1, 1)).get_days();
-    u32::try_from(days).ok().map(ServiceDate)
-}
-
-/// The last month of a card that is issued on `today` and is to be good for so many days: with
-/// today the first of them. Cards end with months, so a visitor may ride to the end of it.
+/// The last day of a card that is issued on `today` and is to be good for so many days: with today
+/// the first of them.
 pub fn visitor_end(today: ServiceDate, days: u32) -> Option<ValidUntil> {
-    let last = today.0.checked_add(days.max(1) - 1)?;
-    let months = 0..=254_u8;
-    months.map(ValidUntil::Month).find(|until| ended(*until).is_some_and(|end| last < end.0))
+    ValidUntil::day(ServiceDate(today.0.checked_add(days.max(1) - 1)?))
 }
 
 /// Makes the value of every card whose time to claim is over its issuer's; 0 days keeps it for
@@ -42,7 +31,7 @@ pub fn end_claims(place: &Workplace, claim_days: u32) -> Result<usize, IntakeErr
     let now = place.clock.now();
     let today = place.rules.service_day(now, now);
     let over = |held: &HeldCard| {
-        let end = ended(held.valid_until);
+        let end = held.valid_until.ended();
         held.is_whole && end.is_some_and(|end| end.0.saturating_add(claim_days) <= today.0)
     };
     let mut cards = Vec::new();
@@ -82,23 +71,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_ends_with_its_month_and_a_visitors_month_is_that_of_its_last_day() {
+    fn a_visitors_card_is_good_for_its_days_the_day_of_issue_among_them() {
         let day = |text| ServiceDate::parse(text).unwrap();
-        let end = |month| ended(ValidUntil::Month(month)).unwrap();
-        assert_eq!(
-            (end(0), end(11), end(13)),
-            (day("2025-02-01"), day("2026-01-01"), day("2026-03-01"))
-        );
-        assert_eq!(ended(ValidUntil::Always), None);
-        for (today, days, month) in [
-            ("2026-11-30", 1, 22),
-            ("2026-11-30", 2, 23),
-            ("2026-12-01", 31, 23),
-            ("2026-12-01", 32, 24),
-            ("2028-02-01", 29, 37),
+        for (today, days, last) in [
+            ("2026-11-30", 0, "2026-11-30"),
+            ("2026-11-30", 1, "2026-11-30"),
+            ("2026-11-30", 2, "2026-12-01"),
+            ("2026-12-01", 32, "2027-01-01"),
+            ("2028-02-01", 29, "2028-02-29"),
         ] {
-            let until = visitor_end(day(today), days);
-            assert_eq!(until, Some(ValidUntil::Month(month)), "{today} {days}");
+            let until = visitor_end(day(today), days).unwrap();
+            assert_eq!(until.to_string(), last, "{today} {days}");
         }
         assert_eq!(visitor_end(day("2026-01-01"), u32::MAX), None);
     }

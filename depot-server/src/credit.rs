@@ -392,9 +392,11 @@ fn refill(place: &Workplace) -> Result<u64, CreditError> {
         }
         let Some((account, line)) = &mut current else { continue };
         let Some(amount) = account.refill(RefillSeen { line: *line, ..seen }) else { continue };
-        if usable(&place.store, card).map_or(true, |state| state.purse() != account.purse) {
+        let Ok(state) = usable(&place.store, card) else { continue };
+        if state.purse() != account.purse {
             continue;
         }
+        let amount = amount.min(state.amount_max());
         *line -= i64::from(amount);
         let order = first + events.len() as u64;
         events.push(OrderEvent::Paid {

@@ -122,6 +122,12 @@ pub enum OrderError {
     /// Nothing, or more than a record holds.
     #[error("an order is over 1 to {max} minor units", max = CardRecord::AMOUNT_MAX)]
     Amount,
+    /// More than a record of this card holds, which ends with a day (ADR-0031).
+    #[error("an order for this card is over at most {most} minor units: it ends with a day")]
+    AmountForCard {
+        /// That card's largest amount.
+        most: u32,
+    },
     /// The channel used this number for another payment.
     #[error(
         "channel {channel} has used the reference {reference:?} for another payment, order \
@@ -160,6 +166,9 @@ pub fn pay(place: &Workplace, payment: &Payment) -> Result<BookedOrder, OrderErr
         return Ok(order);
     }
     let state = usable(&place.store, *card)?;
+    if product.is_none() && *amount > state.amount_max() {
+        return Err(OrderError::AmountForCard { most: state.amount_max() });
+    }
     if product.is_some() && state.purse().is_some() {
         return Err(OrderError::NoProducts(*card));
     }
@@ -344,8 +353,8 @@ fn owed(
             continue;
         }
         let open: i64 = place.store.owed(card)?.iter().map(crate::store::OwedDay::open).sum();
-        let amount = u32::try_from(open).unwrap_or(0).min(CardRecord::AMOUNT_MAX);
         let Some((state, _)) = place.store.card_state(card)? else { continue };
+        let amount = u32::try_from(open).unwrap_or(0).min(state.amount_max());
         let retired = |kind| kind == RecordKind::Retire;
         let usable = state.is_registered()
             && state.forks().is_empty()

@@ -202,14 +202,15 @@ fn a_visitors_card_of_another_issuer_is_issued_by_the_real_program_and_owed_by_i
     let output = run(at, &["card", "issue"], &[&issue[..], &["7"]].concat());
     let until = String::from_utf8_lossy(&output.stderr).into_owned();
     said(&output);
-    let month = until.split("until the end of ").nth(1).unwrap();
-    let month = month.split_whitespace().next().unwrap();
+    let last = until.split("valid to the end of ").nth(1).unwrap();
+    let last = last.split_whitespace().next().unwrap();
+    assert_eq!(last.len(), "2026-12-24".len(), "a day: {until}");
     let seen = said(&run(at, &["card", "inspect"], &["--reader", &reader]));
     assert!(seen.contains("issuer          7"), "{seen}");
-    assert!(seen.contains(&format!("valid until     {month}")), "{seen}");
+    assert!(seen.contains(&format!("valid until     {last}")), "{seen}");
     let float = said(&run(at, &["float"], &["--end-claims"]));
     let cards = float.lines().find(|line| line.ends_with(",7")).unwrap();
-    assert!(cards.contains(",2,EUR,"), "the ended month is to come: {float}");
+    assert!(cards.contains(",2,EUR,"), "its last day is to come: {float}");
     let verdict = said(&run(at, &["verify", "--from-journal"], &[]));
     assert!(verdict.contains("the books are what the journal says"), "{verdict}");
 }

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context, bail};
 use card::{CardKeys, CardOutput, CardReport, Contents, InspectTransaction, Settlement};
-use model::{CardId, CardRecord, Currency, Money, RecordKind, ServiceDate, ValidUntil};
+use model::{CardId, CardRecord, Currency, Money, RecordKind, ServiceDate};
 use reader::{CardTransport, Presence, Reader};
 use tokio::time::timeout;
 
@@ -73,12 +73,10 @@ fn text(
     let mut out = format!("card         {number}\n");
     let money = |minor| Money::new(minor, currency);
     let _ = writeln!(out, "balance      {}", money(i64::from(contents.value)));
-    let until = match newest.valid_until {
-        _ if newest.kind == RecordKind::Retire => "retired".to_owned(),
-        ValidUntil::Always => "no end".to_owned(),
-        ValidUntil::Month(months) => {
-            format!("{}-{:02}", 2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
-        }
+    let until = if newest.kind == RecordKind::Retire {
+        "retired".to_owned()
+    } else {
+        newest.valid_until.to_string()
     };
     let _ = writeln!(out, "valid until  {until}");
     if newest.kind.is_in_journey() {

@@ -155,7 +155,9 @@ impl HookError {
                 OrderError::UnknownCard(_) => (422, "unknown-card"),
                 OrderError::Retired(_) => (422, "retired"),
                 OrderError::Lost(_) | OrderError::Forked(_) => (422, "hotlisted"),
-                OrderError::Amount | OrderError::Instruction => (422, "amount"),
+                OrderError::Amount | OrderError::AmountForCard { .. } | OrderError::Instruction => {
+                    (422, "amount")
+                }
                 OrderError::Currency { .. } | OrderError::NoProducts(_) => (422, "currency"),
                 OrderError::OfAccount(..) | OrderError::Unknown(_) | OrderError::Refused(..) => {
                     (422, "unprocessable")

@@ -159,7 +159,7 @@ pub(super) struct Form {
     /// Rider category, by its number in the tariff (0 is adult).
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=15))]
     class: u8,
-    /// Last month of validity, such as 2031-12; without it there is no end.
+    /// Last month or day of validity, such as 2031-12 or 2026-12-24; without it there is no end.
     #[arg(long)]
     valid_until: Option<String>,
     /// How far the value may fall below zero, such as 3.00.
@@ -291,7 +291,7 @@ fn station_of(config: &Config, issuer: Option<u16>) -> anyhow::Result<Station> {
     })
 }
 
-/// A visitor's card: it ends with the month of its last day.
+/// A visitor's card: it ends with its last day.
 fn for_visitor(
     config: &Config,
     station: &Station,
@@ -299,9 +299,9 @@ fn for_visitor(
 ) -> anyhow::Result<WantedIssue> {
     let visitor = &config.visitor;
     let now = station.clock.now();
-    let end = visitor_end(station.rules.service_day(now, now), visitor.days);
+    let end = visitor_end(station.rules.tariffs().card_day(now), visitor.days);
     let valid_until = end.context("visitor.days: the card would end after 2046-03")?;
-    warn(&format!("the card is valid until the end of {}", inspect::until(valid_until)));
+    warn(&format!("the card is valid to the end of {valid_until}"));
     let deposit = amount(station.currency(wanted.purse), "visitor.deposit", &visitor.deposit)?;
     Ok(WantedIssue { class: RiderClass(visitor.class), valid_until, deposit, ..wanted })
 }
@@ -335,9 +335,7 @@ impl Form {
             class: RiderClass(self.class),
             valid_until: match &self.valid_until {
                 None => ValidUntil::Always,
-                Some(text) => month(text).with_context(|| {
-                    format!("--valid-until {text:?} is no month: write 2025-01 to 2046-03")
-                })?,
+                Some(text) => text.parse().with_context(|| format!("--valid-until {text:?}"))?,
             },
             negative_limit: amount(currency, "--negative-limit", &self.negative_limit)?,
             deposit: amount(currency, "--deposit", &self.deposit)?,
@@ -345,15 +343,6 @@ impl Form {
             purse: None,
         })
     }
-}
-
-/// Months since January 2025.
-fn month(text: &str) -> Option<ValidUntil> {
-    let (year, month) = text.split_once('-')?;
-    let (year, month): (u32, u32) = (year.parse().ok()?, month.parse().ok()?);
-    let months = year.checked_sub(2025)?.checked_mul(12)? + month.checked_sub(1)?;
-    let fits = (1..=12).contains(&month) && months <= 254;
-    u8::try_from(months).ok().filter(|_| fits).map(ValidUntil::Month)
 }
 
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -420,19 +409,4 @@ fn blank(file: &Path, uid: Option<CardId>) -> Exit {
         .with_context(|| format!("cannot make {}: it must not exist yet", file.display()))?;
     say(&format!("{} is a blank virtual card, number {}", file.display(), uid.to_hex()));
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_are_read_and_others_refused() {
-        assert_eq!(month("2025-01"), Some(ValidUntil::Month(0)));
-        assert_eq!(month("2046-03"), Some(ValidUntil::Month(254)));
-        for wrong in ["2024-12", "2046-04", "2030-13", "2030-00", "2030", "x-1", "99999999999-1"] {
-            assert_eq!(month(wrong), None, "{wrong}");
-        }
-        assert_eq!(inspect::until(ValidUntil::Month(83)), "2031-12");
-    }
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use card::{CardReport, Contents};
-use model::{CardId, CardRecord, Counter, Currency, IssuerId, Money, RecordKind, ValidUntil};
+use model::{CardId, CardRecord, Counter, Currency, IssuerId, Money, RecordKind};
 use serde_json::{Value, json};
 
 use super::{
@@ -110,7 +110,7 @@ fn report_lines(station: &Station, report: &CardReport) -> Vec<String> {
         lines.push(format!("issuer          {}", profile.issuer));
         lines.push(format!("rider category  {}", profile.class.0));
         lines.push(format!("currency        {letters}"));
-        lines.push(format!("valid until     {}", until(profile.valid_until)));
+        lines.push(format!("valid until     {}", profile.valid_until));
     }
     let value = Money::new(i64::from(contents.value), currency(station, contents));
     lines.push(format!("stored value    {value}"));
@@ -172,15 +172,6 @@ pub(super) const fn record_word(kind: RecordKind) -> &'static str {
         RecordKind::Exit => "exit",
         RecordKind::Load | RecordKind::LoadInJourney => "load",
         RecordKind::Retire => "retire",
-    }
-}
-
-pub(super) fn until(until: ValidUntil) -> String {
-    match until {
-        ValidUntil::Always => "no end".to_owned(),
-        ValidUntil::Month(months) => {
-            format!("{}-{:02}", 2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
-        }
     }
 }
 

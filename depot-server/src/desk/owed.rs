@@ -2,7 +2,7 @@
 
 use card::CardFound;
 use clearing::CardState;
-use model::{CardId, CardRecord};
+use model::CardId;
 
 use super::{DeskError, Station};
 use crate::store::OwedDay;
@@ -19,8 +19,8 @@ impl Station {
     ) -> Result<u32, DeskError> {
         let open: i64 = self.store.owed(card)?.iter().map(OwedDay::open).sum();
         let owed = if state.forks().is_empty() { open } else { 0 };
-        let most = i64::from(CardRecord::AMOUNT_MAX - cash.min(CardRecord::AMOUNT_MAX));
         let before = &found.record;
+        let most = i64::from(before.amount_max().saturating_sub(cash));
         let room = self.balance_max_in(found.purse)?.map_or(most, |max| {
             most.min(max.minor() - i64::from(before.balance) - i64::from(cash))
         });

@@ -215,12 +215,11 @@ fn counter(entry: &CardEntry) -> Option<u32> {
 fn valid(until: ValidUntil) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    match until {
-        ValidUntil::Always => "no end".to_owned(),
-        ValidUntil::Month(month) => {
-            let (year, month) = (2025 + u32::from(month) / 12, usize::from(month) % 12);
-            format!("to the end of {} {year}", MONTHS[month])
-        }
+    let Some((year, month, day)) = until.civil() else { return "no end".to_owned() };
+    let month = MONTHS[month as usize - 1];
+    match day {
+        None => format!("to the end of {month} {year}"),
+        Some(day) => format!("to {day} {month} {year}"),
     }
 }
 
@@ -405,9 +404,10 @@ mod tests {
     }
 
     #[test]
-    fn validity_is_said_as_a_month() {
+    fn validity_is_said_as_a_month_or_a_day() {
         assert_eq!(valid(ValidUntil::Month(0)), "to the end of Jan 2025");
         assert_eq!(valid(ValidUntil::Month(23)), "to the end of Dec 2026");
+        assert_eq!(valid(ValidUntil::Day { month: 22, day: 30 }), "to 30 Nov 2026");
         assert_eq!(valid(ValidUntil::Always), "no end");
     }
 }

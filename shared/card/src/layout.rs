@@ -150,31 +150,32 @@ pub struct Profile {
 
 impl Profile {
     /// The file's 32 bytes, integers LSB first: layout(1) issuer(2) class(1) currency(3)
-    /// valid until(1) issued at(4) deposit(4) negative limit(4) zeros(12).
+    /// valid until(1) issued at(4) deposit(4) negative limit(4) day of the month with which the
+    /// card ends, 0 = with its month (1) zeros(11).
     pub fn to_bytes(&self) -> [u8; PROFILE_LEN] {
         let mut b = [0; PROFILE_LEN];
         b[0] = 1;
         b[1..3].copy_from_slice(&self.issuer.to_le_bytes());
         b[3] = self.class.0;
         b[4..7].copy_from_slice(&self.currency);
-        b[7] = match self.valid_until {
-            ValidUntil::Month(month) => month,
-            ValidUntil::Always => 255,
-        };
+        let (month, day) = self.valid_until.to_parts().unwrap_or((u8::MAX, None));
+        (b[7], b[20]) = (month, day.unwrap_or(0));
         b[8..12].copy_from_slice(&self.issued_at_s.to_le_bytes());
         b[12..16].copy_from_slice(&self.deposit.to_le_bytes());
         b[16..20].copy_from_slice(&self.negative_limit.to_le_bytes());
         b
     }
 
-    /// Reads the file's bytes; `None` when the layout is not known here.
+    /// Reads the file's bytes; `None` when the layout or the day of the end is not known here.
     pub fn from_bytes(b: &[u8; PROFILE_LEN]) -> Option<Self> {
         let u32 = |i: usize| u32::from_le_bytes([b[i], b[i + 1], b[i + 2], b[i + 3]]);
-        (b[0] == 1).then(|| Self {
+        let day = (b[20] != 0).then_some(b[20]);
+        let valid_until = ValidUntil::from_parts(b[7], day).filter(|_| b[0] == 1)?;
+        Some(Self {
             issuer: u16::from_le_bytes([b[1], b[2]]),
             class: RiderClass(b[3]),
             currency: [b[4], b[5], b[6]],
-            valid_until: if b[7] == 255 { ValidUntil::Always } else { ValidUntil::Month(b[7]) },
+            valid_until,
             issued_at_s: u32(8),
             deposit: u32(12),
             negative_limit: u32(16),

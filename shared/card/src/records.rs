@@ -51,7 +51,7 @@ fn next_load(before: &CardRecord, amount: u32, at_s: u32) -> Result<CardRecord, 
     if before.kind == RecordKind::Retire {
         return Err(RecordImpossible::Retired);
     }
-    if amount > CardRecord::AMOUNT_MAX {
+    if amount > before.amount_max() {
         return Err(RecordImpossible::AmountTooBig);
     }
     let balance = i64::from(before.balance) + i64::from(amount);
@@ -124,6 +124,8 @@ fn aged(run: TransferRun, by_s: u32) -> TransferRun {
 
 #[cfg(test)]
 mod tests {
+    use model::ServiceDate;
+
     use super::*;
     use crate::tests::issued_record;
 
@@ -189,7 +191,7 @@ mod tests {
         let before = riding(RecordKind::Board);
         let after = retire_record(&before, before.at_s + 60).unwrap();
         assert_eq!((after.balance, after.amount, after.run), (0, 1000, None));
-        assert!(!after.valid_until.allows(after.at()));
+        assert!(!after.valid_until.allows(ServiceDate::parse("2025-02-01").unwrap()));
         assert_eq!(retire_record(&after, 0), Err(RecordImpossible::Retired));
         assert_eq!(load_record(&after, 1, 0), Err(RecordImpossible::Retired));
         let owing = CardRecord { balance: -80, ..before };
@@ -203,6 +205,15 @@ mod tests {
         let refused = |before: CardRecord, amount| load_record(&before, amount, 0).unwrap_err();
         assert_eq!(refused(before, 0), RecordImpossible::NothingToLoad);
         assert_eq!(refused(before, 1 << 24), RecordImpossible::AmountTooBig);
+        let ends = ValidUntil::day(ServiceDate::parse("2026-12-24").unwrap()).unwrap();
+        let visitor = CardRecord { valid_until: ends, ..before };
+        let most = load_record(&visitor, visitor.amount_max(), 0).unwrap();
+        assert_eq!(CardRecord::from_bytes(&most.to_bytes().unwrap()), Ok(most));
+        assert_eq!(refused(visitor, most.amount + 1), RecordImpossible::AmountTooBig);
+        let full = CardRecord { balance: 1 << 20, ..visitor };
+        let retired = retire_record(&full, 0).unwrap();
+        assert_eq!(retired.amount, 1 << 20, "all of it: a retired card ends with a month");
+        assert!(retired.to_bytes().is_ok());
         let rich = CardRecord { balance: i32::MAX, ..before };
         assert_eq!(refused(rich, 1), RecordImpossible::BalanceTooBig);
         assert_eq!(retire_record(&rich, 0), Err(RecordImpossible::AmountTooBig));

@@ -227,6 +227,11 @@ impl CardState {
         self.chain.as_ref().map(|chain| &chain.newest)
     }
 
+    /// The largest amount that a record of the card can hold, minor units.
+    pub fn amount_max(&self) -> u32 {
+        self.newest().map_or(CardRecord::AMOUNT_MAX, |newest| newest.record.amount_max())
+    }
+
     /// The depot's balance for the card, minor units: what the newest known record shows.
     pub fn shadow(&self) -> Option<i64> {
         self.newest().map(|known| i64::from(known.record.balance))

@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use model::{Currency, PlaceIx, RouteIx, TariffVersion};
+use model::{Currency, PlaceIx, RouteIx, ServiceDate, TariffVersion, Timestamp};
 
 use crate::{GroupIx, Tariff};
 
@@ -58,6 +58,11 @@ impl TariffSet {
     /// Whether a tap under this version has to read the card's counters.
     pub fn needs_counters(&self, version: TariffVersion) -> bool {
         self.get(version).is_some_and(Tariff::needs_counters)
+    }
+
+    /// The day by which a card's validity is judged, by the newest version.
+    pub fn card_day(&self, at: Timestamp) -> ServiceDate {
+        self.newest().terms().calendar.card_day(at)
     }
 
     /// The highest version.

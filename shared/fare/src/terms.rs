@@ -224,6 +224,15 @@ impl Calendar {
         ServiceDate(local.date.0.saturating_sub(before))
     }
 
+    /// The day by which a card's validity is judged: the service day, and in a tariff that names no
+    /// clock the date in UTC.
+    pub fn card_day(&self, at: Timestamp) -> ServiceDate {
+        if self.clock.is_some() {
+            return self.service_day(at);
+        }
+        ServiceDate(u32::try_from(at.secs() / 86_400).unwrap_or(u32::MAX / 2))
+    }
+
     pub(crate) fn holds(&self, band: &TimeBand, at: Timestamp) -> bool {
         let Some(clock) = &self.clock else { return false };
         let local = clock.local(at);

@@ -4,8 +4,10 @@
 //! the debit. So the newest record tells the counter, the balance and the journey, and a lost
 //! answer to a commit is decided by reading it again.
 //!
-//! Layouts 1 to 3, integers LSB first. Layout 2 is layout 1 on a card that has the counters file
-//! (ADR-0013), layout 3 is layout 2 on a card whose purse is in another currency (ADR-0019):
+//! Layouts 1 to 6, integers LSB first. Layout 2 is layout 1 on a card that has the counters file
+//! (ADR-0013), layout 3 is layout 2 on a card whose purse is in another currency (ADR-0019).
+//! Layouts 4 to 6 are 1 to 3 on a card that ends with a day (ADR-0031): the upper five bits of the
+//! amount are that day of the month.
 //!
 //! | bytes | field |
 //! |---|---|
@@ -13,7 +15,8 @@
 //! | 1..4 | ctr: the TMC that the commit of this record returned; on a card that carries products \
 //! the upper four bits say what was used of them instead: rides taken, then the pass's slot |
 //! | 4..8 | balance after, signed, minor units |
-//! | 8..11 | amount of this transaction, minor units |
+//! | 8..11 | amount of this transaction, minor units; in layouts 4 to 6 its lower 19 bits, and \
+//! above them the day of the month with which the card ends |
 //! | 11..15 | time, seconds since 1970 |
 //! | 15..18 | validator |
 //! | 18..20 | place, FFFF = none |
@@ -25,7 +28,10 @@
 //! | 29..31 | age of the run's first boarding at `time`, seconds |
 //! | 31 | group that the run is in |
 
-use crate::{Ctr, LoadSeq, PlaceIx, ProductUse, RiderClass, TariffVersion, Timestamp, ValidatorId};
+use crate::{
+    Ctr, LoadSeq, PlaceIx, ProductUse, RiderClass, TariffVersion, Timestamp, ValidUntil,
+    ValidatorId,
+};
 
 /// What a card transaction was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,15 +78,6 @@ pub struct TransferRun {
     pub group: u8,
 }
 
-/// Months since January 2025 after whose end the card is no longer valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ValidUntil {
-    /// Valid to the end of the month that lies this many months after January 2025 (0..=254).
-    Month(u8),
-    /// No end.
-    Always,
-}
-
 /// One record of the card's log; the newest is the card's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardRecord {
@@ -92,7 +89,7 @@ pub struct CardRecord {
     /// Stored value after this transaction, minor units.
     pub balance: i32,
     /// Amount debited (Board, Entry, Exit, Retire), loaded (Load, `LoadInJourney`) or opened with
-    /// (Issue); below 2^24.
+    /// (Issue); at most [`CardRecord::amount_max`].
     pub amount: u32,
     /// When, seconds since 1970, by the validator's clock.
     pub at_s: u32,
@@ -140,21 +137,27 @@ impl CardLayout {
         matches!(self, Self::OtherCurrency)
     }
 
-    const fn nibble(self) -> u8 {
-        match self {
+    /// The first nibble of a record, of a card that ends with a day or not.
+    const fn nibble(self, until_day: bool) -> u8 {
+        let files = match self {
             Self::Plain => 1,
             Self::Counters => 2,
             Self::OtherCurrency => 3,
-        }
+        };
+        if until_day { files + DAY_LAYOUTS } else { files }
     }
 
-    const fn from_nibble(nibble: u8) -> Option<Self> {
-        match nibble {
-            1 => Some(Self::Plain),
-            2 => Some(Self::Counters),
-            3 => Some(Self::OtherCurrency),
-            _ => None,
-        }
+    /// With whether the card ends with a day.
+    const fn from_nibble(nibble: u8) -> Option<(Self, bool)> {
+        Some(match nibble {
+            1 => (Self::Plain, false),
+            2 => (Self::Counters, false),
+            3 => (Self::OtherCurrency, false),
+            4 => (Self::Plain, true),
+            5 => (Self::Counters, true),
+            6 => (Self::OtherCurrency, true),
+            _ => return None,
+        })
     }
 }
 
@@ -173,6 +176,9 @@ pub enum RecordError {
     /// The nibble that says what was used of the card's products is unassigned.
     #[error("card record names no product slot")]
     UnknownProductSlot,
+    /// The day of the month with which the card ends is none of that month.
+    #[error("card record ends with a day that its month does not have")]
+    NoSuchDay,
     /// A value is too big for its place on the card.
     #[error("{0} does not fit into the card record")]
     TooBig(&'static str),
@@ -180,14 +186,26 @@ pub enum RecordError {
 
 const U24_MAX: u32 = (1 << 24) - 1;
 const U20_MAX: u32 = (1 << 20) - 1;
+/// Of an amount that shares its bytes with a day of the month.
+const U19_MAX: u32 = (1 << 19) - 1;
+/// From a layout to that of the same files on a card that ends with a day.
+const DAY_LAYOUTS: u8 = 3;
 /// Bit of byte 0 that says that the card carries products.
 const PRODUCTS: u8 = 0x08;
 
 impl CardRecord {
     /// Bytes of a record on the card and on the wire.
     pub const LEN: usize = 32;
-    /// The largest amount and the largest `paid` a record can hold, minor units.
+    /// The largest amount and the largest `paid` a record of any card can hold, minor units.
     pub const AMOUNT_MAX: u32 = U24_MAX;
+
+    /// The largest amount that a record of this card can hold, minor units.
+    pub const fn amount_max(&self) -> u32 {
+        match self.valid_until {
+            ValidUntil::Month(_) | ValidUntil::Always => Self::AMOUNT_MAX,
+            ValidUntil::Day { .. } => U19_MAX,
+        }
+    }
 
     /// The largest counter that a record of this card can hold.
     pub const fn ctr_max(&self) -> u32 {
@@ -240,8 +258,9 @@ impl CardRecord {
         if self.run.is_some() && run.legs == 0 {
             return Err(RecordError::RunWithoutLegs);
         }
+        let (months, day) = self.valid_until.to_parts().ok_or(RecordError::NoSuchDay)?;
         let mut b = [0; Self::LEN];
-        b[0] = self.layout.nibble() << 4 | kind;
+        b[0] = self.layout.nibble(day.is_some()) << 4 | kind;
         b[1..4].copy_from_slice(&u24(self.ctr.0, "ctr")?);
         if let Some(used) = self.products {
             let nibble = used.to_nibble().ok_or(RecordError::TooBig("rides taken"))?;
@@ -252,17 +271,17 @@ impl CardRecord {
             b[3] |= nibble << 4;
         }
         b[4..8].copy_from_slice(&self.balance.to_le_bytes());
+        if self.amount > self.amount_max() {
+            return Err(RecordError::TooBig("amount"));
+        }
         b[8..11].copy_from_slice(&u24(self.amount, "amount")?);
+        b[10] |= day.unwrap_or(0) << 3;
         b[11..15].copy_from_slice(&self.at_s.to_le_bytes());
         b[15..18].copy_from_slice(&u24(self.validator.number(), "validator")?);
         b[18..20].copy_from_slice(&self.place.0.to_le_bytes());
         b[20..22].copy_from_slice(&self.load_seq.0.to_le_bytes());
         b[22..24].copy_from_slice(&self.tariff.0.to_le_bytes());
-        b[24] = match self.valid_until {
-            ValidUntil::Month(255) => return Err(RecordError::TooBig("valid until")),
-            ValidUntil::Month(month) => month,
-            ValidUntil::Always => 255,
-        };
+        b[24] = months;
         b[25] = self.class.0 << 4 | run.legs;
         b[26..29].copy_from_slice(&u24(run.paid, "paid in the run")?);
         b[29..31].copy_from_slice(&run.age_s.to_le_bytes());
@@ -273,7 +292,8 @@ impl CardRecord {
     /// Reads 32 bytes. Whatever a card holds is parsed, never asserted.
     pub fn from_bytes(b: &[u8; Self::LEN]) -> Result<Self, RecordError> {
         let nibble = b[0] >> 4;
-        let layout = CardLayout::from_nibble(nibble).ok_or(RecordError::UnknownLayout(nibble))?;
+        let (layout, until_day) =
+            CardLayout::from_nibble(nibble).ok_or(RecordError::UnknownLayout(nibble))?;
         let kind = match b[0] & 0x07 {
             0 => RecordKind::Issue,
             1 => RecordKind::Board,
@@ -298,32 +318,25 @@ impl CardRecord {
             let used = ProductUse::from_nibble(b[3] >> 4);
             (u24(1) & U20_MAX, Some(used.ok_or(RecordError::UnknownProductSlot)?))
         };
+        let (amount, day) =
+            if until_day { (u24(8) & U19_MAX, Some(b[10] >> 3)) } else { (u24(8), None) };
+        let valid_until = ValidUntil::from_parts(b[24], day).ok_or(RecordError::NoSuchDay)?;
         Ok(Self {
             kind,
             ctr: Ctr(ctr),
             balance: i32::from_le_bytes([b[4], b[5], b[6], b[7]]),
-            amount: u24(8),
+            amount,
             at_s: u32(11),
             validator: ValidatorId::new(u24(15)).expect("three bytes fit into 24 bits"),
             place: PlaceIx(u16(18)),
             load_seq: LoadSeq(u16(20)),
             tariff: TariffVersion(u16(22)),
-            valid_until: if b[24] == 255 { ValidUntil::Always } else { ValidUntil::Month(b[24]) },
+            valid_until,
             class: RiderClass(b[25] >> 4),
             run,
             products,
             layout,
         })
-    }
-}
-
-impl ValidUntil {
-    /// Whether a card with this validity may still be used at `now`.
-    pub fn allows(self, now: Timestamp) -> bool {
-        let Self::Month(months) = self else { return true };
-        let days = u32::try_from(now.secs() / 86_400).unwrap_or(u32::MAX / 2);
-        let (year, month, _) = crate::ServiceDate(days).civil();
-        (year, month) <= (2025 + u32::from(months) / 12, u32::from(months) % 12 + 1)
     }
 }
 
@@ -373,7 +386,7 @@ mod tests {
             let bytes = record.to_bytes().unwrap();
             assert_eq!(CardRecord::from_bytes(&bytes), Ok(record));
             let hex = alloc::format!("{bytes:02x?}").replace(", ", "");
-            let digit = layout.nibble();
+            let digit = layout.nibble(false);
             let others = "10700001b080000130100c086fd6a2a00000300020009003c12130100080704";
             assert_eq!(hex, alloc::format!("[{digit}{others}]"));
         }
@@ -382,7 +395,7 @@ mod tests {
     #[test]
     fn a_layout_of_a_later_release_is_refused_by_its_number() {
         let mut bytes = sample().to_bytes().unwrap();
-        for layout in [0, 4, 15] {
+        for layout in [0, 7, 15] {
             bytes[0] = layout << 4 | 1;
             assert_eq!(CardRecord::from_bytes(&bytes), Err(RecordError::UnknownLayout(layout)));
         }
@@ -429,19 +442,41 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_valid_to_the_end_of_its_month() {
-        // 2025-01-31T23:59:59Z and one second later.
-        let last = Timestamp::from_secs(1_738_367_999);
-        assert!(ValidUntil::Month(0).allows(last));
-        assert!(!ValidUntil::Month(0).allows(Timestamp::from_secs(1_738_368_000)));
-        assert!(ValidUntil::Month(1).allows(Timestamp::from_secs(1_738_368_000)));
+    fn golden_bytes_of_layouts_4_to_6_differ_in_their_first_nibble_and_in_the_days_five_bits() {
+        let until = ValidUntil::Day { month: 60, day: 24 };
+        for layout in [CardLayout::Plain, CardLayout::Counters, CardLayout::OtherCurrency] {
+            let record = CardRecord { layout, valid_until: until, ..sample() };
+            let bytes = record.to_bytes().unwrap();
+            assert_eq!(CardRecord::from_bytes(&bytes), Ok(record));
+            let hex = alloc::format!("{bytes:02x?}").replace(", ", "");
+            let digit = layout.nibble(true);
+            let others = "10700001b0800001301c0c086fd6a2a00000300020009003c12130100080704";
+            assert_eq!(hex, alloc::format!("[{digit}{others}]"));
+        }
+    }
+
+    #[test]
+    fn a_card_that_ends_with_a_day_holds_smaller_amounts_and_real_days_only() {
+        let day = ValidUntil::Day { month: 13, day: 28 };
+        let most = CardRecord { amount: U19_MAX, valid_until: day, ..sample() };
+        assert_eq!(CardRecord::from_bytes(&most.to_bytes().unwrap()), Ok(most));
+        assert_eq!((most.amount_max(), sample().amount_max()), (U19_MAX, U24_MAX));
+        let over = CardRecord { amount: U19_MAX + 1, ..most };
+        assert_eq!(over.to_bytes(), Err(RecordError::TooBig("amount")));
+        let no_day = CardRecord { valid_until: ValidUntil::Day { month: 13, day: 29 }, ..most };
+        assert_eq!(no_day.to_bytes(), Err(RecordError::NoSuchDay), "29 February 2026");
+        let mut bytes = most.to_bytes().unwrap();
+        bytes[10] |= 31 << 3;
+        assert_eq!(CardRecord::from_bytes(&bytes), Err(RecordError::NoSuchDay));
+        bytes[24] = 255;
+        assert_eq!(CardRecord::from_bytes(&bytes), Err(RecordError::NoSuchDay));
     }
 
     proptest! {
         #[test]
         fn any_32_bytes_are_read_or_refused_and_what_is_read_is_written_back(
             bytes in proptest::array::uniform32(any::<u8>()),
-            first in 0x10_u8..0x2f,
+            first in 0x10_u8..0x6f,
         ) {
             let mut b = bytes;
             b[0] = first;

@@ -18,8 +18,9 @@ mod refusal;
 mod tap;
 mod ticket;
 mod time;
+mod validity;
 
-pub use card_record::{CardLayout, CardRecord, RecordError, RecordKind, TransferRun, ValidUntil};
+pub use card_record::{CardLayout, CardRecord, RecordError, RecordKind, TransferRun};
 pub use companions::{Companions, CompanionsError};
 pub use counters::{CardCounters, Counter, CounterError, CounterUse};
 pub use ids::{
@@ -40,3 +41,4 @@ pub use tap::{
 };
 pub use ticket::{Ticket, TicketError, TicketId, TicketKeyId, TicketScope, TicketToken};
 pub use time::{ClockQuality, ServiceDate, Timestamp};
+pub use validity::{NoEnd, ValidUntil};

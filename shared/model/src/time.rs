@@ -99,7 +99,7 @@ impl ServiceDate {
 
     /// From (year, month, day), from 1970.
     /// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
-    const fn from_civil(year: u32, month: u32, day: u32) -> Self {
+    pub(crate) const fn from_civil(year: u32, month: u32, day: u32) -> Self {
         let y = if month <= 2 { year - 1 } else { year };
         let era = y / 400;
         let yoe = y - era * 400;

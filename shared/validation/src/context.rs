@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use fare::TariffSet;
 use model::{
-    CardId, ClockQuality, Currency, PlaceIx, RouteIx, TapDraft, TapRole, TariffVersion, Timestamp,
-    ValidatorId,
+    CardId, CardRecord, ClockQuality, Currency, PlaceIx, RouteIx, TapDraft, TapRole, TariffVersion,
+    Timestamp, ValidatorId,
 };
 
 use crate::{Hotlist, RelayGuard};
@@ -49,6 +49,15 @@ impl ValidatorContext {
     /// Whether a tap reads the counters of a card that has some.
     pub(crate) fn needs_counters(&self) -> bool {
         self.tariffs.needs_counters(self.tariff)
+    }
+
+    /// Whether the card may be used at `at`: on its last service day, and for the way out of a
+    /// journey that began while it might, so that nobody is shut in by midnight.
+    pub(crate) fn is_valid(&self, before: &CardRecord, at: Timestamp) -> bool {
+        let leaves = self.role == TapRole::Exit && before.kind.is_in_journey();
+        let at = if leaves { before.at() } else { at };
+        let tariff = self.tariffs.get(self.tariff).unwrap_or(self.tariffs.newest());
+        before.valid_until.allows(tariff.terms().calendar.card_day(at))
     }
 
     /// Goes by `version` of `tariffs` from here on. Place and route keep their ids; when the new

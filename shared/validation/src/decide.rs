@@ -51,7 +51,7 @@ pub fn decide(
     if context.hotlist.contains(card) {
         return Err(Refusal::Hotlisted.into());
     }
-    if !before.valid_until.allows(now) {
+    if !context.is_valid(before, fare_time(context.clock, before, now)) {
         return Err(Refusal::CardExpired.into());
     }
     if before.ctr.0 >= before.ctr_max() {

@@ -32,7 +32,7 @@ fn wrong_words_are_refused_before_any_card_is_asked_for() {
         (&["load", none[0], none[1], "--amount", "2,50"], 1, "is no amount in EUR: write such as"),
         (&["load", none[0], none[1], "--amount", "0"], 1, "loads nothing"),
         (&["load", none[0], none[1], "--amount", "999999999"], 1, "what one record on a card"),
-        (&["issue", none[0], none[1], "--valid-until", "soon"], 1, "is no month: write 2025-01"),
+        (&["issue", none[0], none[1], "--valid-until", "soon"], 1, "write a month (2025-01"),
         (&["issue", none[0], none[1], "--class", "16"], 2, "16 is not in 0..=15"),
         (&["load", none[0], none[1], "--amount", "1"], 1, "`depot-server card blank none.card`"),
         (&["load", "--reader", "pn532:/dev/nothing", "--amount", "1"], 69, "no such device"),

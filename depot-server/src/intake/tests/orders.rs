@@ -113,6 +113,24 @@ fn rec_5_a_payment_is_one_order_however_often_it_is_told() {
 }
 
 #[test]
+fn a_payment_that_no_record_of_a_visitors_card_can_hold_is_not_taken() {
+    let rig = Rig::new();
+    let card = Cards::id(77);
+    let until = "2026-12-24".parse().unwrap();
+    let opening = rig.cards.issues()[0].record;
+    let record = CardRecord { valid_until: until, balance: 500, amount: 500, ..opening };
+    let issue = clearing::Issue { card, record, purse: None, issuer: None };
+    register_cards(&rig.place, &[issue]).unwrap();
+    let paid = |amount, reference: &str| {
+        pay(&rig.place, &Payment { card, ..payment(0, amount, reference) })
+    };
+    let refused = paid(524_288, "a-1").unwrap_err().to_string();
+    assert!(refused.contains("at most 524287 minor units: it ends with a day"), "{refused}");
+    assert_eq!(paid(524_287, "a-1").unwrap().amount, 524_287, "the reference is still free");
+    rig.assert_sound();
+}
+
+#[test]
 fn rec_5_a_load_at_a_validator_ends_its_order_and_the_next_one_of_the_card_goes_out() {
     let mut rig = Rig::new();
     let first = ordered(&rig, 0, 2_000);

@@ -32,10 +32,10 @@ impl ReadModel {
         let Some(row) = read_card_row(&reader, card)? else { return Ok(None) };
         let state = &row.state;
         let newest = state.newest().map(|known| known.record);
-        let now = self.clock.now();
+        let today = self.rules.tariffs().card_day(self.clock.now());
         let standing = if !state.forks().is_empty() {
             CardStanding::Forked
-        } else if newest.is_some_and(|record| !record.valid_until.allows(now)) {
+        } else if newest.is_some_and(|record| !record.valid_until.allows(today)) {
             CardStanding::Expired
         } else {
             CardStanding::Good

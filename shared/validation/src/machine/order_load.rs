@@ -72,7 +72,7 @@ impl TapMachine {
         let before = &found.record;
         // An order over another currency never goes on: its amount would be another.
         order.fits(before, found.purse, draft.tapped_at, draft.clock).ok()?;
-        if !before.valid_until.allows(draft.tapped_at) {
+        if !self.context.is_valid(before, draft.tapped_at) {
             return None;
         }
         let at_s = u32::try_from(draft.tapped_at.secs()).ok()?;

@@ -90,6 +90,46 @@ fn refusals_in_order_of_precedence() {
 }
 
 #[test]
+fn a_card_is_good_for_its_last_day_where_the_bus_runs_and_for_the_way_out_of_it() {
+    // The service day of 15 January ends at four in the morning, in Berlin.
+    let over = Timestamp::from_secs(1_800_068_400);
+    let zone = |_: &str| Some(fare::rules::ZoneOffsets::fixed(3600));
+    let tariff = fare::Tariff::parse_in(super::CITY, Some("day_starts = \"04:00\""), &zone);
+    let tariffs = fare::TariffSet::new(tariff.unwrap());
+    let newest = card(1, 900).contents().unwrap().records.pop().unwrap();
+    let decided = |role: &str, kind, until: &str, at: Timestamp| {
+        let mut context = context(role.parse().unwrap(), "A");
+        context.tariffs = tariffs.clone();
+        let at_s = u32::try_from(over.secs() - 600).unwrap();
+        let valid_until = until.parse().unwrap();
+        let before = CardRecord { kind, at_s, valid_until, place: context.place, ..newest };
+        let uid = CardId([4, 1, 2, 3, 4, 5, 1]);
+        match decide(&context, uid, &plain(before), Companions::NONE, at) {
+            Ok(decision) => {
+                assert_eq!(decision.after.valid_until, valid_until, "every record carries it");
+                "granted"
+            }
+            Err(denied) => denied.reason.word(),
+        }
+    };
+    let before = Timestamp(over.0 - 1);
+    for (role, kind, until, at, answer) in [
+        ("entry", RecordKind::Exit, "2027-01-15", before, "granted"),
+        ("entry", RecordKind::Exit, "2027-01-15", over, "card-expired"),
+        ("entry", RecordKind::Exit, "2027-01-16", over, "granted"),
+        ("entry", RecordKind::Exit, "2027-01", over, "granted"),
+        ("entry", RecordKind::Exit, "2026-12", over, "card-expired"),
+        ("exit", RecordKind::Entry, "2027-01-15", over, "granted"),
+        ("exit", RecordKind::LoadInJourney, "2027-01-15", over, "granted"),
+        ("exit", RecordKind::Exit, "2027-01-15", over, "card-expired"),
+        ("exit", RecordKind::Entry, "2027-01-14", over, "card-expired"),
+        ("entry", RecordKind::Entry, "2027-01-15", over, "card-expired"),
+    ] {
+        assert_eq!(decided(role, kind, until, at), answer, "{role} {kind:?} {until} {at:?}");
+    }
+}
+
+#[test]
 fn each_role_charges_what_its_tariff_says() {
     check(
         "board s1 issue   -1 1.50 valid -
