@@ -13,12 +13,15 @@ use super::{
     parts::{Age, CardLink, Cash, State as Sign, Times, Urgency, ValidatorLink, count},
     query::{Params, Query},
     taps,
-    views::{Evidence, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally, Page},
+    views::{Evidence, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally, Owner, Page},
     words::{self, Shown},
 };
 
 /// Rows of one page.
 const ROWS: u32 = 100;
+
+/// How an address says that nobody has an item in hand.
+const NOBODY: &str = "-";
 
 /// One work item as lists show it.
 pub(super) struct Line {
@@ -30,6 +33,8 @@ pub(super) struct Line {
     pub(super) closed: Option<(Age, String)>,
     pub(super) card: Option<CardLink>,
     pub(super) validator: Option<ValidatorLink>,
+    /// Who has it in hand, and the address of all open items of that person.
+    pub(super) owner: Option<(String, String)>,
 }
 
 impl Line {
@@ -49,6 +54,7 @@ impl Line {
             closed: row.closed.as_ref().map(|c| (times.age(c.at), c.reason.clone())),
             card: row.card.clone().map(CardLink),
             validator: row.validator.map(ValidatorLink),
+            owner: row.owner.clone().map(|name| (name.clone(), open_in_hands_of(name))),
         }
     }
 }
@@ -63,10 +69,15 @@ fn parse(params: &Params) -> Result<ExceptionFilter, Problem> {
             return Err(Problem::BadRequest(text));
         }
     };
+    let owner = params.text("owner").map(|name| match name {
+        NOBODY => Owner::Nobody,
+        name => Owner::Person(name.to_owned()),
+    });
     Ok(ExceptionFilter {
         kind: params.state("kind")?,
         open,
         validator: params.parsed("validator")?,
+        owner,
     })
 }
 
@@ -80,6 +91,23 @@ fn query(filter: &ExceptionFilter) -> Query {
         .state("kind", filter.kind)
         .with("state", state)
         .with("validator", filter.validator)
+        .with("owner", filter.owner.as_ref().map(Owner::in_address))
+}
+
+impl Owner {
+    fn in_address(&self) -> &str {
+        match self {
+            Self::Nobody => NOBODY,
+            Self::Person(name) => name,
+        }
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Self::Nobody => "in nobody's hands",
+            Self::Person(name) => name,
+        }
+    }
 }
 
 /// The address of the list that `filter` describes.
@@ -89,7 +117,12 @@ pub(super) fn address(filter: &ExceptionFilter) -> String {
 
 /// The address of the open items of a kind.
 pub(super) fn open_of(kind: Option<ExceptionKind>) -> String {
-    address(&ExceptionFilter { kind, open: Some(true), validator: None })
+    address(&ExceptionFilter { kind, open: Some(true), ..Default::default() })
+}
+
+fn open_in_hands_of(name: String) -> String {
+    let owner = Some(Owner::Person(name));
+    address(&ExceptionFilter { owner, open: Some(true), ..Default::default() })
 }
 
 /// Sums per currency, joined.
@@ -132,7 +165,12 @@ struct ExceptionsPage {
     heading: String,
     kind: Option<String>,
     validator: Option<ValidatorLink>,
+    owner: Option<String>,
     states: Vec<(&'static str, String, bool)>,
+    /// The same list whoever has its items.
+    anyones: Option<String>,
+    /// Those of it that nobody has.
+    nobodys: Option<String>,
     all_kinds: Option<String>,
     older: Option<String>,
     newest: Option<String>,
@@ -150,9 +188,10 @@ fn totals(tally: &[KindTally]) -> Totals {
     }
 }
 
-/// How many items the list has, from the tally: the list of one validator is counted by its rows.
+/// How many items the list has, from the tally: that of one validator or person is counted by its
+/// rows.
 fn listed(filter: &ExceptionFilter, tally: &[KindTally], rows: usize) -> String {
-    if filter.validator.is_some() {
+    if filter.validator.is_some() || filter.owner.is_some() {
         return count(rows as u64);
     }
     let kinds = tally.iter().filter(|k| filter.kind.is_none_or(|kind| kind == k.kind));
@@ -194,11 +233,20 @@ pub(super) async fn page(
         heading: heading.to_owned(),
         kind: filter.kind.map(|kind| kind.sign().label.to_owned()),
         validator: filter.validator.map(ValidatorLink),
+        owner: filter.owner.as_ref().map(|owner| owner.shown().to_owned()),
         states: vec![
             ("Open", with(Some(true)), filter.open == Some(true)),
             ("Closed", with(Some(false)), filter.open == Some(false)),
             ("All", with(None), filter.open.is_none()),
         ],
+        anyones: filter
+            .owner
+            .as_ref()
+            .map(|_| address(&ExceptionFilter { owner: None, ..filter.clone() })),
+        nobodys: filter
+            .owner
+            .is_none()
+            .then(|| address(&ExceptionFilter { owner: Some(Owner::Nobody), ..filter.clone() })),
         all_kinds: filter.kind.map(|_| address(&ExceptionFilter { kind: None, ..filter.clone() })),
         older: older.map(|row| query(&filter).with("before", Some(row.id)).on("/exceptions")),
         newest: before.map(|_| address(&filter)),

@@ -96,7 +96,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
     let id: ValidatorId = id.parse().map_err(|_| NONE)?;
     let (site, times) = (&viewer.site, &viewer.times);
     let filter = TapFilter { validator: Some(id), ..TapFilter::default() };
-    let open = ExceptionFilter { validator: Some(id), open: Some(true), kind: None };
+    let open = ExceptionFilter { validator: Some(id), open: Some(true), ..Default::default() };
     let (wanted, items) = (filter.clone(), open.clone());
     let of_gate = TapFilter { outcome: Some(Outcome::Gate), ..filter.clone() };
     let today = TapFilter {

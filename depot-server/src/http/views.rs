@@ -26,6 +26,7 @@ pub use card::{
 };
 pub use exception::{
     Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow, KindTally,
+    Owner,
 };
 pub use hotlist::{HotlistCase, HotlistFacts, HotlistGroup};
 pub use money::{DayFacts, FactRow, MoneyFacts, OwedFact};

@@ -22,6 +22,8 @@ pub struct ExceptionRow {
     pub card: Option<CardRef>,
     /// Which validator.
     pub validator: Option<ValidatorId>,
+    /// Who has it in hand.
+    pub owner: Option<String>,
 }
 
 /// How a work item ended.
@@ -42,6 +44,17 @@ pub struct ExceptionFilter {
     pub open: Option<bool>,
     /// Only of this validator.
     pub validator: Option<ValidatorId>,
+    /// Only what this person has in hand, or nobody.
+    pub owner: Option<Owner>,
+}
+
+/// Who has a work item in hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody yet.
+    Nobody,
+    /// This person.
+    Person(String),
 }
 
 /// How many of one kind; opened = resolved + open.

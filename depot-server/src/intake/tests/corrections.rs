@@ -6,7 +6,7 @@ use model::{Ctr, OperatorId, Served};
 use super::*;
 use crate::{
     corrections::{Decision, attribute, decide},
-    http::views::ExceptionKind,
+    http::views::{ExceptionKind, Owner},
     intake::{office::Who, settle_due},
     store::OwedDay,
 };
@@ -149,7 +149,15 @@ fn rec_14_an_item_has_an_owner_and_is_closed_by_a_person_with_a_reason_once() {
     let item = rig.unserved();
     rig.decide(item, &Decision::Assign("carla".into()), ana()).unwrap();
     let facts = rig.books().exception(item).unwrap().unwrap();
-    assert!(facts.finding.ends_with("(owner: carla)"), "{}", facts.finding);
+    assert_eq!(facts.row.owner.as_deref(), Some("carla"));
+    let listed = |owner| {
+        let filter = ExceptionFilter { owner: Some(owner), ..Default::default() };
+        let rows = rig.books().exceptions(&filter, Page::first(9)).unwrap();
+        rows.iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(Owner::Person("carla".into())), [item]);
+    assert_eq!(listed(Owner::Person("ben".into())), [0; 0]);
+    assert!(!listed(Owner::Nobody).contains(&item));
     let nobody = Who { reason: " ".into(), ..ana() };
     assert!(rig.decide(item, &Decision::Close, nobody).unwrap_err().contains("must say something"));
     let none = rig.decide(item, &Decision::WriteOff("1.50".into(), 1), ana()).unwrap_err();

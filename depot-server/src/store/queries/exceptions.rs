@@ -12,7 +12,7 @@ use super::{
 use crate::{
     http::views::{
         AccountRow, Closed, Evidence, ExceptionFacts, ExceptionFilter, ExceptionKind, ExceptionRow,
-        KindTally, Page,
+        KindTally, Owner, Page,
     },
     store::{
         StoreError,
@@ -58,6 +58,11 @@ impl ReadModel {
         if let Some(validator) = filter.validator {
             c.and("validator = ?", validator.number());
         }
+        match &filter.owner {
+            None => {}
+            Some(Owner::Nobody) => c.and_also("owner IS NULL"),
+            Some(Owner::Person(name)) => c.and("owner = ?", name.clone()),
+        }
         if let Some(before) = page.before {
             c.and("id < ?", i64::try_from(before).unwrap_or(i64::MAX));
         }
@@ -92,6 +97,7 @@ impl ReadModel {
                     .map(|at| Closed { at: time(at), reason: reason.unwrap_or_default() }),
                 card: card.map(|card| self.store.handles.card_ref(card_of(card))),
                 validator: by,
+                owner: row.get(11)?,
             })
         };
         read().map_err(failed())
@@ -140,13 +146,8 @@ impl ReadModel {
         let mut statement = reader.prepare_cached(&sql).map_err(failed())?;
         let found = statement
             .query_row([i64::try_from(id).unwrap_or(i64::MAX)], |row| {
-                let owner: Option<String> = row.get(11)?;
-                let finding: String = row.get(9)?;
-                let finding = match owner {
-                    Some(owner) => format!("{finding} (owner: {owner})"),
-                    None => finding,
-                };
-                Ok((self.exception_row(row), finding, row.get::<_, String>(10)?))
+                let (finding, pieces): (String, String) = (row.get(9)?, row.get(10)?);
+                Ok((self.exception_row(row), finding, pieces))
             })
             .optional()
             .map_err(failed())?;
