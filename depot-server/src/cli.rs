@@ -13,6 +13,7 @@ mod channels;
 mod commands;
 mod correct;
 mod days;
+mod desired;
 mod done;
 mod drain;
 mod export;
@@ -58,6 +59,7 @@ Examples:
   depot-server card load --reader pn532:/dev/ttyUSB0 --amount 20.00
   depot-server order pay --card 04a1b2c3d4e5f6 --amount 20.00 --channel 7 --reference R-1
   depot-server hotlist approve 17 --by ana   refuse a card that was proposed
+  depot-server desired out v000042 --for 2h --by ana --reason 'Being repaired'
   depot-server channel match --channel 7 2026-11-25.csv
   depot-server ticket issue --network --price 2.40 --qr terminal
   depot-server close --day 2026-11-22        close a service day; again: the same document
@@ -144,6 +146,9 @@ enum Command {
     /// Cards to refuse: proposals, decisions, the breaker.
     #[command(subcommand)]
     Hotlist(hotlist::Hotlist),
+    /// Which validators are to take taps, and until when.
+    #[command(subcommand)]
+    Desired(desired::Desired),
     /// Credit accounts: cards that ride first and are paid for afterwards.
     #[command(subcommand)]
     Account(account::Accounts),
@@ -240,6 +245,7 @@ pub fn main() -> ExitCode {
         Command::Card(command) => card::run(command),
         Command::Order(command) => orders::run(command),
         Command::Hotlist(command) => hotlist::run(command),
+        Command::Desired(command) => desired::run(command),
         Command::Account(command) => account::run(command),
         Command::Channel(command) => channels::run(command),
         Command::Ticket(command) => tickets::run(command),

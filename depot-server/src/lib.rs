@@ -33,6 +33,7 @@ pub mod receipts;
 pub mod rules;
 pub mod server;
 pub mod settle;
+pub mod steering;
 pub mod store;
 pub mod ticketing;
 pub mod verify;

@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     orders::{self, OrderError, OrderRules, SealingError},
     rules::LiveRules,
+    steering::MadeList,
     store::{Published, Store, StoreError},
 };
 
@@ -99,7 +100,7 @@ pub(crate) struct ListDesk {
 /// The lists as they were last read, and the manifest over them.
 #[derive(Debug, Clone, Default)]
 struct Edition {
-    revision: Option<[u64; 3]>,
+    revision: Option<[u64; 4]>,
     shelf: Arc<Shelf>,
     manifest: Vec<u8>,
     issued: Timestamp,
@@ -212,6 +213,9 @@ impl ListDesk {
                 content,
                 deltas: Vec::new(),
             });
+        }
+        for (kind, MadeList { version, content }) in self.store.steering_lists()? {
+            sources.push(ListSource { kind, version, content, deltas: Vec::new() });
         }
         Ok(sources)
     }

@@ -32,6 +32,7 @@ use crate::{
         step::{Seats, book_desk, register, sell, step},
         stored::{BookedDesk, Sale},
     },
+    steering::SteeringError,
     store::{JournalRow, Registered, Store, StoreError},
 };
 
@@ -86,6 +87,22 @@ impl From<HotlistError> for Stop {
             | HotlistError::Nothing(_)
             | HotlistError::BreakerClosed
             | HotlistError::Refused(_) => Self::Differs(format!("the hotlist's journal: {error}")),
+        }
+    }
+}
+
+impl From<SteeringError> for Stop {
+    fn from(error: SteeringError) -> Self {
+        match error {
+            SteeringError::Store(error) => error.into(),
+            error @ (SteeringError::Empty(_)
+            | SteeringError::Long(_)
+            | SteeringError::Over
+            | SteeringError::TooLong
+            | SteeringError::Nothing(_)
+            | SteeringError::Unknown(_)
+            | SteeringError::Unreadable(_)
+            | SteeringError::Wire(_)) => Self::Differs(format!("the journal of steering: {error}")),
         }
     }
 }
@@ -153,6 +170,7 @@ fn compare(
         report.batches += 1;
     }
     crate::hotlist::verify(store)?;
+    crate::steering::verify(store)?;
     by_hand.book_through(i64::MAX, rules, &mut books, &mut dues)?;
     sales.book(i64::MAX, &mut books);
     report.days = closings.days;

@@ -39,6 +39,7 @@ mod radio;
 mod readers;
 mod relay;
 mod simulate;
+mod steering;
 mod tearing;
 mod tickets;
 mod tidy;

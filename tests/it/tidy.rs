@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-ticket", &["tapline-model"]),
     ("tapline-lists", &["tapline-model"]),
     ("tapline-blocking", &["tapline-model", "tapline-lists"]),
+    ("tapline-steering", &["tapline-model", "tapline-wire"]),
     (
         "tapline-validation",
         &["tapline-model", "tapline-card", "tapline-fare", "tapline-ticket", "tapline-lists"],
@@ -52,6 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-validation",
             "tapline-tap-log",
             "tapline-fleet-sync",
+            "tapline-steering",
             "tapline-ticket",
             "tapline-lists",
         ],
@@ -68,6 +70,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-texts",
             "tapline-gtfs",
             "tapline-fleet-sync",
+            "tapline-steering",
             "tapline-ledger",
             "tapline-clearing",
             "tapline-settlement",
@@ -193,7 +196,7 @@ fn cores_are_no_std() {
             cores += 1;
         }
     }
-    assert_eq!(cores, 13);
+    assert_eq!(cores, 14);
 }
 
 #[test]

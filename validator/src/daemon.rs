@@ -29,14 +29,14 @@ use crate::{
     config::Config,
     console,
     keys::DeviceKeys,
-    lists::{self, Blocked, Lists, ListsThread},
+    lists::{self, Blocked, Lists},
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
     reader_task,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
     sync_loop::SyncLoop,
-    tap_loop::{Event, Outage, Service, TapLoop, Underway, Whereabouts},
+    tap_loop::{Event, Outage, Service, TapLoop, Underway, Whereabouts, ordered_out},
 };
 use reader::Reader;
 
@@ -108,14 +108,13 @@ impl Daemon {
         let (stop, stopped) = watch::channel(false);
         let (events, tap_events) = mpsc::unbounded_channel();
         let lists = lists.start(events.clone(), metrics.clone()).map_err(OpenError::Thread)?;
-        let ListsThread { inputs, status, orders, hotlist, applied, thread: lists } = lists;
-        let link = start::link(&config, &identity, &keeper, status.clone(), first_connection);
+        let link = start::link(&config, &identity, &keeper, lists.status.clone(), first_connection);
         let (doctor, health) = start::doctor(&config, clock, &keeper, &events, &metrics);
         let sync = SyncLoop::new(
             identity,
             keeper.clone(),
             (service.clone(), health),
-            (inputs, status),
+            (lists.inputs, lists.status),
             link,
             stopped,
             metrics.clone(),
@@ -136,9 +135,10 @@ impl Daemon {
             keys_lost: None,
             lists_old: None,
             cramped: None,
-            orders,
-            hotlist,
-            applied,
+            ordered_out: lists.desired.as_ref().and_then(ordered_out),
+            orders: lists.orders,
+            hotlist: lists.hotlist,
+            applied: lists.applied,
             whereabouts,
             gate,
             tap: Underway::default(),
@@ -152,7 +152,7 @@ impl Daemon {
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
             sync: tokio::spawn(sync.run()),
-            lists,
+            lists: lists.thread,
             events,
             stop,
             metrics,
@@ -302,6 +302,7 @@ async fn informed(
     clock: Clock,
 ) -> Result<(Lists, ValidatorContext), StartError> {
     let settings = lists::Settings {
+        validator: config.validator.id,
         state: config.state.folder.clone(),
         depot: config.validator.depot.clone(),
         depot_key,

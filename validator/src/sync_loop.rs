@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
-use wire::{Health, StateWord, ValidatorState};
+use wire::{Health, StateWord, Steered, ValidatorState};
 
 use crate::{
     clock::Clock,
@@ -111,6 +111,7 @@ impl Identity {
             lists: Some(lists.state.clone()),
             reason: shortened(reason.to_owned()),
             health: health.cloned(),
+            steered: Steered { desired: lists.desired, ..Steered::default() },
         };
         sign_state(&state, &self.signing).expect("its texts were shortened")
     }

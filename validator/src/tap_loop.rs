@@ -21,6 +21,7 @@ use tokio::sync::{
     oneshot, watch,
 };
 use validation::{LateAnswer, Output, Passage, Presented, TapMachine, ValidatorContext, Verdict};
+use wire::Desired;
 
 use crate::{
     attendant::Attended,
@@ -35,6 +36,7 @@ use crate::{
 use reader::{Presence, ReaderError};
 
 pub(crate) use at_gate::AtGate;
+pub(crate) use service::ordered_out;
 pub(crate) use whereabouts::Whereabouts;
 
 /// A card that cannot be read is tried again while it lies there, this many times.
@@ -86,6 +88,8 @@ pub(crate) enum Event {
     Hotlist(Blocked),
     /// The lists are too old to serve by, or are not any more.
     ListsAge(Option<String>),
+    /// What the depot wants this validator to be, or wants no more.
+    Desired(Option<Desired>),
     /// There is too little room for more taps, or there is enough again.
     Room(Option<String>),
     /// To be answered, by the log.
@@ -124,6 +128,8 @@ pub(crate) struct TapLoop {
     pub(crate) lists_old: Option<String>,
     /// Why there is too little room for more taps.
     pub(crate) cramped: Option<String>,
+    /// Why the depot wants no taps to be taken here.
+    pub(crate) ordered_out: Option<String>,
     /// Load orders that taps are made under.
     pub(crate) orders: Orders,
     /// Cards that are refused.
@@ -243,6 +249,7 @@ impl TapLoop {
                 self.take_hotlist();
             }
             Event::ListsAge(too_old) => self.judge_lists(too_old),
+            Event::Desired(desired) => self.obey(desired.as_ref()),
             Event::Room(too_little) => self.judge_room(too_little),
             Event::Pulse(answer) => self.keeper.ask(Request::Pulse(answer)),
             // Whoever asked may have given up.

@@ -87,10 +87,11 @@ impl Store {
 
     /// The newest version of each kind of list that was published.
     pub fn newest_lists(&self) -> Result<Vec<HeldList>, StoreError> {
-        let [tariff, hotlist, orders] = self.lists_revision()?;
+        let [tariff, hotlist, orders, _] = self.lists_revision()?;
         let kinds =
             [(ListKind::TARIFF, tariff), (ListKind::HOTLIST, hotlist), (ListKind::ACTIONS, orders)];
-        let published = kinds.into_iter().filter(|(_, version)| *version > 0);
+        let steering = self.steering_versions()?;
+        let published = kinds.into_iter().filter(|(_, version)| *version > 0).chain(steering);
         Ok(published.map(|(kind, version)| HeldList { kind, version }).collect())
     }
 
@@ -144,9 +145,9 @@ impl Store {
         Ok(lag)
     }
 
-    /// Changes whenever a list does: the newest tariff, hotlist and list of load orders. Cheap:
-    /// asked every second.
-    pub fn lists_revision(&self) -> Result<[u64; 3], StoreError> {
+    /// Changes whenever a list does: the newest tariff, hotlist, list of load orders and decision
+    /// about validators. Cheap: asked every second.
+    pub fn lists_revision(&self) -> Result<[u64; 4], StoreError> {
         let newest = |sql: &str| -> Result<u64, StoreError> {
             let newest: Option<i64> = self
                 .reader()?
@@ -159,6 +160,7 @@ impl Store {
             newest("SELECT max(version) FROM tariffs WHERE content IS NOT NULL")?,
             newest("SELECT max(version) FROM hotlists")?,
             newest("SELECT max(version) FROM order_list")?,
+            self.steering_rows()?,
         ])
     }
 
@@ -258,14 +260,14 @@ mod tests {
     #[test]
     fn a_published_tariff_keeps_its_first_content() {
         let (_folder, store) = Store::for_test();
-        assert_eq!(store.lists_revision().unwrap(), [0, 0, 0]);
+        assert_eq!(store.lists_revision().unwrap(), [0, 0, 0, 0]);
         let version = TariffVersion(3);
         let first = Published { version, starts_at: Timestamp(5), content: vec![1, 2] };
         assert!(store.publish_tariff(&first, "text", Timestamp(1)).unwrap());
         let other = Published { content: vec![9], ..first.clone() };
         assert!(!store.publish_tariff(&other, "text", Timestamp(2)).unwrap());
         assert_eq!(store.published_tariffs().unwrap(), [first]);
-        assert_eq!(store.lists_revision().unwrap(), [3, 0, 0]);
+        assert_eq!(store.lists_revision().unwrap(), [3, 0, 0, 0]);
         assert_eq!(store.tariffs().unwrap(), [(version, "text".to_owned())]);
     }
 }

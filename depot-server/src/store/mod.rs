@@ -38,6 +38,7 @@ mod replay;
 mod schema;
 mod settle;
 mod shown;
+mod steering;
 mod sums;
 mod tariffs;
 mod tickets;
@@ -80,6 +81,7 @@ pub use quota::Quota;
 pub use replay::CardHistory;
 pub use settle::{SettledRow, Suspense};
 pub(crate) use shown::facts;
+pub use steering::SteeringBook;
 pub use tickets::KnownTicket;
 
 /// Readers kept open.

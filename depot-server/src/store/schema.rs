@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0018_credit.sql"),
     include_str!("migrations/0019_overdue.sql"),
     include_str!("migrations/0020_clocks.sql"),
+    include_str!("migrations/0021_steering.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

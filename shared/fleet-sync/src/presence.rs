@@ -101,6 +101,7 @@ mod tests {
             lists: None,
             reason: alloc::string::String::new(),
             health: None,
+            steered: wire::Steered::default(),
         }
     }
 

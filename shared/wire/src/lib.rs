@@ -20,16 +20,19 @@ mod ack;
 mod batch;
 mod cbor;
 mod chain;
+mod desired;
 mod entry;
 mod envelope;
 mod error;
 pub mod journal;
 mod manifest;
 mod state;
+mod steered;
 
 pub use ack::Ack;
 pub use batch::{Batch, BatchHead};
 pub use chain::ChainHash;
+pub use desired::{Desired, DesiredStates, DesiredWord};
 pub use entry::{decode_entry, encode_entry, entry_len};
 pub use envelope::{Envelope, Message};
 pub use error::WireError;
@@ -37,6 +40,7 @@ pub use manifest::{
     ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
 };
 pub use state::{Health, HeldList, HostState, ListsState, StateWord, ValidatorState};
+pub use steered::{DesiredState, ReleaseStage, ReleaseState, Steered};
 
 /// The format version of the envelope and of an entry.
 pub const VERSION: u8 = 1;
@@ -63,6 +67,8 @@ pub mod limits {
     pub const CONTENT: usize = 16 * 1024 * 1024;
     /// Bytes of what is wrong with a list, in a state message.
     pub const TROUBLE: usize = 200;
+    /// Bytes of why a validator is to take no taps.
+    pub const WHY: usize = 160;
     /// Bytes of the software version in a state message.
     pub const SOFTWARE: usize = 64;
 }

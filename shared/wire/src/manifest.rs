@@ -16,12 +16,14 @@ pub struct ListKind(pub u8);
 
 /// Every kind that is known here, with its word in metrics, screens and file names. A new kind is
 /// a line here.
-pub const LIST_KINDS: [(ListKind, &str); 5] = [
+pub const LIST_KINDS: [(ListKind, &str); 7] = [
     (ListKind::TARIFF, "tariff"),
     (ListKind::HOTLIST, "hotlist"),
     (ListKind::ACTIONS, "actions"),
     (ListKind::CONFIG, "config"),
-    (ListKind::RELEASE, "release"),
+    (ListKind::PLAN, "plan"),
+    (ListKind::DESIRED, "desired"),
+    (ListKind::IMAGE, "image"),
 ];
 
 impl ListKind {
@@ -33,8 +35,13 @@ impl ListKind {
     pub const ACTIONS: Self = Self(3);
     /// Settings of validators.
     pub const CONFIG: Self = Self(4);
-    /// Software.
-    pub const RELEASE: Self = Self(5);
+    /// Which releases of the software go where, and how far.
+    pub const PLAN: Self = Self(5);
+    /// Which validators are to take taps.
+    pub const DESIRED: Self = Self(6);
+    /// A release itself, for one kind of machine; several side by side, fetched by whom a plan
+    /// chooses.
+    pub const IMAGE: Self = Self(7);
 
     /// Its word; `None` for a kind that is not known here.
     pub fn word(self) -> Option<&'static str> {

@@ -9,6 +9,7 @@ use crate::{
     ListKind, WireError, cbor,
     entry::{clock, clock_code},
     limits,
+    steered::{DesiredStateV1, ReleaseStateV1, Steered},
 };
 
 /// What a validator says of itself, in the order of a day.
@@ -61,6 +62,8 @@ pub struct ValidatorState {
     pub reason: String,
     /// How the device is; `None` before it was looked at, and from older validators.
     pub health: Option<Health>,
+    /// What it makes of what the depot wants it to be.
+    pub steered: Steered,
 }
 
 /// How a validator's device is, by its own word.
@@ -152,6 +155,12 @@ struct StateV1 {
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    desired: Option<DesiredStateV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseStateV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<u64>,
 }
 
 /// The fields, by CBOR index.
@@ -245,6 +254,9 @@ impl ValidatorState {
             trouble: lists.trouble,
             reason: self.reason.clone(),
             health: self.health.as_ref().map(HealthV1::of),
+            desired: self.steered.desired.map(DesiredStateV1::of),
+            release: self.steered.release.as_ref().map(ReleaseStateV1::of).transpose()?,
+            settings: self.steered.settings,
         }))
     }
 
@@ -289,6 +301,11 @@ impl ValidatorState {
             }),
             reason: s.reason,
             health: s.health.map(HealthV1::read),
+            steered: Steered {
+                desired: s.desired.map(DesiredStateV1::read).transpose()?,
+                release: s.release.map(ReleaseStateV1::read).transpose()?,
+                settings: s.settings,
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Golden bytes, totality and round trips of every message.
 
 mod lists;
+mod steered;
 
 use alloc::{borrow::ToOwned, string::String, vec, vec::Vec};
 use core::fmt::Write;
@@ -361,6 +362,7 @@ fn state(word: StateWord) -> ValidatorState {
         lists: None,
         reason: String::new(),
         health: None,
+        steered: Steered::default(),
     }
 }
 

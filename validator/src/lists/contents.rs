@@ -1,4 +1,4 @@
-//! What lists are good for here: tariffs, load orders, cards to refuse.
+//! What lists are good for here: tariffs, load orders, cards to refuse, what validators are to be.
 
 use std::{
     collections::BTreeMap,
@@ -11,9 +11,9 @@ use std::{
 use card::{SealedOrder, read_orders};
 use fare::Tariff;
 use fleet_sync::open_tariff;
-use model::{CardId, TariffVersion};
+use model::{CardId, TariffVersion, Timestamp};
 use validation::Hotlist;
-use wire::{HeldList, ListKind};
+use wire::{Desired, DesiredStates, HeldList, ListKind};
 
 use super::{Settings, tariffs::Tariffs};
 
@@ -29,6 +29,25 @@ pub(crate) struct Orders {
 pub(crate) struct Blocked {
     pub(crate) version: u64,
     pub(crate) cards: Hotlist,
+}
+
+/// What validators are to be, as a list of one version has it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DesiredList {
+    pub(super) version: u64,
+    states: DesiredStates,
+}
+
+impl DesiredList {
+    /// What this validator is to be now.
+    pub(super) fn of(&self, settings: &Settings) -> Option<&Desired> {
+        steering::desired(&self.states, settings.validator, settings.clock.now())
+    }
+
+    /// When that ends.
+    pub(super) fn next_end(&self, settings: &Settings) -> Option<Timestamp> {
+        steering::next_end(&self.states, settings.validator, settings.clock.now())
+    }
 }
 
 /// The versions that taps are made under: whoever makes them says so here.
@@ -72,6 +91,8 @@ pub(super) enum Usable {
     Orders(Orders),
     /// The cards to refuse.
     Hotlist(Blocked),
+    /// What validators are to be.
+    Desired(DesiredList),
 }
 
 /// What the list is good for, or why it is of no use here.
@@ -88,6 +109,10 @@ pub(super) fn usable(
     if list.kind == ListKind::HOTLIST {
         let cards = Hotlist::parse(content.to_vec()).map_err(|e| e.to_string())?;
         return Ok(Usable::Hotlist(Blocked { version: list.version, cards }));
+    }
+    if list.kind == ListKind::DESIRED {
+        let states = DesiredStates::decode(content).map_err(|e| crate::chain(&e))?;
+        return Ok(Usable::Desired(DesiredList { version: list.version, states }));
     }
     let Some(version) = tariff_version(list) else {
         return Err("this version of the validator does not know its kind".to_owned());

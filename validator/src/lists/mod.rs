@@ -20,13 +20,13 @@ use std::{
 
 use fare::TariffSet;
 use fleet_sync::{BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey};
-use model::{TariffVersion, Timestamp};
+use model::{TariffVersion, Timestamp, ValidatorId};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use validation::Hotlist;
-use wire::{HeldList, ListKind, ListsState, limits};
+use wire::{Desired, DesiredState, HeldList, ListKind, ListsState, limits};
 
 pub(crate) use contents::{Applied, Blocked, Orders};
-use contents::{Usable, tariff_version, usable};
+use contents::{DesiredList, Usable, tariff_version, usable};
 pub use disk::DiskError;
 use disk::ListDisk;
 use tariffs::Tariffs;
@@ -34,7 +34,8 @@ use tariffs::Tariffs;
 use crate::{clock::Clock, link::Publisher, metrics::Metrics, tap_loop::Event};
 
 /// What this validator makes use of.
-const WANTED: [ListKind; 3] = [ListKind::TARIFF, ListKind::HOTLIST, ListKind::ACTIONS];
+const WANTED: [ListKind; 4] =
+    [ListKind::TARIFF, ListKind::HOTLIST, ListKind::ACTIONS, ListKind::DESIRED];
 /// The clock is looked at this often: a wall clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -57,10 +58,13 @@ pub(crate) struct ListsStatus {
     pub(crate) tariff: TariffVersion,
     /// As the depot is told.
     pub(crate) state: ListsState,
+    /// What this validator is to be, and is.
+    pub(crate) desired: Option<DesiredState>,
 }
 
 /// What does not change while the validator runs.
 pub(crate) struct Settings {
+    pub(crate) validator: ValidatorId,
     pub(crate) state: PathBuf,
     pub(crate) depot: DepotName,
     pub(crate) depot_key: VerifyingKey,
@@ -80,6 +84,7 @@ pub(crate) struct Lists {
     tariffs: Tariffs,
     orders: Orders,
     hotlist: Blocked,
+    desired: DesiredList,
     applied: Applied,
     link: Option<Publisher>,
     /// When the newest manifest was signed whose lists were all here; of the first one at least.
@@ -97,6 +102,7 @@ pub(crate) struct ListsThread {
     /// What to begin with, and where the tap loop says which versions it works by.
     pub(crate) orders: Orders,
     pub(crate) hotlist: Blocked,
+    pub(crate) desired: Option<Desired>,
     pub(crate) applied: Applied,
     pub(crate) thread: thread::JoinHandle<()>,
 }
@@ -110,6 +116,7 @@ struct Told {
     changes: u64,
     orders_said: u64,
     hotlist_said: u64,
+    desired: Option<Desired>,
     too_old: bool,
 }
 
@@ -119,14 +126,15 @@ impl Lists {
         let (disk, found) = ListDisk::open(&settings.state)?;
         let mut tariffs = Tariffs::new(files);
         let (mut orders, mut hotlist) = (Orders::default(), Blocked::default());
-        let mut held = Vec::new();
+        let (mut desired, mut held) = (DesiredList::default(), Vec::new());
         for (list, pin) in found.lists {
             let content = disk.read_list(list)?.unwrap_or_default();
             match usable(&settings, &tariffs, list, &content) {
                 Ok(Usable::Tariffs(with)) => tariffs = with,
                 Ok(Usable::Orders(with)) if with.version >= orders.version => orders = with,
                 Ok(Usable::Hotlist(with)) if with.version >= hotlist.version => hotlist = with,
-                Ok(Usable::Orders(_) | Usable::Hotlist(_)) => {}
+                Ok(Usable::Desired(with)) if with.version >= desired.version => desired = with,
+                Ok(Usable::Orders(_) | Usable::Hotlist(_) | Usable::Desired(_)) => {}
                 Err(problem) => {
                     tracing::warn!(version = list.version, problem, "a kept list is not used");
                     continue;
@@ -146,6 +154,7 @@ impl Lists {
             applied: Applied::new(orders.version, hotlist.version),
             orders,
             hotlist,
+            desired,
             link: None,
             complete,
             unusable: BTreeMap::new(),
@@ -181,6 +190,7 @@ impl Lists {
         let changes = self.tariffs.changes();
         let (orders, hotlist) = (self.orders.clone(), self.hotlist.clone());
         let applied = self.applied.clone();
+        let desired = self.desired.of(&self.settings).cloned();
         let mut told = Told {
             tell,
             status,
@@ -189,13 +199,14 @@ impl Lists {
             changes,
             orders_said: orders.version,
             hotlist_said: hotlist.version,
+            desired: desired.clone(),
             too_old: false,
         };
         told.metrics.hotlist_cards.set(count(hotlist.cards.len()));
         let thread = thread::Builder::new().name("lists".into()).spawn(move || {
             self.run(&received, &mut told);
         })?;
-        Ok(ListsThread { inputs, status: watched, orders, hotlist, applied, thread })
+        Ok(ListsThread { inputs, status: watched, orders, hotlist, desired, applied, thread })
     }
 
     fn run(&mut self, inputs: &Receiver<Input>, told: &mut Told) {
@@ -213,13 +224,15 @@ impl Lists {
         }
     }
 
-    /// Until a tariff comes into force or a block is asked for anew, a second at most.
+    /// Until a tariff comes into force, a block is asked for anew or a desired state ends, a second
+    /// at most.
     fn pause(&self) -> Duration {
         let clock = self.settings.clock;
         let (now, uptime) = (clock.now(), clock.uptime());
         let change = self.tariffs.next_change(now).map(|at| at.since(now));
+        let ends = self.desired.next_end(&self.settings).map(|at| at.since(now));
         let again = self.fetcher.wake_at().map(|at| at.since(uptime));
-        let nearest = [change, again].into_iter().flatten().min().unwrap_or(LOOK_EVERY);
+        let nearest = [change, again, ends].into_iter().flatten().min().unwrap_or(LOOK_EVERY);
         nearest.clamp(Duration::from_millis(1), LOOK_EVERY)
     }
 
@@ -323,6 +336,7 @@ impl Lists {
                     Usable::Hotlist(hotlist) => self.hotlist = hotlist,
                     Usable::Tariffs(tariffs) => self.tariffs = tariffs,
                     Usable::Orders(orders) => self.orders = orders,
+                    Usable::Desired(desired) => self.desired = desired,
                 }
                 tracing::info!(kind = list.kind.0, version = list.version, "a list is complete");
                 self.fetcher.handle_held(now, list);
@@ -392,6 +406,11 @@ impl Lists {
             told.too_old = too_old.is_some();
             let _ = told.tell.send(Event::ListsAge(too_old));
         }
+        let desired = self.desired.of(&self.settings);
+        if desired != told.desired.as_ref() {
+            told.desired = desired.cloned();
+            let _ = told.tell.send(Event::Desired(told.desired.clone()));
+        }
         let status = self.status(in_force);
         told.metrics.lists_complete.set(secs(self.complete));
         told.metrics.lists_manifest.set(secs(Some(status.state.issued)));
@@ -428,7 +447,9 @@ impl Lists {
             held: self.fetcher.held().filter(worked_by).take(limits::LISTS).collect(),
             trouble: shortened(trouble.unwrap_or(&self.trouble)),
         };
-        ListsStatus { tariff, state }
+        let desired = self.desired.of(&self.settings);
+        let desired = desired.map(|said| DesiredState { word: said.word, until: said.until });
+        ListsStatus { tariff, state, desired }
     }
 }
 

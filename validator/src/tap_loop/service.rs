@@ -1,16 +1,22 @@
 //! Whether taps are taken: reader, log, keys and lists each may stand in the way.
 //!
 //! The log goes first, because only a restart heals it, then the reader, then keys, then room on
-//! the disk, then the gate, then lists.
+//! the disk, then the gate, then lists, then the depot's own word: no fault is to hide behind it.
 //! Each reason is said once.
 
 use card::KeyError;
 use fare::TariffSet;
 use model::{CardId, TariffVersion};
 use reader::ReaderError;
+use wire::{Desired, DesiredWord};
 
 use super::{Event, KEYS_AGAIN, Outage, Service, TapLoop};
 use crate::log_keeper::KeeperError;
+
+/// Why the depot wants no taps to be taken here, if it wants none.
+pub(crate) fn ordered_out(desired: &Desired) -> Option<String> {
+    (desired.word == DesiredWord::OutOfService).then(|| desired.reason.clone())
+}
 
 impl TapLoop {
     pub(super) fn lose_keys(&mut self, error: &KeyError) {
@@ -67,6 +73,22 @@ impl TapLoop {
         }
     }
 
+    /// The depot's word on whether this validator is to take taps. A tap under way is finished.
+    pub(super) fn obey(&mut self, desired: Option<&Desired>) {
+        match desired {
+            None => tracing::info!("the depot wants nothing of this validator any more"),
+            Some(Desired { word, reason, until }) => {
+                let until = until.secs();
+                tracing::info!(word = word.word(), reason, until, "the depot's word");
+            }
+        }
+        self.ordered_out = desired.and_then(ordered_out);
+        // Nothing but a restart heals a log.
+        if !matches!(self.outage, Outage::Log) {
+            self.resume_service();
+        }
+    }
+
     /// A tap under way is still written: that is what the reserve is for.
     pub(super) fn judge_room(&mut self, too_little: Option<String>) {
         let (was, is) = (self.cramped.is_some(), too_little.is_some());
@@ -111,8 +133,9 @@ impl TapLoop {
 
     /// Serves, unless something else is still in the way; that is said then.
     pub(super) fn resume_service(&mut self) {
-        let in_the_way = [&self.keys_lost, &self.cramped, &self.gate.out, &self.lists_old];
-        let in_the_way = in_the_way.into_iter().flatten().next().cloned();
+        let faults = [&self.keys_lost, &self.cramped, &self.gate.out, &self.lists_old];
+        let in_the_way = faults.into_iter().chain([&self.ordered_out]);
+        let in_the_way = in_the_way.flatten().next().cloned();
         self.machine.set_in_service(in_the_way.is_none());
         // A reader or a log that fails has been named, and goes first.
         if matches!(self.outage, Outage::None) {
