@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use custody::SharedKeys;
 use fare::Tariff;
-use fleet_sync::{DepotName, ListSource, Shelf, ShelfError, SigningKey, Topic, open_tariff};
+use fleet_sync::{
+    DepotName, ListSource, Shelf, ShelfError, SigningKey, Topic, VerifyingKey, open_tariff,
+    with_any,
+};
 use lists::Hotlist;
 use model::{ServiceDate, Timestamp};
 use tokio::{
@@ -93,6 +96,8 @@ pub(crate) struct ListDesk {
     pub(crate) store: Arc<Store>,
     pub(crate) rules: LiveRules,
     pub(crate) signing: SigningKey,
+    /// The keys that tariffs may be signed with.
+    pub(crate) known_as: Vec<VerifyingKey>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
 }
@@ -239,7 +244,7 @@ impl ListDesk {
     fn learn(&self, published: &Published) -> Result<(), ListsError> {
         let Published { version, content, .. } = published;
         let refused = |problem: String| ListsError::Tariff { version: *version, problem };
-        let opened = open_tariff(content, &self.signing.verifying_key())
+        let (opened, _) = with_any(&self.known_as, |key| open_tariff(content, key))
             .map_err(|error| refused(chain(&error)))?;
         let tariff = Tariff::parse(&opened.text).map_err(|found| {
             refused(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))

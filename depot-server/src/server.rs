@@ -108,6 +108,8 @@ pub struct Depot {
     place: Workplace,
     checker: Checker,
     signing: SigningKey,
+    /// Its public keys: the one it signs with, and the one before.
+    known_as: Vec<fleet_sync::VerifyingKey>,
     /// Take what providers tell.
     hooks: Hooks,
     /// Seal load orders; `None` where validators are given none.
@@ -128,7 +130,9 @@ impl Depot {
             store.add_ticket_key(&key.verifying_key(), clock.now())?;
         }
         let depot: DepotName = config.depot.parse()?;
-        let checker = Checker::new(depot.clone(), keys.tmac);
+        let receiving = keys.receiving();
+        let known_as = receiving.iter().map(SigningKey::verifying_key).collect();
+        let checker = Checker::new(depot.clone(), keys.tmac).receiving(receiving);
         let (events, metrics) = (Events::default(), Metrics::default());
         let books: Arc<dyn Books> = Arc::new(
             ReadModel::new(Arc::clone(&store), rules.clone(), clock.clone())
@@ -144,7 +148,7 @@ impl Depot {
         };
         let hooks = open_hooks(&config, &place)?;
         let app = AppState::new(App { config, books, store, events, metrics, clock });
-        Ok(Self { app, place, checker, signing: keys.signing, hooks, order_keys })
+        Ok(Self { app, place, checker, signing: keys.signing, known_as, hooks, order_keys })
     }
 
     /// What every part shares.
@@ -257,6 +261,7 @@ impl Depot {
             store: Arc::clone(store),
             rules: rules.clone(),
             signing: self.signing.clone(),
+            known_as: self.known_as.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         }

@@ -152,7 +152,7 @@ fn compare(
     let mut seats = Seats::default();
     let mut hash = [0_u8; 32];
     let mut after = 0;
-    let mut checker = checker.clone();
+    let mut checker = checker.clone().rereading();
     let mut sales = Sales { rest: store.ticket_sales()?.into(), rules };
     while let Some(row) = store.journal_after(after)? {
         sales.book(after, &mut books);

@@ -16,7 +16,7 @@ use card::{
 };
 use clearing::{Issue, Priced, Rules};
 use fare::{Tariff, TariffSet};
-use fleet_sync::{DepotName, SigningKey, Topic, sign_batch};
+use fleet_sync::{Codec, DepotName, SigningKey, Topic, sign_batch, write_batch};
 use model::{
     CardId, CardLayout, CardProof, CardRecord, CardTransaction, ClockQuality, Companions, Ctr,
     Currency, Epoch, IssuerId, LoadSeq, PlaceIx, RecordKind, Registers, RiderClass, RouteIx,
@@ -376,6 +376,13 @@ impl Bus {
         let batch = Batch::assemble(head, 1000, rows).expect("something was logged");
         assert_eq!(batch.entries.len(), self.rows.len(), "the batch holds all that was logged");
         batch
+    }
+
+    /// What [`Bus::batch`] would send, in another version.
+    pub fn batch_as(&mut self, codec: Codec<'_>) -> Message {
+        let batch = self.assemble();
+        let payload = write_batch(&batch, &self.signing, codec).expect("a key to seal for");
+        Message { payload, ..self.batch() }
     }
 
     /// Signs a batch, whatever it says.

@@ -155,6 +155,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
             port: 9,
             keep_alive_s: 5,
             protocol: validator::link::Protocol::V5,
+            payloads: validator::Payloads::Signed,
             tls: None,
         },
         lists: config::Lists::default(),
@@ -167,7 +168,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         keys: DeviceKeys {
             signing: SigningKey::from_bytes(&[1; 32]),
             card: std::sync::Arc::new(keys.for_validator()),
-            depot: SigningKey::from_bytes(&[2; 32]).verifying_key(),
+            depot: vec![SigningKey::from_bytes(&[2; 32]).verifying_key()],
         },
         tariffs: TariffSet::new(tariff),
         reader,

@@ -170,6 +170,7 @@ impl Post {
                 port: fleet.port,
                 keep_alive_s: 20,
                 protocol: validator::link::Protocol::V5,
+                payloads: validator::Payloads::Signed,
                 tls: None,
             },
             lists: config::Lists::default(),
@@ -192,7 +193,7 @@ impl Post {
             keys: DeviceKeys {
                 signing: self.signing.clone(),
                 card: std::sync::Arc::new(self.fleet.card_keys.for_validator()),
-                depot: self.fleet.depot_key,
+                depot: vec![self.fleet.depot_key],
             },
             tariffs: self.fleet.tariffs.clone(),
             reader,

@@ -30,7 +30,7 @@ use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError}
 use validation::RelayGuard;
 
 use self::{annotate::annotate, suggestion::suggestion};
-use crate::{clock::ClockKeeper, link::Protocol};
+use crate::{clock::ClockKeeper, link::Protocol, speech::Payloads};
 
 pub use console::Console;
 pub use rider::Settings as Rider;
@@ -166,6 +166,10 @@ pub struct Broker {
     /// Which MQTT the broker speaks: `5`, or `3.1.1` where it speaks only that.
     #[serde(default)]
     pub protocol: Protocol,
+    /// How taps are sent at least: `signed`, readable for the broker, or `sealed`, which only the
+    /// depot opens.
+    #[serde(default)]
+    pub payloads: Payloads,
     /// Certificates. Without this table the link is not encrypted, which only a loopback broker
     /// is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -545,6 +549,7 @@ port = 1883
             [broker]
             host = "127.0.0.1"
             keep_alive_s = 20  # default
+            payloads = "signed"  # default
             port = 1883
             protocol = "5"  # default
 

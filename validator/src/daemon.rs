@@ -98,7 +98,7 @@ impl Daemon {
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
-        let (lists, context) = informed(&config, keys.depot, tariffs, clock).await?;
+        let (lists, context) = informed(&config, keys.depot.clone(), tariffs, clock).await?;
         let whereabouts = Whereabouts::of(&config, &context);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
@@ -297,7 +297,7 @@ async fn open_log(
 /// with them.
 async fn informed(
     config: &Config,
-    depot_key: VerifyingKey,
+    depot_keys: Vec<VerifyingKey>,
     files: TariffSet,
     clock: Clock,
 ) -> Result<(Lists, ValidatorContext), StartError> {
@@ -305,7 +305,7 @@ async fn informed(
         validator: config.validator.id,
         state: config.state.folder.clone(),
         depot: config.validator.depot.clone(),
-        depot_key,
+        depot_keys,
         place: config.validator.place.clone(),
         route: config.validator.route.clone(),
         age_max: config.lists.age_max(),

@@ -3,6 +3,7 @@
 use std::{fmt, path::Path, time::Duration};
 
 use custody::Source;
+use fleet_sync::key_id;
 use model::{ClockQuality, Timestamp};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -12,6 +13,7 @@ use crate::{
     daemon::{context, load_tariffs},
     keys::{load_card, load_depot, load_signing},
     room,
+    speech::Payloads,
     store::{Store, StoreError, StoreOptions},
 };
 use gate::Gate;
@@ -71,6 +73,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     vec![
         store.unwrap_or_else(|e| check("store", Finding::Bad, e.to_string())),
         check_keys(config),
+        check_payloads(config),
         check_tariff(config),
         check_clock(Clock::system().kept_by(config.validator.clock_kept_by)),
         check_reader(config).await,
@@ -132,6 +135,25 @@ fn check_keys(config: &Config) -> Check {
         ),
         Source::Store(_) | Source::Token(_) => check("keys", Finding::Good, detail),
     }
+}
+
+/// What is spoken to the depot is agreed with it; here stands what is demanded, and for whom it is.
+fn check_payloads(config: &Config) -> Check {
+    let keys = match load_depot(&config.keys.depot) {
+        Ok(keys) => keys,
+        Err(e) => return check("payloads", Finding::Bad, crate::chain(&e)),
+    };
+    let names: Vec<_> = keys.iter().map(|key| key_id(key).to_string()).collect();
+    let names = names.join(" or ");
+    let detail = match config.broker.payloads {
+        Payloads::Signed => {
+            format!("signed for key {names}: the broker can read taps; see broker.payloads")
+        }
+        Payloads::Sealed => {
+            format!("sealed for key {names}: taps wait for a depot that opens them")
+        }
+    };
+    check("payloads", Finding::Good, detail)
 }
 
 fn check_tariff(config: &Config) -> Check {

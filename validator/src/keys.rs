@@ -22,8 +22,8 @@ pub struct DeviceKeys {
     pub signing: SigningKey,
     /// Opens cards for debiting.
     pub card: SharedKeys,
-    /// Checks what the depot says.
-    pub depot: VerifyingKey,
+    /// Check what the depot says: its key, or two while it changes from one to the other.
+    pub depot: Vec<VerifyingKey>,
 }
 
 impl DeviceKeys {
@@ -47,14 +47,20 @@ pub fn load_card(source: &Source) -> Result<Custody, CustodyError> {
     Custody::open_for_validator(source)
 }
 
-/// The depot's public key.
-pub fn load_depot(path: &Path) -> Result<VerifyingKey, CustodyError> {
+/// Keys of a depot that are trusted at once.
+const DEPOT_KEYS_MAX: usize = 2;
+
+/// The depot's public keys, a line each.
+pub fn load_depot(path: &Path) -> Result<Vec<VerifyingKey>, CustodyError> {
     let text = fs::read_to_string(path)
         .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    let key = parse_hex(&text).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-    Ok(key.ok_or_else(|| FileError::Contents {
+    let keys: Option<Vec<_>> = text.split_whitespace().map(parse_public).collect();
+    let keys = keys.filter(|keys| (1..=DEPOT_KEYS_MAX).contains(&keys.len()));
+    Ok(keys.ok_or_else(|| FileError::Contents {
         path: path.to_owned(),
-        expected: "the 64 hexadecimal digits of the depot's public key".into(),
+        expected: "the 64 hexadecimal digits of the depot's public key, or while it gets another \
+                   key those of both, a line each"
+            .into(),
     })?)
 }
 
@@ -100,6 +106,26 @@ mod tests {
         let again = generate_signing(&path);
         assert!(matches!(again, Err(CustodyError::File(FileError::Exists { .. }))));
         assert_eq!(load_signing(&path).unwrap(), key);
+    }
+
+    #[test]
+    fn the_depots_file_names_one_key_or_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("depot.pub");
+        let line = |seed| {
+            let key = SigningKey::from_bytes(&[seed; 32]).verifying_key();
+            format!("{}\n", to_hex(key.as_bytes()))
+        };
+        for (text, keys) in [
+            (line(1), Some(1)),
+            (line(1) + &line(2), Some(2)),
+            (line(1) + &line(2) + &line(3), None),
+            ("\n".to_owned(), None),
+            (line(1) + "ab\n", None),
+        ] {
+            fs::write(&path, &text).unwrap();
+            assert_eq!(load_depot(&path).ok().map(|keys| keys.len()), keys, "{text}");
+        }
     }
 
     #[test]

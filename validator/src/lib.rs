@@ -29,6 +29,7 @@ pub mod salvage;
 mod scanner_task;
 pub mod selftest;
 mod simulate;
+mod speech;
 pub mod store;
 mod supervision;
 mod sync_loop;
@@ -36,6 +37,7 @@ mod tap_loop;
 
 pub use daemon::{Daemon, Parts, StartError};
 pub use rider as screen;
+pub use speech::Payloads;
 pub use tap_loop::Service;
 
 /// An error and everything below it, in one line.

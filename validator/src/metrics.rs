@@ -48,6 +48,8 @@ pub struct Metrics {
     pub connections: IntCounter,
     /// Batches sent, again or not.
     pub batches: IntCounter,
+    /// The version that batches are sent in; 0 = none are.
+    pub message_version: IntGauge,
     /// The newest entry of the tap log.
     pub log_head: IntGauge,
     /// The newest entry that the depot acknowledged.
@@ -124,6 +126,7 @@ impl Metrics {
             link_up: gauge("tapline_link_up", "1 while connected to the broker"),
             connections: counter("tapline_link_connections_total", "Connections to the broker"),
             batches: counter("tapline_batches_sent_total", "Batches sent, again or not"),
+            message_version: gauge("tapline_message_version", "Version of batches; 0 = none"),
             log_head: gauge("tapline_log_head", "Newest entry of the tap log"),
             log_acked: gauge("tapline_log_acked", "Newest entry acknowledged by the depot"),
             in_doubt: gauge("tapline_taps_in_doubt", "Taps whose commit is still unknown"),
@@ -182,6 +185,7 @@ impl Metrics {
             Box::new(self.link_up.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.batches.clone()),
+            Box::new(self.message_version.clone()),
             Box::new(self.log_head.clone()),
             Box::new(self.log_acked.clone()),
             Box::new(self.in_doubt.clone()),

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, sync::mpsc::Sender, time::Duration};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use fleet_sync::{
-    DepotName, HostPresence, Lane, Link, Output, ProtocolError, Topic, Uplink, UplinkConfig,
-    sign_batch, sign_state, verify_ack, verify_host,
+    Codec, DepotName, HostPresence, Lane, Link, Output, ProtocolError, Receiver, Topic, Uplink,
+    UplinkConfig, read_ack, verify_host, with_any, write_batch, write_state,
 };
 use model::{Epoch, TapSeq, Timestamp, ValidatorId};
 use tap_log::LifeSpan;
@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
-use wire::{Health, StateWord, Steered, ValidatorState};
+use wire::{Batch, Health, MessageVersion, StateWord, Steered, ValidatorState};
 
 use crate::{
     clock::Clock,
@@ -25,6 +25,7 @@ use crate::{
     lists::{Input, ListsStatus},
     log_keeper::{KeeperError, LogKeeper, LogStatus, Request},
     metrics::Metrics,
+    speech::{self, Depot, Payloads},
     tap_loop::Service,
 };
 
@@ -46,7 +47,8 @@ pub(crate) struct Identity {
     pub(crate) validator: ValidatorId,
     pub(crate) depot: DepotName,
     pub(crate) signing: SigningKey,
-    pub(crate) depot_key: VerifyingKey,
+    pub(crate) depot_keys: Vec<VerifyingKey>,
+    pub(crate) payloads: Payloads,
     pub(crate) keep: Duration,
     pub(crate) clock: Clock,
 }
@@ -55,6 +57,8 @@ pub(crate) struct SyncLoop {
     identity: Identity,
     uplink: Uplink,
     host: HostPresence,
+    /// As its newest word says; `None` before it was heard.
+    depot: Option<Depot>,
     keeper: LogKeeper,
     log: watch::Receiver<LogStatus>,
     service: watch::Receiver<Service>,
@@ -88,12 +92,14 @@ pub(crate) struct Said<'a> {
     /// Why no taps are taken.
     pub(crate) reason: &'a str,
     pub(crate) health: Option<&'a Health>,
+    /// The depot that it is said to, when it was heard.
+    pub(crate) depot: Option<&'a Depot>,
 }
 
 impl Identity {
     /// The signed state.
     pub(crate) fn state(&self, word: StateWord, connection: u64, said: &Said<'_>) -> Vec<u8> {
-        let Said { log, lists, reason, health } = *said;
+        let Said { log, lists, reason, health, depot } = *said;
         let live = log.live();
         let state = ValidatorState {
             validator: self.validator,
@@ -110,10 +116,38 @@ impl Identity {
             undrained_before: log.undrained_before(),
             lists: Some(lists.state.clone()),
             reason: shortened(reason.to_owned()),
-            health: health.cloned(),
             steered: Steered { desired: lists.desired, ..Steered::default() },
+            health: health.map(|health| self.with_silence(health, depot)),
+            speech: Some(self.payloads.speech(depot)),
         };
-        sign_state(&state, &self.signing).expect("its texts were shortened")
+        let payload = write_state(&state, &self.signing, speech::of_states(depot));
+        payload.expect("its texts were shortened").expect("nothing is sealed here")
+    }
+
+    /// That taps wait is said when nothing worse is.
+    fn with_silence(&self, health: &Health, depot: Option<&Depot>) -> Health {
+        let mut health = health.clone();
+        if health.fault.is_empty() {
+            self.payloads.mute(depot).unwrap_or_default().clone_into(&mut health.fault);
+        }
+        health
+    }
+
+    /// The bytes of a batch; `None` when it may not be sent, or cannot be sealed.
+    fn payload(&self, batch: &Batch, depot: Option<&Depot>) -> Option<Vec<u8>> {
+        let codec = match (self.payloads.version(depot)?, depot) {
+            (MessageVersion::V1, _) | (_, None) => Codec::V1,
+            (MessageVersion::V2, Some(depot)) => Codec::V2(&depot.key),
+            (MessageVersion::V3, Some(depot)) => {
+                let mut random = [0; 32];
+                if let Err(error) = getrandom::fill(&mut random) {
+                    tracing::error!(%error, "nothing is sealed: the system gives no random");
+                    return None;
+                }
+                Codec::V3(&depot.key, random)
+            }
+        };
+        write_batch(batch, &self.signing, codec)
     }
 }
 
@@ -137,6 +171,7 @@ impl SyncLoop {
             lives: lanes.iter().map(|lane| lane.epoch).collect(),
             uplink: Uplink::resume(UplinkConfig::default(), lanes),
             host: HostPresence::default(),
+            depot: None,
             connection: None,
             outage_said: false,
             identity,
@@ -241,8 +276,10 @@ impl SyncLoop {
         if let Some((_, publisher)) = &self.connection {
             let topic = Topic::Taps(self.identity.validator).name(&self.identity.depot);
             // Not taken is as good as lost on the way: it is sent again after the ack timeout.
-            publisher.publish(&topic, sign_batch(&batch, &self.identity.signing), false);
-            self.metrics.batches.inc();
+            if let Some(payload) = self.identity.payload(&batch, self.depot.as_ref()) {
+                publisher.publish(&topic, payload, false);
+                self.metrics.batches.inc();
+            }
         }
         self.uplink.handle_sent(self.now(), epoch, batch.last());
     }
@@ -256,7 +293,7 @@ impl SyncLoop {
                 self.metrics.connections.inc();
                 self.tell_lists(Input::Up(publisher.clone()));
                 self.connection = Some((connection, publisher));
-                self.uplink.handle_link(self.now(), Link::Up { session_present: false });
+                self.open_uplink();
                 self.publish_state(self.word());
             }
             LinkEvent::Down { reason } => {
@@ -282,24 +319,63 @@ impl SyncLoop {
         let validator = self.identity.validator;
         match Topic::parse(&self.identity.depot, topic) {
             Ok(Topic::Ack(of)) if of == validator => {
-                match verify_ack(payload, validator, &self.identity.depot_key) {
-                    Ok(ack) => self.handle_ack(&ack),
+                let own = std::slice::from_ref(&self.identity.signing);
+                let keys = &self.identity.depot_keys;
+                match read_ack(payload, validator, keys, Receiver::Keys(own)) {
+                    Ok(letter) => self.handle_ack(&letter.says),
                     Err(e) => tracing::warn!(error = %crate::chain(&e), "ack not believed"),
                 }
             }
-            Ok(Topic::Host) => match verify_host(payload, &self.identity.depot_key) {
-                Ok(state) => {
-                    self.host.handle_host(state);
-                    self.uplink.handle_host(self.host.is_online());
+            Ok(Topic::Host) => {
+                match with_any(&self.identity.depot_keys, |key| verify_host(payload, key)) {
+                    Ok((state, key)) => {
+                        if self.host.handle_host(state) {
+                            self.handle_depot(Depot::new(&state, key));
+                        }
+                        self.uplink.handle_host(self.host.is_online());
+                    }
+                    Err(e) => tracing::warn!(error = %crate::chain(&e), "presence not believed"),
                 }
-                Err(e) => tracing::warn!(error = %crate::chain(&e), "presence not believed"),
-            },
+            }
             Ok(Topic::Manifest) => self.tell_lists(Input::Manifest(payload.to_vec())),
             Ok(Topic::Chunk(id)) => self.tell_lists(Input::Block(id, payload.to_vec())),
             Ok(Topic::Taps(_) | Topic::State(_) | Topic::Ack(_)) | Err(_) => {
                 tracing::warn!(topic, "message on a topic that is not ours");
             }
         }
+    }
+
+    /// The depot says what it reads; taps that had to wait for that go.
+    fn handle_depot(&mut self, depot: Depot) {
+        if self.depot == Some(depot) {
+            return;
+        }
+        let payloads = self.identity.payloads;
+        let was_mute = payloads.version(self.depot.as_ref()).is_none();
+        self.depot = Some(depot);
+        let known = self.depot.as_ref();
+        let version = payloads.version(known).map_or(0, MessageVersion::number);
+        tracing::info!(reads = %depot.versions, writes = version, "the depot was heard");
+        if let Some(why) = payloads.mute(known) {
+            tracing::error!("{why}");
+        }
+        self.metrics.message_version.set(i64::from(version));
+        // What is on its way in another version arrives as well.
+        if was_mute != payloads.version(self.depot.as_ref()).is_none() {
+            self.open_uplink();
+        }
+        self.publish_state(self.word());
+    }
+
+    /// Nothing is sent while nothing may be: the log is read for nothing otherwise.
+    fn open_uplink(&mut self) {
+        let version = self.identity.payloads.version(self.depot.as_ref());
+        self.metrics.message_version.set(i64::from(version.map_or(0, MessageVersion::number)));
+        let link = match (&self.connection, version) {
+            (Some(_), Some(_)) => Link::Up { session_present: false },
+            (None, _) | (_, None) => Link::Down,
+        };
+        self.uplink.handle_link(self.now(), link);
     }
 
     fn tell_lists(&self, input: Input) {
@@ -341,7 +417,8 @@ impl SyncLoop {
                 Service::In => "",
                 Service::Out(why) => why,
             };
-            let said = Said { log: &log, lists: &lists, reason, health: health.as_ref() };
+            let (health, depot) = (health.as_ref(), self.depot.as_ref());
+            let said = Said { log: &log, lists: &lists, reason, health, depot };
             let state = self.identity.state(word, *connection, &said);
             publisher.publish(&topic, state, true);
         }

@@ -16,10 +16,12 @@ use custody::{
     CheckValue, Custody, Source, StoreSource, TokenKeys, check_value, combine, load, random_key,
     replace, save_new, to_hex, unlock, write_private,
 };
+use fleet_sync::{SigningKey, key_id};
+use wire::Versions;
 use zeroize::Zeroizing;
 
 use super::{ConfigPath, say, warn};
-use crate::config::Config;
+use crate::config::{Config, Keys};
 
 /// The cards' master keys: see docs/keys.md.
 #[derive(Debug, Subcommand)]
@@ -136,6 +138,18 @@ fn make_secret(path: &Path) -> anyhow::Result<()> {
 
 fn list(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
+    list_card_keys(&config)?;
+    let (signing, before) = Keys::signing(&config.keys)?;
+    let line = |key: &SigningKey| format!("messages for key {}", key_id(&key.verifying_key()));
+    say(&format!("{}", config.keys.signing.display()));
+    say(&format!("  {}, in versions {}", line(&signing), Versions::ALL));
+    if let Some(before) = before {
+        say(&format!("  {}, the one before", line(&before)));
+    }
+    Ok(())
+}
+
+fn list_card_keys(config: &Config) -> anyhow::Result<()> {
     let tmac = config.keys.tmac_source();
     if let Some(card) = config.keys.card.as_ref().filter(|card| **card != tmac) {
         show(card)?;
@@ -143,7 +157,7 @@ fn list(path: &Path) -> anyhow::Result<()> {
     match &tmac {
         // A file of 32 digits and nothing else.
         Source::Plain(file) => {
-            let keys = crate::config::Keys::load(&config.keys)?.tmac;
+            let keys = Keys::load(&config.keys)?.tmac;
             say(&format!("{tmac} (plain: for trials only)"));
             let master = keys.master(KeyRole::Tmac, KeyVersion::FIRST);
             let master = master.with_context(|| format!("{} holds no key", file.display()))?;

@@ -15,6 +15,8 @@ pub use custody::{parse_hex, to_hex};
 pub struct Keys {
     /// Signs acknowledgements.
     pub signing: SigningKey,
+    /// Signed them before.
+    pub signing_before: Option<SigningKey>,
     /// Masters of the cards' Transaction MAC keys, all versions.
     pub tmac: KeySet,
 }
@@ -48,12 +50,24 @@ impl From<custody::FileError> for KeyError {
 impl Keys {
     /// Reads what `serve` needs.
     pub fn load(files: &KeyFiles) -> Result<Self, KeyError> {
-        let seed = if files.signing.exists() {
-            read_hex(&files.signing)?
-        } else {
-            return Err(KeyError::Missing(no_file(&files.signing)));
+        let (signing, signing_before) = Self::signing(files)?;
+        Ok(Self { signing, signing_before, tmac: load_tmac(files)? })
+    }
+
+    /// The key that signs, and the one before while validators change.
+    pub fn signing(files: &KeyFiles) -> Result<(SigningKey, Option<SigningKey>), KeyError> {
+        let read = |path: &PathBuf| -> Result<SigningKey, KeyError> {
+            if !path.exists() {
+                return Err(KeyError::Missing(no_file(path)));
+            }
+            Ok(SigningKey::from_bytes(&*read_hex(path)?))
         };
-        Ok(Self { signing: SigningKey::from_bytes(&seed), tmac: load_tmac(files)? })
+        Ok((read(&files.signing)?, files.signing_before.as_ref().map(read).transpose()?))
+    }
+
+    /// All that messages may be for.
+    pub fn receiving(&self) -> Vec<SigningKey> {
+        [&self.signing].into_iter().chain(&self.signing_before).cloned().collect()
     }
 
     /// Makes whichever file is missing, with mode 0600, and returns what was made. Keystores are
@@ -160,6 +174,7 @@ mod tests {
     fn files(folder: &Path) -> KeyFiles {
         KeyFiles {
             signing: folder.join("k/sign.hex"),
+            signing_before: None,
             tickets: folder.join("k/tickets.hex"),
             tmac: Some(folder.join("k/tmac.hex").into()),
             card: None,

@@ -149,6 +149,10 @@ pub struct Tls {
 pub struct KeyFiles {
     /// Ed25519 seed that signs acknowledgements, 32 bytes as hexadecimal digits.
     pub signing: PathBuf,
+    /// The seed that signed before, while validators change from its public key to the new one:
+    /// messages for it are taken, and tariffs that it signed are given out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_before: Option<PathBuf>,
     /// Ed25519 seed that signs tickets, 32 bytes as hexadecimal digits; only needed where tickets
     /// are issued.
     pub tickets: PathBuf,
@@ -304,6 +308,7 @@ impl Default for KeyFiles {
     fn default() -> Self {
         Self {
             signing: "keys/depot-signing.hex".into(),
+            signing_before: None,
             tickets: "keys/ticket-signing.hex".into(),
             tmac: None,
             card: None,
@@ -423,7 +428,8 @@ impl Config {
             self.mqtt.tls.iter_mut().flat_map(|t| [&mut t.ca, &mut t.certificate, &mut t.key]);
         let rules = self.settlement.rules.iter_mut();
         let secrets = self.channels.iter_mut().filter_map(|channel| channel.secret_file.as_mut());
-        let all = paths.into_iter().chain(self.tariffs.iter_mut()).chain(tls).chain(rules);
+        let paths = paths.into_iter().chain(&mut keys.signing_before);
+        let all = paths.chain(self.tariffs.iter_mut()).chain(tls).chain(rules);
         for path in all.chain(secrets) {
             *path = folder.join(&*path);
         }

@@ -4,13 +4,16 @@
 //! Every message gets an answer. What cannot be read or believed becomes a [`Checked::SetAside`]
 //! with its reason; nothing is dropped and nothing here can fail.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use card::{KeySet, proof_holds, proving_version};
-use fleet_sync::{DepotName, SignatureError, Topic, VerifyingKey, verify_batch, verify_state};
+use fleet_sync::{
+    DepotName, Letter, Receiver, SignatureError, SigningKey, Topic, VerifyingKey, read_batch,
+    read_state,
+};
 use model::{TapEvent, ValidatorId};
 use ticket::TicketKeys;
-use wire::{Batch, ValidatorState, WireError, decode_entry, limits};
+use wire::{Batch, MessageVersion, ValidatorState, WireError, decode_entry, limits};
 
 use super::{Reason, stored::SetAside};
 
@@ -32,7 +35,7 @@ pub enum Checked {
     State {
         /// What it says.
         state: ValidatorState,
-        /// As received.
+        /// As received, or what was sealed.
         payload: Vec<u8>,
     },
     /// Cannot be believed.
@@ -51,8 +54,12 @@ pub struct CheckedBatch {
     pub proofs: Vec<bool>,
     /// As received.
     pub topic: String,
-    /// As received.
+    /// As received, or what was sealed: a message that its validator signed (ADR-0029).
     pub payload: Vec<u8>,
+    /// The version that it came in.
+    pub version: MessageVersion,
+    /// The key that it is signed with.
+    pub from: VerifyingKey,
 }
 
 /// Validators' public keys, newest last; intake believes the newest only, `verify` each of them.
@@ -64,12 +71,44 @@ pub struct Checker {
     depot: DepotName,
     card_keys: KeySet,
     ticket_keys: TicketKeys,
+    own: Own,
+}
+
+/// Whose messages these are.
+#[derive(Clone)]
+enum Own {
+    /// Of whoever has these keys.
+    Keys(Vec<SigningKey>),
+    /// Of whoever the depot was when it took them.
+    Before,
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keys(keys) => write!(f, "Keys({})", keys.len()),
+            Self::Before => f.write_str("Before"),
+        }
+    }
 }
 
 impl Checker {
-    /// For `depot`, with the keys that verify the cards' proofs.
+    /// For `depot`, with the keys that verify the cards' proofs. It takes messages of version 1
+    /// until it is told whose the others are.
     pub fn new(depot: DepotName, card_keys: KeySet) -> Self {
-        Self { depot, card_keys, ticket_keys: TicketKeys::default() }
+        Self { depot, card_keys, ticket_keys: TicketKeys::default(), own: Own::Keys(Vec::new()) }
+    }
+
+    /// The same for a depot that has these keys: messages for any of them are taken, and opened.
+    #[must_use]
+    pub fn receiving(self, keys: Vec<SigningKey>) -> Self {
+        Self { own: Own::Keys(keys), ..self }
+    }
+
+    /// The same for a journal: what it holds was taken by whichever key the depot had then.
+    #[must_use]
+    pub fn rereading(self) -> Self {
+        Self { own: Own::Before, ..self }
     }
 
     /// The keys that sign tickets, from here on. They are made by a command beside the running
@@ -146,21 +185,28 @@ impl Checker {
             let detail = format!("{} bytes", message.payload.len());
             return set_aside(message, Reason::Oversize, detail);
         }
-        let Some(key) = keys.get(&validator).filter(|keys| !keys.is_empty()) else {
+        let Some(keys) = keys.get(&validator).filter(|keys| !keys.is_empty()) else {
             let detail = format!("{validator} is not enrolled: `depot-server validator enrol`");
             return set_aside(message, Reason::UnknownValidator, detail);
         };
+        let receiver = match &self.own {
+            Own::Keys(own) => Receiver::Keys(own),
+            Own::Before => Receiver::Anyone,
+        };
         if message.topic.ends_with("/state") {
-            return match any(key, |key| verify_state(&message.payload, validator, key)) {
-                Ok(state) => Checked::State { state, payload: message.payload },
+            return match read_state(&message.payload, validator, keys, receiver) {
+                Ok(Letter { says: state, opened, .. }) => {
+                    Checked::State { state, payload: opened.unwrap_or(message.payload) }
+                }
                 Err(error) => refuse(message, &error),
             };
         }
-        match any(key, |key| verify_batch(&message.payload, validator, key)) {
-            Ok(batch) => {
+        match read_batch(&message.payload, validator, keys, receiver) {
+            Ok(Letter { says: batch, version, from, opened }) => {
                 let proofs = self.proofs(&batch);
                 let Message { topic, payload } = message;
-                Checked::Batch(CheckedBatch { batch, proofs, topic, payload })
+                let payload = opened.unwrap_or(payload);
+                Checked::Batch(CheckedBatch { batch, proofs, topic, payload, version, from })
             }
             Err(error) => refuse(message, &error),
         }
@@ -195,22 +241,6 @@ impl Checker {
     }
 }
 
-/// The first key that the message holds with, or the newest key's error.
-fn any<T>(
-    keys: &[VerifyingKey],
-    check: impl Fn(&VerifyingKey) -> Result<T, SignatureError>,
-) -> Result<T, SignatureError> {
-    let mut newest_error = SignatureError::NotAuthentic;
-    for (i, key) in keys.iter().rev().enumerate() {
-        match check(key) {
-            Ok(message) => return Ok(message),
-            Err(error) if i == 0 => newest_error = error,
-            Err(_) => {}
-        }
-    }
-    Err(newest_error)
-}
-
 fn refuse(message: Message, error: &SignatureError) -> Checked {
     let (reason, detail) = match error {
         SignatureError::Wire(error @ WireError::UnknownVersion(_)) => {
@@ -219,7 +249,16 @@ fn refuse(message: Message, error: &SignatureError) -> Checked {
         SignatureError::Wire(error) => {
             (Reason::Unreadable, format!("{error}: look at the software of whoever sends this"))
         }
-        SignatureError::NotAuthentic => {
+        SignatureError::NotForUs(_) => {
+            let advice = "the validator has another depot's public key in keys.depot, or one that \
+                          keys.signing_before should still name";
+            (Reason::Unreadable, format!("{error}: {advice}"))
+        }
+        SignatureError::NotOpened => {
+            let advice = "it was damaged on the way, or sealed by other software";
+            (Reason::Unreadable, format!("{error}: {advice}"))
+        }
+        SignatureError::NotAuthentic | SignatureError::UnknownKey(_) => {
             let advice = "if the validator has a new key, enrol it with --replace; if not, \
                           somebody else speaks in its name";
             (Reason::BadSignature, format!("{error}: {advice}"))

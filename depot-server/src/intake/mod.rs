@@ -20,11 +20,16 @@ pub mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use clearing::{CLOCKS_APART_S, ExceptionChange, Issue, ListVersion, Rules, may_owe};
-use fleet_sync::{DepotName, SigningKey, Topic, sign_ack};
+use fleet_sync::{Codec, DepotName, SigningKey, Topic, VerifyingKey, write_ack};
 use model::{OrderId, TapRecord, TicketToken, Timestamp, ValidatorId};
+use wire::MessageVersion;
 
 use crate::{
     clock::{Clock, Stopwatch},
@@ -35,9 +40,10 @@ use crate::{
     store::{Store, StoreError},
 };
 
+use check::CheckedBatch;
 pub use check::{Checked, Checker, Message, PublicKeys};
 pub use step::{Seats, StepError};
-use stored::Sale;
+use stored::{Sale, SetAside};
 
 /// Taps named one by one to live screens after one commit.
 const LIVE_TAPS_MAX: u32 = 64;
@@ -165,13 +171,27 @@ impl Pipeline {
     }
 }
 
+/// The keys of those whose newest batch is of a later version than the first.
+fn voices(checked: &[Checked]) -> BTreeMap<ValidatorId, VerifyingKey> {
+    let mut voices = BTreeMap::new();
+    for answer in checked {
+        let Checked::Batch(CheckedBatch { batch, version, from, .. }) = answer else { continue };
+        match version {
+            MessageVersion::V1 => voices.remove(&batch.head.validator),
+            MessageVersion::V2 | MessageVersion::V3 => voices.insert(batch.head.validator, *from),
+        };
+    }
+    voices
+}
+
 impl Front {
     /// Decodes and verifies.
     pub fn check(&mut self, messages: Vec<Message>) -> Result<Vec<Checked>, IntakeError> {
         let stage = Stopwatch::start();
         self.load_keys(&messages)?;
         self.checker.set_ticket_keys(self.place.store.ticket_keys(self.place.clock.now())?);
-        let checked = self.checker.check_all(&self.keys, messages, self.threads);
+        let mut checked = self.checker.check_all(&self.keys, messages, self.threads);
+        self.check_replaced(&mut checked)?;
         self.place.metrics.observe_stage(Stage::Verify, stage.elapsed());
         Ok(checked)
     }
@@ -190,9 +210,22 @@ impl Front {
         Ok(())
     }
 
-    /// Forgets the keys, so that a replaced one is read again.
-    pub fn forget_keys(&mut self) {
-        self.keys.clear();
+    /// Looks again at what is signed by no key known here: its validator may have a new one.
+    fn check_replaced(&mut self, checked: &mut [Checked]) -> Result<(), IntakeError> {
+        for answer in checked {
+            let Checked::SetAside(aside) = &*answer else { continue };
+            let SetAside { topic, payload, reason: Reason::BadSignature, .. } = aside else {
+                continue;
+            };
+            let message = Message { topic: topic.clone(), payload: payload.clone() };
+            let Some(sender) = self.checker.sender(&message) else { continue };
+            let Some(newest) = self.place.store.public_keys(sender)?.pop() else { continue };
+            if self.keys.get(&sender).is_none_or(|known| *known != [newest]) {
+                self.keys.insert(sender, vec![newest]);
+                *answer = self.checker.check(&self.keys, message);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -218,6 +251,7 @@ impl Back {
     fn try_book(&mut self, checked: Vec<Checked>) -> Result<Output, IntakeError> {
         let place = &self.place;
         let now = place.clock.now();
+        let voices = voices(&checked);
         let stage = Stopwatch::start();
         let group = place.store.begin()?;
         let (booking, tally) = step::step(&mut self.seats, &group, &place.rules, checked, now)?;
@@ -233,7 +267,10 @@ impl Back {
             if let Some(intake) = self.seats.intake(validator) {
                 let ack = intake.ack(epoch, now);
                 let topic = Topic::Ack(validator).name(&self.place.depot);
-                output.acks.push((topic, sign_ack(&ack, &self.signing)));
+                // Who writes version 1 may read no other.
+                let codec = voices.get(&validator).map_or(Codec::V1, Codec::V2);
+                let payload = write_ack(&ack, &self.signing, codec);
+                output.acks.push((topic, payload.expect("nothing is sealed here")));
             }
         }
         Ok(output)

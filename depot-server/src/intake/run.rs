@@ -9,7 +9,7 @@ use tokio::sync::{
     mpsc::{self, error::TryRecvError},
     watch,
 };
-use wire::HostState;
+use wire::{HostState, Versions};
 
 use super::{Back, Checked, Front, IntakeError, Message, Output, Pipeline};
 use crate::{
@@ -192,12 +192,16 @@ async fn say_goodbye(around: &Surroundings, connected: Option<Connected>) {
 }
 
 fn presence(around: &Surroundings, online: bool, connection: u64, at: Timestamp) -> Vec<u8> {
-    sign_host(&HostState { online, connection, at }, &around.signing)
+    sign_host(&host(online, connection, at), &around.signing)
 }
 
 fn will(around: &Surroundings) -> impl Fn(u64) -> Vec<u8> + Send + Sync + 'static {
     let (signing, clock) = (around.signing.clone(), around.clock.clone());
-    move |connection| sign_host(&HostState { online: false, connection, at: clock.now() }, &signing)
+    move |connection| sign_host(&host(false, connection, clock.now()), &signing)
+}
+
+const fn host(online: bool, connection: u64, at: Timestamp) -> HostState {
+    HostState { online, connection, at, versions: Versions::ALL }
 }
 
 /// Without random bytes every pause is the shortest, which harms a single depot nothing.

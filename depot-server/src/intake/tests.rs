@@ -18,6 +18,7 @@ mod providers;
 mod purses;
 mod tickets;
 mod unserved;
+mod versions;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -53,7 +54,8 @@ fn depot() -> DepotName {
 }
 
 fn pipeline(place: &Workplace) -> Pipeline {
-    Pipeline::new(place.clone(), Checker::new(depot(), card_keys()), signing(), 2)
+    let checker = Checker::new(depot(), card_keys()).receiving(vec![signing()]);
+    Pipeline::new(place.clone(), checker, signing(), 2)
 }
 
 impl Rig {

@@ -264,6 +264,15 @@ impl Store {
         rows.collect::<Result<_, _>>().map_err(failed())
     }
 
+    /// Reason, detail and bytes of what was set aside last.
+    #[cfg(test)]
+    pub(crate) fn newest_quarantined(&self) -> (String, String, Vec<u8>) {
+        let sql = "SELECT reason, detail, payload FROM quarantine ORDER BY id DESC LIMIT 1";
+        let row =
+            self.writer().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        row.expect("something was set aside")
+    }
+
     /// Does to the books what only an intruder would.
     #[cfg(test)]
     pub(crate) fn alter(&self, sql: &str) {

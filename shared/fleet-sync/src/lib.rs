@@ -17,6 +17,7 @@ extern crate alloc;
 mod intake;
 mod lists;
 mod presence;
+mod sealing;
 mod signed;
 mod topic;
 mod uplink;
@@ -27,9 +28,12 @@ pub use lists::{
     content_pin,
 };
 pub use presence::{HostPresence, Presence};
+pub use sealing::key_id;
 pub use signed::{
-    SignatureError, open_tariff, sign_ack, sign_batch, sign_host, sign_manifest, sign_state,
-    sign_tariff, verify_ack, verify_batch, verify_host, verify_manifest, verify_state,
+    Codec, Letter, Receiver, SignatureError, open_tariff, read_ack, read_batch, read_state,
+    sign_ack, sign_batch, sign_host, sign_manifest, sign_state, sign_tariff, verify_ack,
+    verify_batch, verify_host, verify_manifest, verify_state, with_any, write_ack, write_batch,
+    write_state,
 };
 pub use topic::{DepotName, DepotNameError, PARTITIONS, Topic, TopicError, partition};
 pub use uplink::{Lane, Link, Output, ProtocolError, Uplink, UplinkConfig};

@@ -5,7 +5,7 @@
 //! taps have arrived ("drained") is another, and neither is concluded from the other.
 
 use model::TapSeq;
-use wire::{HostState, StateWord, ValidatorState};
+use wire::{HostState, StateWord, ValidatorState, Versions};
 
 /// What the depot knows of one validator's connection.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +70,11 @@ impl HostPresence {
         true
     }
 
+    /// The versions of messages that the depot reads; `None` before it was heard.
+    pub fn versions(&self) -> Option<Versions> {
+        self.newest.map(|state| state.versions)
+    }
+
     /// Whether batches are being taken.
     pub fn is_online(&self) -> bool {
         self.newest.is_none_or(|state| state.online)
@@ -102,6 +107,7 @@ mod tests {
             reason: alloc::string::String::new(),
             health: None,
             steered: wire::Steered::default(),
+            speech: None,
         }
     }
 
@@ -142,7 +148,12 @@ mod tests {
 
     #[test]
     fn the_depot_is_there_until_its_own_will_says_otherwise() {
-        let host = |online, connection| HostState { online, connection, at: Timestamp(0) };
+        let host = |online, connection| HostState {
+            online,
+            connection,
+            at: Timestamp(0),
+            versions: Versions::FIRST,
+        };
         let mut presence = HostPresence::default();
         assert!(presence.is_online());
         assert!(presence.handle_host(host(true, 5)));

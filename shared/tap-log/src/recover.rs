@@ -440,7 +440,8 @@ fn check(
         | WireError::Missing(_)
         | WireError::OutOfRange(_)
         | WireError::Record(_)
-        | WireError::Counters(_) => RowError::Damaged,
+        | WireError::Counters(_)
+        | WireError::Sealed => RowError::Damaged,
     })?;
     if entry.prev != head.hash || entry.registers != head.registers.after(&record) {
         return Err(RowError::Damaged);

@@ -8,6 +8,9 @@ pub enum WireError {
     /// Written by a newer version: keep the bytes, decode them after an update.
     #[error("format version {0} is not known here: keep the message and update this software")]
     UnknownVersion(u8),
+    /// A message of version 3 where a readable one is needed.
+    #[error("the message is sealed: only its receiver's key opens it")]
+    Sealed,
     /// Bigger than the format allows.
     #[error("{what} is larger than {limit}")]
     TooLarge {

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn payload(body: &[u8]) -> Vec<u8> {
-        Envelope { body, signature: [7; 64] }.encode()
+        Envelope { address: None, body, signature: [7; 64] }.encode()
     }
 
     #[test]

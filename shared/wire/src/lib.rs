@@ -1,4 +1,4 @@
-//! The wire format, version 1 (`docs/wire.md`): bytes ⇄ nouns of `model`, and nothing else.
+//! The wire format (`docs/wire.md`): bytes ⇄ nouns of `model`, and nothing else.
 //!
 //! Invariants:
 //! - every decode is total: any bytes give a value or a [`WireError`], never a panic, and nothing
@@ -28,21 +28,23 @@ pub mod journal;
 mod manifest;
 mod state;
 mod steered;
+mod version;
 
 pub use ack::Ack;
 pub use batch::{Batch, BatchHead};
 pub use chain::ChainHash;
 pub use desired::{Desired, DesiredStates, DesiredWord};
 pub use entry::{decode_entry, encode_entry, entry_len};
-pub use envelope::{Envelope, Message};
+pub use envelope::{Address, Envelope, KeyId, Message, Sealed};
 pub use error::WireError;
 pub use manifest::{
     ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
 };
-pub use state::{Health, HeldList, HostState, ListsState, StateWord, ValidatorState};
+pub use state::{Health, HeldList, HostState, ListsState, Speech, StateWord, ValidatorState};
 pub use steered::{DesiredState, ReleaseStage, ReleaseState, Steered};
+pub use version::{MessageVersion, Versions};
 
-/// The format version of the envelope and of an entry.
+/// The format version of an entry.
 pub const VERSION: u8 = 1;
 
 /// Bounds that are checked before anything is decoded.

@@ -6,7 +6,7 @@ use model::{ClockQuality, Epoch, TapSeq, TariffVersion, Timestamp, ValidatorId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ListKind, WireError, cbor,
+    ListKind, MessageVersion, Versions, WireError, cbor,
     entry::{clock, clock_code},
     limits,
     steered::{DesiredStateV1, ReleaseStateV1, Steered},
@@ -64,6 +64,18 @@ pub struct ValidatorState {
     pub health: Option<Health>,
     /// What it makes of what the depot wants it to be.
     pub steered: Steered,
+    /// Which versions of messages it speaks; `None` from validators that know only the first.
+    pub speech: Option<Speech>,
+}
+
+/// Which versions of messages a validator speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speech {
+    /// Those that it reads.
+    pub reads: Versions,
+    /// The one that its batches are in; `None` while it sends none, because it has to seal them and
+    /// has not heard a depot that opens them.
+    pub writes: Option<MessageVersion>,
 }
 
 /// How a validator's device is, by its own word.
@@ -124,6 +136,8 @@ pub struct HostState {
     pub connection: u64,
     /// The depot's clock when it said so.
     pub at: Timestamp,
+    /// The versions of messages that it reads.
+    pub versions: Versions,
 }
 
 /// The fields, by CBOR index.
@@ -161,6 +175,12 @@ struct StateV1 {
     release: Option<ReleaseStateV1>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settings: Option<u64>,
+    /// 21.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reads: Vec<u8>,
+    /// 22: 0 = none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writes: Option<u8>,
 }
 
 /// The fields, by CBOR index.
@@ -195,6 +215,8 @@ struct HostV1 {
     online: bool,
     connection: u64,
     at: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<u8>,
 }
 
 impl StateWord {
@@ -257,6 +279,8 @@ impl ValidatorState {
             desired: self.steered.desired.map(DesiredStateV1::of),
             release: self.steered.release.as_ref().map(ReleaseStateV1::of).transpose()?,
             settings: self.steered.settings,
+            reads: self.speech.map_or_else(Vec::new, |speech| speech.reads.numbers()),
+            writes: self.speech.map(|speech| speech.writes.map_or(0, MessageVersion::number)),
         }))
     }
 
@@ -306,6 +330,10 @@ impl ValidatorState {
                 release: s.release.map(ReleaseStateV1::read).transpose()?,
                 settings: s.settings,
             },
+            speech: s.writes.map(|writes| Speech {
+                reads: Versions::read(&s.reads),
+                writes: MessageVersion::from_number(writes),
+            }),
         })
     }
 }
@@ -351,14 +379,17 @@ impl HealthV1 {
 impl HostState {
     /// The body's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { online, connection, at } = *self;
-        cbor::to_vec(&HostV1 { online, connection, at: at.0 })
+        let Self { online, connection, at, versions } = *self;
+        // As it was written before there were others.
+        let versions = if versions.is_first() { Vec::new() } else { versions.numbers() };
+        cbor::to_vec(&HostV1 { online, connection, at: at.0, versions })
     }
 
     /// Reads a body.
     pub fn decode(body: &[u8]) -> Result<Self, WireError> {
         cbor::bounded("host", body, limits::SMALL)?;
-        let HostV1 { online, connection, at } = cbor::from_slice("host", body)?;
-        Ok(Self { online, connection, at: Timestamp(at) })
+        let HostV1 { online, connection, at, versions } = cbor::from_slice("host", body)?;
+        let versions = Versions::read(&versions);
+        Ok(Self { online, connection, at: Timestamp(at), versions })
     }
 }

@@ -2,6 +2,7 @@
 
 mod lists;
 mod steered;
+mod versions;
 
 use alloc::{borrow::ToOwned, string::String, vec, vec::Vec};
 use core::fmt::Write;
@@ -363,11 +364,13 @@ fn state(word: StateWord) -> ValidatorState {
         reason: String::new(),
         health: None,
         steered: Steered::default(),
+        speech: None,
     }
 }
 
 fn host() -> HostState {
-    HostState { online: true, connection: 3, at: Timestamp(1_795_000_000_000) }
+    let versions = Versions::FIRST;
+    HostState { online: true, connection: 3, at: Timestamp(1_795_000_000_000), versions }
 }
 
 #[test]
@@ -453,10 +456,10 @@ fn every_code_of_every_table_reads_back() {
 #[test]
 fn a_newer_version_is_told_from_garbage() {
     let body = ack().encode();
-    let mut payload = Envelope { body: &body, signature: [0; 64] }.encode();
+    let mut payload = Envelope { address: None, body: &body, signature: [0; 64] }.encode();
     assert!(Envelope::decode(Message::Ack, &payload).is_ok());
-    payload[1] = 2;
-    assert_eq!(Envelope::decode(Message::Ack, &payload), Err(WireError::UnknownVersion(2)));
+    payload[1] = 4;
+    assert_eq!(Envelope::decode(Message::Ack, &payload), Err(WireError::UnknownVersion(4)));
     let longer = [&[0x84, 0x18, 0x20], &payload[2..]].concat();
     assert_eq!(Envelope::decode(Message::Ack, &longer), Err(WireError::UnknownVersion(0x20)));
     for garbage in [&b""[..], b"\x83", b"hello", &[0x83, 0x61, 0x31]] {
@@ -505,7 +508,7 @@ fn trailing_bytes_and_named_fields_are_refused() {
     assert!(HostState::decode(named).is_err());
     let packed = b"\xa3\x00\xf5\x01\x03\x02\x00";
     assert!(HostState::decode(packed).is_ok());
-    let with_a_field_of_a_newer_minor = b"\xa4\x00\xf5\x01\x03\x02\x00\x03\x61x";
+    let with_a_field_of_a_newer_minor = b"\xa4\x00\xf5\x01\x03\x02\x00\x0a\x61x";
     assert!(HostState::decode(with_a_field_of_a_newer_minor).is_ok());
 }
 
@@ -606,7 +609,7 @@ fn a_full_batch_stays_within_the_size_limit() {
     };
     let registers = Registers { count: u64::MAX, debit_sum: i64::MIN, load_sum: i64::MIN };
     let body = Batch { head: worst, registers, ..full.clone() }.encode();
-    let payload = Envelope { body: &body, signature: [0; 64] }.encode();
+    let payload = Envelope { address: None, body: &body, signature: [0; 64] }.encode();
     assert!(payload.len() <= limits::BATCH, "{}", payload.len());
     assert!(payload.len() > limits::BATCH - 1024, "{}", payload.len());
     assert_eq!(full.last(), TapSeq(1000 + full.entries.len() as u64));
@@ -734,6 +737,7 @@ fn decode_all(bytes: &[u8]) {
     let _ = HostState::decode(bytes);
     for message in [Message::Taps, Message::State, Message::Ack, Message::Host] {
         let _ = Envelope::decode(message, bytes);
+        let _ = Sealed::decode(message, bytes);
     }
 }
 
@@ -776,7 +780,8 @@ proptest! {
         prop_assert_eq!(ValidatorState::decode(&state.encode().unwrap()), Ok(state));
 
         let body = batch.encode();
-        let envelope = Envelope { body: &body, signature: signature.try_into().unwrap() };
+        let signature = signature.try_into().unwrap();
+        let envelope = Envelope { address: None, body: &body, signature };
         let payload = envelope.encode();
         prop_assert_eq!(Envelope::decode(Message::Taps, &payload), Ok(envelope));
     }
@@ -799,7 +804,7 @@ proptest! {
             5 => batch().encode(),
             6 => ack().encode(),
             7 => state(StateWord::Ready).encode().unwrap(),
-            _ => Envelope { body: &batch().encode(), signature: [7; 64] }.encode(),
+            _ => Envelope { address: None, body: &batch().encode(), signature: [7; 64] }.encode(),
         };
         let at = at.index(bytes.len());
         bytes[at] = with;

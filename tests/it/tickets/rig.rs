@@ -306,7 +306,7 @@ impl Post {
             keys: DeviceKeys {
                 signing: self.signing.clone(),
                 card: Arc::new(self.cards.clone().for_validator()),
-                depot: self.depot,
+                depot: vec![self.depot],
             },
             tariffs: TariffSet::new(Tariff::parse(TARIFF).unwrap()),
             reader,
@@ -393,6 +393,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
             port: office.mqtt,
             keep_alive_s: 5,
             protocol: validator::link::Protocol::V5,
+            payloads: validator::Payloads::Signed,
             tls: None,
         },
         lists: config::Lists::default(),

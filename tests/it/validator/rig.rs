@@ -163,6 +163,7 @@ impl Rig {
                 port: free_port(),
                 keep_alive_s: 5,
                 protocol: validator::link::Protocol::V5,
+                payloads: validator::Payloads::Signed,
                 tls: None,
             },
             lists: config::Lists::default(),
@@ -209,7 +210,7 @@ impl Rig {
             keys: DeviceKeys {
                 signing: signing(),
                 card: Arc::new(keys().for_validator()),
-                depot: depot_key().verifying_key(),
+                depot: vec![depot_key().verifying_key()],
             },
             tariffs: TariffSet::new(Tariff::parse(&self.tariff).unwrap()),
             reader,

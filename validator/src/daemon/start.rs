@@ -26,12 +26,13 @@ use crate::{
 /// Who signs and checks the messages.
 pub(super) fn identity(
     config: &Config,
-    (signing, depot_key): (SigningKey, VerifyingKey),
+    (signing, depot_keys): (SigningKey, Vec<VerifyingKey>),
     clock: Clock,
 ) -> Identity {
     let (validator, depot) = (config.validator.id, config.validator.depot.clone());
     let keep = Duration::from_secs(config.state.keep_days * 86_400);
-    Identity { validator, depot, signing, depot_key, keep, clock }
+    let payloads = config.broker.payloads;
+    Identity { validator, depot, signing, depot_keys, payloads, keep, clock }
 }
 
 /// Starts the link to the broker.
@@ -64,7 +65,8 @@ pub(super) fn link(
     };
     let (log, signer) = (keeper.status(), identity.clone());
     let will = move |connection| {
-        let said = Said { log: &log.borrow(), lists: &lists.borrow(), reason: "", health: None };
+        let (log, lists) = (&log.borrow(), &lists.borrow());
+        let said = Said { log, lists, reason: "", health: None, depot: None };
         signer.state(StateWord::Lost, connection, &said)
     };
     link::start(settings, will, crate::random_u32)

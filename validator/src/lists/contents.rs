@@ -10,7 +10,7 @@ use std::{
 
 use card::{SealedOrder, read_orders};
 use fare::Tariff;
-use fleet_sync::open_tariff;
+use fleet_sync::{open_tariff, with_any};
 use model::{CardId, TariffVersion, Timestamp};
 use validation::Hotlist;
 use wire::{Desired, DesiredStates, HeldList, ListKind};
@@ -117,7 +117,8 @@ pub(super) fn usable(
     let Some(version) = tariff_version(list) else {
         return Err("this version of the validator does not know its kind".to_owned());
     };
-    let published = open_tariff(content, &settings.depot_key).map_err(|e| crate::chain(&e))?;
+    let (published, _) = with_any(&settings.depot_keys, |key| open_tariff(content, key))
+        .map_err(|e| crate::chain(&e))?;
     let tariff = Tariff::parse(&published.text).map_err(|found| {
         found.first().map_or_else(|| "it does not read".to_owned(), ToString::to_string)
     })?;

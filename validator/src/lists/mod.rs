@@ -67,7 +67,7 @@ pub(crate) struct Settings {
     pub(crate) validator: ValidatorId,
     pub(crate) state: PathBuf,
     pub(crate) depot: DepotName,
-    pub(crate) depot_key: VerifyingKey,
+    pub(crate) depot_keys: Vec<VerifyingKey>,
     /// Every tariff has to have them.
     pub(crate) place: String,
     pub(crate) route: Option<String>,
@@ -143,8 +143,8 @@ impl Lists {
             held.push((list, pin));
         }
         let manifest = found.manifest.as_deref();
-        let key = settings.depot_key;
-        let fetcher = ListFetcher::resume(key, &WANTED, manifest, held, found.blocks);
+        let keys = &settings.depot_keys;
+        let fetcher = ListFetcher::resume(keys, &WANTED, manifest, held, found.blocks);
         let complete = found.complete.or_else(|| fetcher.manifest().map(|m| m.issued));
         Ok(Self {
             settings,

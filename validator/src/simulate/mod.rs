@@ -166,7 +166,7 @@ async fn simulate(options: &Options, config: Config, tariffs: TariffSet) -> anyh
     let daemon = Daemon::start(Parts {
         config: config.clone(),
         keys: DeviceKeys {
-            depot: signing.verifying_key(),
+            depot: vec![signing.verifying_key()],
             signing,
             card: std::sync::Arc::new(keys.for_validator()),
         },

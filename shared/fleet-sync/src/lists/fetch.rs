@@ -20,7 +20,7 @@ use super::{
     tree::{Assembly, BLOCK_BYTES},
     trust::may_follow,
 };
-use crate::verify_manifest;
+use crate::{verify_manifest, with_any};
 
 /// Blocks asked for at once: retained messages come as fast as the line is.
 const WINDOW: usize = 16;
@@ -65,7 +65,7 @@ pub enum ListOutput {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ListFetcher {
-    key: VerifyingKey,
+    keys: Vec<VerifyingKey>,
     wanted: Vec<ListKind>,
     trusted: Option<Manifest>,
     held: BTreeMap<HeldList, ContentPin>,
@@ -95,17 +95,18 @@ struct Job {
 }
 
 impl ListFetcher {
-    /// Rebuilt from what the shell kept: the trusted manifest's bytes, complete lists with their
+    /// Rebuilt from what the shell kept, for a depot that signs with any of `keys`: the trusted
+    /// manifest's bytes, complete lists with their
     /// contents' pins, and blocks. A manifest that does not read counts as none, and is reported.
     pub fn resume(
-        key: VerifyingKey,
+        keys: &[VerifyingKey],
         wanted: &[ListKind],
         manifest: Option<&[u8]>,
         held: impl IntoIterator<Item = (HeldList, ContentPin)>,
         blocks: impl IntoIterator<Item = (BlockId, Vec<u8>)>,
     ) -> Self {
         let mut fetcher = Self {
-            key,
+            keys: keys.to_vec(),
             wanted: wanted.to_vec(),
             trusted: None,
             held: BTreeMap::new(),
@@ -119,9 +120,9 @@ impl ListFetcher {
             again_after: AGAIN_FIRST,
             outbox: VecDeque::new(),
         };
-        match manifest.map(|payload| verify_manifest(payload, &key)) {
+        match manifest.map(|payload| with_any(keys, |key| verify_manifest(payload, key))) {
             None => {}
-            Some(Ok(manifest)) => fetcher.trusted = Some(manifest),
+            Some(Ok((manifest, _))) => fetcher.trusted = Some(manifest),
             Some(Err(_)) => fetcher.report(ListTrouble::NotAuthentic),
         }
         for (list, pin) in held {
@@ -170,7 +171,7 @@ impl ListFetcher {
 
     /// A message of `all/manifest` has arrived.
     pub fn handle_manifest(&mut self, now: Timestamp, payload: &[u8]) {
-        let Ok(new) = verify_manifest(payload, &self.key) else {
+        let Ok((new, _)) = with_any(&self.keys, |key| verify_manifest(payload, key)) else {
             return self.report(ListTrouble::NotAuthentic);
         };
         match may_follow(self.trusted.as_ref(), &new) {

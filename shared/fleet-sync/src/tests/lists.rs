@@ -113,7 +113,7 @@ impl Device {
     fn start(disk: Disk, now: Timestamp) -> Self {
         let held = disk.lists.iter().map(|(list, content)| (*list, content_pin(content)));
         let fetcher = ListFetcher::resume(
-            depot_key().verifying_key(),
+            &[depot_key().verifying_key()],
             &WANTED,
             disk.manifest.as_deref(),
             held,
