@@ -68,6 +68,11 @@ impl Broker {
         broker
     }
 
+    /// Which broker it is.
+    pub(crate) const fn make(&self) -> Make {
+        self.make
+    }
+
     /// Which MQTT it speaks, as configurations say it.
     pub(crate) const fn protocol(&self) -> &'static str {
         match self.make {

@@ -5,19 +5,19 @@
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use fleet_sync::Topic;
-use rumqttc::v5::mqttbytes::{QoS, v5::Packet};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
-    broker::{connect, now, until},
+    broker::{Make, now},
+    listener::{retain, retained},
     processes::{CITY, NAME, PATIENCE, POSTS, Yard, get, said},
 };
 
 /// The first card of every yard.
 const CARD: &str = "04515253545501";
 
-fn yard(cards: u8) -> Yard {
-    Yard::open_under(CITY, &POSTS[..1], cards, &[])
+fn yard(make: Make, cards: u8) -> Yard {
+    Yard::open_on(make, CITY, &POSTS[..1], cards)
 }
 
 fn hotlist(yard: &Yard, command: &str, more: &[&str]) -> String {
@@ -69,7 +69,16 @@ fn is_refused(answer: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rec_7_a_card_is_refused_from_its_approval_on_until_it_is_unblocked() {
-    let mut yard = block_in_place(|| yard(2));
+    approve_and_unblock(Make::Mosquitto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rec_7_over_mqtt_3_1_1_a_card_is_refused_until_it_is_unblocked() {
+    approve_and_unblock(Make::Nats).await;
+}
+
+async fn approve_and_unblock(make: Make) {
+    let mut yard = block_in_place(|| yard(make, 2));
     let (cards, mut bus) = (yard.cards.clone(), yard.gates[0].take_reader());
     let more = ["--by", "ana", "--reason", "reported lost", "--cause", "lost"];
     let proposed = hotlist(&yard, "propose", &[&[CARD][..], &more].concat());
@@ -116,8 +125,17 @@ async fn rec_7_a_card_is_refused_from_its_approval_on_until_it_is_unblocked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hotlist_arrives_whole_or_by_a_delta_though_everybody_is_killed_on_the_way() {
+    whole_and_by_a_delta(Make::Mosquitto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hotlist_arrives_over_mqtt_3_1_1_though_everybody_is_killed_on_the_way() {
+    whole_and_by_a_delta(Make::Nats).await;
+}
+
+async fn whole_and_by_a_delta(make: Make) {
     const MANY: u32 = 120_000;
-    let mut yard = block_in_place(|| yard(1));
+    let mut yard = block_in_place(|| yard(make, 1));
     let (card, mut bus) = (yard.cards[0].clone(), yard.gates[0].take_reader());
     let blocks = yard.gates[0].state().join("lists/blocks");
     let file = yard.folder().join("old-system.txt");
@@ -177,24 +195,26 @@ async fn a_hotlist_arrives_whole_or_by_a_delta_though_everybody_is_killed_on_the
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_manifest_that_is_played_back_serves_no_blocked_card() {
-    let mut yard = block_in_place(|| yard(1));
+    play_back(Make::Mosquitto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_manifest_that_is_played_back_over_mqtt_3_1_1_serves_no_blocked_card() {
+    play_back(Make::Nats).await;
+}
+
+async fn play_back(make: Make) {
+    let mut yard = block_in_place(|| yard(make, 1));
     let (card, mut bus) = (yard.cards[0].clone(), yard.gates[0].take_reader());
     block(&yard, "04aaaaaaaaaaaa");
     let first = works_by(&mut yard, 1, 0).await;
     let topic = Topic::Manifest.name(&NAME.parse().unwrap());
     // Whoever has the depot's certificate has the broker, and not the depot's signing key.
-    let (thief, mut events) = connect(&yard.broker, "depot", true);
-    thief.subscribe(&topic, QoS::AtLeastOnce).await.unwrap();
-    let retained = until(&mut events, |packet| {
-        if let Packet::Publish(publish) = packet { Some(publish.payload.to_vec()) } else { None }
-    });
-    let old = retained.await.unwrap();
+    let old = block_in_place(|| retained(&yard.broker, &topic));
     block(&yard, CARD);
     let second = works_by(&mut yard, 2, first).await;
 
-    thief.publish(&topic, QoS::AtLeastOnce, true, old).await.unwrap();
-    let acked = until(&mut events, |packet| matches!(packet, Packet::PubAck(_)).then_some(()));
-    acked.await.unwrap();
+    block_in_place(|| retain(&yard.broker, &topic, &old));
     let deadline = now() + PATIENCE;
     while metric(&yard, "tapline_list_troubles_total ") != Some(1) {
         assert!(now() < deadline, "the old manifest is noticed");

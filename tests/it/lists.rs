@@ -6,11 +6,11 @@ use std::{fs, path::Path, time::Duration};
 
 use fleet_sync::Topic;
 use jiff::{ToSpan, tz::TimeZone};
-use rumqttc::v5::mqttbytes::{QoS, v5::Packet};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
-    broker::{connect, now, until},
+    broker::{Make, now},
+    listener::{retain, retained},
     processes::{CITY, Gate, NAME, PATIENCE, POSTS, Yard, said},
 };
 
@@ -18,8 +18,9 @@ use crate::{
 const NOTICE: i64 = 30;
 
 /// One bus; its cards can count towards caps, which the first tariff has none of.
-fn yard(cards: u8) -> Yard {
-    Yard::open_under(&format!("{CITY}# The next tariff has a [[cap]].\n"), &POSTS[..1], cards, &[])
+fn yard(make: Make, cards: u8) -> Yard {
+    let city = format!("{CITY}# The next tariff has a [[cap]].\n");
+    Yard::open_on(make, &city, &POSTS[..1], cards)
 }
 
 /// The city with another price for the bus and no transfers, capped at 2.20 a day; holds from a
@@ -101,7 +102,16 @@ async fn holds(yard: &mut Yard, version: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tariff_published_while_all_run_holds_from_its_service_day_on_without_a_restart() {
-    let mut yard = block_in_place(|| yard(2));
+    publish_while_all_run(Make::Mosquitto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tariff_published_over_mqtt_3_1_1_holds_from_its_service_day_on_without_a_restart() {
+    publish_while_all_run(Make::Nats).await;
+}
+
+async fn publish_while_all_run(make: Make) {
+    let mut yard = block_in_place(|| yard(make, 2));
     let (cards, mut bus) = (yard.cards.clone(), yard.gates[0].take_reader());
     let answer = bus.tap(cards[0].clone()).await;
     assert_eq!(charged(&answer), "1.50");
@@ -137,7 +147,16 @@ async fn a_tariff_published_while_all_run_holds_from_its_service_day_on_without_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_arrive_though_validator_depot_and_broker_are_killed_amid_the_transfer() {
-    let mut yard = block_in_place(|| yard(1));
+    kill_amid_the_transfer(Make::Mosquitto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_arrive_over_mqtt_3_1_1_though_all_are_killed_amid_the_transfer() {
+    kill_amid_the_transfer(Make::Nats).await;
+}
+
+async fn kill_amid_the_transfer(make: Make) {
+    let mut yard = block_in_place(|| yard(make, 1));
     let blocks = yard.gates[0].state().join("lists/blocks");
     let (mut amid, mut version) = (0, 1);
     while amid == 0 {
@@ -173,23 +192,25 @@ fn count_files(folder: &Path) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_plays_back_an_old_manifest_is_not_followed_and_the_depot_hears_of_it() {
-    let mut yard = block_in_place(|| yard(1));
+    play_back(Make::Mosquitto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_of_mqtt_3_1_1_that_plays_back_an_old_manifest_is_not_followed() {
+    play_back(Make::Nats).await;
+}
+
+async fn play_back(make: Make) {
+    let mut yard = block_in_place(|| yard(make, 1));
     publish(&yard, 2, "1.70", &in_seconds(-5), 0);
     holds(&mut yard, 2).await;
     let topic = Topic::Manifest.name(&NAME.parse().unwrap());
     // Whoever has the depot's certificate has the broker, and not the depot's signing key.
-    let (thief, mut events) = connect(&yard.broker, "depot", true);
-    thief.subscribe(&topic, QoS::AtLeastOnce).await.unwrap();
-    let retained = until(&mut events, |packet| {
-        if let Packet::Publish(publish) = packet { Some(publish.payload.to_vec()) } else { None }
-    });
-    let old = retained.await.unwrap();
+    let old = block_in_place(|| retained(&yard.broker, &topic));
     publish(&yard, 3, "1.90", &in_seconds(-5), 0);
     holds(&mut yard, 3).await;
 
-    thief.publish(&topic, QoS::AtLeastOnce, true, old).await.unwrap();
-    let acked = until(&mut events, |packet| matches!(packet, Packet::PubAck(_)).then_some(()));
-    acked.await.unwrap();
+    block_in_place(|| retain(&yard.broker, &topic, &old));
     let deadline = now() + PATIENCE;
     while metric(&yard.gates[0], "tapline_list_troubles_total ") != Some(1) {
         assert!(now() < deadline, "the old manifest is noticed");

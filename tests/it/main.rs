@@ -26,6 +26,7 @@ mod issuing;
 mod journal;
 mod journeys;
 mod kill;
+mod listener;
 mod lists;
 #[cfg(feature = "libnfc")]
 mod nfc_helper;

@@ -149,9 +149,20 @@ impl Yard {
 
     /// The same with a broker of this make.
     pub(crate) fn install_over(make: Make, posts: &[Post], cards: u8) -> Self {
+        Self::install_on(make, CITY, posts, cards)
+    }
+
+    /// Everything made and started with a broker of this make, under this tariff.
+    pub(crate) fn open_on(make: Make, tariff: &str, posts: &[Post], cards: u8) -> Self {
+        let mut yard = Self::install_on(make, tariff, posts, cards);
+        yard.start();
+        yard
+    }
+
+    fn install_on(make: Make, tariff: &str, posts: &[Post], cards: u8) -> Self {
         let names = ["depot"].into_iter().chain(posts.iter().map(|post| post.id));
         let broker = Broker::start_a(make, &names.collect::<Vec<_>>());
-        Self::install_at(broker, CITY, posts, cards)
+        Self::install_at(broker, tariff, posts, cards)
     }
 
     /// The same under another tariff; see [`Self::open`] for `guests`.
