@@ -24,11 +24,11 @@ struct Listener {
 }
 
 impl Listener {
-    /// Also hears what the broker has retained.
+    /// Also hears what the broker has retained. NATS lets nobody ask for the level `tapline` alone.
     fn start(broker: &Broker) -> Self {
         let written = NamedTempFile::new().unwrap();
         let child = client("mosquitto_sub", broker)
-            .args(["-i", "listener", "-q", "1", "-F", "%t %x", "-t", "tapline/#"])
+            .args(["-i", "listener", "-q", "1", "-F", "%t %x", "-t", "tapline/+/#"])
             .args(if broker.make() == Make::Mosquitto { &["-t", "#"][..] } else { &[] })
             .stdout(written.reopen().unwrap())
             .spawn();

@@ -3,6 +3,7 @@
 
 mod console;
 pub(crate) mod rig;
+mod versions;
 
 use std::fs::File;
 

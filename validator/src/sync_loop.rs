@@ -248,7 +248,9 @@ impl SyncLoop {
 
     /// What is wrong with the device; `None` before it was looked at.
     fn fault(&self) -> Option<String> {
-        self.health.borrow().as_ref().map(|health| health.fault.clone())
+        let health = self.health.borrow();
+        let said = |health| self.identity.with_silence(health, self.depot.as_ref()).fault;
+        health.as_ref().map(said)
     }
 
     async fn send(&mut self) {

@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{Epoch, TapSeq, ValidatorId};
-use wire::{Ack, Batch, Envelope, HostState, Message, ValidatorState, decode_entry, encode_entry};
+use wire::{
+    Ack, Batch, Envelope, HostState, Message, Sealed, ValidatorState, decode_entry, encode_entry,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, body)) = bytes.split_first() else { return };
@@ -32,6 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         _ => {
             for message in [Message::Taps, Message::State, Message::Ack, Message::Host] {
                 let _ = Envelope::decode(message, body);
+                let _ = Sealed::decode(message, body);
             }
         }
     }

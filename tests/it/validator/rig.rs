@@ -22,7 +22,7 @@ use std::{
 use card::{Key, KeySet, Opening, VirtualCard};
 use ed25519_dalek::SigningKey;
 use fare::{Tariff, TariffSet};
-use fleet_sync::{DepotName, Topic, sign_ack, verify_batch, verify_state};
+use fleet_sync::{DepotName, Receiver, Topic, read_batch, sign_ack, sign_host, verify_state};
 use model::{CardId, ProductLoad, TapRecord, TapSeq, Timestamp, ValidatorId};
 use reader::{Reader, ReaderConfig, VirtualField};
 use rumqttc::v5::{
@@ -41,7 +41,7 @@ use validator::{
     screen::RiderScreen,
     store::Durability,
 };
-use wire::{Ack, ChainHash, StateWord};
+use wire::{Ack, ChainHash, HostState, MessageVersion, Speech, StateWord, Versions};
 
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -289,6 +289,12 @@ pub(crate) struct Depot {
     events: EventLoop,
     hash: Option<ChainHash>,
     states: Vec<StateWord>,
+    /// The versions that batches came in.
+    pub(crate) versions: Vec<MessageVersion>,
+    /// What the newest state says of versions.
+    pub(crate) speech: Option<Speech>,
+    /// What the newest state says is wrong.
+    pub(crate) fault: String,
 }
 
 impl Depot {
@@ -300,7 +306,17 @@ impl Depot {
         options.set_max_packet_size(Some(256 * 1024));
         let (client, events) = AsyncClient::new(options, 100);
         let name = rig.config.validator.depot.clone();
-        let mut depot = Self { taps: vec![], name, client, events, hash: None, states: vec![] };
+        let mut depot = Self {
+            taps: vec![],
+            name,
+            client,
+            events,
+            hash: None,
+            states: vec![],
+            versions: vec![],
+            speech: None,
+            fault: String::new(),
+        };
         timeout(PATIENCE, depot.connect()).await.expect("the broker starts");
         depot
     }
@@ -361,6 +377,35 @@ impl Depot {
         .unwrap_or_else(|_| panic!("states: {:?}", self.states));
     }
 
+    /// Says that it is there, in its `connection`th connection, and what it reads.
+    pub(crate) fn says(&self, connection: u64, versions: Versions) {
+        let host = HostState { online: true, connection, at: Timestamp(connection), versions };
+        let (topic, payload) = (Topic::Host.name(&self.name), sign_host(&host, &depot_key()));
+        self.client.try_publish(topic, QoS::AtLeastOnce, true, payload).unwrap();
+    }
+
+    /// Waits until the newest state says this of versions.
+    pub(crate) async fn until_writes(&mut self, version: Option<MessageVersion>) {
+        timeout(PATIENCE, async {
+            while self.speech.is_none_or(|speech| speech.writes != version) {
+                self.step().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("spoken: {:?}", self.speech));
+    }
+
+    /// Waits until the newest state says that this is wrong.
+    pub(crate) async fn until_fault(&mut self, words: &str) {
+        timeout(PATIENCE, async {
+            while !self.fault.contains(words) {
+                self.step().await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("fault: {:?}", self.fault));
+    }
+
     async fn step(&mut self) {
         let event = self.events.poll().await.expect("the broker stays");
         let Event::Incoming(Packet::Publish(message)) = event else { return };
@@ -368,7 +413,11 @@ impl Depot {
         let key = signing().verifying_key();
         match Topic::parse(&self.name, &topic).unwrap() {
             Topic::Taps(validator) => {
-                let batch = verify_batch(&message.payload, validator, &key).unwrap();
+                let own = [depot_key()];
+                let receiver = Receiver::Keys(&own);
+                let letter = read_batch(&message.payload, validator, &[key], receiver).unwrap();
+                self.versions.push(letter.version);
+                let batch = letter.says;
                 let epoch = batch.head.epoch;
                 for (seq, entry) in (batch.head.first.0..).zip(&batch.entries) {
                     if seq != self.taps.len() as u64 + 1 {
@@ -397,6 +446,8 @@ impl Depot {
             Topic::State(validator) => {
                 let state = verify_state(&message.payload, validator, &key).unwrap();
                 self.states.push(state.word);
+                self.speech = state.speech;
+                self.fault = state.health.map(|health| health.fault).unwrap_or_default();
             }
             Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_) => {}
         }
