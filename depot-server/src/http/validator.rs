@@ -111,7 +111,9 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?, told))
         })
         .await?;
-    let ValidatorFacts { row, clock, lists, device, epochs, clock_gaps } = facts.ok_or(NONE)?;
+    let ValidatorFacts { row, clock, lists, device, speech, epochs, clock_gaps } =
+        facts.ok_or(NONE)?;
+    let device = device.map(|health| shown_device(&health, times)).unwrap_or_default();
     frame::html(&ValidatorPage {
         frame: Frame::new(&viewer, "fleet", id.to_string(), &tally),
         line: fleet::Line::new(&row, &site.names, times),
@@ -124,7 +126,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         clock_off: row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
         clocks: clock_gaps.iter().map(|gap| disagreement(gap, times)).collect(),
         lists: lists.map(|facts| shown_lists(&facts, times)),
-        device: device.map(|health| shown_device(&health, times)).unwrap_or_default(),
+        device: device.into_iter().chain(speech.map(shown_speech)).collect(),
         lives: epochs.iter().map(life).collect(),
         gate: told.iter().map(|(said, n)| (said.sign().label, count(*n))).collect(),
         all_gate: taps::address(&of_gate, Within::All),
@@ -217,6 +219,17 @@ struct DeviceFact {
     warn: bool,
 }
 
+/// In which version of messages its taps come (docs/wire.md, section 2.2).
+fn shown_speech(speech: wire::Speech) -> DeviceFact {
+    let written = match speech.writes {
+        Some(wire::MessageVersion::V3) => "sealed for this depot (version 3)".to_owned(),
+        Some(version) => format!("signed, readable for the broker (version {version})"),
+        None => "no taps come: they must be sealed, and it heard no depot that opens".to_owned(),
+    };
+    let value = format!("{written}; it reads versions {}", speech.reads);
+    DeviceFact { name: "Messages", value, warn: speech.writes.is_none() }
+}
+
 /// What the device says of itself, as far as it can tell.
 fn shown_device(health: &wire::Health, times: &Times) -> Vec<DeviceFact> {
     let ago = |at| format!("{} ago", span(times.now().since(at)));
@@ -281,6 +294,25 @@ fn life(facts: &EpochFacts) -> Life {
 mod tests {
     use super::*;
     use model::{Epoch, TapSeq};
+
+    #[test]
+    fn the_page_says_in_which_version_taps_come_and_when_none_may() {
+        use wire::{MessageVersion, Speech, Versions};
+        let shown = |writes| shown_speech(Speech { reads: Versions::ALL, writes });
+        for (writes, words, warn) in [
+            (Some(MessageVersion::V1), "readable for the broker (version 1)", false),
+            (Some(MessageVersion::V3), "sealed for this depot", false),
+            (None, "no taps come", true),
+        ] {
+            let fact = shown(writes);
+            assert!(
+                fact.value.contains(words) && fact.value.ends_with("1, 2, 3"),
+                "{}",
+                fact.value
+            );
+            assert_eq!(fact.warn, warn);
+        }
+    }
 
     #[test]
     fn the_strip_shows_a_gap_exactly_where_it_is() {

@@ -200,6 +200,8 @@ pub struct ValidatorFacts {
     pub lists: Option<ListFacts>,
     /// What it says of its device; `None` from one that says nothing.
     pub device: Option<wire::Health>,
+    /// Which versions of messages it speaks; `None` from one that knows only the first.
+    pub speech: Option<wire::Speech>,
     /// Its log lives, newest first.
     pub epochs: Vec<EpochFacts>,
     /// Taps by which its clock and another disagree, newest first.

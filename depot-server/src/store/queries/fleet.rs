@@ -89,8 +89,9 @@ impl ReadModel {
                 facts.booked_through.max(said.map_or(TapSeq(0), |state| state.head));
         }
         let clock_gaps = self.store.clock_gaps_of(id, CLOCK_GAPS_MAX)?;
+        let speech = raw.state.as_ref().and_then(|state| state.speech);
         let device = raw.state.and_then(|state| state.health);
-        Ok(Some(ValidatorFacts { row, clock, lists, device, epochs, clock_gaps }))
+        Ok(Some(ValidatorFacts { row, clock, lists, device, speech, epochs, clock_gaps }))
     }
 
     fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {
