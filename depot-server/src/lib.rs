@@ -36,5 +36,6 @@ pub mod settle;
 pub mod steering;
 pub mod store;
 pub mod ticketing;
+mod upkeep;
 pub mod verify;
 pub mod workload;

@@ -160,6 +160,21 @@ const LISTS_BEHIND: Entry = Entry {
     help: "Connected validators that do not hold every list of the newest manifest.",
     good: "0 within a minute of a publication, and while none is under way.",
 };
+const TOO_FEW: Entry = Entry {
+    name: "tapline_fleet_too_few_taps",
+    kind: Kind::Gauge,
+    label: None,
+    help: "Validators in service by their own word that see far fewer taps than is usual.",
+    good: "0; else /fleet?service=too-few names them: send somebody, the reader may be frozen.",
+};
+const WORK_HOURS: Entry = Entry {
+    name: "tapline_fleet_hours",
+    kind: Kind::Gauge,
+    label: Some(("of", &["expected", "worked"])),
+    help: "Hours of single validators, of the last 24, in which many taps are usual; and those of \
+           them with any tap.",
+    good: "worked above 99 % of expected: the fleet's availability by work done.",
+};
 const HOTLIST_CASES: Entry = Entry {
     name: "tapline_hotlist_cases",
     kind: Kind::Gauge,
@@ -243,6 +258,8 @@ pub const CATALOGUE: &[Entry] = &[
     LIST_MANIFEST,
     LIST_VERSIONS,
     LISTS_BEHIND,
+    TOO_FEW,
+    WORK_HOURS,
     HOTLIST_CASES,
     HOTLIST_BREAKER,
     HOTLIST_LAG,
@@ -294,6 +311,10 @@ pub struct Metrics {
     pub list_versions: IntGaugeVec,
     /// See the catalogue.
     pub lists_behind: IntGauge,
+    /// See the catalogue.
+    pub too_few: IntGauge,
+    /// See the catalogue.
+    pub work_hours: IntGaugeVec,
     /// See the catalogue.
     pub hotlist_cases: IntGaugeVec,
     /// See the catalogue.
@@ -347,6 +368,8 @@ impl Default for Metrics {
             list_manifest: gauge(&registry, &LIST_MANIFEST),
             list_versions: gauges(&registry, &LIST_VERSIONS),
             lists_behind: gauge(&registry, &LISTS_BEHIND),
+            too_few: gauge(&registry, &TOO_FEW),
+            work_hours: gauges(&registry, &WORK_HOURS),
             hotlist_cases: gauges(&registry, &HOTLIST_CASES),
             hotlist_breaker: gauge(&registry, &HOTLIST_BREAKER),
             hotlist_lag: gauges(&registry, &HOTLIST_LAG),

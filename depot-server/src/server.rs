@@ -205,6 +205,7 @@ impl Depot {
         let pipeline = Pipeline::new(self.place.clone(), self.checker, signing, threads);
         let intake = tokio::spawn(crate::intake::run::run(pipeline, around, stopped.clone()));
         let gauges = tokio::spawn(count_gauges(self.app.clone(), stopped.clone()));
+        let upkeep = tokio::spawn(crate::upkeep::run(self.app.clone(), stopped.clone()));
         let closing = tokio::spawn(close_days(
             self.place.clone(),
             self.signing.clone(),
@@ -240,7 +241,7 @@ impl Depot {
                 tokio::time::sleep(GOODBYE).await;
             } => Ok(()),
         };
-        for task in [files, intake, lists, gauges, closing, channels] {
+        for task in [files, intake, lists, gauges, upkeep, closing, channels] {
             if task.await.is_err() {
                 tracing::error!("a part of the server stopped by a fault of its own");
             }

@@ -190,6 +190,12 @@ fn compare(
     exceptions(store, &books)?;
     orders::compare(store, &books)?;
     credit::compare(store, &books)?;
+    if let Some((day, validator)) = store.other_work()? {
+        let what = format!(
+            "the hours of validator {validator} on day {day} since 1970 are not what its taps make"
+        );
+        return Err(Stop::Differs(what));
+    }
     report.due_waiting = due::compare(store, rules, &books)?;
     Ok(())
 }

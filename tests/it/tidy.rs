@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "tapline-settlement",
         &["tapline-model", "tapline-fare", "tapline-ledger", "tapline-clearing"],
     ),
+    ("tapline-work", &["tapline-model"]),
     ("tapline-reader", &["tapline-model", "tapline-card"]),
     ("tapline-custody", &["tapline-model", "tapline-card"]),
     ("tapline-rider", &["tapline-model", "tapline-fare", "tapline-texts", "tapline-validation"]),
@@ -77,6 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapline-ticket",
             "tapline-lists",
             "tapline-blocking",
+            "tapline-work",
         ],
     ),
 ];

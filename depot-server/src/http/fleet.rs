@@ -7,6 +7,7 @@ use askama::Template;
 use axum::{Json, extract::Query as UrlQuery, response::Html};
 use model::{TapRole, Timestamp};
 use serde_json::{Value, json};
+use work::TooFew;
 
 use super::{
     Names, Problem, assets,
@@ -51,7 +52,7 @@ impl Line {
             drain: Sign::of(row.drain),
             unsent: if row.unsent == 0 { String::new() } else { count(row.unsent) },
             service: Sign::of(row.service),
-            reason: row.service_reason.clone(),
+            reason: reason(row, times),
             last_tap: row.last_tap.map(|at| times.age(at)),
             p95: row.tap_p95_ms.map_or("–".to_owned(), |ms| format!("{ms} ms")),
             tariff: row.tariff.map_or("–".to_owned(), |version| version.to_string()),
@@ -59,6 +60,16 @@ impl Line {
             software: row.software.clone(),
         }
     }
+}
+
+/// What is wrong with its service: in its own words, and what it should have seen.
+pub(super) fn reason(row: &FleetRow, times: &Times) -> String {
+    let own = row.service_reason.as_str();
+    let Some(TooFew { expected, seen, since }) = row.too_few else { return own.to_owned() };
+    let since = times.at(since).text;
+    let seen = if seen == 0 { "none".to_owned() } else { count(seen) };
+    let between = if own.is_empty() { "" } else { "; " };
+    format!("{own}{between}expected about {}, saw {seen}, since {since}", count(expected))
 }
 
 /// A clock's offset, with its sign as a character.
@@ -228,7 +239,7 @@ const COLUMNS: [&str; 18] = [
 const TIMES: [&str; 3] = ["link_since", "last_tap", "oldest"];
 
 /// One row, in the order of the columns.
-pub(super) fn json_row(row: &FleetRow, names: &Names) -> Value {
+pub(super) fn json_row(row: &FleetRow, names: &Names, times: &Times) -> Value {
     let at = |at: Option<Timestamp>| at.map(Timestamp::secs);
     json!([
         row.id.to_string(),
@@ -241,7 +252,7 @@ pub(super) fn json_row(row: &FleetRow, names: &Names) -> Value {
         row.drain.sign().word,
         row.unsent,
         row.service.sign().word,
-        row.service_reason,
+        reason(row, times),
         at(row.last_tap),
         row.tap_p95_ms,
         row.tariff.map(|version| version.0),
@@ -273,7 +284,8 @@ fn signs<S: Shown>() -> Value {
 pub(super) async fn snapshot(viewer: Viewer) -> Result<Json<Value>, Problem> {
     let site = &viewer.site;
     let fleet = site.ask(Books::fleet).await?;
-    let rows: Vec<Value> = fleet.iter().map(|row| json_row(row, &site.names)).collect();
+    let rows: Vec<Value> =
+        fleet.iter().map(|row| json_row(row, &site.names, &viewer.times)).collect();
     let now_s = viewer.times.now().secs();
     let mut columns = serde_json::Map::new();
     for (i, name) in COLUMNS.iter().enumerate() {

@@ -318,8 +318,9 @@ impl Stream {
             Watch::Everything => Some(("changed", json!({}))),
             Watch::Fleet if patch.validators.is_empty() => None,
             Watch::Fleet => {
-                let rows: Vec<_> =
-                    patch.validators.iter().map(|row| fleet::json_row(row, &site.names)).collect();
+                let times = site.times();
+                let row = |row| fleet::json_row(row, &site.names, &times);
+                let rows: Vec<_> = patch.validators.iter().map(row).collect();
                 Some(("fleet", json!({ "rows": rows })))
             }
             Watch::Taps(filter) => {

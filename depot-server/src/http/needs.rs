@@ -3,9 +3,10 @@
 //! Each need is counted by the very filter that its link opens, so it cannot say another number.
 
 use model::{Money, Timestamp};
+use work::TooFew;
 
 use super::{
-    Names, exceptions,
+    Names, exceptions, fleet,
     fleet_filter::{Flaw, FleetFilter},
     overview::{Facts, SLOW_MS, accept_rate, balance},
     parts::{Age, Cash, Times, Urgency, count},
@@ -76,7 +77,7 @@ pub(super) fn find(facts: &Facts, names: &Names, times: &Times) -> Vec<Need> {
     if let Some((tone, at, words)) = hotlist_need(&facts.hotlist) {
         add(tone, at, &[], words);
     }
-    for (tone, at, words) in fleet_needs(&facts.fleet, names) {
+    for (tone, at, words) in fleet_needs(&facts.fleet, names, times) {
         add(tone, at, &[], words);
     }
     for (tone, words) in tap_needs(facts) {
@@ -134,11 +135,12 @@ fn hotlist_need(hotlist: &HotlistFacts) -> Option<(Tone, Option<Timestamp>, [Str
 type Oldest = fn(&FleetRow) -> Option<Timestamp>;
 
 /// What may be wrong with validators: tone, list, title, consequence, since when.
-fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 8] {
+fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 9] {
     let all = FleetFilter::default;
     let since: Oldest = |row| Some(row.link_since);
     let unsent: Oldest = |row| row.oldest_unsent;
     let never: Oldest = |_| None;
+    let silent: Oldest = |row| row.too_few.map(|too_few| too_few.since);
     [
         (
             Tone::Bad,
@@ -153,6 +155,13 @@ fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 8]
             "Out of service",
             "Riders are turned away or ride free.",
             never,
+        ),
+        (
+            Tone::Bad,
+            FleetFilter { service: Some(ServiceState::TooFew), ..all() },
+            "Too few taps",
+            "In service by their own word, but riders come and nothing is recorded.",
+            silent,
         ),
         (
             Tone::Warn,
@@ -200,12 +209,16 @@ fn fleet_rules() -> [(Tone, FleetFilter, &'static str, &'static str, Oldest); 8]
 }
 
 /// What the fleet needs: each is the length of the list it leads to.
-fn fleet_needs(fleet: &[FleetRow], names: &Names) -> Vec<(Tone, Option<Timestamp>, [String; 3])> {
+fn fleet_needs(
+    fleet: &[FleetRow],
+    names: &Names,
+    times: &Times,
+) -> Vec<(Tone, Option<Timestamp>, [String; 3])> {
     let needs = fleet_rules().into_iter().filter_map(|(tone, filter, title, detail, oldest)| {
         let rows = filter.of(fleet, names);
         let detail = match (rows.len(), rows.first()) {
             (0, _) | (_, None) => return None,
-            (1, Some(row)) => format!("{}. {detail}", said(row, names)),
+            (1, Some(row)) => format!("{}. {detail}", said(row, names, times)),
             (_, Some(_)) => detail.to_owned(),
         };
         let unsent: u64 = rows.iter().map(|row| row.unsent).sum();
@@ -220,11 +233,12 @@ fn fleet_needs(fleet: &[FleetRow], names: &Names) -> Vec<(Tone, Option<Timestamp
     needs.collect()
 }
 
-fn said(row: &FleetRow, names: &Names) -> String {
+fn said(row: &FleetRow, names: &Names, times: &Times) -> String {
     let place = row.place.map(|place| names.place(place)).unwrap_or_default();
-    let reason = if row.service_reason.is_empty() { "" } else { ": " };
+    let reason = fleet::reason(row, times);
+    let because = if reason.is_empty() { "" } else { ": " };
     let at = if place.is_empty() { "" } else { " at " };
-    format!("{}{at}{place}{reason}{}", row.id, row.service_reason)
+    format!("{}{at}{place}{because}{reason}", row.id)
 }
 
 fn validators(n: usize) -> String {
@@ -238,6 +252,14 @@ fn entries(n: u64) -> String {
 /// What the taps themselves need.
 fn tap_needs(facts: &Facts) -> Vec<(Tone, [String; 3])> {
     let mut needs = Vec::new();
+    if let Some(TooFew { expected, seen, .. }) = facts.work.too_few {
+        let title = format!("The whole fleet sees few taps: {} in three hours", count(seen));
+        let detail = format!(
+            "About {} are usual. On a plain day look at what all of them share: tariff, release.",
+            count(expected)
+        );
+        needs.push((Tone::Warn, [title, detail, "/fleet".to_owned()]));
+    }
     let recent = |outcome| {
         let filter = TapFilter { outcome, ..TapFilter::default() };
         taps::address(&filter, Within::FiveMinutes)

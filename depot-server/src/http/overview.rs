@@ -13,7 +13,10 @@ use super::{
     parts::{Age, Cash, State as Sign, Times, count},
     query::Params,
     taps::{self, Within},
-    views::{AccountRow, FleetRow, HotlistFacts, KindTally, Minute, Outcome, TapFilter, TapSums},
+    views::{
+        AccountRow, FleetRow, FleetWork, HotlistFacts, KindTally, Minute, Outcome, TapFilter,
+        TapSums,
+    },
     words::{Shown, Tone},
 };
 
@@ -31,6 +34,7 @@ const CHART: u64 = 100;
 /// What the overview is made from: all of it asked at one moment.
 pub(super) struct Facts {
     pub(super) fleet: Vec<FleetRow>,
+    pub(super) work: FleetWork,
     pub(super) tally: Vec<KindTally>,
     pub(super) accounts: Vec<AccountRow>,
     pub(super) recent: TapSums,
@@ -121,6 +125,7 @@ pub(super) async fn page(
         .ask(move |books| {
             Ok(Facts {
                 fleet: books.fleet()?,
+                work: books.fleet_work()?,
                 tally: frame::tally(books)?,
                 accounts: books.trial_balance()?,
                 recent: books.tap_sums(&recent)?,

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::{extract::Path, response::Html};
 use clearing::{ClockGap, ClockPair};
 use model::{Timestamp, ValidatorId};
+use work::MANY;
 
 use super::{
     Problem, assets, exceptions, fleet,
@@ -15,7 +16,7 @@ use super::{
     taps::{self, Within},
     views::{
         DrainState, EpochFacts, ExceptionFilter, FleetRow, LinkState, ListFacts, Outcome, Page,
-        ServiceState, TapFilter, ValidatorFacts,
+        ServiceState, TapFilter, ValidatorFacts, WorkFacts,
     },
     words::{self, Shown},
 };
@@ -71,6 +72,8 @@ struct ValidatorPage {
     link_words: String,
     drain_words: String,
     service_words: String,
+    /// What it did, and in what share of its hours it worked.
+    work: [String; 2],
     last_heard: Option<Age>,
     oldest: Option<Age>,
     clock_source: &'static str,
@@ -111,7 +114,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?, told))
         })
         .await?;
-    let ValidatorFacts { row, clock, lists, device, speech, epochs, clock_gaps } =
+    let ValidatorFacts { row, clock, lists, device, speech, work, epochs, clock_gaps } =
         facts.ok_or(NONE)?;
     let device = device.map(|health| shown_device(&health, times)).unwrap_or_default();
     frame::html(&ValidatorPage {
@@ -119,7 +122,8 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         line: fleet::Line::new(&row, &site.names, times),
         link_words: link_words(&row, times),
         drain_words: drain_words(&row, times),
-        service_words: service_words(&row),
+        service_words: service_words(&row, times),
+        work: shown_work(&work),
         last_heard: row.last_heard.map(|at| times.age(at)),
         oldest: row.oldest_unsent.map(|at| times.age(at)),
         clock_source: words::clock_label(clock),
@@ -181,18 +185,35 @@ fn drain_words(row: &FleetRow, times: &Times) -> String {
     }
 }
 
-fn service_words(row: &FleetRow) -> String {
-    let because = if row.service_reason.is_empty() {
-        ".".to_owned()
-    } else {
-        format!(": {}.", row.service_reason)
-    };
+fn service_words(row: &FleetRow, times: &Times) -> String {
+    let reason = fleet::reason(row, times);
+    let because = if reason.is_empty() { ".".to_owned() } else { format!(": {reason}.") };
     match row.service {
         ServiceState::InService => "Takes taps.".to_owned(),
         ServiceState::Degraded => format!("Takes taps, with a fault{because}"),
+        ServiceState::TooFew => format!("Says that it takes taps, but sees too few{because}"),
         ServiceState::Out => format!("Takes no taps{because}"),
         ServiceState::Unknown => "It has not said whether it takes taps.".to_owned(),
     }
+}
+
+/// Its work in words: of the last day, and of the last week.
+fn shown_work(work: &WorkFacts) -> [String; 2] {
+    let seen = count(work.seen);
+    let day = match work.usual {
+        None => format!("{seen} taps; what is usual is known after three days of work"),
+        Some(usual) => format!("{seen} taps; about {} are usual", count(usual)),
+    };
+    let week = match work.expected_hours {
+        0 => "no hour yet in which many taps are usual".to_owned(),
+        hours => format!(
+            "{} % of its hours: taps in {} of {} in which at least {MANY} are usual",
+            work.worked_hours * 100 / hours,
+            work.worked_hours,
+            hours
+        ),
+    };
+    [day, week]
 }
 
 /// Its lists in words.

@@ -19,6 +19,7 @@ use model::{
     CardId, ClockQuality, Epoch, GateWord, Money, PlaceIx, Refusal, RouteIx, TapRole, TapSeq,
     TariffVersion, Timestamp, ValidatorId,
 };
+use work::TooFew;
 
 pub use card::{
     AdjustedTap, Adjustment, CardAccess, CardEntry, CardFacts, CardHandle, CardRef, CardStanding,
@@ -48,6 +49,8 @@ pub trait Books: Send + Sync + 'static {
     fn fleet(&self) -> Result<Vec<FleetRow>, BooksError>;
     /// These validators, as far as they are known, in any order.
     fn fleet_some(&self, ids: &[ValidatorId]) -> Result<Vec<FleetRow>, BooksError>;
+    /// What all validators together do, beside what is usual.
+    fn fleet_work(&self) -> Result<FleetWork, BooksError>;
     /// One validator with what only its own page shows.
     fn validator(&self, id: ValidatorId) -> Result<Option<ValidatorFacts>, BooksError>;
     /// Log entries, newest first by `no`.
@@ -142,6 +145,8 @@ pub enum ServiceState {
     InService,
     /// Takes taps, with something wrong.
     Degraded,
+    /// Says that it takes taps, and sees far fewer than it should (ADR-0030).
+    TooFew,
     /// Takes none.
     Out,
     /// It has not said.
@@ -173,6 +178,8 @@ pub struct FleetRow {
     pub service: ServiceState,
     /// Why not, in the validator's words; empty when in service.
     pub service_reason: String,
+    /// How many taps it should have seen, when `service` says that they are too few.
+    pub too_few: Option<TooFew>,
     /// Its newest booked tap, by its clock.
     pub last_tap: Option<Timestamp>,
     /// When anything of it last arrived here.
@@ -202,10 +209,36 @@ pub struct ValidatorFacts {
     pub device: Option<wire::Health>,
     /// Which versions of messages it speaks; `None` from one that knows only the first.
     pub speech: Option<wire::Speech>,
+    /// What it did.
+    pub work: WorkFacts,
     /// Its log lives, newest first.
     pub epochs: Vec<EpochFacts>,
     /// Taps by which its clock and another disagree, newest first.
     pub clock_gaps: Vec<ClockGap>,
+}
+
+/// What one validator did, in whole hours, as far as its taps are here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorkFacts {
+    /// Taps that are usual in the last 24 of them; `None` when too little is known.
+    pub usual: Option<u64>,
+    /// Taps in the last 24 of them.
+    pub seen: u64,
+    /// Hours of the last week in which many taps are usual.
+    pub expected_hours: u64,
+    /// In so many of them there were any.
+    pub worked_hours: u64,
+}
+
+/// What all validators together did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FleetWork {
+    /// All who are connected see far fewer taps than usual.
+    pub too_few: Option<TooFew>,
+    /// Hours of single validators in the last day in which many taps are usual.
+    pub expected_hours: u64,
+    /// In so many of them there were any.
+    pub worked_hours: u64,
 }
 
 /// The lists of one validator.

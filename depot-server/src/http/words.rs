@@ -111,12 +111,14 @@ impl Shown for DrainState {
 }
 
 impl Shown for ServiceState {
-    const ALL: &'static [Self] = &[Self::Out, Self::Degraded, Self::Unknown, Self::InService];
+    const ALL: &'static [Self] =
+        &[Self::Out, Self::TooFew, Self::Degraded, Self::Unknown, Self::InService];
 
     fn sign(self) -> Sign {
         match self {
             Self::InService => sign("in-service", "In service", "check", Tone::Calm),
             Self::Degraded => sign("degraded", "Degraded", "triangle", Tone::Warn),
+            Self::TooFew => sign("too-few", "Too few taps", "octagon", Tone::Bad),
             Self::Out => sign("out", "Out", "bar", Tone::Bad),
             Self::Unknown => sign("unknown", "Unknown", "dashed", Tone::Calm),
         }

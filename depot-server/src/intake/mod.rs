@@ -410,7 +410,7 @@ pub fn book_office_events(
 
 /// Whether an entry lies after its own arrival, by a clock that somebody set. When it arrived is no
 /// part of the set of records, so this is counted and books nothing (REC-1).
-fn is_ahead(tap: &TapRecord, arrived: Timestamp) -> bool {
+pub(crate) fn is_ahead(tap: &TapRecord, arrived: Timestamp) -> bool {
     let bound = Duration::from_secs(u64::from(CLOCKS_APART_S));
     tap.clock.is_set() && tap.tapped_at > arrived.plus(bound)
 }

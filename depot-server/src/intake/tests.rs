@@ -19,6 +19,7 @@ mod purses;
 mod tickets;
 mod unserved;
 mod versions;
+mod work;
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -43,6 +43,7 @@ mod sums;
 mod tariffs;
 mod tickets;
 mod walk;
+mod work;
 mod write;
 
 use std::{

@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0019_overdue.sql"),
     include_str!("migrations/0020_clocks.sql"),
     include_str!("migrations/0021_steering.sql"),
+    include_str!("migrations/0022_work.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

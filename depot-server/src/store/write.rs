@@ -106,6 +106,7 @@ impl Group<'_> {
                 .map_err(failed())?;
         }
         self.last_taps(&booking.batches, first)?;
+        self.work(booking)?;
         Ok(first)
     }
 

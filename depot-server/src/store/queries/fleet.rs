@@ -7,8 +7,9 @@ use model::{
 };
 use rusqlite::{OptionalExtension, Row, params};
 use wire::{HeldList, ListKind, ListsState, StateWord, ValidatorState};
+use work::{Judgement, TooFew};
 
-use super::{ReadModel, taps::percentile_95};
+use super::{ReadModel, taps::percentile_95, work::FleetWorks};
 use crate::{
     http::views::{
         DrainState, EpochFacts, FleetRow, LinkState, ListFacts, ServiceState, ValidatorFacts,
@@ -64,12 +65,14 @@ impl ReadModel {
         let rows = statement.query_map([], |row| Ok(raw(row))).map_err(failed())?;
         let rows = rows.collect::<Result<Vec<_>, _>>().map_err(failed())?;
         let newest = self.store.newest_lists()?;
-        rows.into_iter().map(|row| self.fleet_row(&row?, &newest)).collect()
+        let works = self.fleet_works()?;
+        rows.into_iter().map(|row| self.fleet_row(&row?, &newest, &works)).collect()
     }
 
     pub(super) fn find_fleet_row(&self, id: ValidatorId) -> Result<Option<FleetRow>, StoreError> {
         let newest = self.store.newest_lists()?;
-        self.raw_row(id)?.map(|row| self.fleet_row(&row, &newest)).transpose()
+        let works = self.works_of(id)?;
+        self.raw_row(id)?.map(|row| self.fleet_row(&row, &newest, &works)).transpose()
     }
 
     pub(super) fn find_validator(
@@ -79,7 +82,9 @@ impl ReadModel {
         let Some(raw) = self.raw_row(id)? else { return Ok(None) };
         let clock = raw.state.as_ref().map_or(ClockQuality::Unknown, |state| state.clock);
         let newest = self.store.newest_lists()?;
-        let row = self.fleet_row(&raw, &newest)?;
+        let works = self.works_of(id)?;
+        let row = self.fleet_row(&raw, &newest, &works)?;
+        let work = self.work_facts(id, &works)?;
         let lists = raw.state.as_ref().and_then(|state| state.lists.as_ref());
         let lists = lists.map(|lists| self.list_facts(lists, row.tariff, &newest)).transpose()?;
         let mut epochs = self.epochs(id)?;
@@ -91,7 +96,7 @@ impl ReadModel {
         let clock_gaps = self.store.clock_gaps_of(id, CLOCK_GAPS_MAX)?;
         let speech = raw.state.as_ref().and_then(|state| state.speech);
         let device = raw.state.and_then(|state| state.health);
-        Ok(Some(ValidatorFacts { row, clock, lists, device, speech, epochs, clock_gaps }))
+        Ok(Some(ValidatorFacts { row, clock, lists, device, speech, work, epochs, clock_gaps }))
     }
 
     fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {
@@ -102,7 +107,12 @@ impl ReadModel {
         found.map_err(StoreError::read("a validator"))?.transpose()
     }
 
-    fn fleet_row(&self, raw: &Raw, newest: &[HeldList]) -> Result<FleetRow, StoreError> {
+    fn fleet_row(
+        &self,
+        raw: &Raw,
+        newest: &[HeldList],
+        works: &FleetWorks,
+    ) -> Result<FleetRow, StoreError> {
         let now = self.clock.now();
         let state = raw.state.as_ref();
         let unsent = state.map(|state| self.unsent(raw, state)).transpose()?;
@@ -121,6 +131,9 @@ impl ReadModel {
             Some(_) => DrainState::Draining,
         };
         let (service, reason) = service(state);
+        let whole = (link, drain) == (LinkState::Connected, DrainState::Empty);
+        let too_few = state.filter(|_| whole).and_then(|state| too_few(raw, state, works));
+        let service = if too_few.is_some() { ServiceState::TooFew } else { service };
         Ok(FleetRow {
             id: raw.id,
             role: raw.last.map(|last| last.role),
@@ -133,6 +146,7 @@ impl ReadModel {
             oldest_unsent: None,
             service,
             service_reason: reason,
+            too_few,
             last_tap: raw.last.map(|last| last.at),
             last_heard: raw.heard_at,
             tap_p95_ms: p95(&raw.durations),
@@ -264,6 +278,21 @@ fn service(state: Option<&ValidatorState>) -> (ServiceState, String) {
         StateWord::Asleep => (ServiceState::Out, "stopped in order"),
     };
     (service, why.to_owned())
+}
+
+/// Whether it serves by its own word and does far less than it should.
+fn too_few(raw: &Raw, state: &ValidatorState, works: &FleetWorks) -> Option<TooFew> {
+    if state.word != StateWord::Ready {
+        return None;
+    }
+    // The hours of a vehicle that was parked are none of its own. Only a clock that is set can say
+    // since when the program runs.
+    let started = state.health.as_ref().map(|health| health.started);
+    let since = started.filter(|_| state.clock.is_set()).unwrap_or(raw.link_since);
+    match works.judge(raw.id, since, raw.last.map(|last| last.at)) {
+        Judgement::TooFew(too_few) => Some(too_few),
+        Judgement::Unknown | Judgement::Enough => None,
+    }
 }
 
 /// Its clock minus ours, with the way here counted in.

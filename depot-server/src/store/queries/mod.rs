@@ -10,6 +10,7 @@ mod fleet;
 mod hotlist;
 mod money;
 mod taps;
+mod work;
 
 use std::sync::{Arc, Mutex};
 
@@ -25,8 +26,8 @@ use crate::{
     config::Float,
     http::views::{
         AccountRow, Adjustment, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
-        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, HotlistFacts, KindTally, Minute,
-        MoneyFacts, Page, TapFilter, TapRow, TapSums, ValidatorFacts,
+        ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, FleetWork, HotlistFacts,
+        KindTally, Minute, MoneyFacts, Page, TapFilter, TapRow, TapSums, ValidatorFacts,
     },
     rules::LiveRules,
 };
@@ -39,12 +40,14 @@ pub struct ReadModel {
     clock: Clock,
     float: Float,
     kept_float: Arc<Mutex<Option<money::KeptFloat>>>,
+    kept_work: Arc<Mutex<work::KeptWork>>,
 }
 
 impl ReadModel {
     /// Reads `store`, explains with `rules`.
     pub fn new(store: Arc<Store>, rules: LiveRules, clock: Clock) -> Self {
-        Self { store, rules, clock, float: Float::default(), kept_float: Arc::default() }
+        let (kept_float, kept_work) = (Arc::default(), Arc::default());
+        Self { store, rules, clock, float: Float::default(), kept_float, kept_work }
     }
 
     /// The same, with another policy of what is dormant.
@@ -80,6 +83,10 @@ impl Books for ReadModel {
     fn fleet_some(&self, ids: &[ValidatorId]) -> Result<Vec<FleetRow>, BooksError> {
         let rows = ids.iter().filter_map(|id| self.find_fleet_row(*id).transpose());
         asked("some validators", rows.collect())
+    }
+
+    fn fleet_work(&self) -> Result<FleetWork, BooksError> {
+        asked("the work of the fleet", self.sum_fleet_work())
     }
 
     fn validator(&self, id: ValidatorId) -> Result<Option<ValidatorFacts>, BooksError> {
