@@ -136,6 +136,7 @@ fn compare(
     let mut books = MemoryBooks::default();
     books.open_day = store.first_day()?;
     books.days_since = store.days_since()?;
+    (books.hotlists, books.blocked) = store.hotlist_history()?;
     let mut closings = Closings::open(store)?;
     let mut dues = due::Dues::open(store)?;
     let desk = store.desk_journal()?;

@@ -80,6 +80,8 @@ pub struct Bus {
     pub signing: SigningKey,
     /// Which life of its log.
     pub epoch: Epoch,
+    /// The hotlist that it says it goes by.
+    pub hotlist_version: Option<u64>,
     depot: DepotName,
     sent: (TapSeq, ChainHash),
     registers: Registers,
@@ -290,6 +292,7 @@ impl Bus {
             id,
             signing: SigningKey::from_bytes(&seed),
             epoch,
+            hotlist_version: None,
             depot: depot.clone(),
             sent: (TapSeq(0), ChainHash::start(id, epoch)),
             registers: Registers::default(),
@@ -318,6 +321,7 @@ impl Bus {
             tariff: TariffVersion(1),
             order: None,
             place_age_s: None,
+            hotlist_version: self.hotlist_version,
             duration_ms: 180,
             event,
         }

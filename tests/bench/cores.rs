@@ -163,6 +163,7 @@ fn plain_tap(cards: &mut Cards, card: u32, at_s: u32, seq: u64) -> TapRecord {
         tariff: TariffVersion(1),
         order: None,
         place_age_s: None,
+        hotlist_version: None,
         duration_ms: 180,
         // The depot's first stage verifies proofs; clearing sees verified taps only.
         event: TapEvent::Committed { transaction, proof: CardProof([0; 8]) },

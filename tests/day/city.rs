@@ -139,6 +139,7 @@ pub fn context(id: ValidatorId, kind: Kind, tariffs: &TariffSet) -> ValidatorCon
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
         place_age_s: None,
+        hotlist_version: None,
         clock: ClockQuality::Ntp,
         rules: Rules::default(),
     }

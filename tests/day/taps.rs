@@ -141,6 +141,7 @@ impl World {
             tariff: context.tariff,
             order: None,
             place_age_s: None,
+            hotlist_version: None,
             duration_ms: 180,
             event,
         };

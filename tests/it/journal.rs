@@ -58,6 +58,7 @@ pub(crate) async fn fill(gate: &Gate, refusals: u64) {
             tariff: TariffVersion(1),
             order: None,
             place_age_s: None,
+            hotlist_version: None,
         };
         let event = TapEvent::Refused { reason: Refusal::Unreadable, seen: None };
         let reply = Reply::new(|done| assert!(done.is_ok()));

@@ -62,6 +62,7 @@ async fn live_three_days(gate: &Gate, cards: &mut Cards, taps: u64) {
             tariff: TariffVersion(1),
             order: None,
             place_age_s: None,
+            hotlist_version: None,
         };
         let reply = || Reply::new(|done| assert!(done.is_ok()));
         opened.keeper.ask(Request::Intent { draft, transaction, reply: reply() });

@@ -179,6 +179,7 @@ fn machine(set: &TariffSet, role: TapRole, place: &str) -> TapMachine {
         tariffs: set.clone(),
         hotlist: Hotlist::default(),
         place_age_s: None,
+        hotlist_version: None,
         clock: ClockQuality::Ntp,
         rules: validation::Rules::default(),
     };
@@ -370,6 +371,7 @@ fn a_ride_given_away_without_a_product_is_a_work_item() {
         tariff: transaction.after.tariff,
         order: None,
         place_age_s: None,
+        hotlist_version: None,
         duration_ms: 1,
         event: TapEvent::Committed { transaction, proof },
     };

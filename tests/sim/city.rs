@@ -132,6 +132,7 @@ pub fn context(index: u32, tariffs: &TariffSet) -> ValidatorContext {
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
         place_age_s: None,
+        hotlist_version: None,
         clock: ClockQuality::Ntp,
         rules: Rules::default(),
     }

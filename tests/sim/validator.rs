@@ -242,6 +242,7 @@ impl SimValidator {
             return Err(format!("a delta to hotlist {} leads elsewhere", edition.version));
         }
         (self.hotlist, self.context.hotlist) = (edition.version, list);
+        self.context.hotlist_version = Some(edition.version);
         if let Some(running) = &mut self.running {
             running.machine.replace_context(self.context.clone());
         }

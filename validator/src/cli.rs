@@ -281,7 +281,8 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
 fn check_config(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let text = fs::read_to_string(path)?;
-    say(config.annotated(&text).trim_end())
+    let head = format!("# {}: what it does not say has a default", path.display());
+    say(format!("{head}\n{}", config.annotated(&text)).trim_end())
 }
 
 fn doctor(path: &Path) -> anyhow::Result<ExitCode> {

@@ -29,7 +29,10 @@ use gnss::{GnssConfig, GnssConfigError};
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
-use self::{annotate::annotate, suggestion::suggestion};
+use self::{
+    annotate::{annotate, of_file},
+    suggestion::suggestion,
+};
 use crate::{clock::ClockKeeper, link::Protocol, speech::Payloads};
 
 pub use console::Console;
@@ -450,12 +453,12 @@ impl Config {
         Ok(())
     }
 
-    /// The merged configuration as TOML; what the file did not say is marked as default.
+    /// The merged configuration as TOML, each value with the line of the file that says it, or
+    /// marked as default.
     pub fn annotated(&self, file_text: &str) -> String {
-        let said: toml::Table = toml::from_str(file_text).unwrap_or_default();
         let merged = toml::Table::try_from(self).expect("a checked configuration is a table");
         let mut out = String::new();
-        annotate(&mut out, &mut Vec::new(), &merged, Some(&said));
+        annotate(&mut out, &mut Vec::new(), &merged, &of_file(file_text));
         out
     }
 }
@@ -543,22 +546,22 @@ port = 1883
     }
 
     #[test]
-    fn the_merged_configuration_marks_defaults() {
+    fn the_merged_configuration_says_where_each_value_comes_from() {
         let config = Config::parse(Path::new("validator.toml"), GOOD).unwrap();
         expect![[r#"
             [broker]
-            host = "127.0.0.1"
+            host = "127.0.0.1"  # line 24
             keep_alive_s = 20  # default
             payloads = "signed"  # default
-            port = 1883
+            port = 1883  # line 25
             protocol = "5"  # default
 
             [console]
 
             [keys]
-            card = "/etc/tapline/card.key"
-            depot = "/etc/tapline/depot.pub"
-            signing = "/etc/tapline/signing.key"
+            card = "/etc/tapline/card.key"  # line 16
+            depot = "/etc/tapline/depot.pub"  # line 17
+            signing = "/etc/tapline/signing.key"  # line 15
 
             [lists]
             max_age_h = 168  # default
@@ -566,8 +569,8 @@ port = 1883
             [metrics]
 
             [reader]
-            kind = "pn532"
-            port = "/dev/ttyUSB0"
+            kind = "pn532"  # line 20
+            port = "/dev/ttyUSB0"  # line 21
 
             [rider]
             private = false  # default
@@ -585,24 +588,24 @@ port = 1883
 
             [state]
             cache_mib = 8  # default
-            folder = "/var/lib/tapline"
+            folder = "/var/lib/tapline"  # line 9
             keep_days = 7  # default
             open_deadline_s = 30  # default
             reserve_mib = 16  # default
 
             [tariff]
-            files = ["/etc/tapline/tariff-1.toml"]
+            files = ["/etc/tapline/tariff-1.toml"]  # line 12
 
             [tickets]
             keys = []  # default
             repeat_ms = 3000  # default
 
             [validator]
-            depot = "north"
-            id = "v000042"
+            depot = "north"  # line 6
+            id = "v000042"  # line 3
             language = "en"  # default
-            place = "central"
-            role = "entry"
+            place = "central"  # line 5
+            role = "entry"  # line 4
         "#]]
         .assert_eq(&config.annotated(GOOD));
     }

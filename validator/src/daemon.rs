@@ -317,7 +317,7 @@ async fn informed(
     let lists = opened?;
     let known = (lists.tariffs(), lists.in_force());
     let mut context = context(config, known, clock.quality())?;
-    context.hotlist = lists.hotlist();
+    (context.hotlist, context.hotlist_version) = lists.hotlist();
     Ok((lists, context))
 }
 

@@ -149,6 +149,7 @@ mod tests {
             tariff: TariffVersion(9),
             order: None,
             place_age_s: None,
+            hotlist_version: None,
         };
         let event = TapEvent::Refused { reason: Refusal::Unreadable, seen: None };
         let (tell, told) = oneshot::channel();

@@ -202,6 +202,8 @@ impl SyncLoop {
                 Ok(()) = self.service.changed() => Event::Service,
                 Ok(()) = self.lists.changed() => Event::Lists,
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => Event::Deadline,
+                // A fault is told at once, not with the next look at the clock.
+                Ok(()) = self.health.changed() => Event::State,
                 _ = reports.tick() => Event::State,
                 _ = prunes.tick() => Event::Prune,
                 _ = self.stop.changed() => Event::Stop,

@@ -183,6 +183,8 @@ pub(crate) struct Underway {
 struct Waiting {
     card: Option<Presence>,
     code: Option<(String, Duration)>,
+    /// Whoever wants to test, once nobody taps.
+    test: Option<oneshot::Sender<ValidatorContext>>,
 }
 
 impl TapLoop {
@@ -252,11 +254,17 @@ impl TapLoop {
             Event::Desired(desired) => self.obey(desired.as_ref()),
             Event::Room(too_little) => self.judge_room(too_little),
             Event::Pulse(answer) => self.keeper.ask(Request::Pulse(answer)),
-            // Whoever asked may have given up.
-            Event::SelfTest(answer) => drop(answer.send(self.machine.context().clone())),
+            Event::SelfTest(answer) if self.machine.is_idle() => self.lend_context(answer),
+            // A rider goes before it. Of two that ask, the first has given up.
+            Event::SelfTest(answer) => self.tap.waiting.test = Some(answer),
             Event::NewLife => self.machine.forget_doubts(),
             Event::KeysAgain => self.look_for_keys(),
         }
+    }
+
+    fn lend_context(&self, answer: oneshot::Sender<ValidatorContext>) {
+        // Whoever asked may have given up.
+        let _ = answer.send(self.machine.context().clone());
     }
 
     fn scanned(&mut self, code: &str) {
@@ -274,6 +282,7 @@ impl TapLoop {
         if let Some(mut context) = self.tap.context.take() {
             // Whoever made the context knows place and tariff, not what the depot has sent.
             context.hotlist = self.hotlist.cards.clone();
+            context.hotlist_version = self.hotlist.named();
             self.machine.replace_context(*context);
         }
         self.machine.set_clock_quality(self.clock.quality());
@@ -337,6 +346,7 @@ impl TapLoop {
             let (version, cards) = (hotlist.version, hotlist.cards.len());
             let mut context = self.machine.context().clone();
             context.hotlist = hotlist.cards.clone();
+            context.hotlist_version = hotlist.named();
             self.machine.replace_context(context);
             self.hotlist = hotlist;
             self.applied.hotlist(version);
@@ -425,6 +435,11 @@ impl TapLoop {
             if self.clock.elapsed().saturating_sub(at) <= WAITS_MAX {
                 self.scanned(&code);
             }
+        }
+        if self.machine.is_idle()
+            && let Some(answer) = self.tap.waiting.test.take()
+        {
+            self.lend_context(answer);
         }
     }
 

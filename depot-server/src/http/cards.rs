@@ -1,6 +1,8 @@
 //! A card: found by its number without leaving it in an address, shown by handle, every look
 //! written down first.
 
+use std::{fmt::Write as _, time::Duration};
+
 use askama::Template;
 use axum::{
     Form,
@@ -16,7 +18,7 @@ use super::{
     Problem, adjustments, assets, exceptions,
     frame::{self, Frame, Viewer},
     language::Languages,
-    parts::{Age, Cash, State as Sign, When, count},
+    parts::{Age, Cash, State as Sign, When, count, span},
     query::{Params, Query},
     taps,
     views::{CardAccess, CardEntry, CardFacts, CardHandle, Gap, Outcome, Page},
@@ -314,11 +316,24 @@ fn journey(
         gap: gap.map(missing),
         open: false,
         taps: entry
-            .map(|entry| taps::Line::new(&entry.tap, site, times))
             .into_iter()
-            .chain([line])
+            .chain([last])
+            .map(|entry| with_age(taps::Line::new(&entry.tap, site, times), entry.place_age_s))
             .collect(),
     }
+}
+
+/// Says how old the place of a tap was.
+fn with_age(mut line: taps::Line, age_s: Option<u16>) -> taps::Line {
+    match age_s {
+        None => {}
+        Some(u16::MAX) => line.place.push_str(" (where it really stood, no satellite said)"),
+        Some(s) => {
+            let age = span(Duration::from_secs(u64::from(s)));
+            let _ = write!(line.place, " (told by satellites {age} before)");
+        }
+    }
+    line
 }
 
 /// What the card pays for what the steps sum to; `None` when they are not what was exchanged.

@@ -99,6 +99,7 @@ const fn consequence(kind: ExceptionKind) -> &'static str {
         ExceptionKind::Contradiction => "No honest card does that; suspect the validator.",
         ExceptionKind::RegisterMismatch => "Entries were lost or removed on the device.",
         ExceptionKind::ChainBroken => "A log was edited or mixed with another.",
+        ExceptionKind::ChargedThoughBlocked => "Blocked cards ride there; inspect the validator.",
         ExceptionKind::TicketUsedTwice => "One ticket gave several rides; one of them is paid.",
         ExceptionKind::TicketNotIssued => "Rides given on a ticket that nobody sold.",
         ExceptionKind::UnknownCard => "Value without an origin; register the card.",

@@ -401,6 +401,7 @@ async fn every_look_at_a_card_is_written_down_with_who_and_how() {
 async fn the_steps_of_every_explained_charge_sum_to_it_and_caps_are_told() {
     let desk = Desk::open();
     let page = desk.page(&format!("/cards/{HANDLE}")).await;
+    assert!(page.contains("(told by satellites 95 s before)"), "{page}");
     let charges: Vec<_> = page.split("<table class=\"waterfall\">").skip(1).collect();
     assert_eq!(charges.len(), 5);
     for charge in charges {

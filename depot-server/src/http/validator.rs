@@ -80,6 +80,8 @@ struct ValidatorPage {
     clock_off: bool,
     clocks: Vec<Disagreement>,
     lists: Option<Lists>,
+    /// When it said all of this.
+    said: Option<Age>,
     device: Vec<DeviceFact>,
     lives: Vec<Life>,
     /// What its gate told in the last day, and how often.
@@ -114,7 +116,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?, told))
         })
         .await?;
-    let ValidatorFacts { row, clock, lists, device, speech, work, epochs, clock_gaps } =
+    let ValidatorFacts { row, clock, lists, said_at, device, speech, work, epochs, clock_gaps } =
         facts.ok_or(NONE)?;
     let device = device.map(|health| shown_device(&health, times)).unwrap_or_default();
     frame::html(&ValidatorPage {
@@ -130,6 +132,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         clock_off: row.clock_offset_ms.is_some_and(|off| off.abs() > CLOCK_OFF_MS),
         clocks: clock_gaps.iter().map(|gap| disagreement(gap, times)).collect(),
         lists: lists.map(|facts| shown_lists(&facts, times)),
+        said: said_at.map(|at| times.age(at)),
         device: device.into_iter().chain(speech.map(shown_speech)).collect(),
         lives: epochs.iter().map(life).collect(),
         gate: told.iter().map(|(said, n)| (said.sign().label, count(*n))).collect(),

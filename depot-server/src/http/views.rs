@@ -205,6 +205,8 @@ pub struct ValidatorFacts {
     pub clock: ClockQuality,
     /// What it says of its lists; `None` from one that knows of none.
     pub lists: Option<ListFacts>,
+    /// When its last state message arrived: all that it says of itself is of then.
+    pub said_at: Option<Timestamp>,
     /// What it says of its device; `None` from one that says nothing.
     pub device: Option<wire::Health>,
     /// Which versions of messages it speaks; `None` from one that knows only the first.

@@ -196,6 +196,7 @@ impl Shown for ExceptionKind {
             Self::Contradiction => ("Records contradict", "octagon", Tone::Bad),
             Self::RegisterMismatch => ("Registers do not match", "octagon", Tone::Bad),
             Self::ChainBroken => ("Log chain broken", "octagon", Tone::Bad),
+            Self::ChargedThoughBlocked => ("Blocked card was charged", "octagon", Tone::Bad),
             Self::TicketUsedTwice => ("Ticket used twice", "octagon", Tone::Bad),
             Self::TicketNotIssued => ("Ticket not sold here", "octagon", Tone::Bad),
             Self::UnknownCard => ("Card not issued here", "triangle", Tone::Warn),
@@ -264,6 +265,10 @@ const UNEXPLAINED_LOAD: &str = "\
 const UNKNOWN_CARD: &str = "\
     No issue of this card is in the books, or it holds value that no issue explains. Register the \
     card, or find out who issued it.";
+const CHARGED_THOUGH_BLOCKED: &str = "\
+    The validator says by its own entry which hotlist it went by, and that list refuses this card. \
+    Its list is damaged or its program altered: inspect it, and what else it let through. The \
+    charge stands, because the card proves it.";
 const CLOCK_WRONG: &str = "\
     A card's counter says which of two taps came first, and their times say the other. No money is \
     wrong: taps go by counters. The validator named is the one that more others contradict; one \
@@ -310,6 +315,7 @@ pub const fn advice(kind: ExceptionKind) -> &'static str {
              or mixed with another. Inspect the validator and its store."
         }
         ExceptionKind::ProductWithoutOrder => PRODUCT_WITHOUT_ORDER,
+        ExceptionKind::ChargedThoughBlocked => CHARGED_THOUGH_BLOCKED,
         ExceptionKind::TicketUsedTwice => TICKET_USED_TWICE,
         ExceptionKind::TicketNotIssued => TICKET_NOT_ISSUED,
         ExceptionKind::UnknownCard => UNKNOWN_CARD,

@@ -62,6 +62,10 @@ pub struct MemoryBooks {
     pub credit_payments: BTreeMap<(ChannelId, String), (CreditId, i64)>,
     /// What validators have told of their lists of orders.
     pub orders_told: BTreeMap<ValidatorId, ListTold>,
+    /// When each version of the hotlist was made.
+    pub hotlists: BTreeMap<u64, Timestamp>,
+    /// Which versions refuse a card: from the first to the one before the last, if it has left.
+    pub blocked: BTreeMap<CardId, Vec<(u64, Option<u64>)>>,
     /// Clocks that disagree.
     pub clock_gaps: BTreeMap<ClockPair, ClockGap>,
     /// Messages set aside.
@@ -384,6 +388,15 @@ impl Stored for MemoryBooks {
         reference: &str,
     ) -> Result<Option<(CreditId, i64)>, Infallible> {
         Ok(self.credit_payments.get(&(channel, reference.to_owned())).copied())
+    }
+
+    fn blocked(&self, card: CardId, version: u64, by: Timestamp) -> Result<bool, Infallible> {
+        let made = self.hotlists.get(&version).is_some_and(|made| *made <= by);
+        let mut spans = self.blocked.get(&card).into_iter().flatten();
+        let has = |span: &(u64, Option<u64>)| {
+            span.0 <= version && span.1.is_none_or(|gone| version < gone)
+        };
+        Ok(made && spans.any(has))
     }
 
     fn clock_gaps(&self, day: ServiceDate) -> Result<Vec<ClockGap>, Infallible> {

@@ -338,6 +338,7 @@ impl<'a, S: Stored> Desk<'a, S> {
             return Ok(BookedTap { cleared: true, ..refused });
         };
         self.clock_of(&record)?;
+        self.charged_though_blocked(card, &record)?;
         let state = self.card(card)?;
         match clear(&state, &record, self.booking.at, self.rules, &self.known) {
             Ok(Cleared { outcome: Outcome::Replayed, .. }) if self.is_copied(card, &record)? => {

@@ -79,6 +79,8 @@ pub trait Stored: Known {
         channel: ChannelId,
         reference: &str,
     ) -> Result<Option<(CreditId, i64)>, Self::Error>;
+    /// Whether that version of the hotlist, if it was made by then, refuses the card.
+    fn blocked(&self, card: CardId, version: u64, by: Timestamp) -> Result<bool, Self::Error>;
     /// What taps of a day show of clocks that disagree (REC-17).
     fn clock_gaps(&self, day: ServiceDate) -> Result<Vec<ClockGap>, Self::Error>;
     /// What of a card's due is set apart for this order, by service day.

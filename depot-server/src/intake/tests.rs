@@ -2,6 +2,7 @@
 
 mod at_gate;
 mod auto;
+mod blocked;
 mod bulk;
 mod cash_outs;
 mod channels;

@@ -27,6 +27,7 @@ pub const EXCEPTION_KINDS: &[&str] = &[
     "contradiction",
     "register-mismatch",
     "chain-broken",
+    "charged-though-blocked",
     "ticket-used-twice",
     "ticket-not-issued",
     "unknown-card",

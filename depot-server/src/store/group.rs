@@ -17,7 +17,7 @@ use fleet_sync::EpochMark;
 use ledger::{AccountId, Balance, PendingState, Recorded, Transfer, TransferId};
 use model::{
     CardId, ChannelId, Ctr, Currency, Epoch, OrderId, Registers, ServiceDate, TapRecord, TapSeq,
-    Ticket, ValidatorId,
+    Ticket, Timestamp, ValidatorId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
@@ -306,6 +306,10 @@ impl Stored for Group<'_> {
         reference: &str,
     ) -> Result<Option<(CreditId, i64)>, StoreError> {
         self.payment_of_credit(channel, reference)
+    }
+
+    fn blocked(&self, card: CardId, version: u64, by: Timestamp) -> Result<bool, StoreError> {
+        self.is_blocked(card, version, by)
     }
 
     fn clock_gaps(&self, day: ServiceDate) -> Result<Vec<ClockGap>, StoreError> {

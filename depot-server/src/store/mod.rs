@@ -7,6 +7,7 @@
 //! Signatures hold plain model types, so that another database can stand behind the same names.
 
 mod auto;
+mod blocked;
 mod cases;
 mod channels;
 mod charges;

@@ -36,6 +36,8 @@ pub enum ExceptionKind {
     RegisterMismatch,
     /// The hash chain is broken, or one number has two contents (I5). Found by the intake.
     ChainBroken,
+    /// A validator charged a card that the hotlist it went by refuses. Found by the intake.
+    ChargedThoughBlocked,
     /// A ticket was used for more rides than it paid for: it was copied, or a memory was lost.
     TicketUsedTwice,
     /// A ticket that our key signed was used, and nobody sold it.
@@ -72,7 +74,7 @@ pub enum ExceptionKind {
 
 impl ExceptionKind {
     /// All kinds, gravest first.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Fork,
         Self::ProofInvalid,
         Self::BalanceMismatch,
@@ -82,6 +84,7 @@ impl ExceptionKind {
         Self::Contradiction,
         Self::RegisterMismatch,
         Self::ChainBroken,
+        Self::ChargedThoughBlocked,
         Self::TicketUsedTwice,
         Self::TicketNotIssued,
         Self::UnknownCard,
@@ -112,6 +115,7 @@ impl ExceptionKind {
             Self::Contradiction => "contradiction",
             Self::RegisterMismatch => "register-mismatch",
             Self::ChainBroken => "chain-broken",
+            Self::ChargedThoughBlocked => "charged-though-blocked",
             Self::TicketUsedTwice => "ticket-used-twice",
             Self::TicketNotIssued => "ticket-not-issued",
             Self::UnknownCard => "unknown-card",

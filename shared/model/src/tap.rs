@@ -232,6 +232,8 @@ pub struct TapRecord {
     /// On a vehicle whose place satellites tell: how many seconds ago they told it last, when that
     /// is no longer fresh.
     pub place_age_s: Option<u16>,
+    /// The hotlist that it was decided by; `None` before the first, and from older validators.
+    pub hotlist_version: Option<u64>,
     /// From card detected to feedback shown, milliseconds, saturating.
     pub duration_ms: u16,
     /// What became of it.
@@ -259,6 +261,8 @@ pub struct TapDraft {
     pub order: Option<OrderId>,
     /// How old the place is, when satellites tell it and it is no longer fresh.
     pub place_age_s: Option<u16>,
+    /// The hotlist that it is decided by; `None` before the first.
+    pub hotlist_version: Option<u64>,
 }
 
 /// A validator's non-resettable sums over everything it ever recorded in one epoch (REC-4).
@@ -280,8 +284,18 @@ impl TapRecord {
         duration_ms: u16,
         event: TapEvent,
     ) -> Self {
-        let TapDraft { card, tapped_at, clock, role, place, route, tariff, order, place_age_s } =
-            draft;
+        let TapDraft {
+            card,
+            tapped_at,
+            clock,
+            role,
+            place,
+            route,
+            tariff,
+            order,
+            place_age_s,
+            hotlist_version,
+        } = draft;
         Self {
             validator,
             epoch,
@@ -295,6 +309,7 @@ impl TapRecord {
             tariff,
             order,
             place_age_s,
+            hotlist_version,
             duration_ms,
             event,
         }

@@ -29,6 +29,8 @@ pub struct ValidatorContext {
     pub tariffs: TariffSet,
     /// Cards to refuse.
     pub hotlist: Hotlist,
+    /// The version of that list; `None` before the first.
+    pub hotlist_version: Option<u64>,
     /// How far the clock can be believed.
     pub clock: ClockQuality,
     /// Windows and thresholds.
@@ -100,6 +102,7 @@ impl ValidatorContext {
             tariff: self.tariff,
             order: None,
             place_age_s: self.place_age_s,
+            hotlist_version: self.hotlist_version,
         }
     }
 }

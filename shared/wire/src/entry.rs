@@ -104,6 +104,9 @@ struct EntryV1 {
     /// 30: seconds since satellites told the place, when it is no longer fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place_age_s: Option<u16>,
+    /// 31: the version of the hotlist that a transaction was decided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hotlist_version: Option<u64>,
 }
 
 const COMMITTED: u8 = 0;
@@ -180,6 +183,7 @@ pub fn encode_entry(record: &TapRecord) -> Result<Vec<u8>, WireError> {
         gate,
         rider,
         place_age_s: record.place_age_s,
+        hotlist_version: record.hotlist_version,
     };
     let mut bytes = Vec::with_capacity(128);
     bytes.push(VERSION);
@@ -231,6 +235,7 @@ pub fn decode_entry(
         tariff: TariffVersion(tariff),
         order: e.order.map(OrderId),
         place_age_s: e.place_age_s,
+        hotlist_version: e.hotlist_version,
         duration_ms: e.duration_ms,
         event,
     })

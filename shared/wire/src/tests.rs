@@ -81,6 +81,7 @@ fn draft() -> TapDraft {
         tariff: TariffVersion(9),
         order: None,
         place_age_s: None,
+        hotlist_version: None,
     }
 }
 
@@ -260,8 +261,9 @@ fn purse_samples() -> [(&'static str, TapRecord, ExpectFile); 1] {
     [("purse", record(1011, event), file)]
 }
 
-/// What gates told: the fields 28 and 29, and a vehicle's place that is not fresh: the field 30.
-fn gate_samples() -> [(&'static str, TapRecord, ExpectFile); 4] {
+/// What gates told: the fields 28 and 29, and a vehicle's place that is not fresh: the field 30;
+/// the hotlist that decided: the field 31.
+fn gate_samples() -> [(&'static str, TapRecord, ExpectFile); 5] {
     let of = Some(TapSeq(1001));
     let at_gate =
         |record| TapRecord { role: TapRole::Entry, route: None, duration_ms: 0, ..record };
@@ -269,17 +271,20 @@ fn gate_samples() -> [(&'static str, TapRecord, ExpectFile); 4] {
     let tailgate = TapRecord { card: None, ..said(1014, GateWord::Tailgate, None) };
     let reason = Refusal::InsufficientValue;
     let stale = record(1015, TapEvent::Refused { reason, seen: Some(before()) });
-    let [passed, timed_out, followed, stale_place] = [
+    let by = record(1016, TapEvent::Refused { reason: Refusal::Hotlisted, seen: Some(before()) });
+    let [passed, timed_out, followed, stale_place, by_hotlist] = [
         expect_file!["../../../tests/vectors/wire/v1/entry-gate-passed.hex"],
         expect_file!["../../../tests/vectors/wire/v1/entry-gate-timed-out.hex"],
         expect_file!["../../../tests/vectors/wire/v1/entry-gate-tailgate.hex"],
         expect_file!["../../../tests/vectors/wire/v1/entry-stale-place.hex"],
+        expect_file!["../../../tests/vectors/wire/v1/entry-hotlist.hex"],
     ];
     [
         ("gate passed", said(1012, GateWord::Passed, of), passed),
         ("gate timed out", said(1013, GateWord::TimedOut, of), timed_out),
         ("gate tailgate", tailgate, followed),
         ("stale place", TapRecord { place_age_s: Some(95), ..stale }, stale_place),
+        ("hotlist", TapRecord { hotlist_version: Some(1_795_000_000), ..by }, by_hotlist),
     ]
 }
 
@@ -720,6 +725,7 @@ prop_compose! {
             tariff: TariffVersion(tariff),
             order: order.map(OrderId),
             place_age_s: order.map(|n| u16::try_from(n % 65_536).unwrap()),
+            hotlist_version: order,
         };
         if let (true, TapEvent::InDoubt { transaction }) = (as_after, &event) {
             draft.place = transaction.after.place;

@@ -192,8 +192,8 @@ mod tests {
         Timestamp(NOW.0 - minutes * 60_000)
     }
 
-    /// The last hours of one validator as `usual/seen`, the newest last; before them it sees what is
-    /// usual. `-` is not known.
+    /// The last hours of one validator as `usual/seen`, the newest last; before them it sees what
+    /// is usual. `-` is not known.
     fn hours(text: &str) -> [Hour; HOURS] {
         let told: Vec<Hour> = text
             .split_whitespace()

@@ -16,12 +16,12 @@ pub const DAYS_MIN: usize = 3;
 /// Taps in each hour of a day.
 type Taps = [u32; HOURS_OF_DAY];
 
-/// What is usual in each hour of a day: `weeks` are the days of the same weekday, `days` those right
-/// before it, each only where the validator recorded anything at all. A day in the workshop, or one
-/// on which it was frozen from morning to night, says nothing of what is usual.
+/// What is usual in each hour of a day: `weeks` are the days of the same weekday, `days` those
+/// right before it, each only where the validator recorded anything at all. A day in the workshop,
+/// or one on which it was frozen from morning to night, says nothing of what is usual.
 ///
-/// With three weeks it is the lower median; before that, with three days, the least of them, because
-/// a Sunday may be among them. `None`: too little is known.
+/// With three weeks it is the lower median; before that, with three days, the least of them,
+/// because a Sunday may be among them. `None`: too little is known.
 pub fn usual(weeks: &[Taps], days: &[Taps]) -> Option<Taps> {
     if weeks.len() >= WEEKS_MIN {
         return Some(each_hour(weeks, |sorted| sorted[(sorted.len() - 1) / 2]));

@@ -142,6 +142,7 @@ impl<'c> Rider<'c> {
             tariffs: city.set.clone(),
             hotlist: Hotlist::default(),
             place_age_s: None,
+            hotlist_version: None,
             clock: ClockQuality::Ntp,
             rules: validation::Rules::default(),
         };
@@ -264,6 +265,7 @@ impl<'c> Rider<'c> {
             tariff: context.tariff,
             order: None,
             place_age_s: None,
+            hotlist_version: None,
             duration_ms: 200,
             event: TapEvent::Committed { transaction, proof: CardProof([0; 8]) },
         };

@@ -253,6 +253,7 @@ pub(super) fn context(operation: Operation, who: Who, tariffs: &TariffSet) -> Va
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
         place_age_s: None,
+        hotlist_version: None,
         clock: ClockQuality::Ntp,
         rules: validation::Rules::default(),
     }

@@ -81,6 +81,7 @@ pub fn context(
         tariff: tariff.version(),
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
+        hotlist_version: None,
         place_age_s: None,
         clock,
         rules: Rules {

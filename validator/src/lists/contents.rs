@@ -50,6 +50,13 @@ impl DesiredList {
     }
 }
 
+impl Blocked {
+    /// Its version, as entries name it: none before the first list.
+    pub(crate) fn named(&self) -> Option<u64> {
+        (self.version > 0).then_some(self.version)
+    }
+}
+
 /// The versions that taps are made under: whoever makes them says so here.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Applied {

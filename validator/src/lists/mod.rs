@@ -168,9 +168,9 @@ impl Lists {
         self.tariffs.set()
     }
 
-    /// The cards to refuse.
-    pub(crate) fn hotlist(&self) -> Hotlist {
-        self.hotlist.cards.clone()
+    /// The cards to refuse, and the version that entries name.
+    pub(crate) fn hotlist(&self) -> (Hotlist, Option<u64>) {
+        (self.hotlist.cards.clone(), self.hotlist.named())
     }
 
     /// The tariff in force now.

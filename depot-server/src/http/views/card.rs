@@ -96,6 +96,8 @@ pub struct CardEntry {
     pub before: Option<CardRecord>,
     /// What was written to it, for certain or in doubt.
     pub after: Option<CardRecord>,
+    /// How old the place was by then, where satellites tell it and it was no longer fresh.
+    pub place_age_s: Option<u16>,
     /// Why that amount: the steps sum to `tap.charged`, or to what was exchanged for it. Empty when
     /// nothing was priced.
     pub steps: Vec<Step>,

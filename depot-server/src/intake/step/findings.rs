@@ -2,9 +2,9 @@
 
 use clearing::{Evidence, ExceptionChange, ExceptionKind, TapRef, ValidatorFinding};
 use fleet_sync::Incident;
-use model::{Money, TapEvent, TapRecord};
+use model::{CardId, CardTransaction, Money, TapEvent, TapRecord};
 
-use super::Desk;
+use super::{Desk, StepError};
 use crate::intake::{
     Reason,
     check::CheckedBatch,
@@ -13,6 +13,17 @@ use crate::intake::{
 
 impl<S: Stored> Desk<'_, S> {
     pub(super) fn not_cleared(&mut self, tap: &TapRecord, kind: ExceptionKind, finding: &str) {
+        self.open_of_tap(tap, kind, finding, tap.settled().map(|(transaction, _)| transaction));
+    }
+
+    /// An item of one entry, with the card's records before and after it as evidence.
+    fn open_of_tap(
+        &mut self,
+        tap: &TapRecord,
+        kind: ExceptionKind,
+        finding: &str,
+        transaction: Option<&CardTransaction>,
+    ) {
         let amount = match &tap.event {
             TapEvent::Committed { transaction, .. }
             | TapEvent::InDoubt { transaction }
@@ -26,7 +37,7 @@ impl<S: Stored> Desk<'_, S> {
         };
         let entry = Some(TapRef::of(tap));
         let mut evidence = Vec::new();
-        if let Some((transaction, _)) = tap.settled() {
+        if let Some(transaction) = transaction {
             let pair =
                 [("record found", transaction.before), ("record written", transaction.after)];
             evidence.extend(pair.map(|(title, record)| Evidence {
@@ -44,6 +55,27 @@ impl<S: Stored> Desk<'_, S> {
             finding: format!("entry {} of epoch {}: {finding}", tap.seq, tap.epoch),
             evidence,
         });
+    }
+
+    /// Each entry says by which hotlist it was decided, so this is a function of the entry and that
+    /// list: whatever arrives before or after it makes no difference (REC-1).
+    pub(super) fn charged_though_blocked(
+        &mut self,
+        card: CardId,
+        tap: &TapRecord,
+    ) -> Result<(), StepError<S::Error>> {
+        // What confirms an older transaction was not decided anew.
+        let (TapEvent::Committed { .. } | TapEvent::InDoubt { .. }) = &tap.event else {
+            return Ok(());
+        };
+        let Some(version) = tap.hotlist_version else { return Ok(()) };
+        let blocked = self.stored.blocked(card, version, self.booking.at);
+        if blocked.map_err(StepError::Stored)? {
+            let finding = format!("it went by hotlist {version}, which refuses this card");
+            let kind = ExceptionKind::ChargedThoughBlocked;
+            self.open_of_tap(tap, kind, &finding, clearing::transaction(tap));
+        }
+        Ok(())
     }
 
     pub(super) fn incident(&mut self, checked: CheckedBatch, incident: Incident) {

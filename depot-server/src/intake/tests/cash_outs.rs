@@ -47,6 +47,7 @@ fn load(rig: &mut Rig, card: u32, amount: u32, at_s: u32) {
         tariff: TariffVersion(1),
         order: Some(model::OrderId(1)),
         place_age_s: None,
+        hotlist_version: None,
         duration_ms: 180,
         event: TapEvent::Committed { transaction, proof },
     });

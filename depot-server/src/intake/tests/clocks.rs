@@ -131,6 +131,7 @@ fn rec_17_a_clock_that_nobody_set_is_known_as_such_and_no_item() {
             tariff: transaction.after.tariff,
             order: None,
             place_age_s: None,
+            hotlist_version: None,
             duration_ms: 180,
             event: TapEvent::Committed { transaction, proof },
         };

@@ -167,6 +167,7 @@ impl Rider {
             duration_ms: 180,
             order: None,
             place_age_s: None,
+            hotlist_version: None,
             event,
         });
         Some(done.after.amount)

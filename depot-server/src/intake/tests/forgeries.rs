@@ -298,6 +298,7 @@ fn entry(rig: &Rig, card: u32, transaction: CardTransaction, proof: CardProof) -
         tariff: transaction.after.tariff,
         order: None,
         place_age_s: None,
+        hotlist_version: None,
         duration_ms: 180,
         event: TapEvent::Committed { transaction, proof },
     }

@@ -71,6 +71,7 @@ pub(super) fn load(rig: &Rig, bus: usize, card: u32, newest: &CardRecord, at_s: 
         tariff: TariffVersion(1),
         order: Some(sealed.order.id),
         place_age_s: None,
+        hotlist_version: None,
         duration_ms: 180,
         event: TapEvent::Committed { transaction, proof },
     }

@@ -98,6 +98,7 @@ fn transact_on(
             tariff: TariffVersion(1),
             order,
             place_age_s: None,
+            hotlist_version: None,
             duration_ms: 180,
             event: TapEvent::Committed { transaction, proof },
         });

@@ -62,7 +62,8 @@ impl Rig {
             let mut any = false;
             for minute in minutes {
                 let card = (hour * 60 + minute) % 3;
-                self.buses[bus].board(&mut self.cards, card, at(day, hour, minute) + bus as u32);
+                let at = at(day, hour, minute) + self.buses[bus].id.number() - 1;
+                self.buses[bus].board(&mut self.cards, card, at);
                 any = true;
             }
             if any {
@@ -227,8 +228,9 @@ fn entries_count_once_in_the_hour_of_a_clock_that_is_set_or_else_of_their_arriva
             tariff: TariffVersion(1),
             order: None,
             place_age_s: None,
+            hotlist_version: None,
             duration_ms: 180,
-            event: event.clone(),
+            event: *event,
         });
     }
     let batch = rig.buses[0].batch();

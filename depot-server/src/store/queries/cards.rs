@@ -142,7 +142,8 @@ impl ReadModel {
             let net = Money::new(-gap.net(), currency);
             Some(Gap { from: gap.first, through: gap.last, net })
         });
-        CardEntry { tap, before, after, steps, exchanged, caps, gap }
+        let place_age_s = record.place_age_s;
+        CardEntry { tap, before, after, place_age_s, steps, exchanged, caps, gap }
     }
 
     /// The charge and the caps, worked out again by the function that priced it.

@@ -95,8 +95,11 @@ impl ReadModel {
         }
         let clock_gaps = self.store.clock_gaps_of(id, CLOCK_GAPS_MAX)?;
         let speech = raw.state.as_ref().and_then(|state| state.speech);
+        let said_at = raw.state_at;
         let device = raw.state.and_then(|state| state.health);
-        Ok(Some(ValidatorFacts { row, clock, lists, device, speech, work, epochs, clock_gaps }))
+        Ok(Some(ValidatorFacts {
+            row, clock, lists, said_at, device, speech, work, epochs, clock_gaps,
+        }))
     }
 
     fn raw_row(&self, id: ValidatorId) -> Result<Option<Raw>, StoreError> {

@@ -22,6 +22,7 @@ pub(crate) const fn default_reason(kind: ExceptionKind) -> &'static str {
         | ExceptionKind::Contradiction
         | ExceptionKind::RegisterMismatch
         | ExceptionKind::ChainBroken
+        | ExceptionKind::ChargedThoughBlocked
         | ExceptionKind::TicketUsedTwice
         | ExceptionKind::TicketNotIssued
         | ExceptionKind::SequenceGap

@@ -297,6 +297,7 @@ pub(super) fn entry_of(
         tariff: after.tariff,
         order: None,
         place_age_s: None,
+        hotlist_version: None,
         duration_ms: 200,
         event,
     }

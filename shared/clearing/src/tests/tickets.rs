@@ -62,6 +62,7 @@ fn tap(ticket: &Ticket, word: Word) -> Option<TapRecord> {
         tariff: TariffVersion(1),
         order: None,
         place_age_s: None,
+        hotlist_version: None,
     };
     let id = (ValidatorId::new(validator).unwrap(), Epoch(1), TapSeq(minute + 1));
     let token = TicketToken::new(&ticket.to_bytes().unwrap(), &[0; 64]);

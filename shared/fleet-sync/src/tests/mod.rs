@@ -62,6 +62,7 @@ fn committed(epoch: Epoch, seq: u64, salt: u8) -> TapRecord {
         tariff: TariffVersion(9),
         order: None,
         place_age_s: None,
+        hotlist_version: None,
     };
     let proof = CardProof([salt; 8]);
     let event = TapEvent::Committed { transaction, proof };

@@ -64,6 +64,7 @@ fn draft(at_s: u32) -> TapDraft {
         tariff: TariffVersion(9),
         order: None,
         place_age_s: None,
+        hotlist_version: None,
     }
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn context(role: TapRole, place: &str) -> ValidatorContext {
         tariffs: tariffs.clone(),
         hotlist: Hotlist::default(),
         place_age_s: None,
+        hotlist_version: None,
         clock: ClockQuality::Ntp,
         rules: Rules::default(),
     }
