@@ -198,7 +198,7 @@ fn cores_are_no_std() {
             cores += 1;
         }
     }
-    assert_eq!(cores, 14);
+    assert_eq!(cores, 15);
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl Rig {
             undrained_before: 0,
             lists: None,
             reason: String::new(),
+            steered: wire::Steered::default(),
             health: Some(Health {
                 started: Timestamp::from_secs(u64::from(at_s / DAY_S * DAY_S + 6 * HOUR_S)),
                 ..Health::default()

@@ -98,7 +98,15 @@ impl ReadModel {
         let said_at = raw.state_at;
         let device = raw.state.and_then(|state| state.health);
         Ok(Some(ValidatorFacts {
-            row, clock, lists, said_at, device, speech, work, epochs, clock_gaps,
+            row,
+            clock,
+            lists,
+            said_at,
+            device,
+            speech,
+            work,
+            epochs,
+            clock_gaps,
         }))
     }
 
