@@ -46,6 +46,7 @@ impl Rig {
             lists: None,
             reason: String::new(),
             steered: wire::Steered::default(),
+            speech: None,
             health: Some(Health {
                 started: Timestamp::from_secs(u64::from(at_s / DAY_S * DAY_S + 6 * HOUR_S)),
                 ..Health::default()
