@@ -25,6 +25,7 @@ mod orders;
 mod quota;
 mod receipt;
 mod rekey;
+mod release;
 mod settle;
 mod tickets;
 
@@ -149,6 +150,9 @@ enum Command {
     /// Which validators are to take taps, and until when.
     #[command(subcommand)]
     Desired(desired::Desired),
+    /// Software of validators: sign, add, plan, halt, look.
+    #[command(subcommand)]
+    Release(release::Release),
     /// Credit accounts: cards that ride first and are paid for afterwards.
     #[command(subcommand)]
     Account(account::Accounts),
@@ -246,6 +250,7 @@ pub fn main() -> ExitCode {
         Command::Order(command) => orders::run(command),
         Command::Hotlist(command) => hotlist::run(command),
         Command::Desired(command) => desired::run(command),
+        Command::Release(command) => release::run(command),
         Command::Account(command) => account::run(command),
         Command::Channel(command) => channels::run(command),
         Command::Ticket(command) => tickets::run(command),

@@ -8,6 +8,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use ::steering::FailureBound;
 use custody::SharedKeys;
 use fare::Tariff;
 use fleet_sync::{
@@ -33,7 +34,7 @@ use crate::{
     metrics::Metrics,
     orders::{self, OrderError, OrderRules, SealingError},
     rules::LiveRules,
-    steering::MadeList,
+    steering::{self, MadeList, SteeringError},
     store::{Published, Store, StoreError},
 };
 
@@ -61,6 +62,9 @@ pub enum ListsError {
     /// Decisions about cards to refuse do not go on.
     #[error("the hotlist does not go on")]
     Hotlist(#[from] HotlistError),
+    /// What is wanted of validators does not go on.
+    #[error("the steering of validators does not go on")]
+    Steering(#[from] SteeringError),
     /// The list of load orders.
     #[error("the list of load orders cannot be made")]
     Sealing(#[from] SealingError),
@@ -92,6 +96,8 @@ pub(crate) struct ListDesk {
     /// `None` where validators are given no orders.
     pub(crate) orders: Option<OrderDesk>,
     pub(crate) hotlist: HotlistRules,
+    /// From which failure on a roll-out halts.
+    pub(crate) failures: FailureBound,
     pub(crate) depot: DepotName,
     pub(crate) store: Arc<Store>,
     pub(crate) rules: LiveRules,
@@ -161,6 +167,7 @@ impl ListDesk {
         let now = self.clock.now();
         self.look_after_orders()?;
         hotlist::tick(&self.store, &self.hotlist, now)?;
+        steering::releases::tick(&self.store, self.failures, now)?;
         let revision = self.store.lists_revision()?;
         let due = now.since(before.issued) >= RENEW_EVERY || before.manifest.is_empty();
         if before.revision == Some(revision) && !due {
@@ -221,6 +228,12 @@ impl ListDesk {
         }
         for (kind, MadeList { version, content }) in self.store.steering_lists()? {
             sources.push(ListSource { kind, version, content, deltas: Vec::new() });
+        }
+        for version in steering::current(&self.store)?.images_out() {
+            if let Some(content) = self.store.release_image(version)? {
+                let kind = ListKind::IMAGE;
+                sources.push(ListSource { kind, version, content, deltas: Vec::new() });
+            }
         }
         Ok(sources)
     }

@@ -258,6 +258,7 @@ impl Depot {
                 rules: OrderRules::from(&self.app.config.orders),
             }),
             hotlist: HotlistRules::from(&self.app.config.hotlist),
+            failures: self.app.config.releases.bound(),
             depot: depot.clone(),
             store: Arc::clone(store),
             rules: rules.clone(),

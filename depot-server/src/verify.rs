@@ -102,6 +102,10 @@ impl From<SteeringError> for Stop {
             | SteeringError::Nothing(_)
             | SteeringError::Unknown(_)
             | SteeringError::Unreadable(_)
+            | SteeringError::Known(_)
+            | SteeringError::NoImage(_)
+            | SteeringError::Percent(_)
+            | SteeringError::Plan(..)
             | SteeringError::Wire(_)) => Self::Differs(format!("the journal of steering: {error}")),
         }
     }

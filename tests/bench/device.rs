@@ -161,6 +161,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
         lists: config::Lists::default(),
         rules: config::Rules::default(),
         rider: config::Rider::default(),
+        release: config::Release::default(),
         metrics: config::Metrics::default(),
     };
     let parts = Parts {

@@ -176,6 +176,7 @@ impl Post {
             lists: config::Lists::default(),
             rules: config::Rules::default(),
             rider: config::Rider::default(),
+            release: config::Release::default(),
             metrics: config::Metrics::default(),
         };
         let (_, field) = Reader::virtual_cards();

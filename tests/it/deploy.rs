@@ -23,12 +23,13 @@ fn systemd_takes_the_units_and_they_start_what_is_built() {
         "{ANALYZE} is missing: apt-get install systemd, or run tests/run, which does"
     );
     let folder = tempfile::tempdir().unwrap();
-    for (unit, installed, built) in [
-        ("tapline-validator.service", "/usr/bin/validator", VALIDATOR),
-        ("tapline-depot.service", "/usr/bin/depot-server", DEPOT),
+    // What a newer release understands, the package's validator need not: it checks nothing before.
+    for (unit, installed, built, calls) in [
+        ("tapline-validator.service", "/usr/bin/validator", VALIDATOR, 1),
+        ("tapline-depot.service", "/usr/bin/depot-server", DEPOT, 2),
     ] {
         let text = fs::read_to_string(shipped("systemd").join(unit)).unwrap();
-        assert_eq!(text.matches(installed).count(), 2, "{unit}: checks, then starts, {installed}");
+        assert_eq!(text.matches(installed).count(), calls, "{unit}: calls of {installed}");
         let copy = folder.path().join(unit);
         fs::write(&copy, text.replace(installed, built)).unwrap();
         let output =

@@ -39,6 +39,7 @@ mod purse;
 mod radio;
 mod readers;
 mod relay;
+mod releases;
 mod simulate;
 mod steering;
 mod tearing;

@@ -1,11 +1,12 @@
 //! The command line: what can be asked of the program, and how it answers.
 //!
 //! Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or something was found,
-//! 2 usage, 78 configuration.
+//! 2 usage, 75 another release is to be started, 78 configuration.
 
 mod journal;
 mod papers;
 mod selftest;
+mod software;
 
 use std::{
     collections::BTreeMap,
@@ -38,6 +39,8 @@ use tracing_subscriber::EnvFilter;
 
 /// sysexits: the configuration is wrong.
 const EX_CONFIG: u8 = 78;
+/// Another release is to be started: systemd does it (ADR-0028).
+const EX_ANOTHER: u8 = 75;
 const DEFAULT_CONFIG: &str = "/etc/tapline/validator.toml";
 
 const AFTER: &str = "\
@@ -49,7 +52,8 @@ Examples:
   validator journal verify --store /mnt/card/var/lib/tapline-validator
   validator journal export --store quarantine/store-1 --carve --out v000042.taps
 
-Exit codes: 0 done · 1 failed, or something was found · 2 usage · 78 configuration";
+Exit codes: 0 done · 1 failed, or something was found · 2 usage · 75 another release is to be \
+started · 78 configuration";
 
 /// Takes fares offline from smart cards and brings every tap to the depot.
 #[derive(Debug, Parser)]
@@ -83,6 +87,22 @@ const SIMULATE_HELP: &str = concat!(
 enum Command {
     /// Take taps until told to stop.
     Run {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// What systemd runs: the release that is in force, or else this program.
+    #[command(
+        after_help = "Counts a start of a release on trial, and goes back to what ran before \
+                            when it does not confirm itself."
+    )]
+    Start {
+        /// The configuration file.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Print which release runs, what became of plans, and the kind of this machine, as JSON.
+    Release {
         /// The configuration file.
         #[arg(long, default_value = DEFAULT_CONFIG)]
         config: PathBuf,
@@ -190,6 +210,8 @@ pub fn main() -> ExitCode {
 pub fn main_with(durability: Durability) -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run { config } => run(&config, durability),
+        Command::Start { config } => software::start(&config, durability),
+        Command::Release { config } => software::show(&config),
         Command::CheckConfig { config } => check_config(&config),
         Command::Doctor { config } => doctor(&config),
         Command::Selftest { config } => selftest::run(&config),
@@ -229,13 +251,21 @@ fn is_configuration(error: &anyhow::Error) -> bool {
     start || error.is::<ConfigError>() || error.is::<CustodyError>()
 }
 
-fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
+fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(stderr().is_terminal())
         .with_writer(stderr)
         .init();
+}
+
+fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
+    log();
+    serve(path, durability)
+}
+
+fn serve(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let keys = DeviceKeys::load(&config.keys)?;
     let tariffs = load_tariffs(&config.tariff.files)?;
@@ -244,7 +274,7 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let reader = Reader::open_or_wait(&config.reader).await?;
@@ -261,11 +291,12 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
             durability,
         })
         .await?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = supervise(&daemon) => {}
-        }
+        let done = tokio::select! {
+            _ = interrupt.recv() => ExitCode::SUCCESS,
+            _ = terminate.recv() => ExitCode::SUCCESS,
+            () = daemon.left() => ExitCode::from(EX_ANOTHER),
+            () = supervise(&daemon) => ExitCode::SUCCESS,
+        };
         tracing::info!("stopping");
         stopping();
         tokio::select! {
@@ -273,9 +304,9 @@ fn run(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
             // A second signal does not wait; recovery is a tested path.
             _ = interrupt.recv() => {}
         }
-        anyhow::Ok(())
+        anyhow::Ok(done)
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
 }
 
 fn check_config(path: &Path) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@
 
 mod annotate;
 mod console;
+mod release;
 mod suggestion;
 mod tickets;
 
@@ -36,6 +37,7 @@ use self::{
 use crate::{clock::ClockKeeper, link::Protocol, speech::Payloads};
 
 pub use console::Console;
+pub use release::Release;
 pub use rider::Settings as Rider;
 pub use tickets::Tickets;
 
@@ -70,6 +72,9 @@ pub struct Config {
     /// What comes from the depot for all validators.
     #[serde(default)]
     pub lists: Lists,
+    /// Whose software it takes.
+    #[serde(default)]
+    pub release: Release,
     /// Windows in which a card presented again is answered differently.
     #[serde(default)]
     pub rules: Rules,
@@ -441,7 +446,8 @@ impl Config {
                 "must lie between 20 and 2000, or be 0 to accept answers of any age",
             );
         }
-        if let Some((key, problem)) = self.tickets.problem(self).or_else(|| self.rider.problem()) {
+        let problem = self.tickets.problem(self).or_else(|| self.rider.problem());
+        if let Some((key, problem)) = problem.or_else(|| self.release.problem()) {
             return wrong(key, &problem);
         }
         if let Some(problem) = self.console.problem() {
@@ -535,6 +541,7 @@ port = 1883
             "way",
             "registers",
             "pins",
+            "key",
         ];
         for optional in optional {
             assert!(sample.contains(&format!("{optional} = ")), "{optional}");
@@ -571,6 +578,8 @@ port = 1883
             [reader]
             kind = "pn532"  # line 20
             port = "/dev/ttyUSB0"  # line 21
+
+            [release]
 
             [rider]
             private = false  # default

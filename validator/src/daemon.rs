@@ -7,7 +7,7 @@ mod context;
 mod start;
 mod start_error;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use fare::TariffSet;
 use fleet_sync::VerifyingKey;
@@ -33,9 +33,9 @@ use crate::{
     log_keeper::{LogKeeper, LogStatus, OpenError, Opened},
     metrics::{self, Metrics},
     reader_task,
+    releases::Releases,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
-    sync_loop::SyncLoop,
     tap_loop::{Event, Outage, Service, TapLoop, Underway, Whereabouts, ordered_out},
 };
 use reader::Reader;
@@ -87,6 +87,8 @@ pub struct Daemon {
     sensors: [JoinHandle<()>; 3],
     console: JoinHandle<()>,
     doctor: JoinHandle<()>,
+    software: Option<JoinHandle<()>>,
+    leave: watch::Receiver<bool>,
     page: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
@@ -98,7 +100,9 @@ impl Daemon {
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
-        let (lists, context) = informed(&config, keys.depot.clone(), tariffs, clock).await?;
+        let releases = start::releases(&config)?;
+        let depots = keys.depot.clone();
+        let (lists, context) = informed(&config, depots, tariffs, clock, releases.as_ref()).await?;
         let whereabouts = Whereabouts::of(&config, &context);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
@@ -108,17 +112,9 @@ impl Daemon {
         let (stop, stopped) = watch::channel(false);
         let (events, tap_events) = mpsc::unbounded_channel();
         let lists = lists.start(events.clone(), metrics.clone()).map_err(OpenError::Thread)?;
-        let link = start::link(&config, &identity, &keeper, lists.status.clone(), first_connection);
-        let (doctor, health) = start::doctor(&config, clock, &keeper, &events, &metrics);
-        let sync = SyncLoop::new(
-            identity,
-            keeper.clone(),
-            (service.clone(), health),
-            (lists.inputs, lists.status),
-            link,
-            stopped,
-            metrics.clone(),
-        );
+        let around = start::Around { config: &config, clock, keeper: &keeper, metrics: &metrics };
+        let says = (&events, &service, lists.inputs, lists.status);
+        let line = start::line(&around, identity, says, releases, (first_connection, stopped));
         let (ask, asks) = mpsc::unbounded_channel();
         let (sensors, gate) = start::sensors(&config, &events, &metrics);
         let taps = TapLoop {
@@ -148,10 +144,12 @@ impl Daemon {
             follow: tokio::spawn(follow_log(log.clone(), events.clone())),
             sensors,
             console: tokio::spawn(console::run(console, events.clone())),
-            doctor,
+            doctor: line.doctor,
+            software: line.software.watcher,
+            leave: line.software.leave,
             reader: tokio::spawn(reader_task::run(reader, asks, events.clone(), clock)),
             taps: tokio::spawn(taps.run(tap_events)),
-            sync: tokio::spawn(sync.run()),
+            sync: line.sync,
             lists: lists.thread,
             events,
             stop,
@@ -162,6 +160,15 @@ impl Daemon {
             store,
             page,
         })
+    }
+
+    /// Returns when this program is to end, for another release to be started.
+    pub(crate) async fn left(&self) {
+        let mut leave = self.leave.clone();
+        if leave.wait_for(|leave| *leave).await.is_err() {
+            // No releases are taken.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Its series.
@@ -233,9 +240,9 @@ impl Daemon {
         if let Some((_, page)) = &self.page {
             page.abort();
         }
-        let Self { taps, reader, sync, follow, console, doctor, sensors, .. } = self;
+        let Self { taps, reader, sync, follow, console, doctor, sensors, software, .. } = self;
         let tasks = [taps, reader, sync, follow, console, doctor];
-        let tasks: Vec<_> = tasks.into_iter().chain(sensors).collect();
+        let tasks: Vec<_> = tasks.into_iter().chain(sensors).chain(software).collect();
         tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
             // One that has ended was waited for before, perhaps, and cannot be again.
@@ -300,6 +307,7 @@ async fn informed(
     depot_keys: Vec<VerifyingKey>,
     files: TariffSet,
     clock: Clock,
+    releases: Option<&Arc<Releases>>,
 ) -> Result<(Lists, ValidatorContext), StartError> {
     let settings = lists::Settings {
         validator: config.validator.id,
@@ -310,6 +318,7 @@ async fn informed(
         route: config.validator.route.clone(),
         age_max: config.lists.age_max(),
         clock,
+        releases: releases.cloned(),
     };
     let opened = tokio::task::spawn_blocking(move || Lists::open(settings, files))
         .await

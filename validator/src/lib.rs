@@ -23,6 +23,7 @@ pub mod lists;
 pub mod log_keeper;
 pub mod metrics;
 mod reader_task;
+pub mod releases;
 pub mod riders;
 mod room;
 pub mod salvage;

@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
-use wire::{Batch, Health, MessageVersion, StateWord, Steered, ValidatorState};
+use wire::{Batch, Health, MessageVersion, ReleaseState, StateWord, Steered, ValidatorState};
 
 use crate::{
     clock::Clock,
@@ -64,6 +64,7 @@ pub(crate) struct SyncLoop {
     service: watch::Receiver<Service>,
     lists: watch::Receiver<ListsStatus>,
     health: watch::Receiver<Option<Health>>,
+    release: watch::Receiver<Option<ReleaseState>>,
     to_lists: Sender<Input>,
     link: mpsc::Receiver<LinkEvent>,
     stop: watch::Receiver<bool>,
@@ -78,6 +79,7 @@ enum Event {
     Log,
     Service,
     Lists,
+    Release,
     Deadline,
     State,
     Prune,
@@ -94,12 +96,13 @@ pub(crate) struct Said<'a> {
     pub(crate) health: Option<&'a Health>,
     /// The depot that it is said to, when it was heard.
     pub(crate) depot: Option<&'a Depot>,
+    pub(crate) release: Option<&'a ReleaseState>,
 }
 
 impl Identity {
     /// The signed state.
     pub(crate) fn state(&self, word: StateWord, connection: u64, said: &Said<'_>) -> Vec<u8> {
-        let Said { log, lists, reason, health, depot } = *said;
+        let Said { log, lists, reason, health, depot, release } = *said;
         let live = log.live();
         let state = ValidatorState {
             validator: self.validator,
@@ -116,7 +119,7 @@ impl Identity {
             undrained_before: log.undrained_before(),
             lists: Some(lists.state.clone()),
             reason: shortened(reason.to_owned()),
-            steered: Steered { desired: lists.desired, ..Steered::default() },
+            steered: Steered { desired: lists.desired, release: release.cloned(), settings: None },
             health: health.map(|health| self.with_silence(health, depot)),
             speech: Some(self.payloads.speech(depot)),
         };
@@ -155,7 +158,11 @@ impl SyncLoop {
     pub(crate) fn new(
         identity: Identity,
         keeper: LogKeeper,
-        (service, health): (watch::Receiver<Service>, watch::Receiver<Option<Health>>),
+        (service, health, release): (
+            watch::Receiver<Service>,
+            watch::Receiver<Option<Health>>,
+            watch::Receiver<Option<ReleaseState>>,
+        ),
         (to_lists, lists): (Sender<Input>, watch::Receiver<ListsStatus>),
         link: mpsc::Receiver<LinkEvent>,
         stop: watch::Receiver<bool>,
@@ -180,6 +187,7 @@ impl SyncLoop {
             service,
             lists,
             health,
+            release,
             to_lists,
             link,
             stop,
@@ -201,6 +209,7 @@ impl SyncLoop {
                 Ok(()) = self.log.changed() => Event::Log,
                 Ok(()) = self.service.changed() => Event::Service,
                 Ok(()) = self.lists.changed() => Event::Lists,
+                Ok(()) = self.release.changed() => Event::Release,
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => Event::Deadline,
                 // A fault is told at once, not with the next look at the clock.
                 Ok(()) = self.health.changed() => Event::State,
@@ -211,7 +220,9 @@ impl SyncLoop {
             match event {
                 Event::Link(event) => self.handle_link(event),
                 Event::Log => self.handle_log(),
-                Event::Service | Event::Lists => self.publish_state(self.word()),
+                Event::Service | Event::Lists | Event::Release => {
+                    self.publish_state(self.word());
+                }
                 Event::Deadline => {
                     let jitter = u64::from(crate::random_u32() % JITTER_MAX_MS);
                     self.uplink.handle_timeout(self.now(), Duration::from_millis(jitter));
@@ -422,7 +433,9 @@ impl SyncLoop {
                 Service::Out(why) => why,
             };
             let (health, depot) = (health.as_ref(), self.depot.as_ref());
-            let said = Said { log: &log, lists: &lists, reason, health, depot };
+            let release = self.release.borrow();
+            let release = release.as_ref();
+            let said = Said { log: &log, lists: &lists, reason, health, depot, release };
             let state = self.identity.state(word, *connection, &said);
             publisher.publish(&topic, state, true);
         }

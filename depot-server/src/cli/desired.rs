@@ -160,7 +160,7 @@ fn moment(at: Timestamp) -> String {
 }
 
 /// A number with its unit: 45s, 90m, 2h, 1d.
-fn span(text: &str) -> anyhow::Result<Duration> {
+pub(super) fn span(text: &str) -> anyhow::Result<Duration> {
     let split = text.len().saturating_sub(1);
     let (number, unit) = text.split_at_checked(split).context("write 45s, 90m, 2h or 1d")?;
     let unit = match unit {

@@ -6,11 +6,13 @@
 
 mod channels;
 mod check;
+mod hotlist;
 mod issuers;
 mod keys;
 mod orders;
 mod products;
 mod reconcile;
+mod releases;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -22,11 +24,13 @@ use serde::{Deserialize, Serialize};
 
 pub use channels::{Channel, StatementFormat};
 pub use check::{Origin, Setting, settings};
+pub use hotlist::Hotlist;
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
 pub use orders::Orders;
 pub use products::Product;
 pub use reconcile::{Reconcile, Visitor};
+pub use releases::Releases;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -76,6 +80,9 @@ pub struct Config {
     /// Cards to refuse: who proposes, and how many at once.
     #[serde(default)]
     pub hotlist: Hotlist,
+    /// Whose software validators are given, and how much of a roll-out may go wrong.
+    #[serde(default)]
+    pub releases: Releases,
     /// Who takes money for load orders.
     #[serde(default, rename = "channel", skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<Channel>,
@@ -231,22 +238,6 @@ pub struct Float {
     pub small: String,
 }
 
-/// Cards to refuse: who proposes, and how many at once. See `docs/hotlist.md`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Hotlist {
-    /// What proposes by itself: fork, value, lost, replaced, debt. A proposal blocks nobody.
-    pub rules: Vec<String>,
-    /// Days after which a block that a rule proposed ends; 0 = never.
-    pub expires_days: u32,
-    /// Additions are counted over so many hours (1 to 720).
-    pub window_hours: u32,
-    /// More additions than this within them need a second person (1 or more).
-    pub additions_max: u32,
-    /// So do more than this many of a thousand active cards, but 10 cards never do.
-    pub share_max_permille: u16,
-}
-
 /// Why a configuration cannot be used. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -334,35 +325,6 @@ impl Default for Float {
     }
 }
 
-impl Default for Hotlist {
-    fn default() -> Self {
-        Self {
-            rules: ["fork", "value", "lost"].map(str::to_owned).to_vec(),
-            expires_days: 1095,
-            window_hours: 24,
-            additions_max: 500,
-            share_max_permille: 2,
-        }
-    }
-}
-
-impl Hotlist {
-    fn check(&self) -> Result<(), ConfigError> {
-        const RULES: [&str; 6] = ["fork", "value", "lost", "replaced", "debt", "unpaid"];
-        let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.into() });
-        if self.rules.iter().any(|rule| !RULES.contains(&rule.as_str())) {
-            return value("hotlist.rules", "use any of fork, value, lost, replaced, debt, unpaid");
-        }
-        if !(1..=720).contains(&self.window_hours) {
-            return value("hotlist.window_hours", "use 1 to 720 hours");
-        }
-        if self.additions_max == 0 {
-            return value("hotlist.additions_max", "use 1 or more: 0 would block nobody ever");
-        }
-        Ok(())
-    }
-}
-
 impl Default for Intake {
     fn default() -> Self {
         Self { group_max: 64, verify_threads: 0 }
@@ -408,6 +370,7 @@ impl Config {
             float: Float::default(),
             orders: Orders::default(),
             hotlist: Hotlist::default(),
+            releases: Releases::default(),
             channels: Vec::new(),
             issuers: Vec::new(),
             products: Vec::new(),
@@ -469,6 +432,7 @@ impl Config {
             return value("desk.lost_hold_hours", "use 24 or more: taps may arrive that late");
         }
         self.hotlist.check()?;
+        self.releases.check()?;
         issuers::check(&self.issuers, self.desk.issuer)?;
         channels::check(&self.channels)?;
         products::check(&self.products)

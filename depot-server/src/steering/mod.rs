@@ -6,17 +6,23 @@
 //! they forgot.
 
 mod event;
+pub mod releases;
 mod verify;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use model::{Timestamp, ValidatorId};
+use sha2::{Digest, Sha256};
 use wire::{Desired, DesiredStates, DesiredWord, ListKind, WireError, limits};
 
 pub use event::SteeringEvent;
+pub use releases::{ImageFact, PlanFact, ReleaseStates};
 pub use verify::verify;
 
-use crate::store::{Store, StoreError};
+use crate::{
+    config::to_hex,
+    store::{Store, StoreError},
+};
 
 /// The longest that a desired state may hold: whoever wants more says it again.
 pub const HOLDS_MAX: Duration = Duration::from_secs(92 * 86_400);
@@ -51,6 +57,18 @@ pub enum SteeringError {
     /// A row of the journal does not read.
     #[error("{0} does not read")]
     Unreadable(&'static str),
+    /// It is there.
+    #[error("there is {0} already: a release has one content for ever; give it a new version")]
+    Known(String),
+    /// Nothing to plan.
+    #[error("there is no release {0} in the books: see `depot-server release add`")]
+    NoImage(String),
+    /// A share that cannot be.
+    #[error("the percent of a plan only rises, from {0} to 100 at most: to stop it, halt it")]
+    Percent(u8),
+    /// A plan that cannot be decided about so.
+    #[error("plan {0} {1}: see `depot-server release status`")]
+    Plan(u64, &'static str),
     /// Too many validators.
     #[error("the list cannot be written")]
     Wire(#[from] WireError),
@@ -66,6 +84,10 @@ pub struct Steering {
     pub desired: DesiredStates,
     /// Who said each of them; `None` is all.
     pub said_by: BTreeMap<Option<ValidatorId>, String>,
+    /// Releases in the books, by the versions of their lists.
+    pub images: BTreeMap<u64, ImageFact>,
+    /// Plans, also those that are over.
+    pub plans: BTreeMap<u64, PlanFact>,
     /// The lists that follow, by kind.
     pub lists: BTreeMap<ListKind, MadeList>,
 }
@@ -110,6 +132,12 @@ impl Steering {
                     }
                 }
             }
+            SteeringEvent::Image { .. }
+            | SteeringEvent::Planned { .. }
+            | SteeringEvent::Widened { .. }
+            | SteeringEvent::Halted { .. }
+            | SteeringEvent::Resumed { .. }
+            | SteeringEvent::Ended { .. } => return self.apply_release(at, event),
         }
         self.list_desired(at)
     }
@@ -188,6 +216,10 @@ fn wanted(
     let word = DesiredWord::ALL.into_iter().find(|known| known.word() == word);
     let word = word.ok_or(SteeringError::Unreadable("a desired state"))?;
     Ok(Desired { word, reason: reason.to_owned(), until })
+}
+
+fn hash_of(content: &[u8]) -> String {
+    to_hex(&Sha256::digest(content))
 }
 
 /// `None` is all.

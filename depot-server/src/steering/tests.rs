@@ -74,3 +74,99 @@ fn what_cannot_be_wanted_says_why_and_leaves_no_trace() {
     assert_eq!(store.steering_rows().unwrap(), 0);
     assert!(store.steering_lists().unwrap().is_empty());
 }
+
+fn planned(number: u64, version: &str, percent: u8) -> SteeringEvent {
+    SteeringEvent::Planned {
+        number,
+        version: version.to_owned(),
+        canaries: vec![7],
+        percent,
+        downgrade: false,
+        confirm_s: 600,
+        reason: "monthly".to_owned(),
+        by: "ana".to_owned(),
+    }
+}
+
+fn add(store: &Store, version: &str, target: &str) -> Result<u64, SteeringError> {
+    let (length, hash) = (3, [7; 32]);
+    let label =
+        wire::ImageLabel { version: version.to_owned(), target: target.to_owned(), length, hash };
+    releases::add_image(store, &label, b"signed", "ana", at(1_000))
+}
+
+fn decision(plan: u64, which: &str) -> SteeringEvent {
+    let (by, reason) = ("ben".to_owned(), "seen".to_owned());
+    match which {
+        "halt" => SteeringEvent::Halted { plan, reason, by },
+        "resume" => SteeringEvent::Resumed { plan, failures: 2, reason, by },
+        "end" => SteeringEvent::Ended { plan, reason, by },
+        percent => {
+            let percent = percent.parse().unwrap();
+            SteeringEvent::Widened { plan, canaries: vec![9], percent, reason, by }
+        }
+    }
+}
+
+#[test]
+fn a_release_is_added_once_planned_widened_halted_resumed_and_ended_by_named_people() {
+    let (_folder, store) = Store::for_test();
+    let decide = |event: &SteeringEvent| decide(&store, event, at(2_000));
+    let refused = |event: &SteeringEvent| decide(event).unwrap_err().to_string();
+    assert!(refused(&planned(1, "1.1.0", 5)).contains("no release 1.1.0"));
+    let [pi, pc] = ["pi", "pc"].map(|target| add(&store, "1.1.0", target).unwrap());
+    assert_eq!((pi, pc), (1_000, 1_001));
+    let twice = add(&store, "1.1.0", "pi").unwrap_err().to_string();
+    assert!(twice.contains("1.1.0 for pi already"), "{twice}");
+
+    decide(&planned(1, "1.1.0", 5)).unwrap();
+    assert!(refused(&planned(2, "1.1.0", 5)).contains("plan 1 is of the same release"));
+    assert!(refused(&decision(1, "4")).contains("only rises, from 5"));
+    assert!(refused(&decision(1, "resume")).contains("is not halted"));
+    assert!(refused(&decision(3, "halt")).contains("plan 3 is not known"));
+    let steering = decide(&decision(1, "50")).unwrap();
+    let plan = &steering.plans[&1].plan;
+    assert_eq!((plan.percent, plan.canaries.len(), plan.images.len()), (50, 2, 2));
+    let steering = decide(&decision(1, "halt")).unwrap();
+    assert!(steering.plans[&1].plan.halted);
+    assert!(refused(&decision(1, "halt")).contains("is halted already"));
+    let steering = decide(&decision(1, "resume")).unwrap();
+    assert_eq!((steering.plans[&1].plan.halted, steering.plans[&1].accepted), (false, 2));
+    assert_eq!(steering.images_out().len(), 2);
+    let steering = decide(&decision(1, "end")).unwrap();
+    assert!(refused(&decision(1, "100")).contains("plan 1 is over"));
+    assert_eq!(steering.images_out(), [pc].into(), "the kind never leaves the manifest");
+    let given = &store.steering_lists().unwrap()[&ListKind::PLAN];
+    assert_eq!(wire::ReleasePlans::decode(&given.content).unwrap().0, []);
+    assert_eq!(verify(&store).unwrap(), 1);
+}
+
+#[test]
+fn a_rollout_that_goes_wrong_is_halted_by_the_rule_with_the_first_reason() {
+    use steering::FailureBound;
+    use wire::{ReleaseStage, ReleaseState};
+
+    let (_folder, store) = Store::for_test();
+    add(&store, "1.1.0", "pi").unwrap();
+    let steering = decide(&store, &planned(1, "1.1.0", 100), at(2_000)).unwrap();
+    let state = |stage, why: &str| ReleaseState {
+        running: String::new(),
+        plan: 1,
+        stage,
+        why: why.to_owned(),
+    };
+    let states: ReleaseStates = vec![
+        (v(1), Some(state(ReleaseStage::Applied, ""))),
+        (v(2), Some(state(ReleaseStage::Failed, "no link"))),
+        (v(3), Some(ReleaseState { plan: 9, ..state(ReleaseStage::Failed, "of another plan") })),
+        (v(4), None),
+        (v(5), Some(state(ReleaseStage::Trying, ""))),
+    ];
+    let (tally, bad) = steering.tally(&steering.plans[&1].plan, &states);
+    assert_eq!((tally.pending, tally.applied, tally.failed, tally.refused), (3, 1, 1, 0));
+    assert_eq!((bad.len(), &*bad[0].why), (1, "no link"));
+    let bound = FailureBound { count: 0, share_permille: 10 };
+    assert!(tally.must_halt(0, bound) && !tally.must_halt(1, bound));
+    // Nobody has said anything in these books.
+    assert!(releases::tick(&store, bound, at(2_001)).unwrap().is_empty());
+}

@@ -1,11 +1,19 @@
 //! The journal of steering booked again: the lists are what it says.
 
-use super::{SteeringError, current};
+use super::{SteeringError, current, hash_of};
 use crate::store::{Store, StoreError};
 
 /// Books the journal again and says the first difference. Answers how many lists there are.
 pub fn verify(store: &Store) -> Result<u64, SteeringError> {
-    let (booked, given) = (current(store)?.lists, store.steering_lists()?);
+    let steering = current(store)?;
+    for (number, image) in &steering.images {
+        let content = store.release_image(*number)?;
+        if content.is_none_or(|content| hash_of(&content) != image.hash) {
+            let what = format!("image {number} is not what the journal of steering says");
+            return Err(StoreError::damaged(what).into());
+        }
+    }
+    let (booked, given) = (steering.lists, store.steering_lists()?);
     for (kind, list) in &booked {
         if given.get(kind) != Some(list) {
             let kind = kind.word().unwrap_or("unknown");

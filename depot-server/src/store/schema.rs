@@ -27,6 +27,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0020_clocks.sql"),
     include_str!("migrations/0021_steering.sql"),
     include_str!("migrations/0022_work.sql"),
+    include_str!("migrations/0023_releases.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

@@ -12,9 +12,10 @@ use wire::ListKind;
 
 use super::{
     Store, StoreError,
-    codes::{sql_time, time, unsigned},
+    codes::{sql_time, time, unsigned, validator},
+    group::read_state,
 };
-use crate::steering::{MadeList, SteeringEvent};
+use crate::steering::{MadeList, ReleaseStates, SteeringEvent};
 
 const NAME: &str = "the journal of steering";
 
@@ -61,6 +62,35 @@ impl Store {
             })
             .map_err(failed())?;
         rows.collect::<Result<_, _>>().map_err(failed())
+    }
+
+    /// A release as the agency signed it.
+    pub fn release_image(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reader()?
+            .prepare_cached("SELECT content FROM release_images WHERE number = ?1")
+            .and_then(|mut statement| {
+                let number = i64::try_from(number).unwrap_or(i64::MAX);
+                statement.query_row([number], |row| row.get(0)).optional()
+            })
+            .map_err(StoreError::read("a release"))
+    }
+
+    /// What every enrolled validator last said of its software.
+    pub fn release_states(&self) -> Result<ReleaseStates, StoreError> {
+        let failed = || StoreError::read("the software of the fleet");
+        let reader = self.reader()?;
+        let mut statement = reader
+            .prepare_cached("SELECT id, state FROM validators ORDER BY id")
+            .map_err(failed())?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))
+            .map_err(failed())?;
+        rows.map(|row| {
+            let (id, payload) = row.map_err(failed())?;
+            let state = payload.as_deref().and_then(read_state);
+            Ok((validator(id)?, state.and_then(|state| state.steered.release)))
+        })
+        .collect()
     }
 
     /// Kind and version of each of those lists.
@@ -117,6 +147,18 @@ impl SteeringBook<'_> {
                 .map_err(failed())?;
         }
         Ok(())
+    }
+
+    /// Keeps a release as the agency signed it.
+    pub fn keep_image(&self, number: u64, content: &[u8]) -> Result<(), StoreError> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        self.writer
+            .execute(
+                "INSERT INTO release_images (number, content) VALUES (?1, ?2)",
+                params![number, content],
+            )
+            .map(|_| ())
+            .map_err(StoreError::write("a release"))
     }
 
     /// Makes it all durable.

@@ -14,6 +14,7 @@
 #![no_std]
 extern crate alloc;
 
+mod image;
 mod intake;
 mod lists;
 mod presence;
@@ -22,6 +23,7 @@ mod signed;
 mod topic;
 mod uplink;
 
+pub use image::{open_image, sign_image};
 pub use intake::{Accepted, EpochMark, Incident, Intake, NewEntry, RegistersCheck, Verdict};
 pub use lists::{
     BLOCK_BYTES, BlockId, ListFetcher, ListOutput, ListSource, ListTrouble, Shelf, ShelfError,

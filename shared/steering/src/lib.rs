@@ -8,5 +8,9 @@
 extern crate alloc;
 
 mod desired;
+mod rollout;
+mod standing;
 
 pub use desired::{desired, next_end};
+pub use rollout::{FailureBound, Tally, chooses, plan_of};
+pub use standing::{Next, Outcome, STARTS_MAX, Standing, Trial};

@@ -26,6 +26,7 @@ mod envelope;
 mod error;
 pub mod journal;
 mod manifest;
+mod release;
 mod state;
 mod steered;
 mod version;
@@ -40,6 +41,7 @@ pub use error::WireError;
 pub use manifest::{
     ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
 };
+pub use release::{Image, ImageLabel, PlannedImage, ReleasePlan, ReleasePlans};
 pub use state::{Health, HeldList, HostState, ListsState, Speech, StateWord, ValidatorState};
 pub use steered::{DesiredState, ReleaseStage, ReleaseState, Steered};
 pub use version::{MessageVersion, Versions};
@@ -71,6 +73,10 @@ pub mod limits {
     pub const TROUBLE: usize = 200;
     /// Bytes of why a validator is to take no taps.
     pub const WHY: usize = 160;
+    /// Plans of releases that are not over.
+    pub const PLANS: usize = 16;
+    /// Bytes of a release's program, unpacked.
+    pub const PROGRAM: usize = 64 * 1024 * 1024;
     /// Bytes of the software version in a state message.
     pub const SOFTWARE: usize = 64;
 }

@@ -56,6 +56,11 @@ impl Process {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Begins with another word of its command line, from its next start on.
+    pub(crate) fn begin_with(&mut self, word: &str) {
+        word.clone_into(&mut self.arguments[0]);
+    }
+
     /// What it has logged.
     pub(crate) fn logged(&self) -> String {
         fs::read_to_string(&self.log).unwrap()

@@ -399,6 +399,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
         lists: config::Lists::default(),
         rules: config::Rules::default(),
         rider: config::Rider::default(),
+        release: config::Release::default(),
         metrics: config::Metrics::default(),
     }
 }

@@ -169,6 +169,7 @@ impl Rig {
             lists: config::Lists::default(),
             rules: config::Rules::default(),
             rider: config::Rider::default(),
+            release: config::Release::default(),
             metrics: config::Metrics::default(),
         };
         let (_, shown) = mpsc::unbounded_channel();

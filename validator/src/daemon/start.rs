@@ -1,13 +1,13 @@
 //! The parts of a start that need many settings.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fleet_sync::{SigningKey, Topic, VerifyingKey};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use wire::{Health, StateWord};
+use wire::{Health, ReleaseState, StateWord};
 
 use crate::{
     clock::Clock,
@@ -15,13 +15,16 @@ use crate::{
     gate_task, gnss_task,
     health::Doctor,
     link::{self, LinkSettings, TlsFiles},
-    lists::ListsStatus,
+    lists::{Input, ListsStatus},
     log_keeper::LogKeeper,
     metrics::Metrics,
+    releases::{self, Releases, Watched, Watcher},
     scanner_task,
-    sync_loop::{Identity, Said},
-    tap_loop::{AtGate, Event},
+    sync_loop::{Identity, Said, SyncLoop},
+    tap_loop::{AtGate, Event, Service},
 };
+
+use super::StartError;
 
 /// Who signs and checks the messages.
 pub(super) fn identity(
@@ -35,8 +38,46 @@ pub(super) fn identity(
     Identity { validator, depot, signing, depot_keys, payloads, keep, clock }
 }
 
+/// What the parts around the tap loop share.
+pub(super) struct Around<'a> {
+    pub(super) config: &'a Config,
+    pub(super) clock: Clock,
+    pub(super) keeper: &'a LogKeeper,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// What tells the depot, and what it tells of.
+pub(super) struct Line {
+    pub(super) doctor: JoinHandle<()>,
+    pub(super) software: Software,
+    pub(super) sync: JoinHandle<()>,
+}
+
+/// Starts the link, what looks after device and software, and the loop that tells the depot.
+pub(super) fn line(
+    around: &Around<'_>,
+    identity: Identity,
+    (events, service, inputs, lists): (
+        &mpsc::UnboundedSender<Event>,
+        &watch::Receiver<Service>,
+        std::sync::mpsc::Sender<Input>,
+        watch::Receiver<ListsStatus>,
+    ),
+    releases: Option<Arc<Releases>>,
+    (first_connection, stopped): (u64, watch::Receiver<bool>),
+) -> Line {
+    let Around { config, clock, keeper, metrics } = *around;
+    let link = link(config, &identity, keeper, lists.clone(), first_connection);
+    let (doctor, health) = doctor(config, clock, keeper, events, metrics);
+    let software = software(releases, (&health, service, &lists), metrics, clock);
+    let told = (service.clone(), health, software.state.clone());
+    let (keeper, metrics) = (keeper.clone(), metrics.clone());
+    let sync = SyncLoop::new(identity, keeper, told, (inputs, lists), link, stopped, metrics);
+    Line { doctor, software, sync: tokio::spawn(sync.run()) }
+}
+
 /// Starts the link to the broker.
-pub(super) fn link(
+fn link(
     config: &Config,
     identity: &Identity,
     keeper: &LogKeeper,
@@ -66,7 +107,8 @@ pub(super) fn link(
     let (log, signer) = (keeper.status(), identity.clone());
     let will = move |connection| {
         let (log, lists) = (&log.borrow(), &lists.borrow());
-        let said = Said { log, lists, reason: "", health: None, depot: None };
+        let (health, depot, release) = (None, None, None);
+        let said = Said { log, lists, reason: "", health, depot, release };
         signer.state(StateWord::Lost, connection, &said)
     };
     link::start(settings, will, crate::random_u32)
@@ -85,7 +127,7 @@ pub(super) fn sensors(
 }
 
 /// Starts looking after the device.
-pub(super) fn doctor(
+fn doctor(
     config: &Config,
     clock: Clock,
     keeper: &LogKeeper,
@@ -103,4 +145,52 @@ pub(super) fn doctor(
         health: well,
     };
     (tokio::spawn(doctor.run()), health)
+}
+
+/// What is on the disk of releases; `None` where none are taken.
+pub(super) fn releases(config: &Config) -> Result<Option<Arc<Releases>>, StartError> {
+    let Some(key) = config.release.public_key() else { return Ok(None) };
+    if std::env::var_os(releases::VARIABLE).is_none() {
+        tracing::warn!("releases are taken only by a program that `validator start` began");
+        return Ok(None);
+    }
+    let opened = Releases::open(&config.state.folder, key, config.validator.id)?;
+    Ok(Some(Arc::new(opened)))
+}
+
+/// What watches over the software.
+pub(super) struct Software {
+    pub(super) watcher: Option<JoinHandle<()>>,
+    state: watch::Receiver<Option<ReleaseState>>,
+    pub(super) leave: watch::Receiver<bool>,
+}
+
+/// Starts watching for the moment of a switch.
+fn software(
+    releases: Option<Arc<Releases>>,
+    (health, service, lists): (
+        &watch::Receiver<Option<Health>>,
+        &watch::Receiver<Service>,
+        &watch::Receiver<ListsStatus>,
+    ),
+    metrics: &Metrics,
+    clock: Clock,
+) -> Software {
+    let (state_tell, state) = watch::channel(None);
+    let (leave_tell, leave) = watch::channel(false);
+    let watcher = releases.map(|releases| {
+        let running = std::env::var(releases::VARIABLE).unwrap_or_default();
+        let watcher = Watcher {
+            releases,
+            running,
+            health: health.clone(),
+            service: service.clone(),
+            lists: lists.clone(),
+            metrics: metrics.clone(),
+            clock,
+            told: Watched { state: state_tell, leave: leave_tell },
+        };
+        tokio::spawn(watcher.run())
+    });
+    Software { watcher, state, leave }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use model::TapRole;
 
-use crate::{lists::DiskError, log_keeper::OpenError};
+use crate::{lists::DiskError, log_keeper::OpenError, releases::ReleaseDiskError};
 
 /// Why a validator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,9 @@ pub enum StartError {
     /// The lists on the disk.
     #[error(transparent)]
     Lists(#[from] DiskError),
+    /// Releases on the disk.
+    #[error(transparent)]
+    Releases(#[from] ReleaseDiskError),
     /// The metrics page.
     #[error("cannot serve metrics at {address}: choose another metrics.listen")]
     Metrics {

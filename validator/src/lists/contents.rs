@@ -13,7 +13,7 @@ use fare::Tariff;
 use fleet_sync::{open_tariff, with_any};
 use model::{CardId, TariffVersion, Timestamp};
 use validation::Hotlist;
-use wire::{Desired, DesiredStates, HeldList, ListKind};
+use wire::{Desired, DesiredStates, HeldList, ListKind, ReleasePlans};
 
 use super::{Settings, tariffs::Tariffs};
 
@@ -100,6 +100,18 @@ pub(super) enum Usable {
     Hotlist(Blocked),
     /// What validators are to be.
     Desired(DesiredList),
+    /// Which releases go where.
+    Plans(ReleasePlans),
+    /// A release, whose program is kept elsewhere.
+    Image,
+}
+
+impl Settings {
+    pub(super) fn take_plans(&self, plans: ReleasePlans) {
+        if let Some(releases) = &self.releases {
+            releases.take_plans(plans);
+        }
+    }
 }
 
 /// What the list is good for, or why it is of no use here.
@@ -120,6 +132,14 @@ pub(super) fn usable(
     if list.kind == ListKind::DESIRED {
         let states = DesiredStates::decode(content).map_err(|e| crate::chain(&e))?;
         return Ok(Usable::Desired(DesiredList { version: list.version, states }));
+    }
+    if list.kind == ListKind::PLAN {
+        return ReleasePlans::decode(content).map(Usable::Plans).map_err(|e| crate::chain(&e));
+    }
+    if list.kind == ListKind::IMAGE
+        && let Some(releases) = &settings.releases
+    {
+        return releases.take_image(list, content).map(|()| Usable::Image);
     }
     let Some(version) = tariff_version(list) else {
         return Err("this version of the validator does not know its kind".to_owned());
@@ -146,4 +166,12 @@ pub(super) fn usable(
 pub(super) fn tariff_version(list: HeldList) -> Option<TariffVersion> {
     let version = u16::try_from(list.version).ok()?;
     (list.kind == ListKind::TARIFF).then_some(TariffVersion(version))
+}
+
+pub(super) fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn secs(at: Option<Timestamp>) -> i64 {
+    at.map_or(0, |at| i64::try_from(at.secs()).unwrap_or(i64::MAX))
 }

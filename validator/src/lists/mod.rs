@@ -13,29 +13,38 @@ mod tariffs;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread,
     time::Duration,
 };
 
 use fare::TariffSet;
-use fleet_sync::{BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey};
+use fleet_sync::{
+    BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey, verify_manifest,
+    with_any,
+};
 use model::{TariffVersion, Timestamp, ValidatorId};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use validation::Hotlist;
 use wire::{Desired, DesiredState, HeldList, ListKind, ListsState, limits};
 
 pub(crate) use contents::{Applied, Blocked, Orders};
-use contents::{DesiredList, Usable, tariff_version, usable};
+use contents::{DesiredList, Usable, count, secs, tariff_version, usable};
 pub use disk::DiskError;
 use disk::ListDisk;
 use tariffs::Tariffs;
 
-use crate::{clock::Clock, link::Publisher, metrics::Metrics, tap_loop::Event};
+use crate::{
+    clock::Clock, health::shortened, link::Publisher, metrics::Metrics, releases::Releases,
+    tap_loop::Event,
+};
 
 /// What this validator makes use of.
-const WANTED: [ListKind; 4] =
-    [ListKind::TARIFF, ListKind::HOTLIST, ListKind::ACTIONS, ListKind::DESIRED];
+const WANTED: [ListKind; 5] =
+    [ListKind::TARIFF, ListKind::HOTLIST, ListKind::ACTIONS, ListKind::PLAN, ListKind::DESIRED];
 /// The clock is looked at this often: a wall clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -60,6 +69,8 @@ pub(crate) struct ListsStatus {
     pub(crate) state: ListsState,
     /// What this validator is to be, and is.
     pub(crate) desired: Option<DesiredState>,
+    /// Whether the depot was heard since the start.
+    pub(crate) heard: bool,
 }
 
 /// What does not change while the validator runs.
@@ -74,6 +85,8 @@ pub(crate) struct Settings {
     /// Lists that are complete may be this old; `None` = of any age.
     pub(crate) age_max: Option<Duration>,
     pub(crate) clock: Clock,
+    /// `None` where no releases are taken.
+    pub(crate) releases: Option<Arc<Releases>>,
 }
 
 /// The lists of one validator.
@@ -93,6 +106,7 @@ pub(crate) struct Lists {
     unusable: BTreeMap<HeldList, String>,
     trouble: String,
     broken: Option<String>,
+    heard: bool,
 }
 
 /// A running thread of lists.
@@ -128,13 +142,20 @@ impl Lists {
         let (mut orders, mut hotlist) = (Orders::default(), Blocked::default());
         let (mut desired, mut held) = (DesiredList::default(), Vec::new());
         for (list, pin) in found.lists {
+            if list.kind == ListKind::IMAGE {
+                // Its program is kept elsewhere, or comes again.
+                disk.remove_list(list)?;
+                continue;
+            }
             let content = disk.read_list(list)?.unwrap_or_default();
             match usable(&settings, &tariffs, list, &content) {
                 Ok(Usable::Tariffs(with)) => tariffs = with,
                 Ok(Usable::Orders(with)) if with.version >= orders.version => orders = with,
                 Ok(Usable::Hotlist(with)) if with.version >= hotlist.version => hotlist = with,
                 Ok(Usable::Desired(with)) if with.version >= desired.version => desired = with,
-                Ok(Usable::Orders(_) | Usable::Hotlist(_) | Usable::Desired(_)) => {}
+                Ok(Usable::Plans(plans)) => settings.take_plans(plans),
+                Ok(Usable::Orders(_) | Usable::Hotlist(_) | Usable::Desired(_) | Usable::Image) => {
+                }
                 Err(problem) => {
                     tracing::warn!(version = list.version, problem, "a kept list is not used");
                     continue;
@@ -160,6 +181,7 @@ impl Lists {
             unusable: BTreeMap::new(),
             trouble: String::new(),
             broken: None,
+            heard: false,
         })
     }
 
@@ -211,6 +233,7 @@ impl Lists {
 
     fn run(&mut self, inputs: &Receiver<Input>, told: &mut Told) {
         loop {
+            self.select_images();
             self.drain(told);
             self.tell(told);
             match inputs.recv_timeout(self.pause()) {
@@ -247,7 +270,11 @@ impl Lists {
                 self.link = None;
                 self.fetcher.handle_link(now, false);
             }
-            Input::Manifest(payload) => self.fetcher.handle_manifest(now, &payload),
+            Input::Manifest(payload) => {
+                let keys = &self.settings.depot_keys;
+                self.heard |= with_any(keys, |key| verify_manifest(&payload, key)).is_ok();
+                self.fetcher.handle_manifest(now, &payload);
+            }
             Input::Block(id, block) => self.fetcher.handle_block(now, id, block),
         }
     }
@@ -329,7 +356,10 @@ impl Lists {
         });
         match result {
             Ok((usable, content)) => {
-                self.disk.keep_list(list, &content)?;
+                // A release's program is kept already, and nothing else of it is needed.
+                if !matches!(usable, Usable::Image) {
+                    self.disk.keep_list(list, &content)?;
+                }
                 // A list that no delta led to may have come whole.
                 self.unusable.remove(&list);
                 match usable {
@@ -337,6 +367,8 @@ impl Lists {
                     Usable::Tariffs(tariffs) => self.tariffs = tariffs,
                     Usable::Orders(orders) => self.orders = orders,
                     Usable::Desired(desired) => self.desired = desired,
+                    Usable::Plans(plans) => self.settings.take_plans(plans),
+                    Usable::Image => {}
                 }
                 tracing::info!(kind = list.kind.0, version = list.version, "a list is complete");
                 self.fetcher.handle_held(now, list);
@@ -350,6 +382,14 @@ impl Lists {
             }
         }
         Ok(())
+    }
+
+    /// Which images are fetched follows from the plans and from what became of them.
+    fn select_images(&mut self) {
+        if let Some(releases) = &self.settings.releases {
+            let now = self.settings.clock.uptime();
+            self.fetcher.handle_selected(now, releases.wanted());
+        }
     }
 
     /// The list that a delta leads to from the version that is held, or why there is none.
@@ -445,25 +485,10 @@ impl Lists {
             manifest: manifest.map_or(0, |manifest| manifest.version),
             issued: manifest.map_or(Timestamp(0), |manifest| manifest.issued),
             held: self.fetcher.held().filter(worked_by).take(limits::LISTS).collect(),
-            trouble: shortened(trouble.unwrap_or(&self.trouble)),
+            trouble: shortened(trouble.unwrap_or(&self.trouble).clone()),
         };
         let desired = self.desired.of(&self.settings);
         let desired = desired.map(|said| DesiredState { word: said.word, until: said.until });
-        ListsStatus { tariff, state, desired }
+        ListsStatus { tariff, state, desired, heard: self.heard }
     }
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// At most as long as a state may say it, whole characters only.
-fn shortened(text: &str) -> String {
-    let end = text.len().min(limits::TROUBLE);
-    let end = (0..=end).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text[..end].to_owned()
-}
-
-fn secs(at: Option<Timestamp>) -> i64 {
-    at.map_or(0, |at| i64::try_from(at.secs()).unwrap_or(i64::MAX))
 }

@@ -67,6 +67,8 @@ pub enum ListOutput {
 pub struct ListFetcher {
     keys: Vec<VerifyingKey>,
     wanted: Vec<ListKind>,
+    /// Single lists of other kinds, which come after everything wanted.
+    selected: BTreeSet<HeldList>,
     trusted: Option<Manifest>,
     held: BTreeMap<HeldList, ContentPin>,
     /// Complete, and of no use here: not fetched again.
@@ -74,6 +76,8 @@ pub struct ListFetcher {
     /// Deltas that led nowhere.
     bad_deltas: BTreeSet<ContentPin>,
     job: Option<Job>,
+    /// A selected list that made way for a wanted one.
+    parked: Option<Job>,
     asked: BTreeSet<BlockId>,
     linked: bool,
     expiry_said: bool,
@@ -108,11 +112,13 @@ impl ListFetcher {
         let mut fetcher = Self {
             keys: keys.to_vec(),
             wanted: wanted.to_vec(),
+            selected: BTreeSet::new(),
             trusted: None,
             held: BTreeMap::new(),
             unusable: BTreeMap::new(),
             bad_deltas: BTreeSet::new(),
             job: None,
+            parked: None,
             asked: BTreeSet::new(),
             linked: false,
             expiry_said: false,
@@ -155,9 +161,32 @@ impl ListFetcher {
         self.held.keys().copied()
     }
 
-    /// Whether everything wanted of the trusted manifest is here.
-    pub const fn is_complete(&self) -> bool {
-        self.job.is_none()
+    /// Whether everything of the wanted kinds is here that the trusted manifest pins.
+    pub fn is_complete(&self) -> bool {
+        self.job.as_ref().is_none_or(|job| self.is_selected(job))
+    }
+
+    /// Single lists of kinds that are not wanted, to be fetched after everything wanted. Those that
+    /// were selected before and are no more are withdrawn.
+    pub fn handle_selected(&mut self, now: Timestamp, lists: BTreeSet<HeldList>) {
+        if self.selected == lists {
+            return;
+        }
+        self.selected = lists;
+        let (wanted, selected) = (&self.wanted, &self.selected);
+        let is_over = |list: &HeldList| !wanted.contains(&list.kind) && !selected.contains(list);
+        self.parked.take_if(|job| is_over(&job.list));
+        let over = self.job.as_ref().is_some_and(|job| !job.complete && is_over(&job.list));
+        let gone: Vec<HeldList> = self.held.keys().copied().filter(|list| is_over(list)).collect();
+        if over {
+            self.drop_job();
+        }
+        for list in gone {
+            self.held.remove(&list);
+            self.outbox.push_back(ListOutput::Withdrawn(list));
+        }
+        self.begin_next();
+        self.ask(now);
     }
 
     /// The connection came or went. Subscriptions end with a connection.
@@ -190,6 +219,7 @@ impl ListFetcher {
         if stale {
             self.drop_job();
         }
+        self.make_way();
         self.begin_next();
         self.ask(now);
     }
@@ -315,20 +345,47 @@ impl ListFetcher {
         }
     }
 
-    /// Takes up the next list that is wanted and not here, the manifest's order being the urgency.
+    fn is_selected(&self, job: &Job) -> bool {
+        !self.wanted.contains(&job.list.kind)
+    }
+
+    /// A selected list may be large and its line slow: whatever is wanted meanwhile goes first.
+    fn make_way(&mut self) {
+        let small = self.trusted.as_ref().is_some_and(|manifest| {
+            manifest.lists.iter().any(|pin| self.wanted.contains(&pin.kind) && self.lacks(pin))
+        });
+        let job = self.job.as_ref();
+        if small && job.is_some_and(|job| self.is_selected(job) && !job.complete) {
+            for id in core::mem::take(&mut self.asked) {
+                self.outbox.push_back(ListOutput::Unsubscribe(id));
+            }
+            self.parked = self.job.take();
+        }
+    }
+
+    fn lacks(&self, pin: &ListPin) -> bool {
+        let list = HeldList { kind: pin.kind, version: pin.version };
+        !self.held.contains_key(&list) && self.unusable.get(&list) != Some(&pin.content)
+    }
+
+    /// Takes up the next list that is wanted and not here, the manifest's order being the urgency;
+    /// then those that are selected.
     fn begin_next(&mut self) {
         if self.job.is_some() {
             return;
         }
         let Some(manifest) = &self.trusted else { return };
-        let next = manifest.lists.iter().find(|pin| {
-            let list = HeldList { kind: pin.kind, version: pin.version };
-            self.wanted.contains(&pin.kind)
-                && !self.held.contains_key(&list)
-                && self.unusable.get(&list) != Some(&pin.content)
-        });
+        let lacking = || manifest.lists.iter().filter(|pin| self.lacks(pin));
+        let of = |pin: &ListPin| HeldList { kind: pin.kind, version: pin.version };
+        let wanted = lacking().find(|pin| self.wanted.contains(&pin.kind));
+        let next = wanted.or_else(|| lacking().find(|pin| self.selected.contains(&of(pin))));
         let Some(pin) = next else { return };
-        let list = HeldList { kind: pin.kind, version: pin.version };
+        let list = of(pin);
+        let is_it = |job: &mut Job| job.list == list && job.target == pin.content;
+        if let Some(job) = self.parked.take_if(is_it) {
+            self.job = Some(job);
+            return;
+        }
         let leads = |delta: &&DeltaPin| {
             let base = HeldList { kind: pin.kind, version: delta.from };
             self.held.contains_key(&base) && !self.bad_deltas.contains(&delta.content)

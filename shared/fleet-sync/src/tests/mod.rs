@@ -3,6 +3,7 @@
 mod intake;
 mod lists;
 mod network;
+mod selected;
 mod signed;
 mod uplink;
 

@@ -8,8 +8,9 @@ use proptest::{collection::vec as vec_of, prelude::*};
 
 use super::{hex, state};
 use crate::{
-    Desired, DesiredState, DesiredStates, DesiredWord, ReleaseStage, ReleaseState, StateWord,
-    Steered, ValidatorState, WireError, limits,
+    Desired, DesiredState, DesiredStates, DesiredWord, Image, ImageLabel, PlannedImage,
+    ReleasePlan, ReleasePlans, ReleaseStage, ReleaseState, StateWord, Steered, ValidatorState,
+    WireError, limits,
 };
 
 fn v(n: u32) -> ValidatorId {
@@ -89,6 +90,65 @@ fn a_desired_state_without_a_reason_or_with_a_long_one_is_refused() {
     assert_eq!(DesiredStates::decode(&newer).unwrap().each.len(), 1);
 }
 
+fn plan(number: u64) -> ReleasePlan {
+    let image = |target: &str, list| PlannedImage { target: target.to_owned(), list };
+    ReleasePlan {
+        number,
+        version: "1.2.0".to_owned(),
+        images: vec![
+            image("aarch64-unknown-linux-gnu", 1_795_000_000),
+            image("x86_64-unknown-linux-gnu", 1_795_000_001),
+        ],
+        canaries: [v(42), v(70_000)].into(),
+        percent: 25,
+        halted: true,
+        downgrade: false,
+        confirm_s: 900,
+    }
+}
+
+fn label() -> ImageLabel {
+    ImageLabel {
+        version: "1.2.0".to_owned(),
+        target: "aarch64-unknown-linux-gnu".to_owned(),
+        length: 8_000_000,
+        hash: [0x5a; 32],
+    }
+}
+
+#[test]
+fn golden_plans_and_images_are_written_and_read_for_ever() {
+    let file = expect_file!["../../../../tests/vectors/wire/v1/plan-list.hex"];
+    let plans = ReleasePlans(vec![plan(7), ReleasePlan { halted: false, ..plan(8) }]);
+    let content = plans.encode().unwrap();
+    file.assert_eq(&hex(&content));
+    assert_eq!(ReleasePlans::decode(&content), Ok(plans));
+    let file = expect_file!["../../../../tests/vectors/wire/v1/image-label.hex"];
+    let bytes = label().encode().unwrap();
+    file.assert_eq(&hex(&bytes));
+    assert_eq!(ImageLabel::decode(&bytes), Ok(label()));
+    let image = Image { label: bytes, signature: [7; 64], packed: vec![1, 2, 3] };
+    assert_eq!(Image::decode(&image.encode().unwrap()), Ok(image));
+}
+
+#[test]
+fn a_plan_out_of_order_or_out_of_bounds_is_refused() {
+    let refused = |plans: Vec<ReleasePlan>| ReleasePlans(plans).encode().unwrap_err();
+    let order = WireError::OutOfRange("order of plans");
+    assert_eq!(refused(vec![plan(8), plan(7)]), order);
+    assert_eq!(refused(vec![plan(0)]), order);
+    let percent = ReleasePlan { percent: 101, ..plan(7) };
+    assert_eq!(refused(vec![percent]), WireError::OutOfRange("percent of a plan"));
+    let twice = ReleasePlan { images: [plan(7).images, plan(7).images].concat(), ..plan(7) };
+    assert_eq!(refused(vec![twice]), WireError::OutOfRange("order of images"));
+    let nameless = ReleasePlan { version: alloc::string::String::new(), ..plan(7) };
+    assert_eq!(refused(vec![nameless]), WireError::Missing("version of a release"));
+    let many = (1..=limits::PLANS as u64 + 1).map(plan).collect();
+    assert!(matches!(refused(many), WireError::TooLarge { what: "number of plans", .. }));
+    let large = ImageLabel { length: u32::MAX, ..label() }.encode().unwrap();
+    assert!(matches!(ImageLabel::decode(&large), Err(WireError::TooLarge { what: "program", .. })));
+}
+
 fn any_states() -> impl Strategy<Value = DesiredStates> {
     let word = prop::sample::select(&DesiredWord::ALL[..]);
     let one = (word, "[a-z ]{1,40}", any::<u64>()).prop_map(|(word, reason, until)| Desired {
@@ -114,6 +174,16 @@ proptest! {
         content[at] = with;
         let _ = DesiredStates::decode(&content);
         let _ = DesiredStates::decode(&bytes);
+        let mut plans = ReleasePlans(vec![plan(7)]).encode().unwrap();
+        let place = at % plans.len();
+        plans[place] = with;
+        let _ = ReleasePlans::decode(&plans);
+        let _ = ReleasePlans::decode(&bytes);
+        let mut words = label().encode().unwrap();
+        let place = at % words.len();
+        words[place] = with;
+        let _ = ImageLabel::decode(&words);
+        let _ = Image::decode(&bytes);
         let mut body = steered().encode().unwrap();
         let at = at % body.len();
         body[at] = with;
