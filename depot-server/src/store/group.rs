@@ -348,7 +348,7 @@ pub(super) fn marks(
     let failed = || StoreError::read("how far a validator is booked");
     let mut statement = connection
         .prepare_cached(
-            "SELECT epoch, through, hash, count, debit_sum, load_sum FROM epochs
+            "SELECT epoch, through, hash, count, debit_sum, load_sum, hotlist FROM epochs
              WHERE validator = ?1",
         )
         .map_err(failed())?;
@@ -360,7 +360,13 @@ pub(super) fn marks(
                 load_sum: row.get(5)?,
             };
             let hash = ChainHash(row.get(2)?);
-            Ok(EpochMark { epoch: epoch(row.get(0)?), through: seq(row.get(1)?), hash, registers })
+            Ok(EpochMark {
+                epoch: epoch(row.get(0)?),
+                through: seq(row.get(1)?),
+                hash,
+                registers,
+                hotlist: row.get::<_, Option<i64>>(6)?.map(super::codes::unsigned),
+            })
         })
         .map_err(failed())?;
     rows.collect::<Result<_, _>>().map_err(failed())

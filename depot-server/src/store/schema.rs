@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0021_steering.sql"),
     include_str!("migrations/0022_work.sql"),
     include_str!("migrations/0023_releases.sql"),
+    include_str!("migrations/0024_hotlist_of_epochs.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

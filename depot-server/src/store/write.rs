@@ -419,11 +419,13 @@ impl Group<'_> {
             self.writer
                 .prepare_cached(
                     "INSERT INTO epochs (validator, epoch, through, hash, count, debit_sum,
-                     load_sum, duplicates) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                     load_sum, duplicates, hotlist)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                      ON CONFLICT (validator, epoch) DO UPDATE SET through = excluded.through,
                      hash = excluded.hash, count = excluded.count,
                      debit_sum = excluded.debit_sum, load_sum = excluded.load_sum,
-                     duplicates = duplicates + excluded.duplicates",
+                     duplicates = duplicates + excluded.duplicates,
+                     hotlist = excluded.hotlist",
                 )
                 .and_then(|mut statement| {
                     statement.execute(params![
@@ -435,6 +437,7 @@ impl Group<'_> {
                         mark.registers.debit_sum,
                         mark.registers.load_sum,
                         i64::try_from(progress.duplicates).unwrap_or(i64::MAX),
+                        mark.hotlist.map(|version| i64::try_from(version).unwrap_or(i64::MAX)),
                     ])
                 })
                 .map_err(failed())?;

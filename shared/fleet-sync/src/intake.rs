@@ -27,6 +27,8 @@ pub struct EpochMark {
     pub hash: ChainHash,
     /// The registers after it.
     pub registers: Registers,
+    /// The hotlist that the validator went by then; `None` before the first.
+    pub hotlist: Option<u64>,
 }
 
 /// An entry that the books do not hold yet.
@@ -162,7 +164,7 @@ impl EpochMark {
     /// Before the first entry of a life.
     pub fn start(validator: ValidatorId, epoch: Epoch) -> Self {
         let hash = ChainHash::start(validator, epoch);
-        Self { epoch, through: TapSeq(0), hash, registers: Registers::default() }
+        Self { epoch, through: TapSeq(0), hash, registers: Registers::default(), hotlist: None }
     }
 }
 
@@ -277,14 +279,14 @@ fn judge(batch: &Batch, mark: &EpochMark, stored: Option<ChainHash>) -> Verdict 
     if new.is_empty() {
         return Verdict::Known { count };
     }
-    let (entries, hash) = read_entries(batch, mark, new);
+    let (entries, hash, hotlist) = read_entries(batch, mark, new);
     if hash != batch.last_hash {
         return Verdict::Incident(Incident::OwnHash { epoch, first });
     }
     let claimed = batch.registers;
     let registers = check_registers(mark.registers, &entries, claimed);
     Verdict::Accepted(Accepted {
-        mark: EpochMark { epoch, through: last, hash, registers: claimed },
+        mark: EpochMark { epoch, through: last, hash, registers: claimed, hotlist },
         entries,
         known,
         registers,
@@ -292,16 +294,27 @@ fn judge(batch: &Batch, mark: &EpochMark, stored: Option<ChainHash>) -> Verdict 
     })
 }
 
-fn read_entries(batch: &Batch, mark: &EpochMark, new: &[Vec<u8>]) -> (Vec<NewEntry>, ChainHash) {
-    let (mut seq, mut hash) = (mark.through, mark.hash);
+/// With the chain's value and the hotlist after them. An entry names the hotlist only when it is
+/// another than that of the entry before it; here each is given its own.
+fn read_entries(
+    batch: &Batch,
+    mark: &EpochMark,
+    new: &[Vec<u8>],
+) -> (Vec<NewEntry>, ChainHash, Option<u64>) {
+    let (mut seq, mut hash, mut hotlist) = (mark.through, mark.hash, mark.hotlist);
     let mut entries = Vec::with_capacity(new.len());
     for bytes in new {
         seq = seq.next();
         hash = hash.then(bytes);
-        let record = wire::decode_entry(bytes, (batch.head.validator, batch.head.epoch, seq));
+        let place = (batch.head.validator, batch.head.epoch, seq);
+        let record = wire::decode_entry(bytes, place).map(|mut record| {
+            hotlist = record.hotlist_version.or(hotlist);
+            record.hotlist_version = hotlist;
+            record
+        });
         entries.push(NewEntry { seq, bytes: bytes.clone(), hash, record });
     }
-    (entries, hash)
+    (entries, hash, hotlist)
 }
 
 fn check_registers(before: Registers, entries: &[NewEntry], claimed: Registers) -> RegistersCheck {

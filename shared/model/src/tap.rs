@@ -232,7 +232,8 @@ pub struct TapRecord {
     /// On a vehicle whose place satellites tell: how many seconds ago they told it last, when that
     /// is no longer fresh.
     pub place_age_s: Option<u16>,
-    /// The hotlist that it was decided by; `None` before the first, and from older validators.
+    /// The hotlist that it was decided by; `None` before the first, and from older validators. In
+    /// an entry's bytes it is left out when the entry before it says the same.
     pub hotlist_version: Option<u64>,
     /// From card detected to feedback shown, milliseconds, saturating.
     pub duration_ms: u16,

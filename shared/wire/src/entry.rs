@@ -104,7 +104,8 @@ struct EntryV1 {
     /// 30: seconds since satellites told the place, when it is no longer fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place_age_s: Option<u16>,
-    /// 31: the version of the hotlist that a transaction was decided by.
+    /// 31: the version of the hotlist that a transaction was decided by, when it is another than
+    /// that of the entry before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hotlist_version: Option<u64>,
 }

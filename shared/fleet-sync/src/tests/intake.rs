@@ -45,6 +45,26 @@ fn new_entries_are_accepted_once_and_acked_after_the_commit_only() {
 }
 
 #[test]
+fn an_entry_that_names_no_hotlist_went_by_that_of_the_entry_before_it() {
+    let mut log = ModelLog::with(7, 1);
+    for named in [Some(3), None, None, Some(9), None] {
+        log.append_by(0, named);
+    }
+    // However the entries are cut into batches, and whatever of them comes twice.
+    for cuts in [&[(1, 6)][..], &[(1, 3), (4, 3)], &[(1, 2), (1, 5), (3, 4)]] {
+        let (mut intake, mut went_by) = (intake(), Vec::new());
+        for (first, count) in cuts {
+            let taken = accepted(intake.handle_batch(&log.batch(*first, *count), None));
+            let records = taken.entries.iter().map(|entry| entry.record.as_ref().unwrap());
+            went_by.extend(records.map(|record| record.hotlist_version));
+            intake.handle_committed();
+            intake = Intake::resume(validator(), intake.committed(Epoch(7)));
+        }
+        assert_eq!(went_by, [None, Some(3), Some(3), Some(3), Some(9), Some(9)], "{cuts:?}");
+    }
+}
+
+#[test]
 fn a_rolled_back_commit_takes_the_entries_again() {
     let log = ModelLog::with(7, 10);
     let mut intake = with_first(&log, 2);

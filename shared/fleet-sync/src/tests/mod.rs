@@ -91,8 +91,13 @@ impl ModelLog {
     }
 
     fn append(&mut self, salt: u8) -> TapSeq {
+        self.append_by(salt, None)
+    }
+
+    /// One that names the hotlist that it was decided by.
+    fn append_by(&mut self, salt: u8, hotlist_version: Option<u64>) -> TapSeq {
         let seq = self.entries.len() as u64 + 1;
-        let record = committed(self.epoch, seq, salt);
+        let record = TapRecord { hotlist_version, ..committed(self.epoch, seq, salt) };
         let bytes = wire::encode_entry(&record).unwrap();
         let registers = self.entries.last().map_or(Registers::default(), |e| e.2).after(&record);
         let hash = self.hash(TapSeq(seq - 1)).then(&bytes);

@@ -258,15 +258,24 @@ fn on_the_wire(payload: &[u8]) -> usize {
     1 + remaining_length + body
 }
 
+/// Taps 100,002 to 100,051; a new hotlist comes in the middle of them.
+fn busy_log() -> ModelLog {
+    let mut log = ModelLog::with(1_795_000_000, 100_001);
+    for n in 0..50 {
+        log.append_by(0, (n == 25).then_some(1_795_000_000));
+    }
+    log
+}
+
 #[test]
 fn a_tap_costs_at_most_120_bytes_in_a_batch_and_400_alone() {
     let (device, _) = keys();
-    let log = ModelLog::with(1_795_000_000, 100_050);
-    let bytes = |count| on_the_wire(&sign_batch(&log.batch(100_001, count), &device));
+    let log = busy_log();
+    let bytes = |count| on_the_wire(&sign_batch(&log.batch(100_002, count), &device));
     let (of_50, alone) = (bytes(50), bytes(1));
     assert!(of_50 <= 120 * 50, "{of_50} bytes for 50 taps");
     assert!(alone <= 400, "{alone} bytes for one tap");
-    expect_test::expect!["50 taps: 5721 bytes, one tap: 328 bytes"]
+    expect_test::expect!["50 taps: 5728 bytes, one tap: 328 bytes"]
         .assert_eq(&alloc::format!("50 taps: {of_50} bytes, one tap: {alone} bytes"));
 }
 
@@ -274,16 +283,16 @@ fn a_tap_costs_at_most_120_bytes_in_a_batch_and_400_alone() {
 fn a_tap_costs_at_most_120_bytes_in_a_batch_and_400_alone_also_sealed() {
     let (device, depot) = keys();
     let to = depot.verifying_key();
-    let log = ModelLog::with(1_795_000_000, 100_050);
+    let log = busy_log();
     for (codec, expected) in [
-        (Codec::V2(&to), expect_test::expect!["50 taps: 5739 bytes, one tap: 346 bytes"]),
+        (Codec::V2(&to), expect_test::expect!["50 taps: 5746 bytes, one tap: 346 bytes"]),
         (
             Codec::V3(&to, NOT_RANDOM),
-            expect_test::expect!["50 taps: 5790 bytes, one tap: 397 bytes"],
+            expect_test::expect!["50 taps: 5797 bytes, one tap: 397 bytes"],
         ),
     ] {
         let bytes =
-            |count| on_the_wire(&write_batch(&log.batch(100_001, count), &device, codec).unwrap());
+            |count| on_the_wire(&write_batch(&log.batch(100_002, count), &device, codec).unwrap());
         let (of_50, alone) = (bytes(50), bytes(1));
         assert!(of_50 <= 120 * 50, "{of_50} bytes for 50 taps");
         assert!(alone <= 400, "{alone} bytes for one tap");

@@ -23,6 +23,44 @@ fn a_tap_is_an_intent_and_then_an_outcome_under_one_number() {
 }
 
 #[test]
+fn a_hotlist_is_named_once_until_it_changes_and_again_by_whoever_cannot_know() {
+    let by = |hotlist_version| TapDraft { hotlist_version, ..draft(1) };
+    let mut disk = Disk::new();
+    let (mut log, _) = disk.recover(1000);
+    let named = |disk: &Disk, log: &TapLog| {
+        let rows = disk.entries(log.epoch(), TapSeq(1));
+        let entries = rows.iter().map(|row| StoredEntry::read(row).unwrap().bytes.to_vec());
+        let read = entries.zip(1..).map(|(bytes, seq)| {
+            wire::decode_entry(&bytes, (validator(), log.epoch(), TapSeq(seq))).unwrap()
+        });
+        read.map(|record| record.hotlist_version).collect::<Vec<_>>()
+    };
+    let refuse = |disk: &mut Disk, log: &mut TapLog, version| {
+        disk.apply(&log.record(by(version), 90, refused()).unwrap().1);
+    };
+    refuse(&mut disk, &mut log, None);
+    refuse(&mut disk, &mut log, Some(7));
+    // Intent and outcome of one tap say the same.
+    let (seq, ops) = log.intent(by(Some(7)), transaction(2)).unwrap();
+    disk.apply(&ops);
+    disk.apply(&log.outcome(seq, 180, committed(2)).unwrap());
+    let (seq, ops) = log.intent(by(Some(8)), transaction(3)).unwrap();
+    disk.apply(&ops);
+    disk.apply(&log.outcome(seq, 180, committed(3)).unwrap());
+    refuse(&mut disk, &mut log, Some(8));
+    assert_eq!(named(&disk, &log), [None, Some(7), None, Some(8), None]);
+    let (mut log, _) = disk.recover(1001);
+    refuse(&mut disk, &mut log, Some(8));
+    refuse(&mut disk, &mut log, Some(8));
+    assert_eq!(named(&disk, &log)[5..], [Some(8), None], "after a restart");
+    let (guard, ops) = log.begin_epoch(Epoch(5_000)).unwrap();
+    disk.write_guard(&guard);
+    disk.apply(&ops);
+    refuse(&mut disk, &mut log, Some(8));
+    assert_eq!(named(&disk, &log), [Some(8)], "a life stands for itself");
+}
+
+#[test]
 fn what_would_break_the_log_is_refused_and_changes_nothing() {
     let (_, mut log) = Disk::with_taps(0);
     assert_eq!(log.outcome(TapSeq(1), 0, committed(1)), Err(LogError::NoIntent(TapSeq(1))));
