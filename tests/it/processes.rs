@@ -27,7 +27,10 @@ use model::{CardId, CardLayout, TapRole, TariffVersion, ValidatorId};
 use reader::Picc;
 use tapline_tests::pn532::Emulator;
 use tempfile::TempDir;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use self::configs::{depot_config, validator_config};
 pub(crate) use self::process::Process;
@@ -116,6 +119,8 @@ pub(crate) struct Gate {
 pub(crate) struct Reader {
     pub(crate) emulator: Emulator,
     screen: mpsc::UnboundedReceiver<String>,
+    /// Looks of the reader that found nothing, when the last medium was taken away.
+    looked_at: u32,
 }
 
 /// See the module's documentation.
@@ -245,7 +250,7 @@ impl Yard {
                 return;
             }
             assert!(now() < deadline, "entries written and acknowledged by now: {marks:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(100)).await;
         }
     }
 }
@@ -273,7 +278,13 @@ impl Gate {
         let (tell, screen) = mpsc::unbounded_channel();
         let arguments = ["run", "--config", config.to_str().unwrap()];
         let process = Process::new(post.id, VALIDATOR, &arguments, at, Some(tell));
-        Self { post, process, reader: Some(Reader { emulator, screen }), metrics, state }
+        Self {
+            post,
+            process,
+            reader: Some(Reader { emulator, screen, looked_at: 0 }),
+            metrics,
+            state,
+        }
     }
 
     pub(crate) fn id(&self) -> ValidatorId {
@@ -324,8 +335,22 @@ impl Reader {
         while self.screen.try_recv().is_ok() {}
     }
 
+    /// Waits until the reader has seen that the last medium is gone: one that is back before lies
+    /// there still, for any reader, and is not answered twice.
+    async fn gone(&self) {
+        const LOOKS: u32 = 4;
+        let seen = async {
+            while self.emulator.chip().empty_looks() < self.looked_at + LOOKS {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // A program that has just been killed looks no more.
+        let _ = timeout(Duration::from_secs(3), seen).await;
+    }
+
     /// Holds a medium to the reader until there is an answer to it.
     pub(crate) async fn tap(&mut self, medium: impl Picc + 'static) -> String {
+        self.gone().await;
         self.forget();
         self.emulator.place(medium);
         let mut answer = self.answer(PATIENCE).await.expect("an answer in time");
@@ -333,7 +358,10 @@ impl Reader {
             // A busy machine answered late for the card: one that lies there is tried again.
             answer = self.answer(PATIENCE).await.expect("another try");
         }
-        self.emulator.chip().clear();
+        let mut chip = self.emulator.chip();
+        chip.clear();
+        self.looked_at = chip.empty_looks();
+        drop(chip);
         answer
     }
 }

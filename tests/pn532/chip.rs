@@ -60,6 +60,7 @@ pub struct Chip {
     rest: Vec<u8>,
     faults: Vec<Fault>,
     exchanges: u32,
+    empty_looks: u32,
 }
 
 impl Default for Chip {
@@ -79,6 +80,7 @@ impl Default for Chip {
             rest: Vec::new(),
             faults: Vec::new(),
             exchanges: 0,
+            empty_looks: 0,
         }
     }
 }
@@ -112,12 +114,18 @@ impl Chip {
         self.set_field(false);
         let media = std::mem::take(&mut self.media);
         let faults = std::mem::take(&mut self.faults);
-        *self = Self { media, faults, exchanges: self.exchanges, ..Self::default() };
+        let (exchanges, empty_looks) = (self.exchanges, self.empty_looks);
+        *self = Self { media, faults, exchanges, empty_looks, ..Self::default() };
     }
 
     /// How many commands went to a card.
     pub const fn exchanges(&self) -> u32 {
         self.exchanges
+    }
+
+    /// How often the host has looked and there was nothing.
+    pub const fn empty_looks(&self) -> u32 {
+        self.empty_looks
     }
 
     /// The speed on air, kbit/s.
@@ -339,6 +347,7 @@ impl Chip {
                 answer.extend(ats);
             }
         }
+        self.empty_looks += u32::from(answer[0] == 0);
         answer
     }
 

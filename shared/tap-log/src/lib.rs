@@ -23,6 +23,7 @@ mod carve;
 mod crc;
 mod guard;
 mod log;
+mod log_error;
 mod recover;
 mod row;
 
@@ -31,7 +32,8 @@ use alloc::vec::Vec;
 pub use audit::{Audit, AuditError, AuditedLife, audit, owner};
 pub use carve::{Carved, Carver};
 pub use guard::{GUARD_FILE_LEN, GuardState};
-pub use log::{InDoubtTap, LifeSpan, LogError, TapLog};
+pub use log::{InDoubtTap, LifeSpan, TapLog};
+pub use log_error::LogError;
 pub use recover::{Decision, RecoveryError, RecoveryReport, Scan};
 pub use row::{RowError, StoredEntry, entry_key, entry_range, read_key};
 

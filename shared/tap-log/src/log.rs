@@ -6,10 +6,10 @@ use model::{
     CardId, CardTransaction, ClockQuality, Epoch, OrderId, Registers, TapDraft, TapEvent,
     TapRecord, TapSeq, Timestamp, ValidatorId,
 };
-use wire::{Batch, BatchHead, ChainHash, WireError};
+use wire::{Batch, BatchHead, ChainHash};
 
 use crate::{
-    GuardState, Row, RowError, StoreOp, StoredEntry, Tree,
+    GuardState, LogError, Row, RowError, StoreOp, StoredEntry, Tree,
     row::{Mark, entry_key, put_acked, put_intent, put_owner, read_key, remove_life},
 };
 
@@ -17,54 +17,6 @@ use crate::{
 pub(crate) const LEASE: u64 = 1000;
 /// A new lease is asked for when fewer numbers are left, so that no tap ever waits for one.
 const LEASE_MARGIN: u64 = 100;
-
-/// Why the log refuses. Nothing has changed then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LogError {
-    /// One tap at a time: the outcome of an earlier intent is still missing.
-    #[error("tap {0} has no outcome yet")]
-    IntentOpen(TapSeq),
-    /// The outcome of a tap that has no intent, or already has its outcome.
-    #[error("tap {0} has no open intent")]
-    NoIntent(TapSeq),
-    /// A card may only be told to commit after an intent; such events need one.
-    #[error("this event needs an intent before it")]
-    NeedsIntent,
-    /// The outcome does not belong to what the intent said would be written.
-    #[error("outcome of tap {0} is about another card transaction than its intent")]
-    OtherTransaction(TapSeq),
-    /// Decides a tap that is not in doubt in this life of the log.
-    #[error("tap {0} is not in doubt")]
-    NotInDoubt(TapSeq),
-    /// Every leased number is used: write the guard first ([`TapLog::lease_due`]).
-    #[error("no leased number is left: the sequence guard must be written first")]
-    LeaseExhausted,
-    /// The depot acknowledged more than this log holds: the log was rolled back. Begin a new life.
-    #[error("depot has committed through {acked}, the log ends at {head}: it was rolled back")]
-    AckAheadOfHead {
-        /// What the depot says.
-        acked: TapSeq,
-        /// The end of the log.
-        head: TapSeq,
-    },
-    /// Not a life of this log, or none that is still kept.
-    #[error("epoch {0} is not in this log")]
-    UnknownEpoch(Epoch),
-    /// The rows handed in are not the contiguous run that was asked for.
-    #[error("rows do not begin at the expected entry")]
-    RowsOutOfPlace,
-    /// A row does not read.
-    #[error("entry {seq} cannot be read back")]
-    Row {
-        /// Which.
-        seq: TapSeq,
-        /// Why.
-        source: RowError,
-    },
-    /// The record has no bytes.
-    #[error("tap record cannot be encoded")]
-    Encode(#[from] WireError),
-}
 
 /// A tap whose commit was sent and not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -172,7 +172,8 @@ fn says(end: &Result<Done, DeskError>) -> &'static str {
             CardFailure::Link { .. }
             | CardFailure::Malformed(_)
             | CardFailure::Refused { .. }
-            | CardFailure::NotAuthentic,
+            | CardFailure::NotAuthentic
+            | CardFailure::AnswerNotAuthentic(_),
         )) => "not done, hold it there again",
         Err(DeskError::Ahead(_)) => "its tap has not arrived yet",
         Err(other) => panic!("{other}"),
