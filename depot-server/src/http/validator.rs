@@ -6,6 +6,7 @@ use askama::Template;
 use axum::{extract::Path, response::Html};
 use clearing::{ClockGap, ClockPair};
 use model::{Timestamp, ValidatorId};
+use wire::ReleaseStage;
 use work::MANY;
 
 use super::{
@@ -116,9 +117,9 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
             Ok((books.validator(id)?, rows, exceptions, frame::tally(books)?, told))
         })
         .await?;
-    let ValidatorFacts { row, clock, lists, said_at, device, speech, work, epochs, clock_gaps } =
-        facts.ok_or(NONE)?;
-    let device = device.map(|health| shown_device(&health, times)).unwrap_or_default();
+    let facts = facts.ok_or(NONE)?;
+    let device = own_words(&facts, times);
+    let ValidatorFacts { row, clock, lists, said_at, work, epochs, clock_gaps, .. } = facts;
     frame::html(&ValidatorPage {
         frame: Frame::new(&viewer, "fleet", id.to_string(), &tally),
         line: fleet::Line::new(&row, &site.names, times),
@@ -133,7 +134,7 @@ pub(super) async fn page(viewer: Viewer, Path(id): Path<String>) -> Result<Html<
         clocks: clock_gaps.iter().map(|gap| disagreement(gap, times)).collect(),
         lists: lists.map(|facts| shown_lists(&facts, times)),
         said: said_at.map(|at| times.age(at)),
-        device: device.into_iter().chain(speech.map(shown_speech)).collect(),
+        device,
         lives: epochs.iter().map(life).collect(),
         gate: told.iter().map(|(said, n)| (said.sign().label, count(*n))).collect(),
         all_gate: taps::address(&of_gate, Within::All),
@@ -243,6 +244,33 @@ struct DeviceFact {
     warn: bool,
 }
 
+/// What it says of itself.
+fn own_words(facts: &ValidatorFacts, times: &Times) -> Vec<DeviceFact> {
+    let device = facts.device.iter().flat_map(|health| shown_device(health, times));
+    let steered = shown_steered(&facts.steered, times);
+    device.chain(steered).chain(facts.speech.map(shown_speech)).collect()
+}
+
+/// What the depot wants it to be, as far as it obeys (ADR-0028).
+fn shown_steered(steered: &wire::Steered, times: &Times) -> Vec<DeviceFact> {
+    let desired = steered.desired.map(|desired| DeviceFact {
+        name: "By order",
+        value: format!("{} until {}", desired.word.word(), times.at(desired.until).text),
+        warn: desired.word == wire::DesiredWord::OutOfService,
+    });
+    let release = steered.release.as_ref().map(|said| {
+        let running = if said.running.is_empty() { "of its package" } else { &said.running };
+        let why = if said.why.is_empty() { String::new() } else { format!(": {}", said.why) };
+        let plan = match said.plan {
+            0 => String::new(),
+            plan => format!(", plan {plan} {}{why}", said.stage.word()),
+        };
+        let warn = matches!(said.stage, ReleaseStage::Failed | ReleaseStage::Refused);
+        DeviceFact { name: "Release", value: format!("{running}{plan}"), warn }
+    });
+    desired.into_iter().chain(release).collect()
+}
+
 /// In which version of messages its taps come (docs/wire.md, section 2.2).
 fn shown_speech(speech: wire::Speech) -> DeviceFact {
     let written = match speech.writes {
@@ -336,6 +364,38 @@ mod tests {
             );
             assert_eq!(fact.warn, warn);
         }
+    }
+
+    #[test]
+    fn the_page_says_what_it_was_told_to_be_and_which_release_runs() {
+        let times = Times::new(jiff::tz::TimeZone::UTC, Timestamp(0));
+        let said = |running: &str, plan, stage, why: &str| wire::Steered {
+            release: Some(wire::ReleaseState {
+                running: running.to_owned(),
+                plan,
+                stage,
+                why: why.to_owned(),
+            }),
+            ..wire::Steered::default()
+        };
+        for (steered, expected, warn) in [
+            (said("", 0, ReleaseStage::Idle, ""), "of its package", false),
+            (said("1.2", 3, ReleaseStage::Applied, ""), "1.2, plan 3 applied", false),
+            (
+                said("", 3, ReleaseStage::Failed, "no link"),
+                "of its package, plan 3 failed: no link",
+                true,
+            ),
+        ] {
+            let [fact] = &shown_steered(&steered, &times)[..] else { panic!("one fact") };
+            assert_eq!((fact.name, fact.value.as_str(), fact.warn), ("Release", expected, warn));
+        }
+        let word = wire::DesiredWord::OutOfService;
+        let desired = Some(wire::DesiredState { word, until: Timestamp(3_600_000) });
+        let told = shown_steered(&wire::Steered { desired, ..wire::Steered::default() }, &times);
+        assert_eq!(told[0].value, "out-of-service until 01:00:00");
+        assert!(told[0].warn);
+        assert!(shown_steered(&wire::Steered::default(), &times).is_empty());
     }
 
     #[test]

@@ -211,6 +211,8 @@ pub struct ValidatorFacts {
     pub device: Option<wire::Health>,
     /// Which versions of messages it speaks; `None` from one that knows only the first.
     pub speech: Option<wire::Speech>,
+    /// What it makes of what the depot wants it to be.
+    pub steered: wire::Steered,
     /// What it did.
     pub work: WorkFacts,
     /// Its log lives, newest first.

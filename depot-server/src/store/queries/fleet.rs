@@ -95,6 +95,7 @@ impl ReadModel {
         }
         let clock_gaps = self.store.clock_gaps_of(id, CLOCK_GAPS_MAX)?;
         let speech = raw.state.as_ref().and_then(|state| state.speech);
+        let steered = raw.state.as_ref().map(|state| state.steered.clone()).unwrap_or_default();
         let said_at = raw.state_at;
         let device = raw.state.and_then(|state| state.health);
         Ok(Some(ValidatorFacts {
@@ -104,6 +105,7 @@ impl ReadModel {
             said_at,
             device,
             speech,
+            steered,
             work,
             epochs,
             clock_gaps,
