@@ -120,3 +120,22 @@ fn what_a_list_refuses_is_told_from_its_cases_when_its_content_is_no_longer_kept
     rig.submit(&[batch]);
     assert_eq!(found(&rig).len(), 1, "a tap in doubt was let in as well");
 }
+
+#[test]
+fn an_entry_that_names_no_list_went_by_that_of_the_entry_before_it_also_after_a_restart() {
+    let mut rig = Rig::new();
+    let [_, middle, _] = lists(&rig);
+    rig.place.clock.set(second(900));
+    rig.buses[0].hotlist_version = Some(middle);
+    rig.board(0, 0, 10);
+    let first = rig.buses[0].batch();
+    rig.submit(&[first]);
+    assert_eq!(found(&rig).len(), 0, "another card");
+    rig.restart();
+    rig.buses[0].hotlist_version = None;
+    rig.board(0, 1, 20);
+    let second = rig.buses[0].batch();
+    rig.submit(&[second]);
+    assert_eq!(found(&rig).len(), 1);
+    rig.assert_sound();
+}
