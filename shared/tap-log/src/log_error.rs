@@ -23,7 +23,7 @@ pub enum LogError {
     /// Decides a tap that is not in doubt in this life of the log.
     #[error("tap {0} is not in doubt")]
     NotInDoubt(TapSeq),
-    /// Every leased number is used: write the guard first ([`TapLog::lease_due`]).
+    /// Every leased number is used: write the guard first ([`crate::TapLog::lease_due`]).
     #[error("no leased number is left: the sequence guard must be written first")]
     LeaseExhausted,
     /// The depot acknowledged more than this log holds: the log was rolled back. Begin a new life.
