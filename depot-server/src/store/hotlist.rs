@@ -10,14 +10,17 @@ use blocking::{Case, CaseId, Cause, Decided, Trip};
 use lists::Hotlist;
 use model::{CardId, Timestamp, ValidatorId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use sha2::{Digest, Sha256};
 
 use super::{
     Store, StoreError,
     cases::{CASE, CaseFilter, CaseGroup, cases, grade_code, group_of, read_cases, standing_code},
     codes::{card_of, sql_card, sql_time, time, unsigned},
+    decision_journal::DecisionJournal,
 };
 use crate::hotlist::{HotlistError, HotlistEvent};
+
+const JOURNAL: DecisionJournal =
+    DecisionJournal { table: "hotlist_journal", name: "the hotlist's journal" };
 
 /// Versions that are kept with their content: what a validator that missed some is brought up from.
 const CONTENTS_KEPT: i64 = 8;
@@ -115,29 +118,7 @@ impl Store {
 
     /// The journal from its first row. A row that is not what was written is named.
     pub fn hotlist_journal(&self) -> Result<Vec<(Timestamp, HotlistEvent)>, StoreError> {
-        let failed = || StoreError::read("the hotlist's journal");
-        let reader = self.reader()?;
-        let mut statement = reader
-            .prepare("SELECT id, at, event, hash FROM hotlist_journal ORDER BY id")
-            .map_err(failed())?;
-        let mut rows = statement.query([]).map_err(failed())?;
-        let (mut hash, mut journal) = ([0; 32], Vec::new());
-        while let Some(row) = rows.next().map_err(failed())? {
-            let read = || -> rusqlite::Result<(i64, i64, String, [u8; 32])> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            };
-            let (id, at, event, stored) = read().map_err(failed())?;
-            hash = chained(hash, at, &event);
-            if hash != stored {
-                let what = format!("row {id} of the hotlist's journal was altered");
-                return Err(StoreError::damaged(what));
-            }
-            let event = serde_json::from_str(&event).map_err(|error| {
-                StoreError::damaged(format!("row {id} of the hotlist's journal: {error}"))
-            })?;
-            journal.push((time(at), event));
-        }
-        Ok(journal)
+        JOURNAL.read(&*self.reader()?)
     }
 }
 
@@ -276,7 +257,7 @@ impl HotlistBook<'_> {
             | HotlistEvent::Unblocked { .. }
             | HotlistEvent::Listed { .. } => {}
         }
-        Ok(self.journal(event)?)
+        Ok(JOURNAL.add(&self.writer, self.at, event)?)
     }
 
     /// Makes it all durable.
@@ -367,25 +348,6 @@ impl HotlistBook<'_> {
         )
     }
 
-    fn journal(&self, event: &HotlistEvent) -> Result<(), StoreError> {
-        let failed = || StoreError::write("the hotlist's journal");
-        let text = serde_json::to_string(event).map_err(|error| StoreError::Write {
-            what: "the hotlist's journal",
-            source: error.to_string().into(),
-        })?;
-        let last: Option<[u8; 32]> = self
-            .writer
-            .prepare_cached("SELECT hash FROM hotlist_journal ORDER BY id DESC LIMIT 1")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional())
-            .map_err(failed())?;
-        let at = sql_time(self.at);
-        let hash = chained(last.unwrap_or_default(), at, &text);
-        self.write(
-            "INSERT INTO hotlist_journal (at, event, hash) VALUES (?1, ?2, ?3)",
-            params![at, text, hash],
-        )
-    }
-
     /// The connection, for what the rules look through.
     pub(super) fn connection(&self) -> &Connection {
         &self.writer
@@ -407,11 +369,6 @@ fn columns(decided: Option<&Decided>) -> (Option<&str>, Option<i64>) {
 
 fn sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn chained(before: [u8; 32], at: i64, event: &str) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(before).chain_update(at.to_be_bytes());
-    hash.chain_update(event).finalize().into()
 }
 
 fn breaker(connection: &Connection) -> Result<Option<OpenBreaker>, StoreError> {

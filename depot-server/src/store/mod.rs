@@ -15,6 +15,7 @@ mod clocks;
 mod codes;
 mod credit;
 mod days;
+mod decision_journal;
 mod desk;
 mod due;
 mod error;

@@ -7,17 +7,18 @@ use std::{collections::BTreeMap, sync::MutexGuard};
 
 use model::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 use wire::ListKind;
 
 use super::{
     Store, StoreError,
-    codes::{sql_time, time, unsigned, validator},
+    codes::{unsigned, validator},
+    decision_journal::DecisionJournal,
     group::read_state,
 };
 use crate::steering::{MadeList, ReleaseStates, SteeringEvent};
 
 const NAME: &str = "the journal of steering";
+const JOURNAL: DecisionJournal = DecisionJournal { table: "steering_journal", name: NAME };
 
 /// An open transaction on what is wanted of validators. Rolled back unless committed.
 pub struct SteeringBook<'a> {
@@ -36,7 +37,7 @@ impl Store {
 
     /// The journal from its first row. A row that is not what was written is named.
     pub fn steering_journal(&self) -> Result<Vec<(Timestamp, SteeringEvent)>, StoreError> {
-        journal(&*self.reader()?)
+        JOURNAL.read(&*self.reader()?)
     }
 
     /// How many rows the journal has: whether something was decided anew.
@@ -110,7 +111,7 @@ impl Store {
 impl SteeringBook<'_> {
     /// The journal as it stands while the writer is ours.
     pub fn journal(&self) -> Result<Vec<(Timestamp, SteeringEvent)>, StoreError> {
-        journal(&self.writer)
+        JOURNAL.read(&self.writer)
     }
 
     /// Adds an event, and the lists that follow from all of them.
@@ -119,22 +120,7 @@ impl SteeringBook<'_> {
         event: &SteeringEvent,
         lists: &BTreeMap<ListKind, MadeList>,
     ) -> Result<(), StoreError> {
-        let failed = || StoreError::write(NAME);
-        let text = serde_json::to_string(event)
-            .map_err(|error| StoreError::Write { what: NAME, source: error.to_string().into() })?;
-        let last: Option<[u8; 32]> = self
-            .writer
-            .prepare_cached("SELECT hash FROM steering_journal ORDER BY id DESC LIMIT 1")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional())
-            .map_err(failed())?;
-        let at = sql_time(self.at);
-        let hash = chained(last.unwrap_or_default(), at, &text);
-        self.writer
-            .execute(
-                "INSERT INTO steering_journal (at, event, hash) VALUES (?1, ?2, ?3)",
-                params![at, text, hash],
-            )
-            .map_err(failed())?;
+        JOURNAL.add(&self.writer, self.at, event)?;
         for (kind, list) in lists {
             let version = i64::try_from(list.version).unwrap_or(i64::MAX);
             self.writer
@@ -144,7 +130,7 @@ impl SteeringBook<'_> {
                      WHERE version < ?2",
                     params![kind.0, version, list.content],
                 )
-                .map_err(failed())?;
+                .map_err(StoreError::write(NAME))?;
         }
         Ok(())
     }
@@ -176,32 +162,4 @@ impl Drop for SteeringBook<'_> {
             let _ = self.writer.execute_batch("ROLLBACK");
         }
     }
-}
-
-fn journal(connection: &Connection) -> Result<Vec<(Timestamp, SteeringEvent)>, StoreError> {
-    let failed = || StoreError::read(NAME);
-    let mut statement = connection
-        .prepare_cached("SELECT id, at, event, hash FROM steering_journal ORDER BY id")
-        .map_err(failed())?;
-    let mut rows = statement.query([]).map_err(failed())?;
-    let (mut hash, mut journal) = ([0; 32], Vec::new());
-    while let Some(row) = rows.next().map_err(failed())? {
-        let read = || -> rusqlite::Result<(i64, i64, String, [u8; 32])> {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        };
-        let (id, at, event, stored) = read().map_err(failed())?;
-        hash = chained(hash, at, &event);
-        if hash != stored {
-            return Err(StoreError::damaged(format!("row {id} of {NAME} was altered")));
-        }
-        let event = serde_json::from_str(&event)
-            .map_err(|error| StoreError::damaged(format!("row {id} of {NAME}: {error}")))?;
-        journal.push((time(at), event));
-    }
-    Ok(journal)
-}
-
-fn chained(before: [u8; 32], at: i64, event: &str) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(before).chain_update(at.to_be_bytes());
-    hash.chain_update(event).finalize().into()
 }
