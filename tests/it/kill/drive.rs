@@ -20,7 +20,8 @@ use crate::{
     processes::{PATIENCE, Process, said},
 };
 
-const BYTES: u64 = 64 << 20;
+/// Of a device, unless a test writes more: mounted, copied and filled up in no time.
+pub(super) const BYTES: u64 = 64 << 20;
 /// Writes that a device makes by itself, with nobody writing, end far sooner.
 const STABLE: Duration = Duration::from_secs(20);
 
@@ -34,8 +35,8 @@ pub(super) struct Drive {
 }
 
 impl Drive {
-    /// A new file system, mounted at `mount`, with what stood there before.
-    pub(super) fn mount(mount: &Path) -> Self {
+    /// A new file system of so many bytes, mounted at `mount`, with what stood there before.
+    pub(super) fn mount(mount: &Path, bytes: u64) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "cutting the power needs loop devices: run the tests as root",
@@ -46,7 +47,7 @@ impl Drive {
         }
         fs::create_dir_all(mount).unwrap();
         let image = mount.with_extension("image-0");
-        File::create(&image).unwrap().set_len(BYTES).unwrap();
+        File::create(&image).unwrap().set_len(bytes).unwrap();
         run("mkfs.ext4", &["-q", "-F", text(&image)]);
         let device = attach(&image, mount);
         if before.exists() {

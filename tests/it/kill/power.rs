@@ -10,7 +10,11 @@ use std::{
 use tapline_tests::sim::dice::Dice;
 use tokio::{sync::watch, task::block_in_place, time::sleep};
 
-use super::{Riding, books, drive::Drive, riders, say, setting};
+use super::{
+    Riding, books,
+    drive::{BYTES, Drive},
+    riders, say, setting,
+};
 use crate::{
     broker::now,
     processes::{Gate, PATIENCE, POSTS, Process, Reader, SharedCard, Yard},
@@ -23,6 +27,9 @@ const WRITES: u64 = 60;
 const CARDS: u8 = 24;
 /// So many more of them in a long run, or the riders' money comes to its end.
 const CUTS_PER_CARD: u64 = 10;
+/// What the books grow by until the next cut. Their log of writes alone takes 256 MiB before it
+/// is emptied, and on a device that is full the depot rightly books nothing.
+const BYTES_PER_CUT: u64 = 1 << 20;
 /// Tells the validator under test to leave out what makes its log durable.
 const UNSYNCED: &str = "TAPLINE_TEST_UNSYNCED";
 
@@ -35,8 +42,9 @@ async fn a_power_cut_at_any_write_loses_no_tap_that_was_granted() {
     let mut yard = block_in_place(|| {
         let more = u8::try_from(cuts / CUTS_PER_CARD).unwrap_or(u8::MAX);
         let mut yard = Yard::install(&POSTS, CARDS.saturating_add(more));
-        drives.extend(yard.gates.iter().map(|gate| Drive::mount(gate.state())));
-        drives.push(Drive::mount(yard.database().parent().expect("it is in a folder")));
+        drives.extend(yard.gates.iter().map(|gate| Drive::mount(gate.state(), BYTES)));
+        let books = yard.database().parent().expect("it is in a folder").to_owned();
+        drives.push(Drive::mount(&books, BYTES + cuts * BYTES_PER_CUT));
         yard.start();
         yard
     });
@@ -75,7 +83,7 @@ async fn a_log_that_is_flushed_and_not_synced_is_caught_losing_taps() {
     let mut yard = block_in_place(|| {
         let mut yard = Yard::install(&POSTS[..1], 4);
         let bus = &mut yard.gates[0];
-        drive = Some(Drive::mount(bus.state()));
+        drive = Some(Drive::mount(bus.state(), BYTES));
         bus.process.set_variable(UNSYNCED, Path::new("1"));
         yard.start();
         yard
@@ -111,7 +119,7 @@ async fn a_validator_leaves_service_before_its_device_is_full_and_comes_back_wit
     let mut drive = None;
     let mut yard = block_in_place(|| {
         let mut yard = Yard::install(&POSTS[..1], 1);
-        drive = Some(Drive::mount(yard.gates[0].state()));
+        drive = Some(Drive::mount(yard.gates[0].state(), BYTES));
         yard.start();
         yard
     });
@@ -144,7 +152,7 @@ async fn a_device_that_is_full_at_once_loses_no_tap_that_was_granted() {
     let mut drives = Vec::new();
     let mut yard = block_in_place(|| {
         let mut yard = Yard::install(&POSTS, CARDS);
-        drives.extend(yard.gates.iter().map(|gate| Drive::mount(gate.state())));
+        drives.extend(yard.gates.iter().map(|gate| Drive::mount(gate.state(), BYTES)));
         yard.start();
         yard
     });
@@ -206,7 +214,7 @@ async fn a_log_that_hangs_is_no_longer_vouched_for_and_a_validator_that_works_is
     let mut yard = block_in_place(|| {
         let mut yard = Yard::install(&POSTS[..1], 1);
         let at = yard.folder().to_owned();
-        drive = Some(Drive::mount(yard.gates[0].state()));
+        drive = Some(Drive::mount(yard.gates[0].state(), BYTES));
         systemd = Some(Systemd::listen(&at, &mut yard.gates[0].process));
         yard.start();
         yard
