@@ -59,6 +59,8 @@ async fn satellites_tell_the_stop_of_a_tap_and_put_a_clock_right_that_is_a_year_
             }
         };
         timeout(PATIENCE, corrected).await.expect("three fixes agree");
+        let shown = rig.stops.lock().unwrap().clone();
+        assert_eq!(shown, ["Stop 1", "Stop 2"], "the display is there before the tap");
         assert!(rig.tap(&issued(2, 900)).await.is_granted());
         // Pulled out: taps go on at the same stop, by a clock that still holds.
         drop(receiver);

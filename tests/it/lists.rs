@@ -2,16 +2,17 @@
 //! shipped rules, validators as processes. Whatever is killed, whenever, the tariff arrives and
 //! holds from its service day on, without a restart of anything.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use fleet_sync::Topic;
 use jiff::{ToSpan, tz::TimeZone};
+use serde_json::Value;
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
     broker::{Make, now},
     listener::{retain, retained},
-    processes::{CITY, Gate, NAME, PATIENCE, POSTS, Yard, said},
+    processes::{CITY, Gate, NAME, PATIENCE, POSTS, VALIDATOR, Yard, said},
 };
 
 /// Long enough to look at a validator that has the tariff and does not go by it.
@@ -23,8 +24,8 @@ fn yard(make: Make, cards: u8) -> Yard {
     Yard::open_on(make, &city, &POSTS[..1], cards)
 }
 
-/// The city with another price for the bus and no transfers, capped at 2.20 a day; holds from a
-/// service day on that begins at the moment wanted. `ballast` makes the text longer.
+/// The city with another price and stop for the bus and no transfers, capped at 2.20 a day; holds
+/// from a service day on that begins at the moment wanted. `ballast` makes the text longer.
 fn tariff(version: u16, price: &str, starts: &jiff::Zoned, ballast: usize) -> (String, String) {
     let begin = CITY.find("[[transfer]]").unwrap();
     let end = CITY.find("[gate]").unwrap();
@@ -32,9 +33,10 @@ fn tariff(version: u16, price: &str, starts: &jiff::Zoned, ballast: usize) -> (S
         .replace("version = 1", &format!("version = {version}"))
         .replace("Europe/Berlin", "UTC")
         .replace("price = \"1.50\"", &format!("price = \"{price}\""))
+        .replace("\"Stop 1\"", "\"Mill Lane\"")
         .replace(
             "place = [",
-            &format!("place = [\n{}", (0..ballast).map(place).collect::<String>()),
+            &format!("place = [\n{}", (0..ballast).map(stop).collect::<String>()),
         );
     let (day, time) = (starts.strftime("%Y%m%d"), starts.strftime("%H:%M:%S"));
     let text = format!(
@@ -54,7 +56,7 @@ levels = [{{ price = "2.20" }}]
     (text, day.to_string())
 }
 
-fn place(n: usize) -> String {
+fn stop(n: usize) -> String {
     format!("  {{ id = \"x{n}\", name = \"Stop {n:x}\", lat = 0, lon = 0, kind = \"stop\" }},\n")
 }
 
@@ -84,6 +86,15 @@ fn charged(answer: &str) -> &str {
 fn metric(gate: &Gate, name: &str) -> Option<i64> {
     let page = gate.page("/metrics")?;
     page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// Where the driver is told that the next tap is made, by the program that drivers have.
+fn place(yard: &Yard) -> String {
+    let socket = yard.folder().join(format!("{}.console", POSTS[0].id));
+    let mut command = Command::new(VALIDATOR);
+    let shown = command.args(["attendant", "--once", "--socket"]).arg(socket).output();
+    let view: Value = serde_json::from_str(&said(&shown.unwrap())).unwrap();
+    view["place"].as_str().unwrap().to_owned()
 }
 
 /// Waits until a validator holds this version.
@@ -121,11 +132,13 @@ async fn publish_while_all_run(make: Make) {
     holds(&mut yard, 2).await;
     let answer = bus.tap(cards[1].clone()).await;
     assert_eq!(charged(&answer), "1.50", "not before its day");
+    assert_eq!(place(&yard), "Stop 1", "and its stops neither");
     let page = yard.gates[0].page("/metrics").unwrap();
     assert!(page.contains("tapline_list_troubles_total 0"), "{page}");
 
     let left = starts.timestamp().duration_since(in_seconds(-1).timestamp());
     sleep(Duration::try_from(left).unwrap_or_default() + Duration::from_secs(2)).await;
+    assert_eq!(place(&yard), "Mill Lane", "shown before the first tap that it prices");
     // Capped at 2.20: the second ride costs what is left to it, the third nothing.
     for charge in ["1.70", "0.50", "0.00"] {
         let answer = bus.tap(cards[0].clone()).await;

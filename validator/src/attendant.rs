@@ -1,5 +1,5 @@
-//! What the driver or the attendant sees: whether taps are taken, the last result, how many were
-//! let through. Never a card's number, and never a balance.
+//! What the driver or the attendant sees: whether taps are taken and where, the last result, how
+//! many were let through. Never a card's number, and never a balance.
 
 use std::{
     io::{IsTerminal, Write, stdout},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::TapRole;
-use rider::{Feedback, Manner, RiderScreen};
+use rider::{Feedback, Here, Manner, RiderScreen};
 use serde::{Deserialize, Serialize};
 use texts::{Language, RiderWord, rider_word};
 use validation::Passage;
@@ -40,6 +40,12 @@ pub struct View {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The stop or station of the next tap, as riders are shown it.
+    #[serde(default)]
+    pub place: String,
+    /// The route, on a vehicle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// Let through since the start, or since the last reset; companions count.
     pub passengers: u64,
     /// The last result, if there is one.
@@ -125,7 +131,12 @@ impl Attendant {
     }
 
     /// Does what a console wishes.
-    pub(crate) fn answer(&mut self, wish: Wish, service: &Service, now: Clock) -> View {
+    pub(crate) fn answer(
+        &mut self,
+        wish: Wish,
+        (service, here): (&Service, Option<&Here>),
+        now: Clock,
+    ) -> View {
         if wish == Wish::Reset {
             self.passengers = 0;
         }
@@ -137,12 +148,15 @@ impl Attendant {
             Service::In => None,
             Service::Out(reason) => Some(reason.clone()),
         };
-        View { in_service: reason.is_none(), reason, passengers: self.passengers, last }
+        let place = here.map(|here| here.place.clone()).unwrap_or_default();
+        let route = here.and_then(|here| here.route.clone());
+        let passengers = self.passengers;
+        View { in_service: reason.is_none(), reason, place, route, passengers, last }
     }
 }
 
 /// The view as lines of text.
-pub fn lines(view: &View, language: Language) -> [String; 2] {
+pub fn lines(view: &View, language: Language) -> [String; 3] {
     let word = |word| rider_word(language, word);
     let service = match &view.reason {
         None => word(RiderWord::AttendantInService),
@@ -157,7 +171,8 @@ pub fn lines(view: &View, language: Language) -> [String; 2] {
             format!("{}: {class}{code} {text} ({seconds_ago} s)", word(RiderWord::AttendantLast))
         }
     };
-    [format!("{service} · {passengers} {}", view.passengers), last]
+    let place: Vec<&str> = view.route.as_deref().into_iter().chain([&*view.place]).collect();
+    [format!("{service} · {passengers} {}", view.passengers), place.join(" · "), last]
 }
 
 /// The command: once as JSON, or live until it is interrupted.

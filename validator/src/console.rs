@@ -104,7 +104,8 @@ impl TapLoop {
             }
             Some(wish) => {
                 let service = self.service.borrow();
-                Ok(Answer::Attendant(self.screen.attendant.answer(wish, &service, self.clock)))
+                let around = (&*service, self.whereabouts.shown());
+                Ok(Answer::Attendant(self.screen.attendant.answer(wish, around, self.clock)))
             }
             None => choose(&mut self.machine, self.clock, self.language, &line),
         };

@@ -6,57 +6,54 @@ use std::{
     time::Duration,
 };
 
-use fare::{
-    Tariff,
-    rules::{LocalTime, ZoneOffsets},
-};
-use rider::{DetachedLines, Idle, Manner, Panel, RiderScreen, Time};
-use texts::Language;
+use fare::{Tariff, rules::ZoneOffsets};
+use model::{PlaceIx, RouteIx, TapRole, Timestamp};
+use rider::{DetachedLines, Here, Manner, Panel, RiderScreen, Time};
 
 use crate::{clock::Clock, config::Config};
 
-/// The clock of a validator, in the time zone of its tariff; UTC where the tariff names no offsets,
-/// as none of its fares depends on them.
-pub(crate) struct PlaceTime {
-    clock: Clock,
-    zone: ZoneOffsets,
-}
+/// The clock of a validator, as the devices need it.
+struct PanelTime(Clock);
 
-impl PlaceTime {
-    pub(crate) fn new(clock: Clock, tariff: &Tariff) -> Self {
-        let zone = tariff.parts().terms.calendar.clock.clone();
-        Self { clock, zone: zone.unwrap_or_else(|| ZoneOffsets::fixed(0)) }
-    }
-}
-
-impl Time for PlaceTime {
+impl Time for PanelTime {
     fn elapsed(&self) -> Duration {
-        self.clock.elapsed()
+        self.0.elapsed()
     }
 
-    fn local(&self) -> LocalTime {
-        self.zone.local(self.clock.now())
+    fn now(&self) -> Timestamp {
+        self.0.now()
     }
 }
 
-/// What is shown while nobody taps: names as the tariff has them, ids where it has none.
-pub(crate) fn idle(config: &Config, tariff: &Tariff, language: Language) -> Idle {
-    let here = &config.validator;
-    let place = tariff.place_ix(&here.place).and_then(|ix| tariff.place(ix));
-    let place = place.map_or_else(|| here.place.clone(), |place| place.name.to_string());
-    let route = here.route.as_ref().map(|id| {
-        let route = tariff.route_ix(id).and_then(|ix| tariff.route(ix));
-        route.map_or_else(|| id.clone(), |route| route.name.to_string())
-    });
-    Idle::new(language, here.role, place, route)
+/// A place of a tariff, in its words. Where the tariff names no offsets its clocks are those of
+/// UTC, as none of its fares depends on them.
+pub(crate) fn here(tariff: &Tariff, role: TapRole, place: PlaceIx, route: Option<RouteIx>) -> Here {
+    let place = tariff.place(place).map(|place| place.name.to_string()).unwrap_or_default();
+    let route = route.and_then(|ix| tariff.route(ix)).map(|route| route.name.to_string());
+    let zone = tariff.parts().terms.calendar.clock.clone();
+    Here { role, place, route, zone: zone.unwrap_or_else(|| ZoneOffsets::fixed(0)) }
+}
+
+/// The place of a configuration before a tap loop tells it: ids where the tariff has no names.
+fn configured(config: &Config, tariff: &Tariff) -> Here {
+    let validator = &config.validator;
+    let route = validator.route.as_ref().and_then(|id| tariff.route_ix(id));
+    match tariff.place_ix(&validator.place) {
+        Some(place) => here(tariff, validator.role, place, route),
+        None => Here {
+            role: validator.role,
+            place: validator.place.clone(),
+            route: validator.route.clone(),
+            zone: ZoneOffsets::fixed(0),
+        },
+    }
 }
 
 /// A panel without devices.
 pub(crate) fn panel(config: &Config, tariff: &Tariff, clock: Clock) -> Panel {
-    let language = config.validator.language;
-    let manner = Manner { language, role: config.validator.role, private: config.rider.private };
-    let time = Arc::new(PlaceTime::new(clock, tariff));
-    Panel::new(manner, idle(config, tariff, language), time)
+    let (language, role) = (config.validator.language, config.validator.role);
+    let manner = Manner { language, role, private: config.rider.private };
+    Panel::new(manner, configured(config, tariff), Arc::new(PanelTime(clock)))
 }
 
 /// Everything that tells riders of a validator that runs.

@@ -189,6 +189,7 @@ struct Waiting {
 
 impl TapLoop {
     pub(crate) async fn run(mut self, mut events: UnboundedReceiver<Event>) {
+        self.show_place();
         self.ask(Ask::Ready);
         let mut stopping = false;
         while !(stopping && self.machine.is_idle()) {
@@ -240,7 +241,10 @@ impl TapLoop {
             | Event::Resolution(Err(e @ KeeperError::Broken(_))) => self.leave_service(&e),
             Event::Console(asked) => self.console(asked),
             Event::ChoiceOver => self.machine.handle_timeout(self.clock.now()),
-            Event::Context(context) => self.tap.context = Some(context),
+            Event::Context(context) => {
+                self.tap.context = Some(context);
+                self.move_stops();
+            }
             Event::Tariffs(set, version) => self.take_tariffs(set, version),
             Event::Orders(orders) => {
                 self.tap.orders = Some(orders);

@@ -60,6 +60,8 @@ protocol = "{protocol}"
 ca = "{certificates}/ca.crt"
 certificate = "{certificates}/{id}.crt"
 key = "{certificates}/{id}.key"
+[console]
+socket = "{at}/{id}.console"
 [metrics]
 listen = "127.0.0.1:{metrics}"
 "#,

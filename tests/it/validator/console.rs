@@ -125,14 +125,15 @@ async fn prv_6_the_attendant_sees_results_and_counts_passengers_and_learns_no_ca
     let (mut rig, socket) = with_console();
     let daemon = rig.start().await.unwrap();
     let view = line(&socket, r#"{"attendant":"show"}"#).await;
-    assert_eq!(view, json!({"in_service": true, "passengers": 0}));
+    let here = json!({"in_service": true, "place": "Stop 1", "route": "Bus 7", "passengers": 0});
+    assert_eq!(view, here);
     line(&socket, r#"{"companions":{"child":2}}"#).await;
     rig.tap(&issued(1, 900)).await;
     let mut view = line(&socket, r#"{"attendant":"show"}"#).await;
     assert!(view["last"]["seconds_ago"].take().as_u64().unwrap() < 30);
     let last =
         json!({"class": "A", "text": "Boarded · Fare 3.10 EUR · Riders 3", "seconds_ago": null});
-    assert_eq!(view, json!({"in_service": true, "passengers": 3, "last": last}));
+    assert_eq!([&view["last"], &view["passengers"]], [&last, &json!(3)]);
     rig.tap(&issued(2, 70)).await;
     let ran =
         Command::new(VALIDATOR).args(["attendant", "--once", "--socket"]).arg(&socket).output();

@@ -38,7 +38,7 @@ use validator::{
     clock::Clock,
     config::{self, Config},
     keys::DeviceKeys,
-    screen::RiderScreen,
+    screen::{Here, RiderScreen},
     store::Durability,
 };
 use wire::{Ack, ChainHash, HostState, MessageVersion, Speech, StateWord, Versions};
@@ -101,12 +101,19 @@ pub(crate) fn charge(passage: &Passage) -> i64 {
 /// What stands on the rider's screen while no taps are taken.
 type Sign = Arc<Mutex<Option<String>>>;
 
-struct Told(mpsc::UnboundedSender<Passage>, Sign);
+/// The stops that were shown, the newest last.
+type Stops = Arc<Mutex<Vec<String>>>;
+
+struct Told(mpsc::UnboundedSender<Passage>, Sign, Stops);
 
 impl RiderScreen for Told {
     fn show(&mut self, passage: &Passage) {
         // A test that no longer looks at the screen is over.
         let _ = self.0.send(passage.clone());
+    }
+
+    fn here(&mut self, here: &Here) {
+        self.2.lock().unwrap().push(here.place.clone());
     }
 
     fn out_of_service(&mut self, reason: &str) {
@@ -124,6 +131,7 @@ pub(crate) struct Rig {
     pub(crate) field: VirtualField,
     pub(crate) durability: Durability,
     pub(crate) sign: Sign,
+    pub(crate) stops: Stops,
     /// What it prices with.
     pub(crate) tariff: String,
     pub(crate) clock: Clock,
@@ -179,6 +187,7 @@ impl Rig {
             field,
             durability: Durability::Synced,
             sign: Sign::default(),
+            stops: Stops::default(),
             tariff: TARIFF.to_owned(),
             clock: Clock::system(),
             shown,
@@ -215,7 +224,7 @@ impl Rig {
             },
             tariffs: TariffSet::new(Tariff::parse(&self.tariff).unwrap()),
             reader,
-            screen: Box::new(Told(tell, Arc::clone(&self.sign))),
+            screen: Box::new(Told(tell, Arc::clone(&self.sign), Arc::clone(&self.stops))),
             clock: self.clock,
             durability: self.durability,
         })

@@ -74,6 +74,14 @@ impl Stops {
         }
     }
 
+    /// Other stops, such as a new tariff's. The vehicle stays where it is, if that is still one.
+    pub fn replace(&mut self, all: Vec<Stop>) {
+        let here = self.at.map(|at| &self.all[at].id);
+        self.at = here.and_then(|id| all.iter().position(|stop| stop.id == *id));
+        self.all = all;
+        self.entering = None;
+    }
+
     /// The stop, and how old that is.
     pub fn matched(&self, now: Duration) -> Option<Matched<'_>> {
         let (_, seen) = self.last?;
@@ -258,6 +266,19 @@ mod tests {
         bus.drive(20, 50, 0);
         bus.fix(at(0, 50));
         assert_eq!(bus.seen, ["one", "two"]);
+    }
+
+    #[test]
+    fn new_stops_are_entered_and_one_that_stays_under_its_id_holds() {
+        let mut bus = Bus::new(street());
+        bus.drive(0, 310, 0);
+        let more = vec![stop("new", 450, 0), stop("out1", 300, 0)];
+        bus.stops.replace(more.clone());
+        assert_eq!(bus.matched(), ("out1".into(), None));
+        bus.drive(320, 460, 0);
+        assert_eq!(bus.matched(), ("new".into(), None));
+        bus.stops.replace(more[1..].to_vec());
+        assert_eq!(bus.stops.matched(Duration::from_secs(bus.second)), None, "it is no stop now");
     }
 
     #[test]

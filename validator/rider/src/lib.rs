@@ -40,5 +40,5 @@ pub use settings::{
     BuzzerKind, BuzzerSettings, DisplayKind, DisplaySettings, LedSettings, Settings,
 };
 pub use sound::{HERTZ_MAX, HERTZ_MIN, Sound, Tone, Volume};
-pub use stage::{Idle, Scene, Stage};
+pub use stage::{Here, Idle, Scene, Stage};
 pub use timeline::{Now, Timeline};

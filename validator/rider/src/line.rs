@@ -17,7 +17,7 @@ use texts::{
 };
 use validation::{Loaded, Passage};
 
-use crate::panel::DriverHealth;
+use crate::{panel::DriverHealth, stage::Here};
 
 /// Whatever shows the rider the answer. It must not wait: the next card may be there.
 pub trait RiderScreen: Send {
@@ -29,6 +29,9 @@ pub trait RiderScreen: Send {
 
     /// Who will ride on the next card and what that costs; nobody besides the holder when empty.
     fn companions(&mut self, _steps: &[Step]) {}
+
+    /// Where the next tap will be made. Told at the start and after every change.
+    fn here(&mut self, _here: &Here) {}
 
     /// The validator takes no taps, and why. Staff reads this, not riders.
     fn out_of_service(&mut self, reason: &str);
@@ -170,6 +173,12 @@ impl RiderScreen for Vec<Box<dyn RiderScreen>> {
     fn companions(&mut self, steps: &[Step]) {
         for screen in self {
             screen.companions(steps);
+        }
+    }
+
+    fn here(&mut self, here: &Here) {
+        for screen in self {
+            screen.here(here);
         }
     }
 

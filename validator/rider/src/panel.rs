@@ -13,6 +13,7 @@ use std::{
 };
 
 use fare::{Step, rules::LocalTime};
+use model::Timestamp;
 use texts::Language;
 use validation::Passage;
 
@@ -21,7 +22,7 @@ use crate::{
     lamps::Lamps,
     line::RiderScreen,
     sound::{Tone, Volume},
-    stage::{Idle, Scene, Stage},
+    stage::{Here, Idle, Scene, Stage},
 };
 
 /// A driver that failed is opened again after this, then after twice that, up to [`AGAIN_MAX`].
@@ -85,8 +86,8 @@ pub trait Time: Send + Sync {
     /// Since some moment, never stepping back.
     fn elapsed(&self) -> Duration;
 
-    /// The wall clock of the place.
-    fn local(&self) -> LocalTime;
+    /// Wall time; the place has its own clocks by it.
+    fn now(&self) -> Timestamp;
 }
 
 /// What opens a device, again and again.
@@ -101,11 +102,26 @@ struct Shared {
 struct State {
     stage: Stage,
     manner: Manner,
+    here: Here,
     /// Grows with every change, so that none is missed between a look and the wait after it.
     version: u64,
     /// Drivers that have not ended.
     running: usize,
     ending: bool,
+}
+
+impl State {
+    /// A moment on the clocks of the place.
+    fn local(&self, time: &dyn Time) -> LocalTime {
+        self.here.zone.local(time.now())
+    }
+
+    /// After another place or language.
+    fn place(&mut self) {
+        let language = self.manner.language;
+        self.manner.role = self.here.role;
+        self.stage.handle_place(Idle::of(language, &self.here), language);
+    }
 }
 
 impl Shared {
@@ -114,10 +130,9 @@ impl Shared {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Stage, &Manner)) {
+    fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        let State { stage, manner, .. } = &mut *state;
-        change(stage, manner);
+        change(&mut state);
         state.version += 1;
         drop(state);
         self.changed.notify_all();
@@ -161,14 +176,15 @@ pub struct Panel {
 
 impl Panel {
     /// Without any driver yet.
-    pub fn new(manner: Manner, idle: Idle, time: Arc<dyn Time>) -> Self {
+    pub fn new(manner: Manner, here: Here, time: Arc<dyn Time>) -> Self {
+        let idle = Idle::of(manner.language, &here);
         let stage = Stage::new(idle, manner.language, time.elapsed());
-        let begin = State { stage, manner, version: 0, running: 0, ending: false };
+        let begin = State { stage, manner, here, version: 0, running: 0, ending: false };
         let shared = Shared { stage: Mutex::new(begin), changed: Condvar::new() };
         Self { shared: Arc::new(shared), time, health: Vec::new() }
     }
 
-    /// For whoever changes the language or the place while it runs.
+    /// For whoever changes the language while it runs.
     pub fn remote(&self) -> Remote {
         Remote { shared: Arc::clone(&self.shared) }
     }
@@ -180,9 +196,9 @@ impl Panel {
         open: Opener<D>,
     ) -> std::io::Result<()> {
         let time = Arc::clone(&self.time);
-        let look = move |stage: &Stage, now| {
-            let (scene, lasts) = stage.scene(now);
-            let local = time.local();
+        let look = move |state: &State, now| {
+            let (scene, lasts) = state.stage.scene(now);
+            let local = state.local(&*time);
             let next_minute = Duration::from_secs(u64::from(60 - local.secs % 60));
             let clock = format!("{:02}:{:02}", local.secs / 3_600, local.secs / 60 % 60);
             let lasts = lasts.map_or(next_minute, |lasts| lasts.min(next_minute));
@@ -198,7 +214,8 @@ impl Panel {
         name: &str,
         open: Opener<D>,
     ) -> std::io::Result<()> {
-        self.add(name, open, Stage::lamps, |leds: &mut D, lamps| leds.light(*lamps))
+        let look = |state: &State, now| state.stage.lamps(now);
+        self.add(name, open, look, |leds: &mut D, lamps| leds.light(*lamps))
     }
 
     /// A sounder on a thread of its own.
@@ -209,9 +226,9 @@ impl Panel {
         open: Opener<D>,
     ) -> std::io::Result<()> {
         let time = Arc::clone(&self.time);
-        let look = move |stage: &Stage, now| {
-            let (tone, lasts) = stage.tone(now);
-            (tone.and_then(|tone| volume.of(tone, time.local().secs)), lasts)
+        let look = move |state: &State, now| {
+            let (tone, lasts) = state.stage.tone(now);
+            (tone.and_then(|tone| volume.of(tone, state.local(&*time).secs)), lasts)
         };
         self.add(name, open, look, |sounder: &mut D, tone| sounder.sound(*tone))
     }
@@ -220,7 +237,7 @@ impl Panel {
         &mut self,
         name: &str,
         open: Opener<D>,
-        look: impl Fn(&Stage, Duration) -> (F, Option<Duration>) + Send + 'static,
+        look: impl Fn(&State, Duration) -> (F, Option<Duration>) + Send + 'static,
         apply: impl Fn(&mut D, &F) -> Result<(), DriverError> + Send + 'static,
     ) -> std::io::Result<()> {
         let health = DriverHealth {
@@ -249,21 +266,30 @@ impl RiderScreen for Panel {
         // Not under the lock: texts take longer than anything that drivers wait for.
         let feedback = Feedback::of(passage, &manner);
         let now = self.time.elapsed();
-        self.shared.tell(|stage, _| stage.handle_answer(now, feedback));
+        self.shared.tell(|state| state.stage.handle_answer(now, feedback));
     }
 
     fn companions(&mut self, steps: &[Step]) {
-        self.shared.tell(|stage, manner| stage.handle_choice(Choice::of(steps, manner.language)));
+        self.shared.tell(|state| {
+            state.stage.handle_choice(Choice::of(steps, state.manner.language));
+        });
+    }
+
+    fn here(&mut self, here: &Here) {
+        self.shared.tell(|state| {
+            state.here.clone_from(here);
+            state.place();
+        });
     }
 
     fn out_of_service(&mut self, _reason: &str) {
         let now = self.time.elapsed();
-        self.shared.tell(|stage, _| stage.handle_service(now, false));
+        self.shared.tell(|state| state.stage.handle_service(now, false));
     }
 
     fn in_service(&mut self) {
         let now = self.time.elapsed();
-        self.shared.tell(|stage, _| stage.handle_service(now, true));
+        self.shared.tell(|state| state.stage.handle_service(now, true));
     }
 
     fn drivers(&self) -> Vec<Arc<DriverHealth>> {
@@ -279,14 +305,11 @@ pub struct Remote {
 
 impl Remote {
     /// From the next answer on; at once where nobody taps.
-    pub fn speak(&self, language: Language, idle: Idle) {
-        let mut state = self.shared.lock();
-        state.manner.language = language;
-        state.manner.role = idle.role;
-        state.stage.handle_place(idle, language);
-        state.version += 1;
-        drop(state);
-        self.shared.changed.notify_all();
+    pub fn speak(&self, language: Language) {
+        self.shared.tell(|state| {
+            state.manner.language = language;
+            state.place();
+        });
     }
 }
 
@@ -312,7 +335,7 @@ impl Driver {
     fn run<D, F: PartialEq>(
         self,
         mut open: Opener<D>,
-        look: impl Fn(&Stage, Duration) -> (F, Option<Duration>),
+        look: impl Fn(&State, Duration) -> (F, Option<Duration>),
         apply: impl Fn(&mut D, &F) -> Result<(), DriverError>,
     ) {
         let mut device: Option<D> = None;
@@ -351,19 +374,19 @@ impl Driver {
     /// What is to be seen at this moment; `None` once the panel has ended and that is shown.
     fn look<F: PartialEq>(
         &self,
-        look: &impl Fn(&Stage, Duration) -> (F, Option<Duration>),
+        look: &impl Fn(&State, Duration) -> (F, Option<Duration>),
         shown: Option<&F>,
         try_at: Duration,
     ) -> Option<(u64, F, Option<Duration>)> {
         let mut state = self.shared.lock();
         let now = self.time.elapsed();
         if !state.ending {
-            let (wanted, lasts) = look(&state.stage, now);
+            let (wanted, lasts) = look(&state, now);
             return Some((state.version, wanted, lasts));
         }
         // The last thing that is shown is that nobody is served.
         state.stage.handle_end(now);
-        let (last, lasts) = look(&state.stage, now);
+        let (last, lasts) = look(&state, now);
         (now >= try_at && shown != Some(&last)).then_some((state.version, last, lasts))
     }
 
@@ -395,7 +418,8 @@ impl Driver {
 mod tests {
     use std::sync::mpsc;
 
-    use model::{Currency, Money, Refusal, ServiceDate, TapRole};
+    use fare::rules::ZoneOffsets;
+    use model::{Currency, Money, Refusal, TapRole};
     use validation::Verdict;
 
     use super::*;
@@ -414,16 +438,21 @@ mod tests {
         fn elapsed(&self) -> Duration {
             self.0.elapsed()
         }
-        fn local(&self) -> LocalTime {
-            LocalTime { date: ServiceDate(20_000), secs: 8 * 3_600 }
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(20_000 * 86_400 + 8 * 3_600)
         }
     }
 
     fn panel(time: &Arc<Running>) -> Panel {
         let language = Language::English;
         let manner = Manner { language, role: TapRole::Entry, private: false };
-        let idle = Idle::new(language, TapRole::Entry, "Port".into(), None);
-        Panel::new(manner, idle, Arc::clone(time) as Arc<dyn Time>)
+        Panel::new(manner, at("Port", 0), Arc::clone(time) as Arc<dyn Time>)
+    }
+
+    /// A place so many hours east of Greenwich.
+    fn at(place: &str, hours: i32) -> Here {
+        let zone = ZoneOffsets::fixed(hours * 3_600);
+        Here { role: TapRole::Entry, place: place.to_owned(), route: None, zone }
     }
 
     fn refused(reason: Refusal) -> Passage {
@@ -487,6 +516,35 @@ mod tests {
         let before = time.elapsed();
         drop(panel);
         assert!(time.elapsed().saturating_sub(before) < Duration::from_secs(5));
+    }
+
+    /// Tells the place, the direction and the time that it is asked to show.
+    struct Sign(mpsc::Sender<[String; 3]>);
+
+    impl Display for Sign {
+        fn show(&mut self, scene: &Scene, clock: &str) -> Result<(), DriverError> {
+            if let Scene::Idle(idle) = scene {
+                let [place, direction] = [&idle.place, &idle.direction].map(Clone::clone);
+                let _ = self.0.send([place, direction, clock.to_owned()]);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn another_stop_or_language_is_shown_while_nobody_taps_by_the_clocks_of_the_place() {
+        let mut panel = panel(&Running::start());
+        let (tell, shown) = mpsc::channel();
+        panel.in_service();
+        panel.add_display("sign", Box::new(move || Ok(Sign(tell.clone())))).unwrap();
+        let next = || shown.recv_timeout(SOON).unwrap();
+        assert_eq!(next(), ["Port", "Tap in", "08:00"]);
+        panel.here(&at("새벽항", 9));
+        assert_eq!(next(), ["새벽항", "Tap in", "17:00"]);
+        panel.remote().speak(Language::Korean);
+        assert_eq!(next(), ["새벽항", "승차", "17:00"], "the place stays");
+        panel.here(&Here { role: TapRole::Exit, ..at("Mill", 1) });
+        assert_eq!(next(), ["Mill", "하차", "09:00"], "the language stays");
     }
 
     /// A moment of each: (lamps lit, when).

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use fare::rules::ZoneOffsets;
 use model::TapRole;
 use texts::{Language, RiderWord, rider_word};
 
@@ -14,6 +15,19 @@ use crate::{
     sound::Tone,
     timeline::Now,
 };
+
+/// Where a validator stands, as the tariff that the next tap is priced by says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// What a tap does here.
+    pub role: TapRole,
+    /// The name of the stop or station.
+    pub place: String,
+    /// The name of the route, on a vehicle.
+    pub route: Option<String>,
+    /// The clocks of the place.
+    pub zone: ZoneOffsets,
+}
 
 /// What a validator shows while nobody taps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +45,11 @@ pub struct Idle {
 }
 
 impl Idle {
+    /// In a language.
+    pub fn of(language: Language, here: &Here) -> Self {
+        Self::new(language, here.role, here.place.clone(), here.route.clone())
+    }
+
     /// At a place.
     pub fn new(language: Language, role: TapRole, place: String, route: Option<String>) -> Self {
         let direction = match role {

@@ -159,12 +159,13 @@ async fn simulate(options: &Options, config: Config, tariffs: TariffSet) -> anyh
     let tariff = tariffs.newest().clone();
     let deck = Deck::issue(&keys, &tariff, clock.now())?;
     let watched = Watched::new(config.validator.language);
+    let view = View::new(&config, options.display.size());
     let mut panel = riders::panel(&config, &tariff, clock);
     watched.attach(&mut panel)?;
     let remote = panel.remote();
     let (reader, field) = Reader::virtual_cards();
     let daemon = Daemon::start(Parts {
-        config: config.clone(),
+        config,
         keys: DeviceKeys {
             depot: vec![signing.verifying_key()],
             signing,
@@ -179,17 +180,8 @@ async fn simulate(options: &Options, config: Config, tariffs: TariffSet) -> anyh
     .await?;
     daemon.refuse_cards(deck.hotlist());
     let mut terminal = Terminal::open()?;
-    let view = View::new(&config, options.display.size());
-    let mut stand = Stand {
-        config,
-        tariff,
-        deck,
-        hand: Hand::new(field),
-        remote,
-        display: options.display,
-        clock,
-        view,
-    };
+    let mut stand =
+        Stand { deck, hand: Hand::new(field), remote, display: options.display, clock, view };
     let done = stand.serve(&mut terminal, &watched).await;
     stand.hand.field.clear();
     // Before the store is closed, which may take a moment.
@@ -200,8 +192,6 @@ async fn simulate(options: &Options, config: Config, tariffs: TariffSet) -> anyh
 
 /// Who stands at the reader, and what they see.
 struct Stand {
-    config: Config,
-    tariff: Tariff,
     deck: Deck,
     hand: Hand<VirtualField>,
     remote: Remote,
@@ -243,7 +233,7 @@ impl Stand {
                     Language::Korean => Language::English,
                 };
                 watched.speak(language);
-                self.remote.speak(language, riders::idle(&self.config, &self.tariff, language));
+                self.remote.speak(language);
             }
             's' | 'S' => {
                 self.display = self.display.next();

@@ -104,11 +104,13 @@ impl TapLoop {
     pub(super) fn take_tariffs(&mut self, set: TariffSet, version: TariffVersion) {
         let waiting = self.tap.context.take().map(|context| *context);
         let mut context = waiting.unwrap_or_else(|| self.machine.context().clone());
+        self.whereabouts.go_home(&mut context);
         match context.go_by(set, version) {
             Ok(()) => tracing::info!(%version, "tariff in force"),
             Err(problem) => tracing::error!(%version, %problem, "the tariff stays as it is"),
         }
         self.tap.context = Some(Box::new(context));
+        self.move_stops();
     }
 
     pub(super) fn ask_for_keys_later(&self) {
