@@ -244,8 +244,75 @@ fn open(path: &Path, baud: u32) -> Result<SerialStream, ReaderError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use line::Terminal;
     use proptest::prelude::*;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn next(scanner: &mut Scanner) -> Result<String, ReaderError> {
+        timeout(PATIENCE, scanner.next()).await.expect("it tells in time")
+    }
+
+    /// What is said before the port is open is thrown away with the rest of its past.
+    async fn opened(scanner: &mut Scanner) {
+        let opened = async {
+            while scanner.port.is_none() {
+                // Longer than the pause before the next attempt.
+                let _ = timeout(RETRY_PAUSE_MIN * 3, scanner.next()).await;
+            }
+        };
+        timeout(PATIENCE, opened).await.expect("it opens in time");
+    }
+
+    #[tokio::test]
+    async fn a_scanner_over_a_terminal_that_splits_adds_loses_and_unplugs() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = folder.path().join("scanner");
+        let mut scanner = Scanner::new(ScannerConfig::at(&port));
+        let missing = next(&mut scanner).await.unwrap_err().to_string();
+        assert!(missing.contains("scanner"), "{missing}");
+        let mut terminal = Terminal::plug(&port).unwrap();
+        opened(&mut scanner).await;
+        // Two riders' codes in one read, each with another end.
+        terminal.say(b"FIRST\r\nSECOND\r").await.unwrap();
+        assert_eq!(next(&mut scanner).await.unwrap(), "FIRST");
+        assert_eq!(next(&mut scanner).await.unwrap(), "SECOND");
+        // In parts that come faster than silence ends a code, and one that silence ends.
+        let (said, read) = tokio::join!(
+            async {
+                for part in [&b"TAPL"[..], b"INE1", b":ABC\n", b"SILENT"] {
+                    terminal.say(part).await?;
+                    sleep(Duration::from_millis(5)).await;
+                }
+                Ok::<_, io::Error>(())
+            },
+            async { [next(&mut scanner).await.unwrap(), next(&mut scanner).await.unwrap()] },
+        );
+        said.unwrap();
+        assert_eq!(read, ["TAPLINE1:ABC", "SILENT"]);
+        // Noise, a line without end, and a code that lost its middle: the first two are no text.
+        terminal.say(b"\xff\xfe\x80GARBAGE\rGOOD\r").await.unwrap();
+        assert_eq!(next(&mut scanner).await.unwrap(), "GOOD");
+        terminal.say(&[b'A'; 4 * LINE_MAX]).await.unwrap();
+        terminal.say(b"\rTAPLI:ABC\r").await.unwrap();
+        assert_eq!(next(&mut scanner).await.unwrap(), "TAPLI:ABC");
+        assert_eq!(scanner.dropped(), 2);
+        // Pulled out in the middle of a code, which does not go on when it is back.
+        terminal.say(b"HAL").await.unwrap();
+        let mut cut = timeout(Duration::from_millis(10), scanner.next()).await;
+        drop(terminal);
+        while let Err(_) | Ok(Ok(_)) = cut {
+            cut = Ok(next(&mut scanner).await);
+        }
+        let lost = cut.unwrap().unwrap_err().to_string();
+        assert!(lost.contains("scanner"), "{lost}");
+        let mut terminal = Terminal::plug(&port).unwrap();
+        opened(&mut scanner).await;
+        terminal.say(b"FED\r").await.unwrap();
+        assert_eq!(next(&mut scanner).await.unwrap(), "FED");
+    }
 
     /// What a stream gives when the line falls silent at its end.
     fn lines(bytes: &[u8]) -> Vec<String> {

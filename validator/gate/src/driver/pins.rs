@@ -34,6 +34,7 @@ pub(crate) struct PinGate {
     opener: Opener,
     pins: Option<Box<dyn Pins>>,
     failed: bool,
+    again: Duration,
     emergency: bool,
     pub(super) signals: VecDeque<Signal>,
 }
@@ -50,6 +51,7 @@ impl PinGate {
             opener,
             pins: None,
             failed: false,
+            again: AGAIN,
             emergency: false,
             signals: VecDeque::new(),
         }
@@ -57,7 +59,7 @@ impl PinGate {
 
     pub(super) async fn ready(&mut self) -> Result<(), GateError> {
         if self.failed {
-            sleep(AGAIN).await;
+            sleep(self.again).await;
         }
         self.failed = true;
         let opened = (self.opener)(&self.numbers);
@@ -229,6 +231,31 @@ mod tests {
         gate.look().unwrap();
         gate.look().unwrap();
         assert_eq!(gate.signals, [Signal::Emergency(true)]);
+    }
+
+    #[tokio::test]
+    async fn a_chip_that_fails_and_comes_back_leaves_the_relay_off_and_claims_nothing() {
+        let (mut gate, board) = gate();
+        gate.again = Duration::from_millis(20);
+        gate.ready().await.unwrap();
+        gate.open(Way::A).await.unwrap();
+        // Somebody passes while nobody can look, and the chip comes back.
+        board.lock().unwrap().broken = true;
+        assert!(gate.shut().await.is_err());
+        gate.lose();
+        assert!(gate.look().is_err(), "what is gone is not asked");
+        assert!(gate.ready().await.is_err());
+        board.lock().unwrap().broken = false;
+        board.lock().unwrap().passed = 1;
+        let before = tokio::time::Instant::now();
+        gate.ready().await.unwrap();
+        assert!(before.elapsed() >= gate.again, "it is not asked all the time");
+        assert!(!board.lock().unwrap().relay);
+        assert!(gate.signals.is_empty(), "nobody saw whose passage that was");
+        board.lock().unwrap().emergency = true;
+        gate.lose();
+        gate.ready().await.unwrap();
+        assert_eq!(gate.signals, [Signal::Emergency(true)], "one that began meanwhile is told");
     }
 
     #[tokio::test]
