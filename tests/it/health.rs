@@ -1,8 +1,10 @@
 //! How a validator's device is, by work that it did: the real programs tell the depot.
 
-use std::{process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use tokio::task::block_in_place;
+use gate::Turnstile;
+use line::Terminal;
+use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
     broker::{now, pause},
@@ -97,4 +99,93 @@ async fn selftest_does_once_what_a_tap_needs_and_fails_where_riders_would_be_ref
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains("BAD  reader") && told.contains("ok   rules"), "{told}");
+}
+
+/// Devices that are not there.
+const BLIND: &str = r#"[rider.display]
+kind = "framebuffer"
+device = "/nowhere/fb0"
+[rider.leds]
+chip = "/nowhere/gpiochip0"
+green = 17
+[rider.buzzer]
+kind = "pwm"
+chip = "/nowhere/pwmchip0"
+line = 0
+"#;
+
+/// What a receiver says all the time.
+async fn say_all_the_time(mut receiver: Terminal, line: String) {
+    loop {
+        receiver.say(line.as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_and_selftest_name_each_device_that_fails_and_say_what_to_look_at() {
+    let mut yard = block_in_place(|| Yard::install(&POSTS[..1], 1));
+    let _reader = yard.gates[0].take_reader();
+    let at = |name: &str| yard.folder().join(name);
+    let text = fs::read_to_string(at("v000001.toml")).unwrap();
+    let devices = format!(
+        r#"[gate]
+kind = "frames"
+port = {:?}
+[gnss]
+port = {:?}
+[scanner]
+port = {:?}
+[tickets]
+keys = ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"]
+"#,
+        at("gate"),
+        at("gnss"),
+        at("scanner"),
+    );
+    fs::write(at("devices.toml"), format!("{text}{devices}")).unwrap();
+    fs::write(at("blind.toml"), format!("{text}{devices}{BLIND}")).unwrap();
+    let ask = |command: &str, config: &str| {
+        block_in_place(|| {
+            let config = at(config);
+            let asked = Command::new(VALIDATOR).arg(command).arg("--config").arg(config).output();
+            let asked = asked.unwrap();
+            (asked.status.code(), String::from_utf8(asked.stdout).unwrap())
+        })
+    };
+    let (code, told) = ask("doctor", "devices.toml");
+    for words in ["BAD  gate     ", "BAD  gnss     ", "BAD  scanner  ", "ok   rider    no devices"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_eq!(code, Some(1), "{told}");
+
+    let _turnstile = Turnstile::plug(&at("gate")).unwrap();
+    let _scanner = Terminal::plug(&at("scanner")).unwrap();
+    let receiver = Terminal::plug(&at("gnss")).unwrap();
+    let no_sky = "$GPRMC,083559.00,V,,,,,,,261126,,,N*7F\r\n".to_owned();
+    let receiver = tokio::spawn(say_all_the_time(receiver, no_sky));
+    let (code, told) = ask("doctor", "devices.toml");
+    for words in
+        ["answers, and is shut", "warn gnss     ", "give its antenna the sky", "scanner opens"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_eq!(code, Some(0), "nothing is BAD: {told}");
+    receiver.abort();
+
+    let (code, told) = ask("doctor", "blind.toml");
+    for (device, advice) in [("display", "group video"), ("leds", "group gpio"), ("buzzer", "PWM")]
+    {
+        let line = told.lines().find(|line| line.starts_with(&format!("BAD  {device}")));
+        let names = |line: &str| line.contains("/nowhere/") && line.contains(advice);
+        assert!(line.is_some_and(names), "{told}");
+    }
+    assert_eq!(code, Some(1), "{told}");
+    let (code, told) = ask("selftest", "blind.toml");
+    assert!(told.contains("ok   gate    does as it is told, and is shut"), "{told}");
+    for device in ["display", "leds", "buzzer"] {
+        assert!(told.contains(&format!("BAD  {device:<7} ")), "{told}");
+    }
+    assert_eq!(code, Some(1), "{told}");
 }

@@ -17,13 +17,16 @@ use crate::{
     store::{Store, StoreError, StoreOptions},
 };
 use gate::Gate;
-use gnss::Receiver;
+use gnss::{Heard, Receiver};
 use reader::{Reader, Scanner};
+use rider::Device;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const READER_MAX: Duration = Duration::from_secs(10);
 /// A gate is told to shut, three times.
 const GATE_MAX: Duration = Duration::from_secs(5);
+/// A receiver tells its place every second.
+const GNSS_MAX: Duration = Duration::from_secs(3);
 /// 2026-01-01: a clock before it was never set.
 const EPOCH_OF_SOFTWARE: Timestamp = Timestamp::from_secs(1_767_225_600);
 
@@ -70,7 +73,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         ..StoreOptions::default()
     };
     let store = tokio::task::spawn_blocking(move || check_store(&state, options)).await;
-    vec![
+    let mut checks = vec![
         store.unwrap_or_else(|e| check("store", Finding::Bad, e.to_string())),
         check_keys(config),
         check_payloads(config),
@@ -79,9 +82,11 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         check_reader(config).await,
         check_scanner(config),
         check_gate(config).await,
-        check_gnss(config),
-        check_broker(config).await,
-    ]
+        check_gnss(config).await,
+    ];
+    checks.extend(check_rider(config));
+    checks.push(check_broker(config).await);
+    checks
 }
 
 const fn check(what: &'static str, finding: Finding, detail: String) -> Check {
@@ -212,14 +217,51 @@ fn check_scanner(config: &Config) -> Check {
     }
 }
 
-fn check_gnss(config: &Config) -> Check {
+async fn check_gnss(config: &Config) -> Check {
     let Some(gnss) = &config.gnss else {
         return check("gnss", Finding::Good, "none: taps are made at validator.place".into());
     };
-    match Receiver::probe(gnss) {
-        Ok(()) => check("gnss", Finding::Good, format!("{} opens", gnss.port.display())),
-        Err(e) => check("gnss", Finding::Bad, crate::chain(&e)),
+    let port = gnss.port.display();
+    let until = "until then taps are made at validator.place";
+    let (finding, words) = match Receiver::probe(gnss, GNSS_MAX).await {
+        Err(e) => (Finding::Bad, crate::chain(&e)),
+        Ok(Heard::Nothing) => (
+            Finding::Warning,
+            format!("{port} says nothing in {} s: is it wired?", GNSS_MAX.as_secs()),
+        ),
+        Ok(Heard::Noise) => {
+            let baud = gnss.baud;
+            (
+                Finding::Warning,
+                format!(
+                    "{port} sends nothing readable at {baud} baud: set gnss.baud by its manual"
+                ),
+            )
+        }
+        Ok(Heard::NoPlace) => (
+            Finding::Warning,
+            format!("{port} knows no place yet: give its antenna the sky; {until}"),
+        ),
+        Ok(Heard::Place(_)) => (Finding::Good, format!("{port} tells a place")),
+    };
+    check("gnss", finding, words)
+}
+
+/// Opens what tells riders; `validator selftest` has it do something.
+fn check_rider(config: &Config) -> Vec<Check> {
+    let devices = rider::devices(&config.rider);
+    if devices.is_empty() {
+        let detail = "no devices: riders are told by lines on standard output".into();
+        return vec![check("rider", Finding::Good, detail)];
     }
+    let one = |device: &Device| match rider::probe(&config.rider, device) {
+        Ok(()) => check(device.name, Finding::Good, format!("{} opens", device.place)),
+        Err(e) => {
+            let Device { place, advice, .. } = device;
+            check(device.name, Finding::Bad, format!("{place}: {e}: {advice}"))
+        }
+    };
+    devices.iter().map(one).collect()
 }
 
 async fn check_gate(config: &Config) -> Check {

@@ -11,7 +11,7 @@ mod stops;
 mod time;
 
 pub use config::{GnssConfig, GnssConfigError};
-pub use receiver::{Receiver, Told};
+pub use receiver::{Heard, Receiver, Told};
 pub use sentences::{Fix, Position, Sentences};
 pub use stops::{Matched, Stop, Stops};
 pub use time::{Correction, TimeKeeper};

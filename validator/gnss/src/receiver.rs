@@ -1,10 +1,11 @@
 //! The receiver on its serial line.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use line::{LineError, SerialLine};
+use tokio::time::{Instant, timeout_at};
 
-use crate::{Fix, GnssConfig, Sentences};
+use crate::{Fix, GnssConfig, Position, Sentences};
 
 /// What the receiver tells.
 #[derive(Debug)]
@@ -13,6 +14,19 @@ pub enum Told {
     Fix(Fix),
     /// It is gone, and why; told once for each time that it was lost.
     Lost(LineError),
+}
+
+/// What a receiver said in a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing at all.
+    Nothing,
+    /// Nothing that is a sentence.
+    Noise,
+    /// Sentences without a place.
+    NoPlace,
+    /// A place.
+    Place(Position),
 }
 
 /// A receiver that comes and goes.
@@ -33,9 +47,23 @@ impl Receiver {
         }
     }
 
-    /// Looks whether the device is there and can be opened.
-    pub fn probe(config: &GnssConfig) -> Result<(), LineError> {
-        SerialLine::probe(&config.port, config.baud)
+    /// Listens for a while, until it tells a place.
+    pub async fn probe(config: &GnssConfig, patience: Duration) -> Result<Heard, LineError> {
+        SerialLine::probe(&config.port, config.baud)?;
+        let mut this = Self::new(config);
+        let mut heard = Heard::Nothing;
+        let until = Instant::now() + patience;
+        while let Ok(told) = timeout_at(until, this.next()).await {
+            match told {
+                Told::Fix(Fix { position: Some(position), .. }) => {
+                    return Ok(Heard::Place(position));
+                }
+                Told::Fix(Fix { position: None, .. }) => heard = Heard::NoPlace,
+                Told::Lost(error) => return Err(error),
+            }
+        }
+        let is_noise = heard == Heard::Nothing && this.dropped() > 0;
+        Ok(if is_noise { Heard::Noise } else { heard })
     }
 
     /// Lines that were damaged, so far.
@@ -64,13 +92,11 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use line::Terminal;
     use tokio::time::timeout;
 
     use super::*;
-    use crate::{Position, sentences::tests::rmc};
+    use crate::sentences::tests::rmc;
 
     const PATIENCE: Duration = Duration::from_secs(20);
     const THERE: Position = Position { lat_e6: 1_000_000, lon_e6: 2_000_000 };
@@ -111,5 +137,34 @@ mod tests {
         let mut terminal = Terminal::plug(&port).unwrap();
         terminal.say(line.as_bytes()).await.unwrap();
         assert_eq!(position(&mut receiver).await, Some(THERE));
+    }
+
+    #[tokio::test]
+    async fn a_probe_tells_silence_noise_a_receiver_without_sky_and_a_place_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = folder.path().join("gnss");
+        let config = GnssConfig::at(&port);
+        let while_said = async |line: &str, patience: u64| {
+            let mut terminal = Terminal::plug(&port).unwrap();
+            let probe = Receiver::probe(&config, Duration::from_millis(patience));
+            let say = async {
+                // Opening the line empties it.
+                loop {
+                    terminal.say(line.as_bytes()).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                heard = probe => heard.unwrap(),
+                () = say => unreachable!("it never ends"),
+            }
+        };
+        assert!(Receiver::probe(&config, PATIENCE).await.is_err(), "nothing is plugged in");
+        assert_eq!(while_said("", 200).await, Heard::Nothing);
+        assert_eq!(while_said("\u{7}#~wrong speed\r\n", 500).await, Heard::Noise);
+        let dark = rmc("083559.00", "261126", None);
+        assert_eq!(while_said(&dark, 500).await, Heard::NoPlace);
+        let line = rmc("083559.00", "261126", Some(THERE));
+        assert_eq!(while_said(&line, 20_000).await, Heard::Place(THERE), "as soon as it is told");
     }
 }

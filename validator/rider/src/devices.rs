@@ -32,7 +32,7 @@ impl Panel {
     }
 }
 
-fn open_display(settings: &DisplaySettings) -> Result<Box<dyn Display>, DriverError> {
+pub(crate) fn open_display(settings: &DisplaySettings) -> Result<Box<dyn Display>, DriverError> {
     match settings.kind {
         DisplayKind::Framebuffer => {
             let size = (settings.width, settings.height);
@@ -50,7 +50,7 @@ fn sysfs_of(device: &Path) -> PathBuf {
     Path::new("/sys/class/graphics").join(name)
 }
 
-fn open_buzzer(settings: &BuzzerSettings) -> Result<Box<dyn Sounder>, DriverError> {
+pub(crate) fn open_buzzer(settings: &BuzzerSettings) -> Result<Box<dyn Sounder>, DriverError> {
     Ok(match settings.kind {
         BuzzerKind::Pwm => Box::new(PwmBuzzer::open(&settings.chip, settings.line)?),
         BuzzerKind::Gpio => Box::new(LineBuzzer::open(settings)?),

@@ -19,6 +19,7 @@ mod lamps;
 mod line;
 mod oled;
 mod panel;
+mod probe;
 mod pwm;
 mod settings;
 mod sound;
@@ -36,6 +37,7 @@ pub use font::Pen;
 pub use lamps::Lamps;
 pub use line::{DetachedLines, LineScreen, RiderScreen, TapTiming, advice, chosen_line, line};
 pub use panel::{Display, DriverError, DriverHealth, Leds, Opener, Panel, Remote, Sounder, Time};
+pub use probe::{Device, devices, probe};
 pub use settings::{
     BuzzerKind, BuzzerSettings, DisplayKind, DisplaySettings, LedSettings, Settings,
 };

@@ -146,6 +146,7 @@ pub struct DriverHealth {
     pub name: String,
     state: AtomicU8,
     failures: AtomicU64,
+    why: Mutex<Option<DriverError>>,
 }
 
 impl DriverHealth {
@@ -164,6 +165,11 @@ impl DriverHealth {
     /// How often it failed.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Why it failed last, if it ever did.
+    pub fn why(&self) -> Option<DriverError> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -244,6 +250,7 @@ impl Panel {
             name: name.to_owned(),
             state: AtomicU8::new(0),
             failures: AtomicU64::new(0),
+            why: Mutex::new(None),
         };
         let health = Arc::new(health);
         self.shared.lock().running += 1;
@@ -408,6 +415,7 @@ impl Driver {
 
     fn is_down(&self, error: &DriverError) {
         self.health.failures.fetch_add(1, Ordering::Relaxed);
+        *self.health.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
         if self.health.state.swap(DriverHealth::DOWN, Ordering::Relaxed) != DriverHealth::DOWN {
             tracing::warn!(driver = self.health.name, %error, "fails, and is tried again");
         }

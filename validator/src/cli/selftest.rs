@@ -2,17 +2,21 @@
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use anyhow::Context;
-use model::ClockQuality;
+use anyhow::{Context, bail};
+use gate::{Gate, GateConfig};
+use model::{ClockQuality, Money, Refusal};
 use reader::Reader;
+use rider::{Device, RiderScreen};
 use tap_log::{StoreOp, Tree};
+use tokio::time::{sleep, timeout};
+use validation::{Passage, Verdict};
 
 use super::say;
 use crate::{
     clock::Clock,
     config::Config,
     daemon::{context, load_tariffs},
-    selftest,
+    riders, selftest,
     store::{Store, StoreOptions},
 };
 
@@ -22,15 +26,24 @@ const ENTRY_BYTES: usize = 240;
 /// Taps of nobody's card.
 const TAPS: u32 = 20;
 const READER_MAX: Duration = Duration::from_secs(10);
+const GATE_MAX: Duration = Duration::from_secs(5);
+/// The longest that an answer is shown.
+const ANSWER: Duration = Duration::from_millis(2_500);
+const LOOK: &str = "accepted, try again, refused; were they seen, lit and heard?";
 
 pub(super) fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let clock = Clock::system();
-    let done = [
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut done = vec![
         ("rules", rules(&config, clock)),
         ("disk", disk(&config, clock)),
-        ("reader", reader(&config)),
+        ("reader", runtime.block_on(reader(&config))),
     ];
+    if let Some(gate) = &config.gate {
+        done.push(("gate", runtime.block_on(shut(gate))));
+    }
+    done.extend(runtime.block_on(devices(&config, clock)));
     let mut well = true;
     for (what, found) in done {
         match found {
@@ -72,17 +85,72 @@ fn disk(config: &Config, clock: Clock) -> anyhow::Result<String> {
     Ok(format!("{WRITES} durable writes in {}: {}", folder.display(), spread(times)))
 }
 
-fn reader(config: &Config) -> anyhow::Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let opened = tokio::time::timeout(READER_MAX, Reader::open(&config.reader)).await;
-        let reader = opened
-            .with_context(|| format!("does not answer within {} s", READER_MAX.as_secs()))?
-            .context("a validator that is running holds it: stop it first")?;
-        let words = reader.describe();
-        reader.close().await;
-        Ok(words)
-    })
+async fn reader(config: &Config) -> anyhow::Result<String> {
+    let opened = timeout(READER_MAX, Reader::open(&config.reader)).await;
+    let reader = opened
+        .with_context(|| format!("does not answer within {} s", READER_MAX.as_secs()))?
+        .context("a validator that is running holds it: stop it first")?;
+    let words = reader.describe();
+    reader.close().await;
+    Ok(words)
+}
+
+/// It is never opened: nobody stands there.
+async fn shut(gate: &GateConfig) -> anyhow::Result<String> {
+    let probed = timeout(GATE_MAX, Gate::probe(gate)).await;
+    probed.with_context(|| format!("does not answer within {} s", GATE_MAX.as_secs()))??;
+    Ok("does as it is told, and is shut".into())
+}
+
+/// Has display, lamps and sounder tell a rider one answer of each class, as they would at taps.
+async fn devices(config: &Config, clock: Clock) -> Vec<(&'static str, anyhow::Result<String>)> {
+    let devices = rider::devices(&config.rider);
+    let Some(first) = devices.first() else { return Vec::new() };
+    let panel = load_tariffs(&config.tariff.files).map_err(anyhow::Error::from).and_then(|set| {
+        let mut panel = riders::panel(config, set.newest(), clock);
+        panel.attach(&config.rider)?;
+        Ok((panel, Money::zero(set.newest().currency())))
+    });
+    let (mut panel, nothing) = match panel {
+        Ok(panel) => panel,
+        Err(e) => return vec![(first.name, Err(e))],
+    };
+    panel.in_service();
+    for verdict in [
+        Verdict::Granted,
+        Verdict::TryAgain(Refusal::Unreadable),
+        Verdict::Refused(Refusal::Hotlisted),
+    ] {
+        panel.show(&answer(verdict, nothing));
+        sleep(ANSWER).await;
+    }
+    let drivers = panel.drivers();
+    let told = |device: &Device| {
+        let driver = drivers.iter().find(|driver| driver.name == device.name);
+        let Some(driver) = driver else { bail!("was not started") };
+        match (driver.is_up(), driver.why()) {
+            (Some(true), None) => Ok(format!("{} did as it was told: {LOOK}", device.place)),
+            (_, Some(e)) => bail!("{}: {e}: {}", device.place, device.advice),
+            (_, None) => bail!("{} hangs: {}", device.place, device.advice),
+        }
+    };
+    devices.iter().map(|device| (device.name, told(device))).collect()
+}
+
+/// To nobody's tap.
+fn answer(verdict: Verdict, nothing: Money) -> Passage {
+    Passage {
+        verdict,
+        charge: nothing,
+        balance: None,
+        steps: Vec::new(),
+        exchanged: None,
+        caps: Vec::new(),
+        notes: Vec::new(),
+        loaded: None,
+        missing: None,
+        class: None,
+    }
 }
 
 /// The middle one and the slowest.
