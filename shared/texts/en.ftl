@@ -156,6 +156,7 @@ attendant-in-service = In service
 attendant-passengers = Passengers
 attendant-last = Last tap
 attendant-none = No tap yet
+attendant-keys = r  count passengers anew   q  quit
 
 ## What a card is owed
 

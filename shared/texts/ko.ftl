@@ -140,6 +140,7 @@ attendant-in-service = 사용 가능
 attendant-passengers = 승객 수
 attendant-last = 마지막 태그
 attendant-none = 아직 태그 없음
+attendant-keys = r  승객 수 새로 세기   q  끝내기
 
 ## What a card is owed
 

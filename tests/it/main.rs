@@ -43,6 +43,7 @@ mod releases;
 mod simulate;
 mod steering;
 mod tearing;
+mod terminal;
 mod tickets;
 mod tidy;
 mod town;

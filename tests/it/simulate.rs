@@ -1,129 +1,31 @@
 //! `validator simulate`, in a real pseudo-terminal: what a newcomer sees who presses keys.
 
 use std::{
-    fs::File,
-    io::{Read, Write},
-    os::fd::OwnedFd,
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
+    process::{Command, Stdio},
 };
 
 use expect_test::expect_file;
 use gtfs::{Feed, Import, ImportOptions, import};
 use model::TariffVersion;
-use rustix::{
-    fs::{Mode, OFlags},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
-};
+use rustix::termios::{LocalModes, tcgetattr};
 
-use crate::processes::{PATIENCE, VALIDATOR};
+use crate::{
+    processes::{CITY, VALIDATOR},
+    terminal::{Screen, read},
+};
 
 /// The ground of an accepted tap, as the terminal is told it.
 const GREEN: &str = "48;2;0;92;41";
 const RED: &str = "48;2;170;0;26";
 
-/// A simulator in a terminal of its own.
-struct Simulator {
-    child: Child,
-    keys: File,
-    /// The terminal's other end, so that its settings can be looked at.
-    terminal: OwnedFd,
-    output: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Simulator {
-    fn start(arguments: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let flags = OFlags::RDWR | OFlags::NOCTTY;
-        let terminal = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
-        let size = Winsize { ws_row: 50, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&terminal, size).unwrap();
-        let end = || Stdio::from(terminal.try_clone().unwrap());
-        let child = Command::new(VALIDATOR)
-            .arg("simulate")
-            .args(arguments)
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .unwrap();
-        let keys = File::from(master);
-        let (tell, output) = channel();
-        let mut from = keys.try_clone().unwrap();
-        thread::spawn(move || {
-            let mut bytes = vec![0; 65_536];
-            // It ends with the terminal.
-            while let Ok(read @ 1..) = from.read(&mut bytes) {
-                if tell.send(bytes[..read].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, keys, terminal, output, seen: String::new() }
-    }
-
-    fn press(&mut self, key: char) {
-        self.seen.clear();
-        self.keys.write_all(key.to_string().as_bytes()).unwrap();
-    }
-
-    /// Waits until all of these have been drawn since the last key.
-    fn shows(&mut self, wanted: &[&str]) {
-        while !self.has(wanted) {
-            let Ok(bytes) = self.output.recv_timeout(PATIENCE) else {
-                panic!("{wanted:?} not seen in\n{}", self.seen);
-            };
-            self.seen += &String::from_utf8_lossy(&bytes);
-        }
-    }
-
-    /// As the terminal is told, or as a reader reads: lines may break anywhere.
-    fn has(&self, wanted: &[&str]) -> bool {
-        let text = read(&self.seen);
-        wanted.iter().all(|wanted| self.seen.contains(wanted) || text.contains(wanted))
-    }
-
-    fn quit(mut self) {
-        self.press('q');
-        // The screen that was there before comes back, with a cursor.
-        self.shows(&["\x1b[?25h", "\x1b[?1049l"]);
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-        let modes = tcgetattr(&self.terminal).unwrap().local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "cooked again: {modes:?}");
-    }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        // Only where a test has failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Without the sequences that move and colour, without the picture, and with single spaces.
-fn read(seen: &str) -> String {
-    let mut text = String::new();
-    for (i, part) in seen.split('\x1b').enumerate() {
-        let is_letter = |c: char| c.is_ascii_alphabetic();
-        let rest = if i == 0 { part } else { part.split_once(is_letter).map_or("", |(_, t)| t) };
-        text.push(' ');
-        text.extend(rest.chars().filter(|c| *c != '▀'));
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+fn simulator(arguments: &[&str]) -> Screen {
+    Screen::start(&[&["simulate"], arguments].concat())
 }
 
 #[test]
 fn a_newcomer_taps_cards_by_key_and_sees_what_riders_see() {
-    let mut simulator = Simulator::start(&["--language", "en", "--speed", "1"]);
+    let mut simulator = simulator(&["--language", "en", "--speed", "1"]);
     simulator.shows(&["Hold a card to the reader", "₩20,000", "on the hotlist"]);
     let raw = tcgetattr(&simulator.terminal).unwrap().local_modes;
     assert!(!raw.contains(LocalModes::ICANON), "keys come one by one");
@@ -148,13 +50,86 @@ fn a_newcomer_taps_cards_by_key_and_sees_what_riders_see() {
 
 #[test]
 fn in_the_simulator_a_card_pulled_away_is_not_charged_twice() {
-    let mut simulator = Simulator::start(&["--speed", "1", "--display", "128x64"]);
+    let mut simulator = simulator(&["--speed", "1", "--display", "128x64"]);
     simulator.shows(&["pulled away"]);
     simulator.press('7');
     simulator.shows(&["C code 07", "Hold it until it beeps"]);
     simulator.press('7');
     simulator.shows(&["B accepted", "Your tap before is finished, not charged again"]);
     simulator.quit();
+}
+
+#[test]
+fn a_terminal_of_eighty_columns_shows_keys_picture_and_answer_and_a_smaller_one_its_keys() {
+    for size in [(80, 24), (50, 22)] {
+        let mut simulator = Screen::start_on(size, &["simulate", "--speed", "1"]);
+        simulator.shows(&["1 adult ₩20,000", "l language (en)", "q quit"]);
+        assert_eq!(simulator.seen.contains(&"▀".repeat(20)), size.0 == 80, "{size:?}");
+        simulator.press('5');
+        simulator.shows(&["D code 63", "This card is blocked: see staff", "● red"]);
+        simulator.quit();
+    }
+}
+
+/// The configuration of a gate as it is installed. None of its devices is here.
+const GATE: &str = r#"
+[validator]
+id = "v000042"
+role = "entry"
+place = "A"
+depot = "north"
+language = "ko"
+[state]
+folder = "/nowhere/state"
+[tariff]
+files = ["CITY"]
+[keys]
+signing = "/nowhere/signing"
+card = "/nowhere/card"
+depot = "/nowhere/depot"
+[reader]
+kind = "pn532"
+port = "/nowhere/reader"
+[broker]
+host = "localhost"
+[gate]
+kind = "frames"
+port = "/nowhere/gate"
+[gnss]
+port = "/nowhere/gnss"
+[scanner]
+port = "/nowhere/scanner"
+[tickets]
+keys = ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"]
+[console]
+socket = "/nowhere/console"
+[rider.display]
+kind = "framebuffer"
+device = "/nowhere/fb0"
+"#;
+
+#[test]
+fn the_validator_of_a_configuration_is_simulated_and_none_of_its_devices_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (city, config) = (folder.path().join("city.toml"), folder.path().join("gate.toml"));
+    std::fs::write(&city, CITY).unwrap();
+    std::fs::write(&config, GATE.replace("CITY", city.to_str().unwrap())).unwrap();
+    let config = config.to_str().unwrap();
+    let mut simulator = simulator(&["--config", config, "--language", "en", "--speed", "1"]);
+    simulator.shows(&["validator v000042, simulated", "20.00 EUR"]);
+    simulator.press('1');
+    // The gate that is not here would have kept it out of service.
+    simulator.shows(&[GREEN, "A accepted, charge 0.00 EUR", "1 adult 20.00 EUR"]);
+    simulator.press('l');
+    simulator.shows(&["language (ko)"]);
+    simulator.press('5');
+    simulator.shows(&[RED, "D 코드 63"]);
+    simulator.quit();
+
+    let wrong = ["simulate", "--config", "/nowhere/validator.toml"];
+    let mut screen = Screen::start(&wrong);
+    screen.shows(&["cannot read the configuration file /nowhere/validator.toml"]);
+    assert_eq!(screen.ended().code(), Some(78));
 }
 
 #[test]

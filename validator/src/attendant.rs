@@ -10,17 +10,21 @@ use std::{
 use model::TapRole;
 use rider::{Feedback, Here, Manner, RiderScreen};
 use serde::{Deserialize, Serialize};
-use texts::{Language, RiderWord, rider_word};
+use texts::{Language, Phrase, RiderWord, rider_word};
+use tokio::signal::unix::{SignalKind, signal};
 use validation::Passage;
 
 use crate::{
     clock::Clock,
     console::{self, Answer, Line},
     tap_loop::Service,
+    terminal::{Key, Terminal, wrapped},
 };
 
 /// The view is read anew this often.
 const LOOK: Duration = Duration::from_millis(400);
+const STRONG: &str = "\x1b[1m";
+const FAINT: &str = "\x1b[2m";
 
 /// What a console may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,24 +159,39 @@ impl Attendant {
     }
 }
 
-/// The view as lines of text.
-pub fn lines(view: &View, language: Language) -> [String; 3] {
+/// The view on a terminal of so many columns.
+fn frame(view: &Result<View, String>, language: Language, columns: usize) -> Vec<String> {
     let word = |word| rider_word(language, word);
-    let service = match &view.reason {
-        None => word(RiderWord::AttendantInService),
-        Some(reason) => texts::phrase_text(language, &texts::Phrase::OutOfService(reason)),
+    let mut frame = Vec::new();
+    let mut say = |text: &str, style: &str| {
+        frame.extend(wrapped(text, columns).iter().map(|line| format!("{style}{line}")));
     };
-    let passengers = word(RiderWord::AttendantPassengers);
-    let last = match &view.last {
-        None => word(RiderWord::AttendantNone),
-        Some(last) => {
-            let code = last.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-            let Last { class, text, seconds_ago, .. } = last;
-            format!("{}: {class}{code} {text} ({seconds_ago} s)", word(RiderWord::AttendantLast))
+    match view {
+        Err(error) => say(error, STRONG),
+        Ok(view) => {
+            let service = match &view.reason {
+                None => word(RiderWord::AttendantInService),
+                Some(reason) => texts::phrase_text(language, &Phrase::OutOfService(reason)),
+            };
+            say(&service, if view.in_service { "" } else { STRONG });
+            let place: Vec<_> = view.route.as_deref().into_iter().chain([&*view.place]).collect();
+            say(&place.join(" · "), "");
+            say(&format!("{} {}", word(RiderWord::AttendantPassengers), view.passengers), "");
+            say("", "");
+            match &view.last {
+                None => say(&word(RiderWord::AttendantNone), ""),
+                Some(Last { class, text, code, seconds_ago }) => {
+                    let last = word(RiderWord::AttendantLast);
+                    say(&format!("{last} ({seconds_ago} s)"), "");
+                    let code = code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+                    say(&format!("{class}{code} {text}"), STRONG);
+                }
+            }
         }
-    };
-    let place: Vec<&str> = view.route.as_deref().into_iter().chain([&*view.place]).collect();
-    [format!("{service} · {passengers} {}", view.passengers), place.join(" · "), last]
+    }
+    say("", "");
+    say(&word(RiderWord::AttendantKeys), FAINT);
+    frame
 }
 
 /// The command: once as JSON, or live until it is interrupted.
@@ -198,23 +217,34 @@ pub(crate) fn run(
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut shown = String::new();
-        loop {
-            // A validator that is started anew is found again.
-            let text = match ask(Wish::Show) {
-                Ok(view) => lines(&view, language).join("\r\n"),
-                Err(error) => error,
-            };
-            if text != shown {
-                write!(stdout(), "\x1b[2J\x1b[H{text}\r\n")?;
-                stdout().flush()?;
-                shown = text;
-            }
-            tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
-                () = tokio::time::sleep(LOOK) => {}
-            }
+    runtime.block_on(watch(ask, language))
+}
+
+/// Until the key q, the end of the terminal, or a signal.
+async fn watch(
+    ask: impl Fn(Wish) -> Result<View, String>,
+    language: Language,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminal = Terminal::open()?;
+    let mut wish = Wish::Show;
+    loop {
+        // A validator that is started anew is found again.
+        let view = ask(std::mem::replace(&mut wish, Wish::Show));
+        let (columns, rows) = Terminal::size();
+        let mut frame = frame(&view, language, columns);
+        frame.truncate(rows.max(1));
+        terminal.draw(frame)?;
+        tokio::select! {
+            key = terminal.key() => match key {
+                Key::Character('q' | 'Q') | Key::End => return Ok(()),
+                Key::Character('r' | 'R') => wish = Wish::Reset,
+                Key::Character(_) => {}
+            },
+            () = tokio::time::sleep(LOOK) => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
         }
-    })
+    }
 }

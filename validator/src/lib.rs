@@ -35,6 +35,7 @@ pub mod store;
 mod supervision;
 mod sync_loop;
 mod tap_loop;
+mod terminal;
 
 pub use daemon::{Daemon, Parts, StartError};
 pub use rider as screen;

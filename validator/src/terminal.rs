@@ -1,13 +1,14 @@
-//! The terminal: raw while the simulator runs, and as it was before once it ends, however it ends.
+//! A terminal that a program draws on: raw while it does, and as it was before once it ends,
+//! however it ends. Names of stops come from outside, so no text may move or colour what is drawn.
 
 use std::{
-    io::{self, Read, Write, stdin, stdout},
+    io::{self, IsTerminal, Read, Write, stdin, stdout},
     os::fd::AsFd,
 };
 
 use anyhow::Context;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// The other screen, without a cursor; what was on the terminal comes back at the end.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
@@ -19,7 +20,7 @@ const ENDS: [u8; 2] = [3, 4];
 
 /// A key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// Of an ASCII character.
     Character(char),
     /// Ctrl-C, Ctrl-D, or the terminal is gone.
@@ -27,32 +28,41 @@ pub(super) enum Key {
 }
 
 /// See the module's documentation.
-pub(super) struct Terminal {
-    before: Termios,
+pub(crate) struct Terminal {
+    /// How it was, where keys come from it.
+    before: Option<Termios>,
     keys: UnboundedReceiver<u8>,
+    /// Without keys the channel stays open, so that nobody takes its end for theirs.
+    _no_keys: Option<UnboundedSender<u8>>,
     drawn: Vec<String>,
     size: (usize, usize),
 }
 
 impl Terminal {
-    pub(super) fn open() -> anyhow::Result<Self> {
-        let before = tcgetattr(stdin()).context("the terminal does not say how it is set")?;
+    /// Keys come only where standard input is a terminal too.
+    pub(crate) fn open() -> anyhow::Result<Self> {
         let (tell, keys) = unbounded_channel();
-        // It waits for a key for ever, and ends with the process.
-        std::thread::Builder::new().name("keys".into()).spawn(move || {
-            let mut byte = [0];
-            while stdin().lock().read_exact(&mut byte).is_ok() && tell.send(byte[0]).is_ok() {}
-        })?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Now, &raw).context("the terminal cannot be set")?;
-        let this = Self { before, keys, drawn: Vec::new(), size: (0, 0) };
+        let (before, no_keys) = if stdin().is_terminal() {
+            let before = tcgetattr(stdin()).context("the terminal does not say how it is set")?;
+            // It waits for a key for ever, and ends with the process.
+            std::thread::Builder::new().name("keys".into()).spawn(move || {
+                let mut byte = [0];
+                while stdin().lock().read_exact(&mut byte).is_ok() && tell.send(byte[0]).is_ok() {}
+            })?;
+            let mut raw = before.clone();
+            raw.make_raw();
+            tcsetattr(stdin(), OptionalActions::Now, &raw).context("the terminal cannot be set")?;
+            (Some(before), None)
+        } else {
+            (None, Some(tell))
+        };
+        let this = Self { before, keys, _no_keys: no_keys, drawn: Vec::new(), size: (0, 0) };
         write(ENTER)?;
         Ok(this)
     }
 
     /// Columns and rows.
-    pub(super) fn size() -> (usize, usize) {
+    pub(crate) fn size() -> (usize, usize) {
         match tcgetwinsize(stdout().as_fd()) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
                 (size.ws_col.into(), size.ws_row.into())
@@ -61,7 +71,7 @@ impl Terminal {
         }
     }
 
-    pub(super) async fn key(&mut self) -> Key {
+    pub(crate) async fn key(&mut self) -> Key {
         match self.keys.recv().await {
             Some(byte) if ENDS.contains(&byte) => Key::End,
             Some(byte) => Key::Character(char::from(byte)),
@@ -70,7 +80,7 @@ impl Terminal {
     }
 
     /// Draws the lines that have changed.
-    pub(super) fn draw(&mut self, frame: Vec<String>) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, frame: Vec<String>) -> io::Result<()> {
         use std::fmt::Write;
         let mut out = String::new();
         let size = Self::size();
@@ -93,7 +103,9 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing put back.
         let _ = write(LEAVE);
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+        }
     }
 }
 
@@ -101,4 +113,44 @@ fn write(text: &str) -> io::Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Columns that a character takes: Hangul takes two.
+fn cells(letter: char) -> usize {
+    match letter {
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}' => 2,
+        letter if letter.is_control() => 0,
+        _ => 1,
+    }
+}
+
+/// What fits. Control characters, which a name of a stop could hold, are left out.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    let mut used = 0;
+    let fits = |letter: &char| {
+        used += cells(*letter);
+        used <= columns
+    };
+    text.chars().filter(|letter| !letter.is_control()).take_while(fits).collect()
+}
+
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut line, mut used) = (String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        let long: usize = word.chars().map(cells).sum();
+        if used > 0 && used + long > columns {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        line += &cut(word, columns);
+        used += long;
+    }
+    lines.push(line);
+    lines
 }

@@ -45,11 +45,13 @@ pub enum RiderWord {
     AttendantLast,
     /// There is none.
     AttendantNone,
+    /// Which keys do what.
+    AttendantKeys,
 }
 
 impl RiderWord {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Boarded,
         Self::TappedIn,
         Self::TappedOut,
@@ -70,6 +72,7 @@ impl RiderWord {
         Self::AttendantPassengers,
         Self::AttendantLast,
         Self::AttendantNone,
+        Self::AttendantKeys,
     ];
 
     /// The message in the files of texts.
@@ -95,6 +98,7 @@ impl RiderWord {
             Self::AttendantPassengers => "attendant-passengers",
             Self::AttendantLast => "attendant-last",
             Self::AttendantNone => "attendant-none",
+            Self::AttendantKeys => "attendant-keys",
         }
     }
 }

@@ -8,12 +8,13 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
     process::Command,
+    task::block_in_place,
     time::timeout,
 };
 use validation::Verdict;
 
 use super::rig::{Depot, Rig, charge, issued};
-use crate::processes::VALIDATOR;
+use crate::{processes::VALIDATOR, terminal::Screen};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -148,6 +149,39 @@ async fn prv_6_the_attendant_sees_results_and_counts_passengers_and_learns_no_ca
     assert_eq!(view["passengers"], 0);
     let both = line(&socket, r#"{"attendant":"show","companions":{}}"#).await;
     assert!(both["error"].as_str().unwrap().contains("not for both"), "{both}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_attendants_view_follows_taps_live_by_keys_and_over_a_restart() {
+    let (mut rig, socket) = with_console();
+    rig.tariff = super::rig::TARIFF.replace("Stop 1", "Mill \\u001b[31mLane");
+    let daemon = rig.start().await.unwrap();
+    let arguments = ["attendant", "--socket", socket.to_str().unwrap()];
+    let mut screen = block_in_place(|| {
+        let mut screen = Screen::start(&arguments);
+        screen.shows(&["In service", "Bus 7 · Mill [31mLane", "Passengers 0", "No tap yet"]);
+        screen
+    });
+    screen.seen.clear();
+    assert!(rig.tap(&issued(1, 900)).await.is_granted());
+    block_in_place(|| screen.shows(&["Passengers 1", "A Boarded · Fare 1.50 EUR"]));
+    screen.seen.clear();
+    rig.tap(&issued(2, 70)).await;
+    block_in_place(|| {
+        screen.shows(&["D 24 Not enough credit · Top up"]);
+        screen.press('r');
+        screen.shows(&["Passengers 0"]);
+    });
+    screen.seen.clear();
+    daemon.stop().await;
+    block_in_place(|| screen.shows(&["no validator answers at", "is it running?"]));
+    screen.seen.clear();
+    let daemon = rig.start().await.unwrap();
+    block_in_place(|| {
+        screen.shows(&["In service", "No tap yet"]);
+        screen.quit();
+    });
     daemon.stop().await;
 }
 

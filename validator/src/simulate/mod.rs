@@ -4,7 +4,6 @@
 
 mod cards;
 mod seen;
-mod terminal;
 mod view;
 
 use std::{
@@ -19,6 +18,7 @@ use card::{Key, KeySet};
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use fare::{Tariff, TariffSet};
+use gate::{GateConfig, GateKind};
 use reader::{Reader, ReaderConfig, VirtualField};
 use rider::Remote;
 use texts::Language;
@@ -31,10 +31,10 @@ use crate::{
     keys::DeviceKeys,
     riders,
     store::Durability,
+    terminal::{Key as Pressed, Terminal},
 };
 use cards::{Deck, Hand};
 use seen::Watched;
-use terminal::{Key as Pressed, Terminal};
 use view::View;
 
 /// The invented city of `cargo demo`, imported: tests/it/simulate.rs holds it to its feed.
@@ -138,7 +138,14 @@ fn setting(options: &Options, folder: &Path) -> anyhow::Result<(Config, TariffSe
     config.broker.host = "127.0.0.1".into();
     (config.broker.port, config.broker.keep_alive_s, config.broker.tls) = (9, 1_200, None);
     config.scanner = None;
+    // A real gate would open, and a real receiver move the stop.
+    config.gate = config.gate.map(|gate| GateConfig {
+        timeout_s: gate.timeout_s,
+        ..GateConfig::of(GateKind::Simulated)
+    });
+    config.gnss = None;
     config.tickets = config::Tickets::default();
+    config.release = config::Release::default();
     config.console = config::Console::default();
     config.metrics = config::Metrics::default();
     config.rider = rider::Settings { private: config.rider.private, ..Default::default() };

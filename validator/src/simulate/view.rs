@@ -7,12 +7,20 @@ use rider::{Canvas, Lamps, Painter, Scene, Tone};
 use texts::{Language, amount_text};
 
 use super::{cards::Deck, seen::Seen};
-use crate::config::Config;
+use crate::{
+    config::Config,
+    terminal::{cut, wrapped},
+};
 
 /// Columns of the text beside the picture.
 const SIDE: usize = 70;
-/// A picture narrower than this stands above the text instead.
+/// The same on a terminal of 80 columns: without hints, and with the log under both.
+const NARROW: usize = 36;
+/// A picture narrower than this shows nothing.
 const PICTURE_MIN: usize = 48;
+const PICTURE_LEAST: usize = 20;
+/// Lines of the log under a picture.
+const LOG_ROWS: usize = 3;
 
 /// See the module's documentation.
 pub(super) struct View {
@@ -48,30 +56,47 @@ impl View {
         deck: &Deck,
         (columns, rows): (usize, usize),
     ) -> Vec<String> {
-        let beside = columns >= SIDE + 2 + PICTURE_MIN;
-        let text_columns = if beside { SIDE } else { columns };
-        let text = self.text(seen, deck, text_columns);
-        let mut frame = vec![format!("\x1b[1m{}", cut(&self.title, columns)), String::new()];
-        if beside {
-            let picture = self.picture(seen, (columns - SIDE - 2, rows.saturating_sub(3)));
-            let width = picture.first().map_or(0, |(width, _)| *width);
-            for row in 0..picture.len().max(text.len()) {
-                let left = match picture.get(row) {
-                    Some((_, line)) => line.clone(),
-                    None => " ".repeat(width),
-                };
-                let right = text.get(row).map_or("", String::as_str);
-                frame.push(format!("{left}\x1b[0m  {right}"));
-            }
+        let mut frame = vec![format!("\x1b[1m{}", cut(&self.title, columns))];
+        if columns >= SIDE + 2 + PICTURE_MIN {
+            frame.push(String::new());
+            let mut text = self.text(seen, deck, (SIDE, true));
+            text.push(String::new());
+            text.push("\x1b[1mThe log says\x1b[0m".to_owned());
+            text.extend(log(seen, SIDE, LOG_ROWS * 2));
+            let room = (columns - SIDE - 2, rows.saturating_sub(3));
+            frame.extend(self.beside(seen, room, &text));
+        } else if columns >= NARROW + 2 + PICTURE_LEAST {
+            let text = self.text(seen, deck, (NARROW, false));
+            let log = log(seen, columns, LOG_ROWS);
+            let room = (columns - NARROW - 2, rows.saturating_sub(LOG_ROWS + 2).max(1));
+            frame.extend(self.beside(seen, room, &text));
+            frame.push(String::new());
+            frame.extend(log);
         } else {
-            let room = rows.saturating_sub(text.len() + 4).max(6);
+            // What can be done goes before a picture that may not fit.
+            frame.extend(self.text(seen, deck, (columns, false)));
+            frame.extend(log(seen, columns, LOG_ROWS));
+            let room = rows.saturating_sub(frame.len()).max(1);
             let picture = self.picture(seen, (columns, room));
             frame.extend(picture.into_iter().map(|(_, line)| line));
-            frame.push(String::new());
-            frame.extend(text);
         }
         frame.truncate(rows.max(1));
         frame
+    }
+
+    /// The picture, and text to its right.
+    fn beside(&mut self, seen: &Seen, room: (usize, usize), text: &[String]) -> Vec<String> {
+        let picture = self.picture(seen, room);
+        let width = picture.first().map_or(0, |(width, _)| *width);
+        let row = |row: usize| {
+            let left = match picture.get(row) {
+                Some((_, line)) => line.clone(),
+                None => " ".repeat(width),
+            };
+            let right = text.get(row).map_or("", String::as_str);
+            format!("{left}\x1b[0m  {right}")
+        };
+        (0..picture.len().max(text.len())).map(row).collect()
     }
 
     /// Lines of half blocks, with their width in columns.
@@ -87,8 +112,8 @@ impl View {
         painted.lines.iter().map(|line| (size.0, line.clone())).collect()
     }
 
-    fn text(&self, seen: &Seen, deck: &Deck, columns: usize) -> Vec<String> {
-        let mut text = vec![format!("lamps  {}", lamps(seen.lamps))];
+    fn text(&self, seen: &Seen, deck: &Deck, (columns, hints): (usize, bool)) -> Vec<String> {
+        let mut text = vec![format!("lamps {}", lamps(seen.lamps))];
         let timelines = match &seen.scene {
             Some((Scene::Answer(feedback) | Scene::Closed(feedback), _)) => [
                 lamp_line(&feedback.lamps.changes(feedback.hold)),
@@ -99,28 +124,35 @@ impl View {
             }
         };
         let heard = if seen.tone.is_some() { "\x1b[1m♪\x1b[0m" } else { " " };
-        text.push(cut(&format!("       {}", timelines[0]), columns));
-        text.push(format!("sound {heard}{}", cut(&timelines[1], columns.saturating_sub(7))));
+        text.push(cut(&format!("      {}", timelines[0]), columns));
+        text.push(format!("sound{heard}{}", cut(&timelines[1], columns.saturating_sub(6))));
         text.push(String::new());
-        text.push("\x1b[1mHold a card to the reader: press its key\x1b[0m".to_owned());
+        let heading = cut("Hold a card to the reader: press its key", columns);
+        text.push(format!("\x1b[1m{heading}\x1b[0m"));
         for item in deck.items() {
             let balance = deck.balance(item).map(|money| amount_text(Language::English, money));
             let balance = balance.unwrap_or_default();
-            let line = format!(" {}  {:<18} {balance:>10}  {}", item.key, item.name, item.hint);
+            let hint = if hints { item.hint } else { "" };
+            let line = format!(" {}  {:<18} {balance:>10}  {hint}", item.key, item.name);
             text.push(cut(&line, columns));
         }
         text.push(String::new());
         let (width, height) = self.size;
-        let keys =
-            format!(" l language ({})   s display ({width}x{height})   q quit", seen.language);
-        text.push(cut(&keys, columns));
-        text.push(String::new());
-        text.push("\x1b[1mThe log says\x1b[0m".to_owned());
-        if let Some(line) = seen.lines.back() {
-            text.extend(wrapped(line, columns).into_iter().take(6));
+        let language = format!(" l language ({})", seen.language);
+        let display = format!(" s display ({width}x{height})   q quit");
+        if hints {
+            text.push(cut(&format!("{language}  {display}"), columns));
+        } else {
+            text.extend([cut(&language, columns), cut(&display, columns)]);
         }
         text
     }
+}
+
+/// The newest line.
+fn log(seen: &Seen, columns: usize, rows: usize) -> Vec<String> {
+    let lines = seen.lines.back().map(|line| wrapped(line, columns)).unwrap_or_default();
+    lines.into_iter().take(rows).collect()
 }
 
 fn painter(size: (u32, u32)) -> Painter {
@@ -177,9 +209,9 @@ fn half_blocks(canvas: &Canvas, (columns, rows): (usize, usize)) -> Vec<String> 
 fn lamps(lit: Lamps) -> String {
     let lamp = |lit: bool, colour: &str, word: &str| {
         if lit {
-            format!("\x1b[38;2;{colour}m●\x1b[0m {word}  ")
+            format!("\x1b[38;2;{colour}m●\x1b[0m {word} ")
         } else {
-            format!("\x1b[2m○ {word}\x1b[0m  ")
+            format!("\x1b[2m○ {word}\x1b[0m ")
         }
     };
     let mut text = lamp(lit.green, "0;200;80", "green");
@@ -213,44 +245,4 @@ fn sound_line(changes: &[(Duration, Option<Tone>)]) -> String {
         }
         beeps => beeps.join(", "),
     }
-}
-
-/// Columns that a character takes: Hangul takes two.
-fn cells(letter: char) -> usize {
-    match letter {
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}' => 2,
-        letter if letter.is_control() => 0,
-        _ => 1,
-    }
-}
-
-/// What fits. Control characters, which a name of a stop could hold, are left out.
-fn cut(text: &str, columns: usize) -> String {
-    let mut used = 0;
-    let fits = |letter: &char| {
-        used += cells(*letter);
-        used <= columns
-    };
-    text.chars().filter(|letter| !letter.is_control()).take_while(fits).collect()
-}
-
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let (mut line, mut used) = (String::new(), 0);
-    for word in text.split_inclusive(' ') {
-        let long: usize = word.chars().map(cells).sum();
-        if used > 0 && used + long > columns {
-            lines.push(std::mem::take(&mut line));
-            used = 0;
-        }
-        line += &cut(word, columns);
-        used += long;
-    }
-    lines.push(line);
-    lines
 }
