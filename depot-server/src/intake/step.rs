@@ -208,7 +208,12 @@ impl<'a, S: Stored> Desk<'a, S> {
         let intake = &mut seats.of(validator, self.stored)?.intake;
         let mut verdict = intake.handle_batch(batch, None);
         if let Verdict::NeedsStoredHash { epoch, seq } = verdict {
-            let hash = self.stored.chain_hash(validator, epoch, seq).map_err(StepError::Stored)?;
+            // What is sent again may stand beside the batch that brought it, in this very group.
+            let mut booked = self.booking.batches.iter();
+            let hash = match booked.find_map(|b| b.hash_through(validator, epoch, seq)) {
+                None => self.stored.chain_hash(validator, epoch, seq).map_err(StepError::Stored)?,
+                beside => beside,
+            };
             if hash.is_some() {
                 verdict = intake.handle_batch(batch, hash);
             }

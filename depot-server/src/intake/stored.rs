@@ -18,7 +18,7 @@ use model::{
     ValidatorId,
 };
 use serde::{Deserialize, Serialize};
-use wire::{ChainHash, ValidatorState};
+use wire::{Batch, ChainHash, Envelope, Message, ValidatorState};
 
 use super::{Reason, credit_event::CreditEvent, office::OfficeEvent};
 
@@ -386,6 +386,26 @@ pub struct BookedBatch {
     pub payload: Vec<u8>,
     /// Its new entries that read.
     pub taps: Vec<BookedTap>,
+}
+
+impl BookedBatch {
+    /// The chain's value after an entry of this life; `None` when it did not come with this batch.
+    pub(crate) fn hash_through(
+        &self,
+        validator: ValidatorId,
+        epoch: Epoch,
+        seq: TapSeq,
+    ) -> Option<ChainHash> {
+        if (self.validator, self.epoch) != (validator, epoch) {
+            return None;
+        }
+        if !(self.first..=self.last).contains(&seq) {
+            return None;
+        }
+        // It read when it was checked.
+        let envelope = Envelope::decode(Message::Taps, &self.payload).ok()?;
+        Batch::decode(envelope.body).ok()?.hash_through(seq)
+    }
 }
 
 /// One new entry.

@@ -192,6 +192,22 @@ fn a_replay_is_acked_again_and_changes_nothing() {
     rig.assert_sound();
 }
 
+/// As after a restart of the validator, which cuts what is not acked into other batches.
+#[test]
+fn what_is_sent_again_beside_the_batch_that_brings_it_is_known() {
+    let mut rig = Rig::new();
+    rig.board(0, 0, 0);
+    let first = rig.buses[0].clone().batch();
+    rig.board(0, 1, 5);
+    let part = rig.buses[0].clone().batch();
+    rig.board(0, 2, 10);
+    let whole = rig.buses[0].batch();
+    let output = rig.submit(&[whole, part, first]);
+    assert_eq!((output.new_taps, acked_through(&rig, &output, 0)), (3, TapSeq(3)));
+    assert_eq!(rig.quarantined(), BTreeSet::new());
+    rig.assert_sound();
+}
+
 #[test]
 fn a_crash_between_commit_and_ack_is_harmless() {
     let mut rig = Rig::new();

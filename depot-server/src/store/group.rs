@@ -220,12 +220,7 @@ impl Stored for Group<'_> {
         if last == sql_seq(seq) {
             return Ok(last_hash.first_chunk().map(|hash| ChainHash(*hash)));
         }
-        let batch = journal_batch(&payload)?;
-        let through = seq.0.checked_sub(batch.head.first.0);
-        Ok(through.map(|through| {
-            let entries = batch.entries.iter().take(usize::try_from(through).unwrap_or(0) + 1);
-            entries.fold(batch.head.prev_hash, |hash, entry| hash.then(entry))
-        }))
+        Ok(journal_batch(&payload)?.hash_through(seq))
     }
 
     fn card(&self, card: CardId) -> Result<Option<CardState>, StoreError> {

@@ -96,6 +96,13 @@ impl Batch {
         TapSeq(self.head.first.0 + (self.entries.len() as u64).saturating_sub(1))
     }
 
+    /// The chain's value after the entry with this number; `None` when it is not among them.
+    pub fn hash_through(&self, seq: TapSeq) -> Option<ChainHash> {
+        let index = usize::try_from(seq.0.checked_sub(self.head.first.0)?).ok()?;
+        let entries = self.entries.get(..=index)?;
+        Some(entries.iter().fold(self.head.prev_hash, |hash, entry| hash.then(entry)))
+    }
+
     /// The body's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let Registers { count, debit_sum, load_sum } = self.registers;
