@@ -13,16 +13,14 @@ use std::{
 };
 
 use fleet_sync::{DepotName, Topic};
+use link::{Incoming, Receipt};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval},
 };
 use wire::{Batch, Envelope, Message, WireError, journal};
 
-use crate::{
-    intake::run::told_to,
-    link::{Incoming, Receipt},
-};
+use crate::intake::run::told_to;
 
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

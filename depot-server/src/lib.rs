@@ -23,7 +23,6 @@ pub mod hotlist;
 pub mod http;
 pub mod inbox;
 pub mod intake;
-pub mod link;
 pub mod lists;
 pub mod metrics;
 pub mod orders;

@@ -15,6 +15,7 @@ use fleet_sync::{
     DepotName, ListSource, Shelf, ShelfError, SigningKey, Topic, VerifyingKey, open_tariff,
     with_any,
 };
+use link::Publisher;
 use lists::Hotlist;
 use model::{ServiceDate, Timestamp};
 use tokio::{
@@ -30,7 +31,6 @@ use crate::{
         Workplace,
         run::{chain, told_to},
     },
-    link::Publisher,
     metrics::Metrics,
     orders::{self, OrderError, OrderRules, SealingError},
     rules::LiveRules,

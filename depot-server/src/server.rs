@@ -7,6 +7,7 @@ use clearing::Rules;
 use custody::SharedKeys;
 use fare::{Tariff, TariffSet, TariffSetError};
 use fleet_sync::{DepotName, SigningKey};
+use link::{Incoming, LinkSettings, Publisher};
 use model::TariffVersion;
 use tokio::sync::{mpsc, watch};
 
@@ -23,7 +24,6 @@ use crate::{
         Checker, Pipeline, Workplace,
         run::{Surroundings, presence_topic, told_to},
     },
-    link::{Incoming, LinkSettings, Publisher},
     lists::{ListDesk, OrderDesk},
     metrics::Metrics,
     orders::OrderRules,
@@ -278,11 +278,11 @@ impl Depot {
         let depot = self.place.depot.clone();
         Ok(Surroundings {
             link: LinkSettings {
-                mqtt: config.mqtt.clone(),
                 client: config.client_id(),
                 subscriptions: depot.uplink_filters().to_vec(),
-                presence_topic: presence_topic(&depot),
+                will_topic: presence_topic(&depot),
                 first_connection: self.place.store.reserve_connections()?,
+                ..config.mqtt.link()
             },
             depot,
             signing: self.signing.clone(),

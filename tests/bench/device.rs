@@ -154,7 +154,7 @@ async fn start(folder: &Path) -> anyhow::Result<(Daemon, Desk)> {
             host: "127.0.0.1".into(),
             port: 9,
             keep_alive_s: 5,
-            protocol: validator::link::Protocol::V5,
+            protocol: link::Protocol::V5,
             payloads: validator::Payloads::Signed,
             tls: None,
         },

@@ -169,7 +169,7 @@ impl Post {
                 host: "127.0.0.1".into(),
                 port: fleet.port,
                 keep_alive_s: 20,
-                protocol: validator::link::Protocol::V5,
+                protocol: link::Protocol::V5,
                 payloads: validator::Payloads::Signed,
                 tls: None,
             },

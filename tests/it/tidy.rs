@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapline-custody", &["tapline-model", "tapline-card"]),
     ("tapline-rider", &["tapline-model", "tapline-fare", "tapline-texts", "tapline-validation"]),
     ("tapline-line", &[]),
+    ("tapline-link", &[]),
     ("tapline-gate", &["tapline-line"]),
     ("tapline-gnss", &["tapline-model", "tapline-line"]),
     (
@@ -43,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "tapline-reader",
             "tapline-custody",
+            "tapline-link",
             "tapline-gate",
             "tapline-gnss",
             "tapline-rider",
@@ -64,6 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "tapline-custody",
             "tapline-reader",
+            "tapline-link",
             "tapline-model",
             "tapline-wire",
             "tapline-card",
@@ -88,7 +91,7 @@ const SINGLE_PLACES: &[(&str, &[&str])] = &[
     ("serde_cbor", &["shared/wire/"]),
     ("fluent_bundle", &["shared/texts/"]),
     ("sled", &["validator/src/store.rs", "validator/src/store/", "tests/"]),
-    ("rumqttc", &["validator/src/link", "depot-server/src/link", "tests/"]),
+    ("rumqttc", &["validator/link/src/", "tests/"]),
     ("rusqlite", &["depot-server/src/store/", "tests/"]),
     ("cryptoki", &["validator/custody/src/token.rs", "tests/"]),
     ("linux_embedded_hal", &["validator/rider/src/oled.rs", "validator/rider/src/tft.rs"]),

@@ -27,6 +27,7 @@ use texts::Language;
 
 use gate::{GateConfig, GateConfigError};
 use gnss::{GnssConfig, GnssConfigError};
+use link::{Protocol, Tls};
 use reader::{ReaderConfig, ReaderConfigError, ScannerConfig, ScannerConfigError};
 use validation::RelayGuard;
 
@@ -34,7 +35,7 @@ use self::{
     annotate::{annotate, of_file},
     suggestion::suggestion,
 };
-use crate::{clock::ClockKeeper, link::Protocol, speech::Payloads};
+use crate::{clock::ClockKeeper, speech::Payloads};
 
 pub use console::Console;
 pub use release::Release;
@@ -182,18 +183,6 @@ pub struct Broker {
     /// is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-}
-
-/// `[broker.tls]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The authority that signed the broker's certificate, PEM.
-    pub ca: PathBuf,
-    /// This validator's certificate, PEM; its common name is the validator's id.
-    pub certificate: PathBuf,
-    /// The key of that certificate, PEM; mode 0600.
-    pub key: PathBuf,
 }
 
 /// `[lists]`

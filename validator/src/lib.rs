@@ -18,7 +18,6 @@ mod guard;
 mod health;
 pub mod journal;
 pub mod keys;
-pub mod link;
 pub mod lists;
 pub mod log_keeper;
 pub mod metrics;

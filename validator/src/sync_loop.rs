@@ -10,6 +10,7 @@ use fleet_sync::{
     Codec, DepotName, HostPresence, Lane, Link, Output, ProtocolError, Receiver, Topic, Uplink,
     UplinkConfig, read_ack, verify_host, with_any, write_batch, write_state,
 };
+use link::{LinkEvent, Publisher};
 use model::{Epoch, TapSeq, Timestamp, ValidatorId};
 use tap_log::LifeSpan;
 use tokio::{
@@ -21,7 +22,6 @@ use wire::{Batch, Health, MessageVersion, ReleaseState, StateWord, Steered, Vali
 use crate::{
     clock::Clock,
     health::shortened,
-    link::{LinkEvent, Publisher},
     lists::{Input, ListsStatus},
     log_keeper::{KeeperError, LogKeeper, LogStatus, Request},
     metrics::Metrics,
@@ -292,7 +292,7 @@ impl SyncLoop {
             let topic = Topic::Taps(self.identity.validator).name(&self.identity.depot);
             // Not taken is as good as lost on the way: it is sent again after the ack timeout.
             if let Some(payload) = self.identity.payload(&batch, self.depot.as_ref()) {
-                publisher.publish(&topic, payload, false);
+                publisher.offer(&topic, payload, false);
                 self.metrics.batches.inc();
             }
         }
@@ -325,7 +325,7 @@ impl SyncLoop {
             LinkEvent::Refused { reason } => {
                 tracing::error!(%reason, "the broker refuses our messages: check its access rules");
             }
-            LinkEvent::Message { topic, payload } => self.handle_message(&topic, &payload),
+            LinkEvent::Message(message) => self.handle_message(&message.topic, &message.payload),
         }
     }
 
@@ -437,15 +437,15 @@ impl SyncLoop {
             let release = release.as_ref();
             let said = Said { log: &log, lists: &lists, reason, health, depot, release };
             let state = self.identity.state(word, *connection, &said);
-            publisher.publish(&topic, state, true);
+            publisher.offer(&topic, state, true);
         }
     }
 
     async fn say_goodbye(mut self) {
         self.publish_state(StateWord::Asleep);
         if let Some((_, publisher)) = self.connection.take() {
-            publisher.disconnect();
             let down = async {
+                publisher.disconnect().await;
                 while let Some(event) = self.link.recv().await {
                     if matches!(event, LinkEvent::Down { .. }) {
                         return;

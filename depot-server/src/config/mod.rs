@@ -9,6 +9,7 @@ mod check;
 mod hotlist;
 mod issuers;
 mod keys;
+mod mqtt;
 mod orders;
 mod products;
 mod reconcile;
@@ -27,6 +28,7 @@ pub use check::{Origin, Setting, settings};
 pub use hotlist::Hotlist;
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
+pub use mqtt::Mqtt;
 pub use orders::Orders;
 pub use products::Product;
 pub use reconcile::{Reconcile, Visitor};
@@ -104,50 +106,6 @@ pub struct Http {
     pub public_url: String,
     /// How long a login lasts, hours.
     pub session_hours: u32,
-}
-
-/// The broker.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mqtt {
-    /// Host name; with TLS it must stand in the broker's certificate.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Client id; `tapline-depot-` and the depot's name when empty.
-    pub client_id: String,
-    /// Keep-alive, seconds (5 to 3600).
-    pub keep_alive_s: u16,
-    /// Messages that may wait for their commit: the broker sends no more before.
-    pub receive_max: u16,
-    /// Which MQTT the broker speaks: `5`, or `3.1.1` where it speaks only that.
-    pub protocol: Protocol,
-    /// Mutual TLS; plain TCP without it (demo only).
-    pub tls: Option<Tls>,
-}
-
-/// Which MQTT is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-pub enum Protocol {
-    /// MQTT 5.
-    #[default]
-    #[serde(rename = "5")]
-    V5,
-    /// MQTT 3.1.1.
-    #[serde(rename = "3.1.1")]
-    V3,
-}
-
-/// Mutual TLS with the broker.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The authority that signed the broker's certificate, PEM.
-    pub ca: PathBuf,
-    /// This depot's certificate, PEM.
-    pub certificate: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
 }
 
 /// Where keys are. All of it is readable by the owner only; see `docs/keys.md`.
@@ -277,20 +235,6 @@ impl Default for Http {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             public_url: String::new(),
             session_hours: 12,
-        }
-    }
-}
-
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            host: "localhost".into(),
-            port: 1883,
-            client_id: String::new(),
-            keep_alive_s: 20,
-            receive_max: 1000,
-            protocol: Protocol::V5,
-            tls: None,
         }
     }
 }

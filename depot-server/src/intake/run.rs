@@ -4,6 +4,7 @@
 use std::thread;
 
 use fleet_sync::{DepotName, SigningKey, Topic, sign_host};
+use link::{Incoming, LinkEvent, LinkSettings, Publisher, Receipt};
 use model::Timestamp;
 use tokio::sync::{
     mpsc::{self, error::TryRecvError},
@@ -12,11 +13,7 @@ use tokio::sync::{
 use wire::{HostState, Versions};
 
 use super::{Back, Checked, Front, IntakeError, Message, Output, Pipeline};
-use crate::{
-    clock::Clock,
-    link::{Incoming, LinkEvent, LinkSettings, Publisher, Receipt},
-    metrics::Metrics,
-};
+use crate::{clock::Clock, metrics::Metrics};
 
 /// A group of messages with the right to acknowledge them.
 struct Group<T> {
@@ -60,7 +57,7 @@ pub async fn run(pipeline: Pipeline, mut around: Surroundings, mut stop: watch::
     let second = spawn("intake-book", move || book_loop(back, at_back, &done));
 
     let will = will(&around);
-    let mut events = crate::link::start(around.link.clone(), will, jitter);
+    let mut events = link::start(around.link.clone(), will, jitter);
     let mut connected: Option<Connected> = None;
     let mut waiting: Vec<Incoming> = Vec::new();
     let mut to_front = Some(to_front);
@@ -122,11 +119,11 @@ async fn on_link(
     let attempts = &around.metrics.link_connects;
     match event {
         LinkEvent::Up { connection, publisher: fresh } => {
-            tracing::info!(connection, broker = around.link.mqtt.host, "connected to the broker");
+            tracing::info!(connection, broker = around.link.host, "connected to the broker");
             attempts.with_label_values(&["connected"]).inc();
             around.metrics.link_up.set(1);
             let host = presence(around, true, connection, around.clock.now());
-            fresh.publish(&around.link.presence_topic, host, true).await;
+            fresh.publish(&around.link.will_topic, host, true).await;
             around.sending.send_replace(Some(fresh.clone()));
             *connected = Some(Connected { connection, publisher: fresh });
         }
@@ -135,7 +132,7 @@ async fn on_link(
             tracing::warn!(reason, "the broker refuses: look at its access rules for this depot");
         }
         LinkEvent::Down { reason } => {
-            let broker = format!("{}:{}", around.link.mqtt.host, around.link.mqtt.port);
+            let broker = format!("{}:{}", around.link.host, around.link.port);
             if connected.take().is_none() {
                 attempts.with_label_values(&["failed"]).inc();
             }
@@ -187,7 +184,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 async fn say_goodbye(around: &Surroundings, connected: Option<Connected>) {
     let Some(Connected { connection, publisher }) = connected else { return };
     let host = presence(around, false, connection, around.clock.now());
-    publisher.publish(&around.link.presence_topic, host, true).await;
+    publisher.publish(&around.link.will_topic, host, true).await;
     publisher.disconnect().await;
 }
 

@@ -392,7 +392,7 @@ fn config(id: ValidatorId, folder: &Path, scanner: &Path, office: &Office) -> Co
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: office.mqtt,
             keep_alive_s: 5,
-            protocol: validator::link::Protocol::V5,
+            protocol: link::Protocol::V5,
             payloads: validator::Payloads::Signed,
             tls: None,
         },

@@ -170,7 +170,7 @@ impl Rig {
                 host: "127.0.0.1".into(),
                 port: free_port(),
                 keep_alive_s: 5,
-                protocol: validator::link::Protocol::V5,
+                protocol: link::Protocol::V5,
                 payloads: validator::Payloads::Signed,
                 tls: None,
             },

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fleet_sync::{SigningKey, Topic, VerifyingKey};
+use link::{Arrival, LinkSettings, Room};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -14,7 +15,6 @@ use crate::{
     config::Config,
     gate_task, gnss_task,
     health::Doctor,
-    link::{self, LinkSettings, TlsFiles},
     lists::{Input, ListsStatus},
     log_keeper::LogKeeper,
     metrics::Metrics,
@@ -25,6 +25,10 @@ use crate::{
 };
 
 use super::StartError;
+
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// More than the uplink's window, so that packet numbers are never used up.
+const ROOM: Room = Room { inflight: 256, requests: 256, events: 256 };
 
 /// Who signs and checks the messages.
 pub(super) fn identity(
@@ -91,11 +95,7 @@ fn link(
         host: config.broker.host.clone(),
         port: config.broker.port,
         keep_alive: Duration::from_secs(config.broker.keep_alive_s),
-        tls: config.broker.tls.as_ref().map(|tls| TlsFiles {
-            ca: tls.ca.clone(),
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-        }),
+        tls: config.broker.tls.clone(),
         subscriptions: vec![
             name(Topic::Ack(identity.validator)),
             name(Topic::Host),
@@ -103,6 +103,9 @@ fn link(
         ],
         will_topic: name(Topic::State(identity.validator)),
         first_connection,
+        arrival: Arrival::AtOnce,
+        room: ROOM,
+        retry: RETRY,
     };
     let (log, signer) = (keeper.status(), identity.clone());
     let will = move |connection| {

@@ -26,6 +26,7 @@ use fleet_sync::{
     BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey, verify_manifest,
     with_any,
 };
+use link::Publisher;
 use model::{TariffVersion, Timestamp, ValidatorId};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use validation::Hotlist;
@@ -38,8 +39,7 @@ use disk::ListDisk;
 use tariffs::Tariffs;
 
 use crate::{
-    clock::Clock, health::shortened, link::Publisher, metrics::Metrics, releases::Releases,
-    tap_loop::Event,
+    clock::Clock, health::shortened, metrics::Metrics, releases::Releases, tap_loop::Event,
 };
 
 /// What this validator makes use of.
