@@ -21,6 +21,7 @@ mod fares;
 mod hotlist;
 mod inspect;
 mod keys;
+mod list_keys;
 mod orders;
 mod quota;
 mod receipt;
@@ -135,6 +136,9 @@ enum Command {
     /// The cards' master keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// The keys that seal lists for the fleet.
+    #[command(subcommand)]
+    ListKeys(list_keys::ListKeys),
     /// People who may look.
     #[command(subcommand)]
     User(Users),
@@ -245,6 +249,7 @@ pub fn main() -> ExitCode {
             drain::run(&config.config, &file, wait)
         }
         Command::Keys(command) => keys::run(command),
+        Command::ListKeys(command) => list_keys::run(command),
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
         Command::Card(command) => card::run(command),
         Command::Order(command) => orders::run(command),

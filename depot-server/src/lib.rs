@@ -23,6 +23,7 @@ pub mod hotlist;
 pub mod http;
 pub mod inbox;
 pub mod intake;
+pub mod list_keys;
 pub mod lists;
 pub mod metrics;
 pub mod orders;

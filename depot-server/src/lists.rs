@@ -22,7 +22,7 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
-use wire::ListKind;
+use wire::{ListKey, ListKind};
 
 use crate::{
     clock::Clock,
@@ -31,6 +31,7 @@ use crate::{
         Workplace,
         run::{chain, told_to},
     },
+    list_keys::{Beginning, Given, Letters, ListKeysError},
     metrics::Metrics,
     orders::{self, OrderError, OrderRules, SealingError},
     rules::LiveRules,
@@ -50,6 +51,9 @@ const SUCCEEDED_FOR: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 /// Retired blocks are cleared again and again this long, because a clearing may be lost.
 const CLEARED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Lists that name cards: these are sealed.
+const NAMING_CARDS: [ListKind; 2] = [ListKind::HOTLIST, ListKind::ACTIONS];
+
 /// Why lists cannot go out.
 #[derive(Debug, thiserror::Error)]
 pub enum ListsError {
@@ -65,6 +69,9 @@ pub enum ListsError {
     /// What is wanted of validators does not go on.
     #[error("the steering of validators does not go on")]
     Steering(#[from] SteeringError),
+    /// What seals them.
+    #[error(transparent)]
+    Keys(#[from] ListKeysError),
     /// The list of load orders.
     #[error("the list of load orders cannot be made")]
     Sealing(#[from] SealingError),
@@ -106,16 +113,19 @@ pub(crate) struct ListDesk {
     pub(crate) known_as: Vec<VerifyingKey>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    /// Whether lists that name cards are to be sealed, and since when that is looked at.
+    pub(crate) sealing: Option<Beginning>,
 }
 
 /// The lists as they were last read, and the manifest over them.
 #[derive(Debug, Clone, Default)]
 struct Edition {
-    revision: Option<[u64; 4]>,
+    revision: Option<([u64; 4], u64)>,
     shelf: Arc<Shelf>,
     manifest: Vec<u8>,
     issued: Timestamp,
     retired: Vec<fleet_sync::BlockId>,
+    letters: Arc<Letters>,
 }
 
 /// Keeps the broker's lists what the books say until `stop` is set. `link` holds the sending side
@@ -127,13 +137,14 @@ pub(crate) async fn run(
 ) {
     let desk = Arc::new(desk);
     let (mut edition, mut sent, mut said) = (Edition::default(), false, String::new());
+    let mut given = Given::new();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = told_to(&mut stop) => return,
             changed = link.changed() => match changed {
-                Ok(()) => sent = false,
+                Ok(()) => (sent, given) = (false, Given::new()),
                 Err(_) => return,
             },
             _ = looks.tick() => {}
@@ -141,7 +152,10 @@ pub(crate) async fn run(
         let (asked, before) = (Arc::clone(&desk), edition.clone());
         let read = tokio::task::spawn_blocking(move || asked.look(&before)).await;
         match read {
-            Ok(Ok(Some(fresh))) => (edition, sent, said) = (fresh, false, String::new()),
+            Ok(Ok(Some(fresh))) => {
+                sent &= fresh.manifest == edition.manifest;
+                (edition, said) = (fresh, String::new());
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 // Once per reason: it is tried again every second.
@@ -154,8 +168,10 @@ pub(crate) async fn run(
             // It panicked and has said so, or the runtime is going down.
             Err(_) => return,
         }
-        let publisher = link.borrow().clone();
-        if let Some(publisher) = publisher.filter(|_| !sent && !edition.manifest.is_empty()) {
+        let Some(publisher) = link.borrow().clone() else { continue };
+        // Before the lists that need them.
+        let all_given = edition.letters.give(&mut given, &desk.depot, &publisher).await;
+        if all_given && !sent && !edition.manifest.is_empty() {
             sent = desk.publish(&edition, &publisher).await;
         }
     }
@@ -168,12 +184,16 @@ impl ListDesk {
         self.look_after_orders()?;
         hotlist::tick(&self.store, &self.hotlist, now)?;
         steering::releases::tick(&self.store, self.failures, now)?;
-        let revision = self.store.lists_revision()?;
+        let key = self.sealing.as_ref().map(|begins| begins.key(&self.store, now));
+        let key = key.transpose()?.flatten();
+        let letters = before.letters.look(&self.store, &self.signing, now)?.map(Arc::new);
+        let number = key.as_ref().map_or(0, |key| key.number);
+        let revision = (self.store.lists_revision()?, number);
         let due = now.since(before.issued) >= RENEW_EVERY || before.manifest.is_empty();
         if before.revision == Some(revision) && !due {
-            return Ok(None);
+            return Ok(letters.map(|letters| Edition { letters, ..before.clone() }));
         }
-        let lists = Arc::new(Shelf::new(&self.sources(now)?)?);
+        let lists = Arc::new(Shelf::new(&self.sources(now, key.as_ref())?)?);
         // What had no price before may have one now, and with it something due.
         self.store.note_due_tariffs(self.rules.tariffs().iter().map(Tariff::version))?;
         let blocks: BTreeSet<_> = lists.blocks().map(|(id, _)| id).collect();
@@ -191,7 +211,8 @@ impl ListDesk {
         }
         tracing::info!(manifest = version, lists = lists.lists().len(), "lists are signed");
         let revision = Some(revision);
-        Ok(Some(Edition { revision, shelf: lists, manifest, issued: now, retired }))
+        let letters = letters.unwrap_or_else(|| Arc::clone(&before.letters));
+        Ok(Some(Edition { revision, shelf: lists, manifest, issued: now, retired, letters }))
     }
 
     /// Orders go on by themselves, and into a list of their own.
@@ -202,8 +223,12 @@ impl ListDesk {
         Ok(())
     }
 
-    /// All lists of now. Tariffs join the rules here.
-    fn sources(&self, now: Timestamp) -> Result<Vec<ListSource>, ListsError> {
+    /// All lists of now, sealed where they are to be. Tariffs join the rules here.
+    fn sources(
+        &self,
+        now: Timestamp,
+        key: Option<&ListKey>,
+    ) -> Result<Vec<ListSource>, ListsError> {
         let all = self.store.published_tariffs()?;
         let mut sources = Vec::new();
         for published in needed(&all, now) {
@@ -213,6 +238,7 @@ impl ListDesk {
                 version: u64::from(published.version.0),
                 content: published.content.clone(),
                 deltas: Vec::new(),
+                key: None,
             });
         }
         sources.extend(self.hotlist()?);
@@ -224,18 +250,23 @@ impl ListDesk {
                 version,
                 content,
                 deltas: Vec::new(),
+                key: None,
             });
         }
         for (kind, MadeList { version, content }) in self.store.steering_lists()? {
-            sources.push(ListSource { kind, version, content, deltas: Vec::new() });
+            sources.push(ListSource { kind, version, content, deltas: Vec::new(), key: None });
         }
         for version in steering::current(&self.store)?.images_out() {
             if let Some(content) = self.store.release_image(version)? {
                 let kind = ListKind::IMAGE;
-                sources.push(ListSource { kind, version, content, deltas: Vec::new() });
+                sources.push(ListSource { kind, version, content, deltas: Vec::new(), key: None });
             }
         }
-        Ok(sources)
+        let seal = |source: ListSource| match key {
+            Some(key) if NAMING_CARDS.contains(&source.kind) => source.sealed(key),
+            Some(_) | None => source,
+        };
+        Ok(sources.into_iter().map(seal).collect())
     }
 
     /// The cards to refuse, with the shorter ways to them from the versions before.
@@ -250,7 +281,7 @@ impl ListDesk {
             deltas.extend(bases.map(|(from, base)| (from, base.delta(&newest))));
             deltas.retain(|(_, delta)| delta.len() < content.len());
         }
-        Ok(Some(ListSource { kind: ListKind::HOTLIST, version, content, deltas }))
+        Ok(Some(ListSource { kind: ListKind::HOTLIST, version, content, deltas, key: None }))
     }
 
     /// The server prices with whatever it gives out.

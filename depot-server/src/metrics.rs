@@ -4,6 +4,7 @@
 //! No label ever holds a card, a validator or anything else without a small bound (PRV-6).
 
 mod labels;
+mod sealing;
 
 use std::time::Duration;
 
@@ -258,6 +259,7 @@ pub const CATALOGUE: &[Entry] = &[
     LIST_MANIFEST,
     LIST_VERSIONS,
     LISTS_BEHIND,
+    sealing::LIST_KEYS,
     TOO_FEW,
     WORK_HOURS,
     HOTLIST_CASES,
@@ -311,6 +313,8 @@ pub struct Metrics {
     pub list_versions: IntGaugeVec,
     /// See the catalogue.
     pub lists_behind: IntGauge,
+    /// See the catalogue.
+    pub list_keys: IntGaugeVec,
     /// See the catalogue.
     pub too_few: IntGauge,
     /// See the catalogue.
@@ -368,6 +372,7 @@ impl Default for Metrics {
             list_manifest: gauge(&registry, &LIST_MANIFEST),
             list_versions: gauges(&registry, &LIST_VERSIONS),
             lists_behind: gauge(&registry, &LISTS_BEHIND),
+            list_keys: gauges(&registry, &sealing::LIST_KEYS),
             too_few: gauge(&registry, &TOO_FEW),
             work_hours: gauges(&registry, &WORK_HOURS),
             hotlist_cases: gauges(&registry, &HOTLIST_CASES),

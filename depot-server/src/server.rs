@@ -16,7 +16,7 @@ use crate::{
     auth::{LoginError, invite},
     channels::webhook::Secrets,
     clock::Clock,
-    config::{Config, KeyError, Keys, Settlement, open_card_keys},
+    config::{Config, KeyError, Keys, ListPayloads, Settlement, open_card_keys},
     events::Events,
     hotlist::HotlistRules,
     http::{payments::Hooks, views::Books},
@@ -24,6 +24,7 @@ use crate::{
         Checker, Pipeline, Workplace,
         run::{Surroundings, presence_topic, told_to},
     },
+    list_keys::Beginning,
     lists::{ListDesk, OrderDesk},
     metrics::Metrics,
     orders::OrderRules,
@@ -266,6 +267,7 @@ impl Depot {
             known_as: self.known_as.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
+            sealing: (self.app.config.mqtt.lists == ListPayloads::Sealed).then(Beginning::default),
         }
     }
 
@@ -459,6 +461,9 @@ async fn count_gauges(app: AppState, mut stop: watch::Receiver<bool>) {
         }
         if let Ok(behind) = app.store.count_lists_behind() {
             app.metrics.lists_behind.set(behind);
+        }
+        if let Ok(survey) = app.store.seal_survey() {
+            app.metrics.sealing(survey.cannot.len(), survey.lacking.len());
         }
         if let Err(error) = count_hotlist(&app) {
             tracing::warn!(error = %crate::intake::run::chain(&error), "gauges are not counted");

@@ -3,8 +3,10 @@
 
 use std::{hint::black_box, time::Duration};
 
+use fleet_sync::{content_pin, open_list, seal_list};
 use lists::Hotlist;
 use model::CardId;
+use wire::{HeldList, ListKey, ListKind};
 
 use crate::measure::{
     each, grouped, headline, line, middle_of_five, ratio, say, short, thread_cpu,
@@ -68,9 +70,39 @@ pub(crate) fn run(quick: bool) {
     let (read, parsed) = thread_cpu(|| Hotlist::parse(newer.content().to_vec()));
     assert_eq!(read.as_ref(), Ok(&newer));
     line("read from the disk and checked", &short(parsed));
-    let (pin, took) = thread_cpu(|| fleet_sync::content_pin(newer.content()));
+    let (pin, took) = thread_cpu(|| content_pin(newer.content()));
     line("hashed", &format!("{}, {} bytes", short(took), grouped(u64::from(pin.length))));
+    sealed(&list, &newer, &delta);
     row(count, &list, delta.len(), by_list, applied);
+}
+
+/// The same delta sealed for the fleet: opened, applied, and the result sealed to be compared with
+/// what the manifest pins (ADR-0032), beside what a readable one takes.
+fn sealed(list: &Hotlist, newer: &Hotlist, delta: &[u8]) {
+    let key = ListKey { number: 1, secret: [5; 32] };
+    let of = HeldList { kind: ListKind::HOTLIST, version: 2 };
+    let on_the_wire = seal_list(&key, of, Some(1), delta);
+    let longer = on_the_wire.len() - delta.len();
+    line("the delta sealed", &format!("{longer} bytes more on the wire"));
+    let pinned = content_pin(&seal_list(&key, of, None, newer.content()));
+    let readable = middle_of_five(|| {
+        let (found, took) =
+            thread_cpu(|| list.apply(delta).map(|list| content_pin(list.content())));
+        assert_eq!(found, Ok(content_pin(newer.content())));
+        took
+    });
+    let opened = middle_of_five(|| {
+        let came = on_the_wire.clone();
+        let (found, took) = thread_cpu(|| {
+            let delta = open_list(&key, of, Some(1), came).unwrap_or_default();
+            let newer = list.apply(&delta);
+            newer.map(|newer| content_pin(&seal_list(&key, of, None, newer.content())))
+        });
+        assert_eq!(found, Ok(pinned), "its sealed form is the one that is pinned");
+        took
+    });
+    let times = ratio(opened.as_nanos(), readable.as_nanos());
+    line("opened, applied, compared", &format!("{}, {times} of a readable one", short(opened)));
 }
 
 /// The four figures of REC-7 as one row of a table.

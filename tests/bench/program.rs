@@ -134,7 +134,8 @@ fn refuse(folder: &Path, cards: u64) -> anyhow::Result<()> {
     fs::create_dir_all(&lists)?;
     let name = format!("list-{}-{version}-{}", ListKind::HOTLIST.0, BlockId(pin.root));
     fs::write(lists.join(name), &content)?;
-    let hotlist = ListPin { kind: ListKind::HOTLIST, version, content: pin, deltas: Vec::new() };
+    let (kind, deltas) = (ListKind::HOTLIST, Vec::new());
+    let hotlist = ListPin { kind, version, content: pin, deltas, key: None };
     let manifest = Manifest {
         version: now.secs(),
         issued: now,

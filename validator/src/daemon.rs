@@ -10,7 +10,6 @@ mod start_error;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use fare::TariffSet;
-use fleet_sync::VerifyingKey;
 use model::CardId;
 use tap_log::{InDoubtTap, RecoveryReport};
 use tokio::{
@@ -36,6 +35,7 @@ use crate::{
     releases::Releases,
     screen::RiderScreen,
     store::{Durability, OpenReport, StoreOptions},
+    sync_loop::Identity,
     tap_loop::{Event, Outage, Service, TapLoop, Underway, Whereabouts, ordered_out},
 };
 use reader::Reader;
@@ -101,13 +101,13 @@ impl Daemon {
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
         // After the log, whose lock says that the folder is ours.
         let releases = start::releases(&config)?;
-        let depots = keys.depot.clone();
-        let (lists, context) = informed(&config, depots, tariffs, clock, releases.as_ref()).await?;
+        let identity = start::identity(&config, (keys.signing, keys.depot), clock);
+        let (lists, context) =
+            informed(&config, &identity, tariffs, clock, releases.as_ref()).await?;
         let whereabouts = Whereabouts::of(&config, &context);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
         let page = metrics_page(&config, &metrics, &service).await?;
-        let identity = start::identity(&config, (keys.signing, keys.depot), clock);
         let log = keeper.status();
         let (stop, stopped) = watch::channel(false);
         let (events, tap_events) = mpsc::unbounded_channel();
@@ -304,7 +304,7 @@ async fn open_log(
 /// with them.
 async fn informed(
     config: &Config,
-    depot_keys: Vec<VerifyingKey>,
+    identity: &Identity,
     files: TariffSet,
     clock: Clock,
     releases: Option<&Arc<Releases>>,
@@ -313,7 +313,8 @@ async fn informed(
         validator: config.validator.id,
         state: config.state.folder.clone(),
         depot: config.validator.depot.clone(),
-        depot_keys,
+        depot_keys: identity.depot_keys.clone(),
+        signing: identity.signing.clone(),
         place: config.validator.place.clone(),
         route: config.validator.route.clone(),
         age_max: config.lists.age_max(),

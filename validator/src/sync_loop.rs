@@ -354,7 +354,10 @@ impl SyncLoop {
             }
             Ok(Topic::Manifest) => self.tell_lists(Input::Manifest(payload.to_vec())),
             Ok(Topic::Chunk(id)) => self.tell_lists(Input::Block(id, payload.to_vec())),
-            Ok(Topic::Taps(_) | Topic::State(_) | Topic::Ack(_)) | Err(_) => {
+            Ok(Topic::Keys(of)) if of == validator => {
+                self.tell_lists(Input::Keys(payload.to_vec()));
+            }
+            Ok(Topic::Taps(_) | Topic::State(_) | Topic::Ack(_) | Topic::Keys(_)) | Err(_) => {
                 tracing::warn!(topic, "message on a topic that is not ours");
             }
         }

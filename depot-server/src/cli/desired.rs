@@ -154,7 +154,7 @@ fn as_json(who: Option<ValidatorId>, state: &State, by: &str) -> Value {
     })
 }
 
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     let ms = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     ms.map_or_else(|| at.0.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }

@@ -28,7 +28,7 @@ pub use check::{Origin, Setting, settings};
 pub use hotlist::Hotlist;
 pub use issuers::Issuer;
 pub use keys::{KeyError, Keys, open_card_keys, parse_hex, to_hex};
-pub use mqtt::Mqtt;
+pub use mqtt::{ListPayloads, Mqtt};
 pub use orders::Orders;
 pub use products::Product;
 pub use reconcile::{Reconcile, Visitor};

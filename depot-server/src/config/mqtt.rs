@@ -29,8 +29,22 @@ pub struct Mqtt {
     pub receive_max: u16,
     /// Which MQTT the broker speaks: `5`, or `3.1.1` where it speaks only that.
     pub protocol: Protocol,
+    /// Whether lists that name cards are sealed for the fleet: `sealed`, once all of it reads that,
+    /// or `signed`.
+    pub lists: ListPayloads,
     /// Mutual TLS; plain TCP without it (demo only).
     pub tls: Option<Tls>,
+}
+
+/// How lists that name cards go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListPayloads {
+    /// Whoever listens at the broker can read them.
+    Signed,
+    /// Sealed for the fleet, from when every validator that was heard reads that (ADR-0032).
+    #[default]
+    Sealed,
 }
 
 impl Default for Mqtt {
@@ -42,6 +56,7 @@ impl Default for Mqtt {
             keep_alive_s: 20,
             receive_max: 1000,
             protocol: Protocol::V5,
+            lists: ListPayloads::default(),
             tls: None,
         }
     }

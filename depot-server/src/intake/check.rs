@@ -126,7 +126,10 @@ impl Checker {
     pub fn sender(&self, message: &Message) -> Option<ValidatorId> {
         match Topic::parse(&self.depot, &message.topic) {
             Ok(Topic::Taps(validator) | Topic::State(validator)) => Some(validator),
-            Ok(Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_)) | Err(_) => None,
+            Ok(
+                Topic::Ack(_) | Topic::Keys(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_),
+            )
+            | Err(_) => None,
         }
     }
 
@@ -172,7 +175,9 @@ impl Checker {
     pub fn check(&self, keys: &PublicKeys, message: Message) -> Checked {
         let validator = match Topic::parse(&self.depot, &message.topic) {
             Ok(Topic::Taps(validator) | Topic::State(validator)) => validator,
-            Ok(Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_)) => {
+            Ok(
+                Topic::Ack(_) | Topic::Keys(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_),
+            ) => {
                 return Checked::Ours;
             }
             Err(error) => {
@@ -254,7 +259,7 @@ fn refuse(message: Message, error: &SignatureError) -> Checked {
                           keys.signing_before should still name";
             (Reason::Unreadable, format!("{error}: {advice}"))
         }
-        SignatureError::NotOpened => {
+        SignatureError::NotOpened | SignatureError::NotSealed => {
             let advice = "it was damaged on the way, or sealed by other software";
             (Reason::Unreadable, format!("{error}: {advice}"))
         }

@@ -167,16 +167,25 @@ impl Store {
     /// A number for a manifest, above every one before it and never below the seconds of `now`:
     /// books that were restored from a backup so go on above what they forgot.
     pub fn next_manifest(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.next_number("manifest", now)
+    }
+
+    /// The same for a message that gives validators their list keys.
+    pub fn next_list_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.next_number("list-keys", now)
+    }
+
+    fn next_number(&self, name: &str, now: Timestamp) -> Result<u64, StoreError> {
         let floor = i64::try_from(now.secs()).unwrap_or(i64::MAX);
         self.writer()
             .query_row(
-                "INSERT INTO counters (name, value) VALUES ('manifest', ?1)
-                 ON CONFLICT (name) DO UPDATE SET value = max(value + 1, ?1) RETURNING value",
-                [floor],
+                "INSERT INTO counters (name, value) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET value = max(value + 1, ?2) RETURNING value",
+                params![name, floor],
                 |row| row.get(0),
             )
             .map(unsigned)
-            .map_err(StoreError::write("the number of a manifest"))
+            .map_err(StoreError::write("the number of a manifest or of list keys"))
     }
 
     /// The number of the newest manifest; 0 before the first.

@@ -29,6 +29,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0022_work.sql"),
     include_str!("migrations/0023_releases.sql"),
     include_str!("migrations/0024_hotlist_of_epochs.sql"),
+    include_str!("migrations/0025_list_keys.sql"),
 ];
 
 /// Brings the schema up to date, one transaction per step.

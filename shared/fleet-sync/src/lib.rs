@@ -26,16 +26,16 @@ mod uplink;
 pub use image::{open_image, sign_image};
 pub use intake::{Accepted, EpochMark, Incident, Intake, NewEntry, RegistersCheck, Verdict};
 pub use lists::{
-    BLOCK_BYTES, BlockId, ListFetcher, ListOutput, ListSource, ListTrouble, Shelf, ShelfError,
-    content_pin,
+    BLOCK_BYTES, BlockId, KeyReader, KeyRing, KeysRefused, ListFetcher, ListOutput, ListSource,
+    ListTrouble, Shelf, ShelfError, content_pin, open_list, seal_list,
 };
 pub use presence::{HostPresence, Presence};
 pub use sealing::key_id;
 pub use signed::{
-    Codec, Letter, Receiver, SignatureError, open_tariff, read_ack, read_batch, read_state,
-    sign_ack, sign_batch, sign_host, sign_manifest, sign_state, sign_tariff, verify_ack,
-    verify_batch, verify_host, verify_manifest, verify_state, with_any, write_ack, write_batch,
-    write_state,
+    Codec, Letter, Receiver, SignatureError, open_tariff, read_ack, read_batch, read_keys,
+    read_state, sign_ack, sign_batch, sign_host, sign_manifest, sign_state, sign_tariff,
+    verify_ack, verify_batch, verify_host, verify_manifest, verify_state, with_any, write_ack,
+    write_batch, write_keys, write_state,
 };
 pub use topic::{DepotName, DepotNameError, PARTITIONS, Topic, TopicError, partition};
 pub use uplink::{Lane, Link, Output, ProtocolError, Uplink, UplinkConfig};

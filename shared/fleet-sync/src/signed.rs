@@ -11,7 +11,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use model::{ServiceDate, TariffVersion, ValidatorId};
 use sha2::{Digest, Sha256};
 use wire::{
-    Ack, Address, Batch, Envelope, HostState, KeyId, Manifest, Message, MessageVersion,
+    Ack, Address, Batch, Envelope, HostState, KeyId, ListKeys, Manifest, Message, MessageVersion,
     PublishedTariff, Sealed, ValidatorState, WireError,
 };
 
@@ -38,6 +38,9 @@ pub enum SignatureError {
     /// It is sealed for our key and does not open: damaged, or sealed as another kind of message.
     #[error("message does not open")]
     NotOpened,
+    /// It is readable, and its kind has to be sealed.
+    #[error("message is not sealed, as its kind has to be")]
+    NotSealed,
     /// It is signed well, but speaks for another validator than its topic.
     #[error("message is about validator {inside}, its topic about {topic}")]
     OtherValidator {
@@ -177,6 +180,34 @@ pub fn read_ack(
     let letter = read(Message::Ack, payload, keys, receiver, Ack::decode)?;
     same(letter.says.validator, validator)?;
     Ok(letter)
+}
+
+/// The payload of `down/keys`, sealed for `to`: there is no other way to write it. `None` when that
+/// is no key to seal for, or these are no keys.
+pub fn write_keys(
+    keys: &ListKeys,
+    key: &SigningKey,
+    to: &VerifyingKey,
+    random: [u8; 32],
+) -> Option<Vec<u8>> {
+    write(Message::Keys, &keys.encode().ok()?, key, Codec::V3(to, random))
+}
+
+/// Reads `down/keys` to `validator`, who has the key `own`, from the depot that has these `keys`.
+pub fn read_keys(
+    payload: &[u8],
+    validator: ValidatorId,
+    keys: &[VerifyingKey],
+    own: &SigningKey,
+) -> Result<ListKeys, SignatureError> {
+    let receiver = Receiver::Keys(core::slice::from_ref(own));
+    let letter = read(Message::Keys, payload, keys, receiver, ListKeys::decode)?;
+    same(letter.says.validator, validator)?;
+    if letter.version == MessageVersion::V3 {
+        Ok(letter.says)
+    } else {
+        Err(SignatureError::NotSealed)
+    }
 }
 
 /// The payload of `all/host`, and of the depot's will.

@@ -1,9 +1,9 @@
 //! Topic names: built and read in one place.
 //!
-//! `tapline/1/{depot}/{partition}/{validator}/up/taps`, `…/up/state`, `…/down/ack` and
-//! `tapline/1/{depot}/all/host`, `…/all/manifest` and `…/all/chunk/{block}`. The validator's level
-//! is its certificate's common name, so that a broker's ACL needs one pattern. No level holds `.`,
-//! `$`, `*`, `>`, `+` or `#`.
+//! `tapline/1/{depot}/{partition}/{validator}/up/taps`, `…/up/state`, `…/down/ack`, `…/down/keys`
+//! and `tapline/1/{depot}/all/host`, `…/all/manifest` and `…/all/chunk/{block}`. The validator's
+//! level is its certificate's common name, so that a broker's ACL needs one pattern. No level holds
+//! `.`, `$`, `*`, `>`, `+` or `#`.
 
 use alloc::{
     format,
@@ -45,6 +45,8 @@ pub enum Topic {
     State(ValidatorId),
     /// The depot's retained ack to a validator.
     Ack(ValidatorId),
+    /// The depot's retained list keys for a validator.
+    Keys(ValidatorId),
     /// The depot's retained presence, and its will.
     Host,
     /// The depot's retained manifest of lists.
@@ -107,6 +109,7 @@ impl Topic {
             Self::Taps(validator) => of(validator, "up/taps"),
             Self::State(validator) => of(validator, "up/state"),
             Self::Ack(validator) => of(validator, "down/ack"),
+            Self::Keys(validator) => of(validator, "down/keys"),
             Self::Host => format!("tapline/1/{depot}/all/host"),
             Self::Manifest => format!("tapline/1/{depot}/all/manifest"),
             Self::Chunk(block) => format!("tapline/1/{depot}/all/chunk/{block}"),
@@ -135,6 +138,7 @@ impl Topic {
             Some("up/taps") => Self::Taps,
             Some("up/state") => Self::State,
             Some("down/ack") => Self::Ack,
+            Some("down/keys") => Self::Keys,
             Some(_) | None => return Err(TopicError::Unknown),
         };
         let validator = id.and_then(|id| id.parse().ok()).ok_or(TopicError::Validator)?;
@@ -158,7 +162,7 @@ mod tests {
     fn names_are_stable_and_read_back() {
         let v = ValidatorId::new(42).unwrap();
         let block = Topic::Chunk(BlockId([0xab; 32]));
-        let own = [Topic::Taps(v), Topic::State(v), Topic::Ack(v)];
+        let own = [Topic::Taps(v), Topic::State(v), Topic::Ack(v), Topic::Keys(v)];
         let all = own.into_iter().chain([Topic::Host, Topic::Manifest, block]);
         let names: Vec<_> = all
             .map(|topic| {
@@ -172,12 +176,13 @@ mod tests {
                 "tapline/1/north-2/31/v000042/up/taps",
                 "tapline/1/north-2/31/v000042/up/state",
                 "tapline/1/north-2/31/v000042/down/ack",
+                "tapline/1/north-2/31/v000042/down/keys",
                 "tapline/1/north-2/all/host",
                 "tapline/1/north-2/all/manifest",
             ]
         "#]]
-        .assert_debug_eq(&&names[..5]);
-        assert_eq!(names[5], format!("tapline/1/north-2/all/chunk/{}", "ab".repeat(32)));
+        .assert_debug_eq(&&names[..6]);
+        assert_eq!(names[6], format!("tapline/1/north-2/all/chunk/{}", "ab".repeat(32)));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Message {
     Host,
     /// `all/manifest`: which lists are in force, signed by the depot.
     Manifest,
+    /// `down/keys`: what opens sealed lists, signed by the depot and sealed for one validator.
+    Keys,
 }
 
 /// Which key: the first 8 bytes of the SHA-256 of its 32 public bytes.
@@ -81,6 +83,7 @@ impl Message {
             Self::Ack => "ack",
             Self::Host => "host",
             Self::Manifest => "manifest",
+            Self::Keys => "keys",
         }
     }
 
@@ -88,7 +91,7 @@ impl Message {
     pub const fn limit(self) -> usize {
         match self {
             Self::Taps => limits::BATCH,
-            Self::State | Self::Ack | Self::Host => limits::SMALL,
+            Self::State | Self::Ack | Self::Host | Self::Keys => limits::SMALL,
             Self::Manifest => limits::MANIFEST,
         }
     }

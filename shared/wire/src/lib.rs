@@ -25,6 +25,7 @@ mod entry;
 mod envelope;
 mod error;
 pub mod journal;
+mod keys;
 mod manifest;
 mod release;
 mod state;
@@ -38,6 +39,7 @@ pub use desired::{Desired, DesiredStates, DesiredWord};
 pub use entry::{decode_entry, encode_entry, entry_len};
 pub use envelope::{Address, Envelope, KeyId, Message, Sealed};
 pub use error::WireError;
+pub use keys::{ListKey, ListKeys};
 pub use manifest::{
     ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
 };
@@ -67,6 +69,8 @@ pub mod limits {
     pub const LISTS: usize = 64;
     /// Deltas to one list.
     pub const DELTAS: usize = 16;
+    /// List keys that one validator is given at once.
+    pub const LIST_KEYS: usize = 8;
     /// Bytes of one list.
     pub const CONTENT: usize = 16 * 1024 * 1024;
     /// Bytes of what is wrong with a list, in a state message.

@@ -78,6 +78,9 @@ pub struct ListPin {
     pub content: ContentPin,
     /// Shorter ways to it, if any.
     pub deltas: Vec<DeltaPin>,
+    /// The number of the list key with which the content and its deltas are sealed (ADR-0032);
+    /// `None` when everybody can read them.
+    pub key: Option<u64>,
 }
 
 /// What the depot says is in force and what comes next: one word for all lists together, so that
@@ -128,6 +131,8 @@ struct PinV1 {
     root: [u8; 32],
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deltas: Vec<DeltaV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<u64>,
 }
 
 /// The fields, by CBOR index.
@@ -168,6 +173,7 @@ impl Manifest {
                     root: delta.content.root,
                 })
                 .collect(),
+            key: pin.key,
         };
         Ok(cbor::to_vec(&ManifestV1 {
             version: self.version,
@@ -193,6 +199,7 @@ impl Manifest {
                     content: ContentPin { length: delta.length, root: delta.root },
                 })
                 .collect(),
+            key: pin.key,
         };
         let manifest = Self {
             version: m.version,

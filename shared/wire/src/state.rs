@@ -116,6 +116,9 @@ pub struct ListsState {
     pub held: Vec<HeldList>,
     /// What is wrong with a list or a manifest, in words; empty when nothing is.
     pub trouble: String,
+    /// The number of the newest list key that it was given, 0 before the first; `None` from a
+    /// validator that cannot read sealed lists (ADR-0032).
+    pub key: Option<u64>,
 }
 
 /// A list that a validator holds.
@@ -181,6 +184,9 @@ struct StateV1 {
     /// 22: 0 = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     writes: Option<u8>,
+    /// 23.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    list_key: Option<u64>,
 }
 
 /// The fields, by CBOR index.
@@ -281,6 +287,7 @@ impl ValidatorState {
             settings: self.steered.settings,
             reads: self.speech.map_or_else(Vec::new, |speech| speech.reads.numbers()),
             writes: self.speech.map(|speech| speech.writes.map_or(0, MessageVersion::number)),
+            list_key: lists.key,
         }))
     }
 
@@ -322,6 +329,7 @@ impl ValidatorState {
                     .map(|(kind, version)| HeldList { kind: ListKind(kind), version })
                     .collect(),
                 trouble: s.trouble,
+                key: s.list_key,
             }),
             reason: s.reason,
             health: s.health.map(HealthV1::read),

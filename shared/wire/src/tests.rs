@@ -1,6 +1,7 @@
 //! Golden bytes, totality and round trips of every message.
 
 mod lists;
+mod sealed;
 mod steered;
 mod versions;
 

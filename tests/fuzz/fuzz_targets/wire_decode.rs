@@ -5,12 +5,13 @@
 use libfuzzer_sys::fuzz_target;
 use model::{Epoch, TapSeq, ValidatorId};
 use wire::{
-    Ack, Batch, Envelope, HostState, Message, Sealed, ValidatorState, decode_entry, encode_entry,
+    Ack, Batch, Envelope, HostState, ListKeys, Message, Sealed, ValidatorState, decode_entry,
+    encode_entry,
 };
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, body)) = bytes.split_first() else { return };
-    match kind % 6 {
+    match kind % 7 {
         0 => {
             let validator = ValidatorId::new(42).expect("42 is a number of a validator");
             let place = (validator, Epoch(3), TapSeq(7));
@@ -31,8 +32,15 @@ fuzz_target!(|bytes: &[u8]| {
         }
         3 => drop(ValidatorState::decode(body)),
         4 => drop(HostState::decode(body)),
+        5 => {
+            if let Ok(keys) = ListKeys::decode(body) {
+                let again = keys.encode().expect("what was read can be written");
+                assert_eq!(ListKeys::decode(&again).as_ref(), Ok(&keys));
+            }
+        }
         _ => {
-            for message in [Message::Taps, Message::State, Message::Ack, Message::Host] {
+            let small = [Message::State, Message::Ack, Message::Host, Message::Keys];
+            for message in [Message::Taps].into_iter().chain(small) {
                 let _ = Envelope::decode(message, body);
                 let _ = Sealed::decode(message, body);
             }

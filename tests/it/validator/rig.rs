@@ -459,7 +459,7 @@ impl Depot {
                 self.speech = state.speech;
                 self.fault = state.health.map(|health| health.fault).unwrap_or_default();
             }
-            Topic::Ack(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_) => {}
+            Topic::Ack(_) | Topic::Keys(_) | Topic::Host | Topic::Manifest | Topic::Chunk(_) => {}
         }
     }
 }

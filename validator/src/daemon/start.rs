@@ -98,6 +98,8 @@ fn link(
         tls: config.broker.tls.clone(),
         subscriptions: vec![
             name(Topic::Ack(identity.validator)),
+            // Before the manifest, which may need them.
+            name(Topic::Keys(identity.validator)),
             name(Topic::Host),
             name(Topic::Manifest),
         ],

@@ -1,4 +1,5 @@
-//! Lists on the validator's disk: the trusted manifest, complete lists, blocks of one under way.
+//! Lists on the validator's disk: the trusted manifest, list keys, complete lists, blocks of one
+//! under way.
 //!
 //! Invariants: a manifest or a list is there whole or not at all, whenever the power goes, and is
 //! durable when the call returns; a list's name holds the root of its content, and a file that does
@@ -38,6 +39,8 @@ pub(crate) struct ListDisk {
 pub(crate) struct Found {
     /// The trusted manifest, as it was received.
     pub(crate) manifest: Option<Vec<u8>>,
+    /// The newest message that gave list keys, as it was received.
+    pub(crate) keys: Option<Vec<u8>>,
     /// See [`ListDisk::keep_complete`].
     pub(crate) complete: Option<Timestamp>,
     /// Complete lists whose bytes are what their names say.
@@ -59,6 +62,7 @@ impl ListDisk {
         let complete = complete.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
         let mut found = Found {
             manifest: read(&disk.folder.join("manifest"))?,
+            keys: read(&disk.folder.join("keys"))?,
             complete: complete.map(|bytes| Timestamp(u64::from_le_bytes(bytes))),
             ..Found::default()
         };
@@ -88,6 +92,11 @@ impl ListDisk {
     /// Replaces the trusted manifest.
     pub(crate) fn keep_manifest(&self, payload: &[u8]) -> Result<(), DiskError> {
         self.replace(&self.folder.join("manifest"), payload)
+    }
+
+    /// Replaces the message that gave list keys.
+    pub(crate) fn keep_keys(&self, payload: &[u8]) -> Result<(), DiskError> {
+        self.replace(&self.folder.join("keys"), payload)
     }
 
     /// Keeps when the newest manifest was signed whose lists were all here.
@@ -211,6 +220,7 @@ mod tests {
         disk.keep_manifest(b"first").unwrap();
         disk.keep_manifest(b"second").unwrap();
         disk.keep_complete(Timestamp(77)).unwrap();
+        disk.keep_keys(b"keys").unwrap();
         disk.keep_list(TARIFF, b"tariff").unwrap();
         let other = HeldList { version: 8, ..TARIFF };
         disk.keep_list(other, b"damaged").unwrap();
@@ -224,6 +234,7 @@ mod tests {
         let (disk, found) = ListDisk::open(state.path()).unwrap();
         assert_eq!(found.manifest.as_deref(), Some(&b"second"[..]));
         assert_eq!(found.complete, Some(Timestamp(77)));
+        assert_eq!(found.keys.as_deref(), Some(&b"keys"[..]));
         assert_eq!(found.lists, [(TARIFF, content_pin(b"tariff"))]);
         assert_eq!(found.blocks, [(whole, b"whole".to_vec())]);
         assert_eq!(disk.read_list(TARIFF).unwrap().as_deref(), Some(&b"tariff"[..]));

@@ -8,6 +8,7 @@
 
 mod contents;
 mod disk;
+mod sealed;
 mod tariffs;
 
 use std::{
@@ -23,8 +24,8 @@ use std::{
 
 use fare::TariffSet;
 use fleet_sync::{
-    BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, Topic, VerifyingKey, verify_manifest,
-    with_any,
+    BlockId, DepotName, ListFetcher, ListOutput, ListTrouble, SigningKey, Topic, VerifyingKey,
+    verify_manifest, with_any,
 };
 use link::Publisher;
 use model::{TariffVersion, Timestamp, ValidatorId};
@@ -36,6 +37,7 @@ pub(crate) use contents::{Applied, Blocked, Orders};
 use contents::{DesiredList, Usable, count, secs, tariff_version, usable};
 pub use disk::DiskError;
 use disk::ListDisk;
+use sealed::Keys;
 use tariffs::Tariffs;
 
 use crate::{
@@ -58,6 +60,8 @@ pub(crate) enum Input {
     Manifest(Vec<u8>),
     /// A message of `all/chunk/…`.
     Block(BlockId, Vec<u8>),
+    /// A message of this validator's `down/keys`.
+    Keys(Vec<u8>),
 }
 
 /// What others may know of the lists at any time.
@@ -79,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) state: PathBuf,
     pub(crate) depot: DepotName,
     pub(crate) depot_keys: Vec<VerifyingKey>,
+    /// This validator's own key, which opens what is sealed for it.
+    pub(crate) signing: SigningKey,
     /// Every tariff has to have them.
     pub(crate) place: String,
     pub(crate) route: Option<String>,
@@ -94,6 +100,7 @@ pub(crate) struct Lists {
     settings: Settings,
     disk: ListDisk,
     fetcher: ListFetcher,
+    keys: Keys,
     tariffs: Tariffs,
     orders: Orders,
     hotlist: Blocked,
@@ -164,13 +171,15 @@ impl Lists {
             held.push((list, pin));
         }
         let manifest = found.manifest.as_deref();
-        let keys = &settings.depot_keys;
-        let fetcher = ListFetcher::resume(keys, &WANTED, manifest, held, found.blocks);
+        let keys = Keys::open(&settings, found.keys.as_deref());
+        let (depot, here) = (&settings.depot_keys, keys.ring.numbers());
+        let fetcher = ListFetcher::resume(depot, &WANTED, manifest, held, here, found.blocks);
         let complete = found.complete.or_else(|| fetcher.manifest().map(|m| m.issued));
         Ok(Self {
             settings,
             disk,
             fetcher,
+            keys,
             tariffs,
             applied: Applied::new(orders.version, hotlist.version),
             orders,
@@ -237,7 +246,7 @@ impl Lists {
             self.drain(told);
             self.tell(told);
             match inputs.recv_timeout(self.pause()) {
-                Ok(input) => self.handle(input),
+                Ok(input) => self.handle(input, told),
                 Err(RecvTimeoutError::Timeout) => {
                     let clock = self.settings.clock;
                     self.fetcher.handle_timeout(clock.uptime(), clock.now());
@@ -259,7 +268,7 @@ impl Lists {
         nearest.clamp(Duration::from_millis(1), LOOK_EVERY)
     }
 
-    fn handle(&mut self, input: Input) {
+    fn handle(&mut self, input: Input, told: &Told) {
         let now = self.settings.clock.uptime();
         match input {
             Input::Up(publisher) => {
@@ -276,6 +285,7 @@ impl Lists {
                 self.fetcher.handle_manifest(now, &payload);
             }
             Input::Block(id, block) => self.fetcher.handle_block(now, id, block),
+            Input::Keys(payload) => self.take_keys(&payload, told),
         }
     }
 
@@ -322,13 +332,11 @@ impl Lists {
             }
             ListOutput::KeepBlock { id, block } => self.disk.keep_block(id, &block)?,
             ListOutput::ForgetBlocks => self.disk.forget_blocks()?,
-            ListOutput::Complete { list, from, content } => {
-                let whole = match from {
-                    None => Ok(content),
-                    Some(from) => self.changed(list, from, &content)?,
-                };
+            ListOutput::Complete { list, from, key, content } => {
+                let whole = self.content_of(list, from, key, content)?;
                 self.complete(list, whole)?;
             }
+            ListOutput::Reseal { list, key } => self.reseal(list, key)?,
             ListOutput::Withdrawn(list) => {
                 if let Some(version) = tariff_version(list) {
                     self.tariffs.withdraw(version);
@@ -348,12 +356,10 @@ impl Lists {
         whole: Result<Vec<u8>, String>,
     ) -> Result<(), DiskError> {
         let now = self.settings.clock.uptime();
-        let result = whole.and_then(|content| {
-            if !self.fetcher.is_content_of(list, &content) {
-                return Err("it is not what the manifest says".to_owned());
-            }
+        let use_it = |content: Vec<u8>| {
             Ok((usable(&self.settings, &self.tariffs, list, &content)?, content))
-        });
+        };
+        let result = whole.and_then(use_it);
         match result {
             Ok((usable, content)) => {
                 // A release's program is kept already, and nothing else of it is needed.
@@ -390,28 +396,6 @@ impl Lists {
             let now = self.settings.clock.uptime();
             self.fetcher.handle_selected(now, releases.wanted());
         }
-    }
-
-    /// The list that a delta leads to from the version that is held, or why there is none.
-    fn changed(
-        &self,
-        list: HeldList,
-        from: u64,
-        delta: &[u8],
-    ) -> Result<Result<Vec<u8>, String>, DiskError> {
-        if list.kind != ListKind::HOTLIST {
-            return Ok(Err("lists of its kind come whole".to_owned()));
-        }
-        let apply = |base: &Hotlist| base.apply(delta).map(|newer| newer.content().to_vec());
-        let applied = if self.hotlist.version == from {
-            apply(&self.hotlist.cards)
-        } else {
-            let base = self.disk.read_list(HeldList { version: from, ..list })?;
-            Hotlist::parse(base.unwrap_or_default()).and_then(|base| apply(&base))
-        };
-        let version = list.version;
-        tracing::info!(from, version, bytes = delta.len(), "a list is changed by a delta");
-        Ok(applied.map_err(|error| error.to_string()))
     }
 
     fn report(&mut self, trouble: &ListTrouble, told: &Told) {
@@ -480,12 +464,15 @@ impl Lists {
         // holds every later tap of a blocked card against this validator: that is so once the tap
         // loop has taken the newer one up, between two taps (REC-5, REC-7).
         let worked_by = |list: &HeldList| self.applied.has(list);
-        let trouble = self.broken.as_ref().or_else(|| self.unusable.values().next_back());
+        let waiting = self.waiting();
+        let unusable = self.unusable.values().next_back();
+        let trouble = self.broken.as_ref().or(unusable).or(waiting.as_ref());
         let state = ListsState {
             manifest: manifest.map_or(0, |manifest| manifest.version),
             issued: manifest.map_or(Timestamp(0), |manifest| manifest.issued),
             held: self.fetcher.held().filter(worked_by).take(limits::LISTS).collect(),
             trouble: shortened(trouble.unwrap_or(&self.trouble).clone()),
+            key: Some(self.keys.ring.newest()),
         };
         let desired = self.desired.of(&self.settings);
         let desired = desired.map(|said| DesiredState { word: said.word, until: said.until });

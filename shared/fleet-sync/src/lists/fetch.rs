@@ -16,7 +16,7 @@ use model::Timestamp;
 use wire::{ContentPin, DeltaPin, HeldList, ListKind, ListPin, Manifest};
 
 use super::{
-    BlockId, ListTrouble, content_pin,
+    BlockId, ListOutput, ListTrouble, content_pin,
     tree::{Assembly, BLOCK_BYTES},
     trust::may_follow,
 };
@@ -28,40 +28,6 @@ const WINDOW: usize = 16;
 const AGAIN_FIRST: Duration = Duration::from_secs(10);
 const AGAIN_LAST: Duration = Duration::from_secs(320);
 
-/// What the shell is to do, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListOutput {
-    /// Make these bytes durable as the trusted manifest, in place of the one before.
-    KeepManifest(Vec<u8>),
-    /// Subscribe to this block's topic; also when that was done before.
-    Subscribe(BlockId),
-    /// End that subscription.
-    Unsubscribe(BlockId),
-    /// Keep this block for the case of a cut; it need not be durable.
-    KeepBlock {
-        /// Its name.
-        id: BlockId,
-        /// Its bytes.
-        block: Vec<u8>,
-    },
-    /// Blocks kept for the case of a cut are not needed any more.
-    ForgetBlocks,
-    /// A list is complete: keep and use it, then call [`ListFetcher::handle_held`] or
-    /// [`ListFetcher::handle_unusable`].
-    Complete {
-        /// Which.
-        list: HeldList,
-        /// The version that these bytes change; `None` when they are the list itself.
-        from: Option<u64>,
-        /// The bytes.
-        content: Vec<u8>,
-    },
-    /// A list is not in the manifest any more, and its successor is held: it may be removed.
-    Withdrawn(HeldList),
-    /// Tell somebody.
-    Report(ListTrouble),
-}
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ListFetcher {
@@ -70,7 +36,15 @@ pub struct ListFetcher {
     /// Single lists of other kinds, which come after everything wanted.
     selected: BTreeSet<HeldList>,
     trusted: Option<Manifest>,
+    /// What is complete, and the pin that its content is known by: a manifest may pin the same
+    /// content sealed with another key.
     held: BTreeMap<HeldList, ContentPin>,
+    /// The numbers of the list keys that are here.
+    keys_here: BTreeSet<u64>,
+    /// Asked to be sealed, by the pin that is to come out.
+    resealing: BTreeMap<HeldList, ContentPin>,
+    /// Sealed here, and not what is pinned.
+    not_resealed: BTreeSet<ContentPin>,
     /// Complete, and of no use here: not fetched again.
     unusable: BTreeMap<HeldList, ContentPin>,
     /// Deltas that led nowhere.
@@ -92,6 +66,7 @@ struct Job {
     list: HeldList,
     target: ContentPin,
     from: Option<u64>,
+    key: Option<u64>,
     pin: ContentPin,
     assembly: Assembly,
     /// Handed to the shell, which has not answered.
@@ -100,13 +75,14 @@ struct Job {
 
 impl ListFetcher {
     /// Rebuilt from what the shell kept, for a depot that signs with any of `keys`: the trusted
-    /// manifest's bytes, complete lists with their
-    /// contents' pins, and blocks. A manifest that does not read counts as none, and is reported.
+    /// manifest's bytes, complete lists with their contents' pins, list keys and blocks. A manifest
+    /// that does not read counts as none, and is reported.
     pub fn resume(
         keys: &[VerifyingKey],
         wanted: &[ListKind],
         manifest: Option<&[u8]>,
         held: impl IntoIterator<Item = (HeldList, ContentPin)>,
+        keys_here: BTreeSet<u64>,
         blocks: impl IntoIterator<Item = (BlockId, Vec<u8>)>,
     ) -> Self {
         let mut fetcher = Self {
@@ -115,6 +91,9 @@ impl ListFetcher {
             selected: BTreeSet::new(),
             trusted: None,
             held: BTreeMap::new(),
+            keys_here,
+            resealing: BTreeMap::new(),
+            not_resealed: BTreeSet::new(),
             unusable: BTreeMap::new(),
             bad_deltas: BTreeSet::new(),
             job: None,
@@ -132,8 +111,10 @@ impl ListFetcher {
             Some(Err(_)) => fetcher.report(ListTrouble::NotAuthentic),
         }
         for (list, pin) in held {
-            // One that is pinned no more may be what is in use until its successor is here.
-            if fetcher.pinned(list).is_none_or(|pinned| pinned.content == pin) {
+            // One that is pinned no more may be what is in use until its successor is here; one
+            // that is pinned sealed is known again once it was sealed here.
+            let is_good = |pinned: &ListPin| pinned.content == pin || pinned.key.is_some();
+            if fetcher.pinned(list).is_none_or(is_good) {
                 fetcher.held.insert(list, pin);
             } else {
                 fetcher.outbox.push_back(ListOutput::Withdrawn(list));
@@ -163,7 +144,35 @@ impl ListFetcher {
 
     /// Whether everything of the wanted kinds is here that the trusted manifest pins.
     pub fn is_complete(&self) -> bool {
-        self.job.as_ref().is_none_or(|job| self.is_selected(job))
+        let nothing_under_way = self.job.as_ref().is_none_or(|job| self.is_selected(job));
+        nothing_under_way && self.resealing.is_empty() && self.waiting().is_none()
+    }
+
+    /// The first list that is wanted and not here, because nobody gave the key of that number.
+    pub fn waiting(&self) -> Option<(HeldList, u64)> {
+        let pins = self.trusted.iter().flat_map(|manifest| &manifest.lists);
+        let mut wanted = pins.filter(|pin| self.wanted.contains(&pin.kind) && self.lacks(pin));
+        wanted.find_map(|pin| Some((of(pin), pin.key.filter(|key| !self.has(*key))?)))
+    }
+
+    /// These list keys are here, and no others.
+    pub fn handle_keys(&mut self, now: Timestamp, numbers: BTreeSet<u64>) {
+        self.keys_here = numbers;
+        self.begin_next();
+        self.ask(now);
+    }
+
+    /// A list's content was sealed with the key that the manifest names. Where another pin came of
+    /// it, or `None`, it is fetched.
+    pub fn handle_resealed(&mut self, now: Timestamp, list: HeldList, pin: Option<ContentPin>) {
+        let Some(wanted) = self.resealing.remove(&list) else { return };
+        if pin == Some(wanted) && self.held.contains_key(&list) {
+            self.held.insert(list, wanted);
+        } else {
+            self.not_resealed.insert(wanted);
+        }
+        self.begin_next();
+        self.ask(now);
     }
 
     /// Single lists of kinds that are not wanted, to be fetched after everything wanted. Those that
@@ -364,19 +373,52 @@ impl ListFetcher {
     }
 
     fn lacks(&self, pin: &ListPin) -> bool {
-        let list = HeldList { kind: pin.kind, version: pin.version };
-        !self.held.contains_key(&list) && self.unusable.get(&list) != Some(&pin.content)
+        let list = of(pin);
+        let is = Some(&pin.content);
+        // A readable list is never pinned otherwise than it is held: what is here is it.
+        let is_here = match pin.key {
+            None => self.held.contains_key(&list),
+            Some(_) => self.held.get(&list) == is,
+        };
+        !is_here && self.unusable.get(&list) != is
+    }
+
+    fn has(&self, key: u64) -> bool {
+        self.keys_here.contains(&key)
+    }
+
+    /// Whether what is here becomes what is pinned by sealing it.
+    fn may_reseal(&self, pin: &ListPin) -> bool {
+        self.held.contains_key(&of(pin)) && !self.not_resealed.contains(&pin.content)
+    }
+
+    /// Asks for everything to be sealed that is here and pinned otherwise.
+    fn reseal(&mut self) {
+        let Some(manifest) = &self.trusted else { return };
+        for pin in &manifest.lists {
+            let (list, key) = (of(pin), pin.key.filter(|key| self.has(*key)));
+            if let Some(key) = key
+                && self.lacks(pin)
+                && self.may_reseal(pin)
+                && self.resealing.get(&list) != Some(&pin.content)
+            {
+                self.resealing.insert(list, pin.content);
+                self.outbox.push_back(ListOutput::Reseal { list, key });
+            }
+        }
     }
 
     /// Takes up the next list that is wanted and not here, the manifest's order being the urgency;
     /// then those that are selected.
     fn begin_next(&mut self) {
+        self.reseal();
         if self.job.is_some() {
             return;
         }
         let Some(manifest) = &self.trusted else { return };
-        let lacking = || manifest.lists.iter().filter(|pin| self.lacks(pin));
-        let of = |pin: &ListPin| HeldList { kind: pin.kind, version: pin.version };
+        let opens =
+            |pin: &ListPin| pin.key.is_none_or(|key| self.has(key) && !self.may_reseal(pin));
+        let lacking = || manifest.lists.iter().filter(|pin| self.lacks(pin) && opens(pin));
         let wanted = lacking().find(|pin| self.wanted.contains(&pin.kind));
         let next = wanted.or_else(|| lacking().find(|pin| self.selected.contains(&of(pin))));
         let Some(pin) = next else { return };
@@ -396,8 +438,8 @@ impl ListFetcher {
         let delta = shortest.min_by_key(|delta| delta.content.length);
         let (from, way) = delta.map_or((None, pin.content), |d| (Some(d.from), d.content));
         let assembly = Assembly::new(way);
-        let job = Job { list, target: pin.content, from, pin: way, assembly, complete: false };
-        self.job = Some(job);
+        let (target, key) = (pin.content, pin.key);
+        self.job = Some(Job { list, target, from, key, pin: way, assembly, complete: false });
     }
 
     /// Keeps the window of questions full, or hands out what is complete.
@@ -428,10 +470,10 @@ impl ListFetcher {
     fn complete(&mut self, now: Timestamp) {
         let Some(job) = self.job.as_mut() else { return };
         job.complete = true;
-        let (list, from) = (job.list, job.from);
+        let (list, from, key) = (job.list, job.from, job.key);
         let assembly = core::mem::replace(&mut job.assembly, Assembly::new(job.pin));
         if let Ok(Some(content)) = assembly.content() {
-            self.outbox.push_back(ListOutput::Complete { list, from, content });
+            self.outbox.push_back(ListOutput::Complete { list, from, key, content });
         } else {
             // The signer itself pinned nonsense: as good as content that cannot be used.
             self.report(ListTrouble::Corrupt);
@@ -444,4 +486,8 @@ impl ListFetcher {
             self.again_at = Some(now.plus(self.again_after));
         }
     }
+}
+
+const fn of(pin: &ListPin) -> HeldList {
+    HeldList { kind: pin.kind, version: pin.version }
 }

@@ -3,7 +3,8 @@
 //! A *list* is bytes with a kind and a version. A signed *manifest* pins which lists are in force:
 //! version, length and root hash of each. A list's bytes travel as *blocks* of at most 8 KiB, each
 //! a retained message under its own SHA-256, so that the broker serves them and a validator takes
-//! up where it was cut off. Nothing here knows what is inside a list.
+//! up where it was cut off. A list may be sealed with a *list key* that validators are given one by
+//! one (ADR-0032). Nothing here knows what is inside a list.
 //!
 //! Invariants, whatever the network drops, repeats, reorders, alters or plays back, and whenever
 //! power goes (SEC-11):
@@ -15,11 +16,17 @@
 //! - once the network heals, the lists held are those of the newest manifest.
 
 mod fetch;
+mod keyring;
+mod output;
+mod sealed;
 mod shelf;
 mod tree;
 mod trust;
 
-pub use fetch::{ListFetcher, ListOutput};
+pub use fetch::ListFetcher;
+pub use keyring::{KeyReader, KeyRing, KeysRefused};
+pub use output::ListOutput;
+pub use sealed::{open_list, seal_list};
 pub use shelf::{ListSource, Shelf, ShelfError};
 pub use tree::{BLOCK_BYTES, BlockId, content_pin};
 pub use trust::ListTrouble;

@@ -11,9 +11,11 @@ use alloc::{
 
 use ed25519_dalek::SigningKey;
 use model::Timestamp;
-use wire::{ContentPin, DeltaPin, ListKind, ListPin, Manifest, WireError, limits};
+use wire::{
+    ContentPin, DeltaPin, HeldList, ListKey, ListKind, ListPin, Manifest, WireError, limits,
+};
 
-use super::{BlockId, tree::split};
+use super::{BlockId, seal_list, tree::split};
 use crate::sign_manifest;
 
 /// A list as the books have it.
@@ -27,6 +29,8 @@ pub struct ListSource {
     pub content: Vec<u8>,
     /// Shorter ways to it: the version that is changed, and the bytes that change it.
     pub deltas: Vec<(u64, Vec<u8>)>,
+    /// The number of the list key with which content and deltas are sealed already.
+    pub key: Option<u64>,
 }
 
 /// Lists that cannot go out.
@@ -52,6 +56,24 @@ pub struct Shelf {
     blocks: BTreeMap<BlockId, Vec<u8>>,
 }
 
+impl ListSource {
+    /// The same for whoever has `key` and nobody else (ADR-0032).
+    #[must_use]
+    pub fn sealed(self, key: &ListKey) -> Self {
+        let Self { kind, version, content, deltas, .. } = self;
+        let list = HeldList { kind, version };
+        let delta =
+            |(from, delta): (u64, Vec<u8>)| (from, seal_list(key, list, Some(from), &delta));
+        Self {
+            kind,
+            version,
+            content: seal_list(key, list, None, &content),
+            deltas: deltas.into_iter().map(delta).collect(),
+            key: Some(key.number),
+        }
+    }
+}
+
 impl Shelf {
     /// Cuts the lists into blocks.
     pub fn new(sources: &[ListSource]) -> Result<Self, ShelfError> {
@@ -62,8 +84,8 @@ impl Shelf {
             for (from, delta) in &source.deltas {
                 deltas.push(DeltaPin { from: *from, content: shelf.add(delta)? });
             }
-            let ListSource { kind, version, .. } = *source;
-            shelf.lists.push(ListPin { kind, version, content, deltas });
+            let ListSource { kind, version, key, .. } = *source;
+            shelf.lists.push(ListPin { kind, version, content, deltas, key });
         }
         shelf.lists.sort_by_key(|pin| (pin.kind, pin.version));
         for pair in shelf.lists.windows(2) {

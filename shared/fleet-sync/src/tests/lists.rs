@@ -2,7 +2,7 @@
 //! once it stops, everything that the depot published is there.
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     vec,
     vec::Vec,
@@ -71,6 +71,7 @@ impl Depot {
             version: list.version,
             content: self.contents[&list].clone(),
             deltas,
+            key: None,
         };
         let deltas = base.map(|_| vec![(day - 1, added)]).unwrap_or_default();
         let mut sources = vec![source(tariff(day), vec![]), source(hotlist(day), deltas)];
@@ -80,6 +81,7 @@ impl Depot {
             version: 1,
             content: vec![1],
             deltas: vec![],
+            key: None,
         });
         if day > 1 {
             sources.push(source(tariff(day - 1), vec![]));
@@ -117,6 +119,7 @@ impl Device {
             &WANTED,
             disk.manifest.as_deref(),
             held,
+            BTreeSet::new(),
             disk.blocks.clone(),
         );
         let (subscribed, way, reports) = (vec![], vec![], vec![]);
@@ -146,7 +149,7 @@ impl Device {
                     self.disk.blocks.insert(id, block);
                 }
                 ListOutput::ForgetBlocks => self.disk.blocks.clear(),
-                ListOutput::Complete { list, from, content } => {
+                ListOutput::Complete { list, from, content, .. } => {
                     let whole = match from {
                         None => content,
                         Some(from) => {
@@ -162,6 +165,7 @@ impl Device {
                         self.fetcher.handle_unusable(self.now, list);
                     }
                 }
+                ListOutput::Reseal { .. } => panic!("nothing is sealed here"),
                 ListOutput::Withdrawn(list) => drop(self.disk.lists.remove(&list)),
                 ListOutput::Report(trouble) => self.reports.push(trouble),
             }
@@ -502,6 +506,7 @@ fn a_list_that_cannot_be_used_is_said_once_and_the_others_are_fetched() {
                 | ListOutput::Unsubscribe(_)
                 | ListOutput::KeepBlock { .. }
                 | ListOutput::ForgetBlocks
+                | ListOutput::Reseal { .. }
                 | ListOutput::Withdrawn(_) => {}
             }
         }
@@ -523,7 +528,8 @@ fn blocks_that_no_list_needs_are_retired_and_no_others() {
     for (id, _) in world.depot.shelf.blocks() {
         assert!(!retired.contains(&id));
     }
-    let twice = ListSource { kind: ListKind::TARIFF, version: 1, content: vec![1], deltas: vec![] };
+    let (kind, content) = (ListKind::TARIFF, vec![1]);
+    let twice = ListSource { kind, version: 1, content, deltas: vec![], key: None };
     let both = [twice.clone(), ListSource { content: vec![2], ..twice }];
     assert_eq!(Shelf::new(&both), Err(ShelfError::Twice { kind: 1, version: 1 }));
 }

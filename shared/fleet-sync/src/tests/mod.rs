@@ -3,6 +3,7 @@
 mod intake;
 mod lists;
 mod network;
+mod sealed;
 mod selected;
 mod signed;
 mod uplink;

@@ -29,7 +29,8 @@ struct Device {
 impl Device {
     fn new() -> Self {
         let key = key().verifying_key();
-        let mut fetcher = ListFetcher::resume(&[key], &[ListKind::TARIFF], None, [], []);
+        let mut fetcher =
+            ListFetcher::resume(&[key], &[ListKind::TARIFF], None, [], BTreeSet::new(), []);
         fetcher.handle_link(NOW, true);
         let (broker, asked) = (BTreeMap::new(), Vec::new());
         let (kept, complete, withdrawn) = (Vec::new(), Vec::new(), Vec::new());
@@ -45,6 +46,7 @@ impl Device {
             version: list.version,
             content,
             deltas: vec![],
+            key: None,
         };
         let list = HeldList { kind: ListKind::TARIFF, version };
         let given = Shelf::new(&[source(list, tariff), source(IMAGE, image)]).unwrap();
@@ -67,6 +69,7 @@ impl Device {
                 ListOutput::Withdrawn(list) => self.withdrawn.push(list),
                 ListOutput::KeepManifest(_) | ListOutput::ForgetBlocks => {}
                 ListOutput::Report(trouble) => panic!("{trouble}"),
+                ListOutput::Reseal { .. } => panic!("nothing is sealed here"),
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 
 fn pin(kind: ListKind, version: u64, root: u8) -> ListPin {
     let content = ContentPin { length: 70_000, root: [root; 32] };
-    ListPin { kind, version, content, deltas: Vec::new() }
+    ListPin { kind, version, content, deltas: Vec::new(), key: None }
 }
 
 fn manifest() -> Manifest {
@@ -48,6 +48,7 @@ fn with_lists() -> ValidatorState {
         issued: Timestamp(1_795_003_600_000),
         held: vec![held(ListKind::TARIFF, 8), held(ListKind::HOTLIST, 1_795_000_000)],
         trouble: "tariff 9 cannot be used: it has no place \"A\"".to_string(),
+        key: None,
     };
     ValidatorState { lists: Some(lists), ..state(StateWord::Ready) }
 }
