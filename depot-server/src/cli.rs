@@ -27,6 +27,7 @@ mod quota;
 mod receipt;
 mod rekey;
 mod release;
+mod settings;
 mod settle;
 mod tickets;
 
@@ -157,6 +158,9 @@ enum Command {
     /// Software of validators: sign, add, plan, halt, look.
     #[command(subcommand)]
     Release(release::Release),
+    /// What is set at validators from here, for all, for groups and for single ones.
+    #[command(subcommand)]
+    Settings(settings::Settings),
     /// Credit accounts: cards that ride first and are paid for afterwards.
     #[command(subcommand)]
     Account(account::Accounts),
@@ -256,6 +260,7 @@ pub fn main() -> ExitCode {
         Command::Hotlist(command) => hotlist::run(command),
         Command::Desired(command) => desired::run(command),
         Command::Release(command) => release::run(command),
+        Command::Settings(command) => settings::run(command),
         Command::Account(command) => account::run(command),
         Command::Channel(command) => channels::run(command),
         Command::Ticket(command) => tickets::run(command),

@@ -106,6 +106,9 @@ impl From<SteeringError> for Stop {
             | SteeringError::NoImage(_)
             | SteeringError::Percent(_)
             | SteeringError::Plan(..)
+            | SteeringError::NoSettings(_)
+            | SteeringError::ManySettings
+            | SteeringError::Settings(_)
             | SteeringError::Wire(_)) => Self::Differs(format!("the journal of steering: {error}")),
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     daemon::{Daemon, Parts, StartError, load_tariffs},
     doctor::{Finding, examine},
     keys::{self, DeviceKeys},
+    lists::kept_settings,
     riders, simulate,
     store::Durability,
     supervision::{stopping, supervise},
@@ -310,10 +311,22 @@ fn serve(path: &Path, durability: Durability) -> anyhow::Result<ExitCode> {
 }
 
 fn check_config(path: &Path) -> anyhow::Result<ExitCode> {
-    let config = Config::load(path)?;
+    let own = Config::load(path)?;
     let text = fs::read_to_string(path)?;
-    let head = format!("# {}: what it does not say has a default", path.display());
-    say(format!("{head}\n{}", config.annotated(&text)).trim_end())
+    let kept = kept_settings(&own.state.folder, own.validator.id);
+    let set = kept.and_then(|kept| {
+        let set = kept.as_ref().map(|kept| own.set(kept)).transpose();
+        Ok((set.map_err(|e| crate::chain(&e))?, kept))
+    });
+    let mut head = format!("# {}: what it does not say has a default", path.display());
+    let (config, kept) = set.unwrap_or_else(|problem| {
+        head += &format!("; the depot's settings are not used: {problem}");
+        (None, None)
+    });
+    if let Some(kept) = &kept {
+        head += &format!("; the depot's settings {} outrank it", kept.number);
+    }
+    say(format!("{head}\n{}", config.unwrap_or(own).annotated(&text, kept.as_ref())).trim_end())
 }
 
 fn doctor(path: &Path) -> anyhow::Result<ExitCode> {

@@ -7,6 +7,7 @@
 mod annotate;
 mod console;
 mod release;
+mod settings;
 mod suggestion;
 mod tickets;
 
@@ -23,6 +24,7 @@ use custody::Source;
 use fleet_sync::DepotName;
 use model::{TapRole, ValidatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use steering::OwnSettings;
 use texts::Language;
 
 use gate::{GateConfig, GateConfigError};
@@ -364,25 +366,25 @@ impl Config {
             message: e.to_string().trim_end().to_string(),
             suggestion: suggestion(e.message()),
         })?;
-        config.check(path)?;
-        config
-            .reader
-            .check()
-            .map_err(|source| ConfigError::Reader { path: path.to_path_buf(), source })?;
-        if let Some(gnss) = &config.gnss {
-            gnss.check()
-                .map_err(|source| ConfigError::Gnss { path: path.to_path_buf(), source })?;
-        }
-        if let Some(gate) = &config.gate {
-            gate.check()
-                .map_err(|source| ConfigError::Gate { path: path.to_path_buf(), source })?;
-        }
-        if let Some(scanner) = &config.scanner {
-            scanner
-                .check()
-                .map_err(|source| ConfigError::Scanner { path: path.to_path_buf(), source })?;
-        }
+        config.check_all(path)?;
         Ok(config)
+    }
+
+    /// Everything that can be said without opening a device.
+    fn check_all(&self, path: &Path) -> Result<(), ConfigError> {
+        let path = || path.to_path_buf();
+        self.check(&path())?;
+        self.reader.check().map_err(|source| ConfigError::Reader { path: path(), source })?;
+        if let Some(gnss) = &self.gnss {
+            gnss.check().map_err(|source| ConfigError::Gnss { path: path(), source })?;
+        }
+        if let Some(gate) = &self.gate {
+            gate.check().map_err(|source| ConfigError::Gate { path: path(), source })?;
+        }
+        if let Some(scanner) = &self.scanner {
+            scanner.check().map_err(|source| ConfigError::Scanner { path: path(), source })?;
+        }
+        Ok(())
     }
 
     /// One `if` per rule, each naming its key.
@@ -448,13 +450,20 @@ impl Config {
         Ok(())
     }
 
-    /// The merged configuration as TOML, each value with the line of the file that says it, or
-    /// marked as default.
-    pub fn annotated(&self, file_text: &str) -> String {
-        let merged = toml::Table::try_from(self).expect("a checked configuration is a table");
+    /// The merged configuration as TOML, each value with its origin: what the depot set, if it did,
+    /// the line of the file that says it, or that nobody did.
+    pub fn annotated(&self, file_text: &str, set: Option<&OwnSettings>) -> String {
+        let mut origins = of_file(file_text);
+        if let Some(set) = set {
+            self.set_origins(set, &mut origins);
+        }
         let mut out = String::new();
-        annotate(&mut out, &mut Vec::new(), &merged, &of_file(file_text));
+        annotate(&mut out, &mut Vec::new(), &self.table(), &origins);
         out
+    }
+
+    fn table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("a checked configuration is a table")
     }
 }
 
@@ -484,7 +493,7 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    const GOOD: &str = r#"
+    pub(super) const GOOD: &str = r#"
 [validator]
 id = "v000042"
 role = "entry"
@@ -515,7 +524,7 @@ port = 1883
     fn the_shipped_sample_is_valid_and_shows_every_key() {
         let sample = include_str!("../../deploy/validator.toml");
         let config = Config::parse(Path::new("deploy/validator.toml"), sample).unwrap();
-        let merged = config.annotated(sample);
+        let merged = config.annotated(sample, None);
         assert!(!merged.contains("# default"), "a key is missing in the sample:\n{merged}");
         // Keys without a default stand in the sample behind a `#`.
         let optional = [
@@ -605,7 +614,7 @@ port = 1883
             place = "central"  # line 5
             role = "entry"  # line 4
         "#]]
-        .assert_eq(&config.annotated(GOOD));
+        .assert_eq(&config.annotated(GOOD, None));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::{
 };
 use validation::{Doubt, Hotlist, TapMachine, Tickets, ValidatorContext};
 
+pub(crate) use context::rules;
 pub use context::{context, load_tariffs};
 pub use start_error::StartError;
 
@@ -96,6 +97,7 @@ impl Daemon {
     /// Starts a validator on the current runtime.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { config, keys, tariffs, reader, screen, clock, durability } = parts.timed();
+        let (own, config, screen) = start::set(config, screen);
         let metrics = Metrics::watching(screen.drivers());
         let opened = open_log(&config, clock, metrics.clone(), durability).await?;
         let Opened { keeper, recovery, store, in_doubt, first_connection, .. } = opened;
@@ -103,7 +105,7 @@ impl Daemon {
         let releases = start::releases(&config)?;
         let identity = start::identity(&config, (keys.signing, keys.depot), clock);
         let (lists, context) =
-            informed(&config, &identity, tariffs, clock, releases.as_ref()).await?;
+            informed((&own, &config), &identity, tariffs, clock, releases.as_ref()).await?;
         let whereabouts = Whereabouts::of(&config, &context);
         let (service_tell, service) = watch::channel(Service::In);
         let console = console_socket(&config)?;
@@ -303,7 +305,7 @@ async fn open_log(
 /// The lists that are on the disk, which may hold newer tariffs than the files, and what is known
 /// with them.
 async fn informed(
-    config: &Config,
+    (own, config): (&Arc<Config>, &Arc<Config>),
     identity: &Identity,
     files: TariffSet,
     clock: Clock,
@@ -317,7 +319,8 @@ async fn informed(
         signing: identity.signing.clone(),
         place: config.validator.place.clone(),
         route: config.validator.route.clone(),
-        age_max: config.lists.age_max(),
+        own: Arc::clone(own),
+        started: Arc::clone(config),
         clock,
         releases: releases.cloned(),
     };

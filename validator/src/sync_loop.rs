@@ -119,7 +119,11 @@ impl Identity {
             undrained_before: log.undrained_before(),
             lists: Some(lists.state.clone()),
             reason: shortened(reason.to_owned()),
-            steered: Steered { desired: lists.desired, release: release.cloned(), settings: None },
+            steered: Steered {
+                desired: lists.desired,
+                release: release.cloned(),
+                settings: lists.settings,
+            },
             health: health.map(|health| self.with_silence(health, depot)),
             speech: Some(self.payloads.speech(depot)),
         };

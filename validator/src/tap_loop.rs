@@ -6,6 +6,7 @@
 mod at_gate;
 mod keys;
 mod service;
+mod tuned;
 mod whereabouts;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ use reader::{Presence, ReaderError};
 
 pub(crate) use at_gate::AtGate;
 pub(crate) use service::ordered_out;
+pub(crate) use tuned::Tuned;
 pub(crate) use whereabouts::Whereabouts;
 
 /// A card that cannot be read is tried again while it lies there, this many times.
@@ -86,6 +88,8 @@ pub(crate) enum Event {
     Orders(Orders),
     /// Other cards to refuse.
     Hotlist(Blocked),
+    /// Other settings.
+    Tuned(Box<Tuned>),
     /// The lists are too old to serve by, or are not any more.
     ListsAge(Option<String>),
     /// What the depot wants this validator to be, or wants no more.
@@ -176,6 +180,8 @@ pub(crate) struct Underway {
     orders: Option<Orders>,
     /// Applied between taps.
     hotlist: Option<Blocked>,
+    /// Applied between taps.
+    tuned: Option<Box<Tuned>>,
 }
 
 /// One of each at most: a reader tells of one card at a time, and of two codes the later counts.
@@ -254,6 +260,10 @@ impl TapLoop {
                 self.tap.hotlist = Some(hotlist);
                 self.take_hotlist();
             }
+            Event::Tuned(tuned) => {
+                self.tap.tuned = Some(tuned);
+                self.take_settings();
+            }
             Event::ListsAge(too_old) => self.judge_lists(too_old),
             Event::Desired(desired) => self.obey(desired.as_ref()),
             Event::Room(too_little) => self.judge_room(too_little),
@@ -283,10 +293,12 @@ impl TapLoop {
     fn begin(&mut self) {
         self.take_orders();
         self.take_hotlist();
+        self.take_settings();
         if let Some(mut context) = self.tap.context.take() {
             // Whoever made the context knows place and tariff, not what the depot has sent.
             context.hotlist = self.hotlist.cards.clone();
             context.hotlist_version = self.hotlist.named();
+            context.rules = self.machine.context().rules;
             self.machine.replace_context(*context);
         }
         self.machine.set_clock_quality(self.clock.quality());
@@ -338,23 +350,6 @@ impl TapLoop {
         {
             self.applied.orders(orders.version);
             self.orders = orders;
-        }
-    }
-
-    /// Each tap is decided by one list of cards to refuse; the depot is told once none is decided
-    /// by an older one any more.
-    fn take_hotlist(&mut self) {
-        if self.machine.is_idle()
-            && let Some(hotlist) = self.tap.hotlist.take()
-        {
-            let (version, cards) = (hotlist.version, hotlist.cards.len());
-            let mut context = self.machine.context().clone();
-            context.hotlist = hotlist.cards.clone();
-            context.hotlist_version = hotlist.named();
-            self.machine.replace_context(context);
-            self.hotlist = hotlist;
-            self.applied.hotlist(version);
-            tracing::info!(version, cards, "hotlist in force");
         }
     }
 

@@ -105,4 +105,32 @@ pub enum SteeringEvent {
         /// Who.
         by: String,
     },
+    /// Somebody publishes settings.
+    Settings {
+        /// The version.
+        number: u64,
+        /// As it was written, TOML.
+        text: String,
+        /// Who gets it first.
+        canaries: Vec<u32>,
+        /// Of the others.
+        percent: u8,
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+    },
+    /// They go to more.
+    SettingsWidened {
+        /// The version.
+        number: u64,
+        /// Besides those before.
+        canaries: Vec<u32>,
+        /// No fewer than before.
+        percent: u8,
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+    },
 }

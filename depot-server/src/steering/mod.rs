@@ -7,6 +7,7 @@
 
 mod event;
 pub mod releases;
+pub mod settings;
 mod verify;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -17,6 +18,7 @@ use wire::{Desired, DesiredStates, DesiredWord, ListKind, WireError, limits};
 
 pub use event::SteeringEvent;
 pub use releases::{ImageFact, PlanFact, ReleaseStates};
+pub use settings::SettingsFact;
 pub use verify::verify;
 
 use crate::{
@@ -69,6 +71,18 @@ pub enum SteeringError {
     /// A plan that cannot be decided about so.
     #[error("plan {0} {1}: see `depot-server release status`")]
     Plan(u64, &'static str),
+    /// Settings that no validator is given.
+    #[error("settings {0} are given to nobody any more: see `depot-server settings history`")]
+    NoSettings(u64),
+    /// Too many versions beside each other.
+    #[error(
+        "{} versions of settings are under way: give one of them to all first",
+        limits::SETTINGS_VERSIONS
+    )]
+    ManySettings,
+    /// A text of settings, line by line.
+    #[error("{0}")]
+    Settings(String),
     /// Too many validators.
     #[error("the list cannot be written")]
     Wire(#[from] WireError),
@@ -88,6 +102,8 @@ pub struct Steering {
     pub images: BTreeMap<u64, ImageFact>,
     /// Plans, also those that are over.
     pub plans: BTreeMap<u64, PlanFact>,
+    /// Every version of the settings.
+    pub settings: BTreeMap<u64, SettingsFact>,
     /// The lists that follow, by kind.
     pub lists: BTreeMap<ListKind, MadeList>,
 }
@@ -138,6 +154,9 @@ impl Steering {
             | SteeringEvent::Halted { .. }
             | SteeringEvent::Resumed { .. }
             | SteeringEvent::Ended { .. } => return self.apply_release(at, event),
+            SteeringEvent::Settings { .. } | SteeringEvent::SettingsWidened { .. } => {
+                return self.apply_settings(at, event);
+            }
         }
         self.list_desired(at)
     }

@@ -119,7 +119,10 @@ impl Steering {
                 named(by, reason)?;
                 self.open(*plan)?.ended = true;
             }
-            SteeringEvent::Desired { .. } | SteeringEvent::Lifted { .. } => {}
+            SteeringEvent::Desired { .. }
+            | SteeringEvent::Lifted { .. }
+            | SteeringEvent::Settings { .. }
+            | SteeringEvent::SettingsWidened { .. } => {}
         }
         self.list_plans(at)
     }
@@ -295,12 +298,12 @@ pub fn add_image(
     Ok(number)
 }
 
-fn named(by: &str, reason: &str) -> Result<(), SteeringError> {
+pub(super) fn named(by: &str, reason: &str) -> Result<(), SteeringError> {
     said("the name", by)?;
     said("the reason", reason)
 }
 
-fn validators(numbers: &[u32]) -> Result<BTreeSet<ValidatorId>, SteeringError> {
+pub(super) fn validators(numbers: &[u32]) -> Result<BTreeSet<ValidatorId>, SteeringError> {
     let id = |number: &u32| {
         ValidatorId::new(*number).ok_or(SteeringError::Unreadable("a validator's number"))
     };

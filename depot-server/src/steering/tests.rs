@@ -170,3 +170,89 @@ fn a_rollout_that_goes_wrong_is_halted_by_the_rule_with_the_first_reason() {
     // Nobody has said anything in these books.
     assert!(releases::tick(&store, bound, at(2_001)).unwrap().is_empty());
 }
+
+fn publication(text: &str, percent: u8) -> settings::Publication {
+    settings::Publication {
+        text: text.to_owned(),
+        canaries: vec![],
+        percent,
+        reason: "summer".to_owned(),
+        by: "ana".to_owned(),
+    }
+}
+
+const LOUD: &str = "[all]\nrider.sound.volume = 80\n";
+const QUIET: &str = "[all]\nrider.sound.volume = 30\nrider.private = true\n";
+
+#[test]
+fn settings_are_published_in_shares_widened_taken_back_and_booked_again_by_verify() {
+    let (_folder, store) = Store::for_test();
+    let publish = |text, percent, secs| {
+        settings::publish(&store, &publication(text, percent), at(secs)).unwrap()
+    };
+    assert_eq!(publish(LOUD, 100, 1_000), 1);
+    assert_eq!(publish(QUIET, 10, 1_001), 2);
+    let steering = current(&store).unwrap();
+    let given = |steering: &Steering| -> Vec<u64> {
+        steering.settings_given().iter().map(|version| version.number).collect()
+    };
+    assert_eq!(given(&steering), [1, 2], "who is not chosen goes by the first");
+    let of_second = |n: &u32| steering.settings_wanted(v(*n)) == Some(2);
+    let chosen = (1..=1_000).filter(of_second).count();
+    assert!((60..150).contains(&chosen), "{chosen}");
+    let list = store.steering_lists().unwrap().remove(&ListKind::CONFIG).unwrap();
+    assert_eq!(wire::SettingsList::decode(&list.content).unwrap().0.len(), 2);
+
+    let widen = |number, percent| SteeringEvent::SettingsWidened {
+        number,
+        canaries: vec![7],
+        percent,
+        reason: "seen".to_owned(),
+        by: "ben".to_owned(),
+    };
+    let steering = decide(&store, &widen(2, 50), at(1_002)).unwrap();
+    assert_eq!(steering.settings_wanted(v(7)), Some(2));
+    let refused = |event| decide(&store, &event, at(1_003)).unwrap_err().to_string();
+    assert!(refused(widen(2, 40)).contains("only rises, from 50"));
+    assert!(refused(widen(9, 40)).contains("settings 9 are given to nobody"));
+
+    // Taken back: the text before, as a version of its own.
+    assert_eq!(publish(LOUD, 100, 1_004), 3);
+    let steering = current(&store).unwrap();
+    assert_eq!(given(&steering), [3]);
+    assert!(refused(widen(2, 100)).contains("settings 2 are given to nobody"));
+    let (one, two, three) =
+        (&steering.settings[&1], &steering.settings[&2], &steering.settings[&3]);
+    assert_eq!(settings::difference(Some(one), three), [""; 0]);
+    assert_eq!(
+        settings::difference(Some(one), two),
+        [
+            "+ all: rider.private = true",
+            "- all: rider.sound.volume = 80",
+            "+ all: rider.sound.volume = 30",
+        ]
+    );
+    assert_eq!(verify(&store).unwrap(), 1);
+}
+
+#[test]
+fn settings_that_no_validator_could_go_by_are_not_published() {
+    let (_folder, store) = Store::for_test();
+    let refused = |text: &str| {
+        settings::publish(&store, &publication(text, 100), at(1_000)).unwrap_err().to_string()
+    };
+    let said = refused("[all]\nrider.sound.volume = 101\nkeys.depot = \"x\"\n");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].starts_with("line 2: rider.sound.volume = 101 must be a whole number from 0"));
+    assert!(lines[1].starts_with("line 3: keys.depot is no setting"), "{said}");
+    assert!(refused("[validator.v000007]\n").contains("line 1: v000007 is not enrolled"));
+    assert_eq!(store.steering_rows().unwrap(), 0);
+    let share = publication(LOUD, 1);
+    for _ in 0..limits::SETTINGS_VERSIONS {
+        settings::publish(&store, &share, at(1_000)).unwrap();
+    }
+    let ninth = settings::publish(&store, &share, at(1_000)).unwrap_err().to_string();
+    assert!(ninth.starts_with("8 versions"), "{ninth}");
+    settings::publish(&store, &publication(LOUD, 100), at(1_000)).unwrap();
+}

@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeMap, sync::MutexGuard};
 
-use model::Timestamp;
+use model::{Timestamp, ValidatorId};
 use rusqlite::{Connection, OptionalExtension, params};
-use wire::ListKind;
+use wire::{ListKind, ValidatorState};
 
 use super::{
     Store, StoreError,
@@ -76,9 +76,11 @@ impl Store {
             .map_err(StoreError::read("a release"))
     }
 
-    /// What every enrolled validator last said of its software.
-    pub fn release_states(&self) -> Result<ReleaseStates, StoreError> {
-        let failed = || StoreError::read("the software of the fleet");
+    /// What every enrolled validator last said.
+    pub fn validator_states(
+        &self,
+    ) -> Result<Vec<(ValidatorId, Option<ValidatorState>)>, StoreError> {
+        let failed = || StoreError::read("the states of the fleet");
         let reader = self.reader()?;
         let mut statement = reader
             .prepare_cached("SELECT id, state FROM validators ORDER BY id")
@@ -88,10 +90,16 @@ impl Store {
             .map_err(failed())?;
         rows.map(|row| {
             let (id, payload) = row.map_err(failed())?;
-            let state = payload.as_deref().and_then(read_state);
-            Ok((validator(id)?, state.and_then(|state| state.steered.release)))
+            Ok((validator(id)?, payload.as_deref().and_then(read_state)))
         })
         .collect()
+    }
+
+    /// What every enrolled validator last said of its software.
+    pub fn release_states(&self) -> Result<ReleaseStates, StoreError> {
+        let states = self.validator_states()?.into_iter();
+        let release = |state: ValidatorState| state.steered.release;
+        Ok(states.map(|(id, state)| (id, state.and_then(release))).collect())
     }
 
     /// Kind and version of each of those lists.

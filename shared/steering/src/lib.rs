@@ -9,8 +9,13 @@ extern crate alloc;
 
 mod desired;
 mod rollout;
+mod settings;
 mod standing;
 
 pub use desired::{desired, next_end};
 pub use rollout::{FailureBound, Tally, chooses, plan_of};
+pub use settings::{
+    Applies, OwnSettings, SETTINGS, SaidTo, Setting, SettingsProblem, Takes, check_setting,
+    own_settings, setting, settings_choose, settings_of,
+};
 pub use standing::{Next, Outcome, STARTS_MAX, Standing, Trial};

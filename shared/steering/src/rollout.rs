@@ -21,7 +21,7 @@ pub fn chooses(plan: &ReleasePlan, validator: ValidatorId) -> bool {
 }
 
 /// From 0 to 99, another order of the fleet for every release.
-fn place(version: &str, validator: ValidatorId) -> u64 {
+pub(crate) fn place(version: &str, validator: ValidatorId) -> u64 {
     let hash = Sha256::new()
         .chain_update(b"tapline-rollout")
         .chain_update(version.as_bytes())

@@ -28,6 +28,7 @@ pub mod journal;
 mod keys;
 mod manifest;
 mod release;
+mod settings;
 mod state;
 mod steered;
 mod version;
@@ -44,6 +45,7 @@ pub use manifest::{
     ContentPin, DeltaPin, LIST_KINDS, ListKind, ListPin, Manifest, PublishedTariff,
 };
 pub use release::{Image, ImageLabel, PlannedImage, ReleasePlan, ReleasePlans};
+pub use settings::{SettingValue, SettingsFor, SettingsLayer, SettingsList, SettingsVersion};
 pub use state::{Health, HeldList, HostState, ListsState, Speech, StateWord, ValidatorState};
 pub use steered::{DesiredState, ReleaseStage, ReleaseState, Steered};
 pub use version::{MessageVersion, Versions};
@@ -75,6 +77,10 @@ pub mod limits {
     pub const CONTENT: usize = 16 * 1024 * 1024;
     /// Bytes of what is wrong with a list, in a state message.
     pub const TROUBLE: usize = 200;
+    /// Bytes of a setting's name or word, or of a group's name.
+    pub const SETTING: usize = 64;
+    /// Versions of settings that stand side by side.
+    pub const SETTINGS_VERSIONS: usize = 8;
     /// Bytes of why a validator is to take no taps.
     pub const WHY: usize = 160;
     /// Plans of releases that are not over.

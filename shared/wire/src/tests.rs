@@ -2,6 +2,7 @@
 
 mod lists;
 mod sealed;
+mod settings;
 mod steered;
 mod versions;
 

@@ -35,7 +35,9 @@ pub use draw::{Painter, SIZES};
 pub use feedback::{CapBar, Choice, Feedback, Figure, Manner, Shape};
 pub use font::Pen;
 pub use lamps::Lamps;
-pub use line::{DetachedLines, LineScreen, RiderScreen, TapTiming, advice, chosen_line, line};
+pub use line::{
+    Adjusted, DetachedLines, LineScreen, RiderScreen, TapTiming, advice, chosen_line, line,
+};
 pub use panel::{Display, DriverError, DriverHealth, Leds, Opener, Panel, Remote, Sounder, Time};
 pub use probe::{Device, devices, probe};
 pub use settings::{

@@ -17,7 +17,7 @@ use texts::{
 };
 use validation::{Loaded, Passage};
 
-use crate::{panel::DriverHealth, stage::Here};
+use crate::{panel::DriverHealth, sound::Volume, stage::Here};
 
 /// Whatever shows the rider the answer. It must not wait: the next card may be there.
 pub trait RiderScreen: Send {
@@ -39,10 +39,24 @@ pub trait RiderScreen: Send {
     /// The validator takes taps again.
     fn in_service(&mut self) {}
 
+    /// From the next answer on.
+    fn adjust(&mut self, _adjusted: &Adjusted) {}
+
     /// How the devices behind it fare.
     fn drivers(&self) -> Vec<Arc<DriverHealth>> {
         Vec::new()
     }
+}
+
+/// What may change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adjusted {
+    /// The riders' language.
+    pub language: Language,
+    /// See [`Manner::private`](crate::Manner::private).
+    pub private: bool,
+    /// How loud at which hour.
+    pub volume: Volume,
 }
 
 /// How long a tap took.
@@ -79,6 +93,10 @@ impl<W: Write + Send> RiderScreen for LineScreen<W> {
 
     fn in_service(&mut self) {
         let _ = writeln!(self.out, "{}", open_line(self.language));
+    }
+
+    fn adjust(&mut self, adjusted: &Adjusted) {
+        self.language = adjusted.language;
     }
 }
 
@@ -154,6 +172,10 @@ impl RiderScreen for DetachedLines {
     fn in_service(&mut self) {
         self.send(open_line(self.language));
     }
+
+    fn adjust(&mut self, adjusted: &Adjusted) {
+        self.language = adjusted.language;
+    }
 }
 
 /// One screen after the other.
@@ -191,6 +213,12 @@ impl RiderScreen for Vec<Box<dyn RiderScreen>> {
     fn in_service(&mut self) {
         for screen in self {
             screen.in_service();
+        }
+    }
+
+    fn adjust(&mut self, adjusted: &Adjusted) {
+        for screen in self {
+            screen.adjust(adjusted);
         }
     }
 

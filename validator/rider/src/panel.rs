@@ -20,7 +20,7 @@ use validation::Passage;
 use crate::{
     feedback::{Choice, Feedback, Manner},
     lamps::Lamps,
-    line::RiderScreen,
+    line::{Adjusted, RiderScreen},
     sound::{Tone, Volume},
     stage::{Here, Idle, Scene, Stage},
 };
@@ -234,6 +234,7 @@ impl Panel {
         let time = Arc::clone(&self.time);
         let look = move |state: &State, now| {
             let (tone, lasts) = state.stage.tone(now);
+            let volume = state.stage.volume().unwrap_or(volume);
             (tone.and_then(|tone| volume.of(tone, state.local(&*time).secs)), lasts)
         };
         self.add(name, open, look, |sounder: &mut D, tone| sounder.sound(*tone))
@@ -297,6 +298,15 @@ impl RiderScreen for Panel {
     fn in_service(&mut self) {
         let now = self.time.elapsed();
         self.shared.tell(|state| state.stage.handle_service(now, true));
+    }
+
+    fn adjust(&mut self, adjusted: &Adjusted) {
+        let Adjusted { language, private, volume } = *adjusted;
+        self.shared.tell(|state| {
+            (state.manner.language, state.manner.private) = (language, private);
+            state.place();
+            state.stage.handle_volume(volume);
+        });
     }
 
     fn drivers(&self) -> Vec<Arc<DriverHealth>> {
@@ -497,6 +507,54 @@ mod tests {
     }
 
     const SOON: Duration = Duration::from_secs(20);
+
+    struct Hint(mpsc::Sender<String>);
+
+    impl Display for Hint {
+        fn show(&mut self, scene: &Scene, _: &str) -> Result<(), DriverError> {
+            if let Scene::Idle(idle) = scene {
+                let _ = self.0.send(format!("{}: {}", idle.place, idle.hint));
+            }
+            Ok(())
+        }
+    }
+
+    struct Loud(mpsc::Sender<u8>);
+
+    impl Sounder for Loud {
+        fn sound(&mut self, tone: Option<Tone>) -> Result<(), DriverError> {
+            if let Some(tone) = tone {
+                let _ = self.0.send(tone.percent);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn another_language_is_seen_at_once_and_another_volume_is_heard_with_the_next_answer() {
+        let time = Running::start();
+        let mut panel = panel(&time);
+        let (tell, hints) = mpsc::channel();
+        let (say, heard) = mpsc::channel();
+        panel.add_display("display", Box::new(move || Ok(Hint(tell.clone())))).unwrap();
+        let open: Opener<Loud> = Box::new(move || Ok(Loud(say.clone())));
+        panel.add_sounder("buzzer", Volume::default(), open).unwrap();
+        panel.in_service();
+        let hint = |language| texts::rider_word(language, texts::RiderWord::HoldCard);
+        let seen = |language| {
+            let wanted = format!("Port: {}", hint(language));
+            while hints.recv_timeout(SOON).unwrap() != wanted {}
+        };
+        seen(Language::English);
+        panel.show(&refused(Refusal::Hotlisted));
+        assert_eq!(heard.recv_timeout(SOON).unwrap(), 100);
+        let quiet = Volume { volume: 30, ..Volume::default() };
+        panel.adjust(&Adjusted { language: Language::Korean, private: true, volume: quiet });
+        assert!(panel.shared.lock().manner.private);
+        panel.show(&refused(Refusal::Hotlisted));
+        while heard.recv_timeout(SOON).unwrap() != 30 {}
+        seen(Language::Korean);
+    }
 
     #[test]
     fn no_tap_waits_for_a_display_that_hangs_and_the_latest_answer_is_what_it_shows_next() {

@@ -12,7 +12,7 @@ use texts::{Language, RiderWord, rider_word};
 use crate::{
     feedback::{Choice, Feedback},
     lamps::Lamps,
-    sound::Tone,
+    sound::{Tone, Volume},
     timeline::Now,
 };
 
@@ -100,6 +100,7 @@ pub struct Stage {
     closed_since: Option<Duration>,
     /// The answer and its moment.
     answer: Option<(Arc<Feedback>, Duration)>,
+    volume: Option<Volume>,
     has_ended: bool,
 }
 
@@ -112,6 +113,7 @@ impl Stage {
             choice: None,
             closed_since: Some(now),
             answer: None,
+            volume: None,
             has_ended: false,
         }
     }
@@ -139,6 +141,16 @@ impl Stage {
     pub fn handle_place(&mut self, idle: Idle, language: Language) {
         self.idle = Arc::new(idle);
         self.closed = Arc::new(Feedback::closed(language));
+    }
+
+    /// How loud sounds are from now on.
+    pub const fn handle_volume(&mut self, volume: Volume) {
+        self.volume = Some(volume);
+    }
+
+    /// How loud, where somebody has said so since the start.
+    pub const fn volume(&self) -> Option<Volume> {
+        self.volume
     }
 
     /// The program ends: a dark reader shows that it is closed, and nothing is lit or heard.

@@ -1,5 +1,5 @@
-//! The merged configuration as TOML, each value with its origin: the line of the file that says it,
-//! or that nobody did. No key is read from the environment.
+//! The merged configuration as TOML, each value with its origin: what the depot set, the line of
+//! the file that says it, or that nobody did. No key is read from the environment.
 
 use std::{collections::BTreeMap, fmt::Write};
 

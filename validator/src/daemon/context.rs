@@ -84,12 +84,17 @@ pub fn context(
         hotlist_version: None,
         place_age_s: None,
         clock,
-        rules: Rules {
-            retry_window: config.rules.retry_window(),
-            low_balance: i64::from(config.rules.low_balance),
-            relay: relay_guard(config),
-        },
+        rules: rules(config),
     })
+}
+
+/// The rules that a configuration sets.
+pub(crate) fn rules(config: &Config) -> Rules {
+    Rules {
+        retry_window: config.rules.retry_window(),
+        low_balance: i64::from(config.rules.low_balance),
+        relay: relay_guard(config),
+    }
 }
 
 /// None for cards in memory: they are not far away, and this machine may be busy with thousands.

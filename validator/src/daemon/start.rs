@@ -15,13 +15,14 @@ use crate::{
     config::Config,
     gate_task, gnss_task,
     health::Doctor,
-    lists::{Input, ListsStatus},
+    lists::{ConfigList, Input, ListsStatus},
     log_keeper::LogKeeper,
     metrics::Metrics,
     releases::{self, Releases, Watched, Watcher},
     scanner_task,
+    screen::RiderScreen,
     sync_loop::{Identity, Said, SyncLoop},
-    tap_loop::{AtGate, Event, Service},
+    tap_loop::{AtGate, Event, Service, Tuned},
 };
 
 use super::StartError;
@@ -29,6 +30,20 @@ use super::StartError;
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// More than the uplink's window, so that packet numbers are never used up.
 const ROOM: Room = Room { inflight: 256, requests: 256, events: 256 };
+
+/// The file's configuration, what holds with the kept settings of the depot, and the screen as
+/// those want it.
+pub(super) fn set(
+    own: Config,
+    mut screen: Box<dyn RiderScreen>,
+) -> (Arc<Config>, Arc<Config>, Box<dyn RiderScreen>) {
+    let (own, kept) = ConfigList::kept(own);
+    if let Some(number) = kept.number {
+        tracing::info!(number, "the depot's settings hold");
+        screen.adjust(&Tuned::of(&kept).manner);
+    }
+    (own, kept.config, screen)
+}
 
 /// Who signs and checks the messages.
 pub(super) fn identity(

@@ -15,7 +15,7 @@ use model::{CardId, TariffVersion, Timestamp};
 use validation::Hotlist;
 use wire::{Desired, DesiredStates, HeldList, ListKind, ReleasePlans};
 
-use super::{Settings, tariffs::Tariffs};
+use super::{Settings, config::ConfigList, tariffs::Tariffs};
 
 /// Load orders by card, as a list of one version has them.
 #[derive(Debug, Clone, Default)]
@@ -62,12 +62,14 @@ impl Blocked {
 pub(crate) struct Applied {
     orders: Arc<AtomicU64>,
     hotlist: Arc<AtomicU64>,
+    config: Arc<AtomicU64>,
 }
 
 impl Applied {
     /// What is here at the start counts at once.
-    pub(super) fn new(orders: u64, hotlist: u64) -> Self {
-        Self { orders: Arc::new(orders.into()), hotlist: Arc::new(hotlist.into()) }
+    pub(super) fn new(orders: u64, hotlist: u64, config: u64) -> Self {
+        let [orders, hotlist, config] = [orders, hotlist, config].map(|at| Arc::new(at.into()));
+        Self { orders, hotlist, config }
     }
 
     /// Taps are made under these orders from now on.
@@ -80,11 +82,17 @@ impl Applied {
         self.hotlist.store(version, Ordering::Release);
     }
 
+    /// Taps are made under these settings from now on.
+    pub(crate) fn config(&self, version: u64) {
+        self.config.store(version, Ordering::Release);
+    }
+
     /// Whether a list that is here counts already.
     pub(super) fn has(&self, list: &HeldList) -> bool {
         match list.kind {
             ListKind::ACTIONS => list.version <= self.orders.load(Ordering::Acquire),
             ListKind::HOTLIST => list.version <= self.hotlist.load(Ordering::Acquire),
+            ListKind::CONFIG => list.version <= self.config.load(Ordering::Acquire),
             _ => true,
         }
     }
@@ -100,6 +108,8 @@ pub(super) enum Usable {
     Hotlist(Blocked),
     /// What validators are to be.
     Desired(DesiredList),
+    /// What is set here.
+    Config(ConfigList),
     /// Which releases go where.
     Plans(ReleasePlans),
     /// A release, whose program is kept elsewhere.
@@ -132,6 +142,9 @@ pub(super) fn usable(
     if list.kind == ListKind::DESIRED {
         let states = DesiredStates::decode(content).map_err(|e| crate::chain(&e))?;
         return Ok(Usable::Desired(DesiredList { version: list.version, states }));
+    }
+    if list.kind == ListKind::CONFIG {
+        return ConfigList::read(&settings.own, list.version, content).map(Usable::Config);
     }
     if list.kind == ListKind::PLAN {
         return ReleasePlans::decode(content).map(Usable::Plans).map_err(|e| crate::chain(&e));

@@ -164,6 +164,30 @@ impl ListDisk {
     }
 }
 
+/// The newest whole list of a kind below the state folder, read without changing anything: a
+/// daemon may be at work there.
+pub(super) fn newest(state: &Path, kind: ListKind) -> Result<Option<(u64, Vec<u8>)>, DiskError> {
+    let folder = state.join("lists");
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let mut newest: Option<(u64, Vec<u8>)> = None;
+    for path in files(&folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((list, root)) = parse(&name).filter(|(list, _)| list.kind == kind) else {
+            continue;
+        };
+        let is_newer = newest.as_ref().is_none_or(|(known, _)| *known < list.version);
+        // One that is removed meanwhile gives way to a newer one.
+        if let Some(content) = read(&path)?.filter(|content| content_pin(content).root == root)
+            && is_newer
+        {
+            newest = Some((list.version, content));
+        }
+    }
+    Ok(newest)
+}
+
 fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -238,6 +262,9 @@ mod tests {
         assert_eq!(found.lists, [(TARIFF, content_pin(b"tariff"))]);
         assert_eq!(found.blocks, [(whole, b"whole".to_vec())]);
         assert_eq!(disk.read_list(TARIFF).unwrap().as_deref(), Some(&b"tariff"[..]));
+        assert_eq!(newest(state.path(), ListKind::TARIFF).unwrap(), Some((7, b"tariff".to_vec())));
+        assert_eq!(newest(state.path(), ListKind::CONFIG).unwrap(), None);
+        assert_eq!(newest(&state.path().join("none"), ListKind::TARIFF).unwrap(), None);
         disk.forget_blocks().unwrap();
         disk.remove_list(TARIFF).unwrap();
         disk.remove_list(TARIFF).unwrap();

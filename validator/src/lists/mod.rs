@@ -6,10 +6,12 @@
 //! told of tariffs when they come into force, and of lists that are too old to go on (OPS-6). When
 //! the disk fails, nothing is fetched any more, and age does the rest.
 
+mod config;
 mod contents;
 mod disk;
 mod sealed;
 mod tariffs;
+mod telling;
 
 use std::{
     collections::BTreeMap,
@@ -31,22 +33,28 @@ use link::Publisher;
 use model::{TariffVersion, Timestamp, ValidatorId};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use validation::Hotlist;
-use wire::{Desired, DesiredState, HeldList, ListKind, ListsState, limits};
+use wire::{Desired, DesiredState, HeldList, ListKind, ListsState};
 
+pub(crate) use config::{ConfigList, kept_settings};
 pub(crate) use contents::{Applied, Blocked, Orders};
-use contents::{DesiredList, Usable, count, secs, tariff_version, usable};
+use contents::{DesiredList, Usable, count, tariff_version, usable};
 pub use disk::DiskError;
 use disk::ListDisk;
 use sealed::Keys;
 use tariffs::Tariffs;
+use telling::Told;
 
-use crate::{
-    clock::Clock, health::shortened, metrics::Metrics, releases::Releases, tap_loop::Event,
-};
+use crate::{clock::Clock, config::Config, metrics::Metrics, releases::Releases, tap_loop::Event};
 
 /// What this validator makes use of.
-const WANTED: [ListKind; 5] =
-    [ListKind::TARIFF, ListKind::HOTLIST, ListKind::ACTIONS, ListKind::PLAN, ListKind::DESIRED];
+const WANTED: [ListKind; 6] = [
+    ListKind::TARIFF,
+    ListKind::HOTLIST,
+    ListKind::ACTIONS,
+    ListKind::CONFIG,
+    ListKind::PLAN,
+    ListKind::DESIRED,
+];
 /// The clock is looked at this often: a wall clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -73,6 +81,8 @@ pub(crate) struct ListsStatus {
     pub(crate) state: ListsState,
     /// What this validator is to be, and is.
     pub(crate) desired: Option<DesiredState>,
+    /// The version of the settings that it goes by in everything.
+    pub(crate) settings: Option<u64>,
     /// Whether the depot was heard since the start.
     pub(crate) heard: bool,
 }
@@ -88,8 +98,9 @@ pub(crate) struct Settings {
     /// Every tariff has to have them.
     pub(crate) place: String,
     pub(crate) route: Option<String>,
-    /// Lists that are complete may be this old; `None` = of any age.
-    pub(crate) age_max: Option<Duration>,
+    /// The file's configuration, and the one that this start went by.
+    pub(crate) own: Arc<Config>,
+    pub(crate) started: Arc<Config>,
     pub(crate) clock: Clock,
     /// `None` where no releases are taken.
     pub(crate) releases: Option<Arc<Releases>>,
@@ -105,6 +116,9 @@ pub(crate) struct Lists {
     orders: Orders,
     hotlist: Blocked,
     desired: DesiredList,
+    config: ConfigList,
+    /// The version of the settings that this validator went by last in everything.
+    settled: Option<u64>,
     applied: Applied,
     link: Option<Publisher>,
     /// When the newest manifest was signed whose lists were all here; of the first one at least.
@@ -128,19 +142,6 @@ pub(crate) struct ListsThread {
     pub(crate) thread: thread::JoinHandle<()>,
 }
 
-/// Where what changes is told.
-struct Told {
-    tell: UnboundedSender<Event>,
-    status: watch::Sender<ListsStatus>,
-    metrics: Metrics,
-    in_force: TariffVersion,
-    changes: u64,
-    orders_said: u64,
-    hotlist_said: u64,
-    desired: Option<Desired>,
-    too_old: bool,
-}
-
 impl Lists {
     /// Reads what is on the disk; `files` are the tariffs of the configuration.
     pub(crate) fn open(settings: Settings, files: TariffSet) -> Result<Self, DiskError> {
@@ -148,6 +149,7 @@ impl Lists {
         let mut tariffs = Tariffs::new(files);
         let (mut orders, mut hotlist) = (Orders::default(), Blocked::default());
         let (mut desired, mut held) = (DesiredList::default(), Vec::new());
+        let mut config = ConfigList::none(Arc::clone(&settings.own));
         for (list, pin) in found.lists {
             if list.kind == ListKind::IMAGE {
                 // Its program is kept elsewhere, or comes again.
@@ -160,9 +162,15 @@ impl Lists {
                 Ok(Usable::Orders(with)) if with.version >= orders.version => orders = with,
                 Ok(Usable::Hotlist(with)) if with.version >= hotlist.version => hotlist = with,
                 Ok(Usable::Desired(with)) if with.version >= desired.version => desired = with,
+                Ok(Usable::Config(with)) if with.version >= config.version => config = with,
                 Ok(Usable::Plans(plans)) => settings.take_plans(plans),
-                Ok(Usable::Orders(_) | Usable::Hotlist(_) | Usable::Desired(_) | Usable::Image) => {
-                }
+                Ok(
+                    Usable::Orders(_)
+                    | Usable::Hotlist(_)
+                    | Usable::Desired(_)
+                    | Usable::Config(_)
+                    | Usable::Image,
+                ) => {}
                 Err(problem) => {
                     tracing::warn!(version = list.version, problem, "a kept list is not used");
                     continue;
@@ -181,10 +189,12 @@ impl Lists {
             fetcher,
             keys,
             tariffs,
-            applied: Applied::new(orders.version, hotlist.version),
+            applied: Applied::new(orders.version, hotlist.version, config.version),
             orders,
             hotlist,
             desired,
+            settled: config.number,
+            config,
             link: None,
             complete,
             unusable: BTreeMap::new(),
@@ -230,6 +240,7 @@ impl Lists {
             changes,
             orders_said: orders.version,
             hotlist_said: hotlist.version,
+            config_said: self.config.version,
             desired: desired.clone(),
             too_old: false,
         };
@@ -373,6 +384,7 @@ impl Lists {
                     Usable::Tariffs(tariffs) => self.tariffs = tariffs,
                     Usable::Orders(orders) => self.orders = orders,
                     Usable::Desired(desired) => self.desired = desired,
+                    Usable::Config(config) => self.config = config,
                     Usable::Plans(plans) => self.settings.take_plans(plans),
                     Usable::Image => {}
                 }
@@ -405,77 +417,5 @@ impl Lists {
         if !matches!(trouble, ListTrouble::Unusable { .. }) {
             self.trouble = trouble.to_string();
         }
-    }
-
-    /// Tells the tap loop and the depot what changed.
-    fn tell(&mut self, told: &mut Told) {
-        let now = self.settings.clock.now();
-        let in_force = self.tariffs.in_force(now);
-        if in_force != told.in_force || self.tariffs.changes() != told.changes {
-            (told.in_force, told.changes) = (in_force, self.tariffs.changes());
-            // A loop that has ended needs no tariffs.
-            let _ = told.tell.send(Event::Tariffs(self.tariffs.set().clone(), in_force));
-        }
-        if self.orders.version != told.orders_said {
-            told.orders_said = self.orders.version;
-            let _ = told.tell.send(Event::Orders(self.orders.clone()));
-        }
-        if self.hotlist.version != told.hotlist_said {
-            told.hotlist_said = self.hotlist.version;
-            told.metrics.hotlist_cards.set(count(self.hotlist.cards.len()));
-            let _ = told.tell.send(Event::Hotlist(self.hotlist.clone()));
-        }
-        let too_old = self.too_old(now);
-        if too_old.is_some() != told.too_old {
-            told.too_old = too_old.is_some();
-            let _ = told.tell.send(Event::ListsAge(too_old));
-        }
-        let desired = self.desired.of(&self.settings);
-        if desired != told.desired.as_ref() {
-            told.desired = desired.cloned();
-            let _ = told.tell.send(Event::Desired(told.desired.clone()));
-        }
-        let status = self.status(in_force);
-        told.metrics.lists_complete.set(secs(self.complete));
-        told.metrics.lists_manifest.set(secs(Some(status.state.issued)));
-        for held in &status.state.held {
-            let word = held.kind.word().unwrap_or("other");
-            let version = i64::try_from(held.version).unwrap_or(i64::MAX);
-            told.metrics.list_versions.with_label_values(&[word]).set(version);
-        }
-        told.status.send_if_modified(|known| {
-            let changed = *known != status;
-            *known = status;
-            changed
-        });
-    }
-
-    /// Why this validator may not serve any more, if its lists are too old.
-    fn too_old(&self, now: Timestamp) -> Option<String> {
-        let (since, age_max) = (self.complete?, self.settings.age_max?);
-        let hours = now.since(since).as_secs() / 3600;
-        let said = format!("the lists are {hours} hours old: no word from the depot");
-        (now.since(since) > age_max).then_some(said)
-    }
-
-    fn status(&self, tariff: TariffVersion) -> ListsStatus {
-        let manifest = self.fetcher.manifest();
-        // The depot gives an order back on the word that no tap is made under an older list, and
-        // holds every later tap of a blocked card against this validator: that is so once the tap
-        // loop has taken the newer one up, between two taps (REC-5, REC-7).
-        let worked_by = |list: &HeldList| self.applied.has(list);
-        let waiting = self.waiting();
-        let unusable = self.unusable.values().next_back();
-        let trouble = self.broken.as_ref().or(unusable).or(waiting.as_ref());
-        let state = ListsState {
-            manifest: manifest.map_or(0, |manifest| manifest.version),
-            issued: manifest.map_or(Timestamp(0), |manifest| manifest.issued),
-            held: self.fetcher.held().filter(worked_by).take(limits::LISTS).collect(),
-            trouble: shortened(trouble.unwrap_or(&self.trouble).clone()),
-            key: Some(self.keys.ring.newest()),
-        };
-        let desired = self.desired.of(&self.settings);
-        let desired = desired.map(|said| DesiredState { word: said.word, until: said.until });
-        ListsStatus { tariff, state, desired, heard: self.heard }
     }
 }
