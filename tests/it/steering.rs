@@ -1,14 +1,14 @@
 //! What validators are to be, through the real parts: commands beside a running depot-server,
 //! Mosquitto with the shipped rules, validators as processes (ADR-0028).
 
-use std::time::Duration;
+use std::{fs, process::Command, time::Duration};
 
 use serde_json::Value;
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
     broker::now,
-    processes::{Gate, PATIENCE, POSTS, Yard, said},
+    processes::{Gate, PATIENCE, POSTS, VALIDATOR, Yard, said},
 };
 
 /// A validator's word on whether it takes taps.
@@ -96,6 +96,87 @@ async fn a_validator_that_is_ordered_out_says_why_survives_a_restart_and_comes_b
         assert!(now() < deadline, "it comes back when nothing is wanted");
         sleep(Duration::from_millis(100)).await;
     }
+    yard.drained().await;
+    block_in_place(|| yard.close());
+}
+
+/// Waits until the depot has heard that a validator goes by these settings.
+async fn goes_by(yard: &Yard, id: u32, number: u64) {
+    let deadline = now() + PATIENCE;
+    loop {
+        let state = kept_state(yard, id);
+        if state.as_ref().and_then(|state| state.steered.settings) == Some(number) {
+            return;
+        }
+        assert!(now() < deadline, "v{id:06} goes by settings {number}: {state:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+const SUMMER: &str = "[all]
+rules.low_balance = 100000000
+[group.harbour]
+validators = [\"v000002\"]
+set.validator.language = \"ko\"
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_count_between_taps_or_at_the_next_start_and_are_taken_back_by_the_text_before() {
+    let mut yard = block_in_place(|| Yard::open(&POSTS[..2], 3, &[]));
+    let (cards, mut bus) = (yard.cards.clone(), yard.gates[0].take_reader());
+    let settings = |command: &str, more: &[&str]| {
+        block_in_place(|| yard.depot_server(&["settings", command], more))
+    };
+    let text = |name: &str, text: &str| {
+        let path = yard.folder().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let publish =
+        |path: &str| said(&settings("publish", &[path, "--by", "ana", "--reason", "summer"]));
+    assert!(!bus.tap(cards[0].clone()).await.contains("Your balance is low"));
+
+    let bad = text("bad.toml", &SUMMER.replace("\"ko\"", "\"fr\""));
+    let refused = settings("publish", &[&bad, "--by", "ana", "--reason", "summer"]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains("line 5: validator.language"), "{words}");
+
+    assert!(publish(&text("summer.toml", SUMMER)).starts_with("settings 1: 100 %"));
+    goes_by(&yard, 1, 1).await;
+    goes_by(&yard, 2, 1).await;
+    // The program that took the first tap goes by them, without a restart.
+    let answer = bus.tap(cards[1].clone()).await;
+    assert!(answer.contains("Your balance is low"), "{answer}");
+    let config = yard.folder().join("v000002.toml");
+    let mut command = Command::new(VALIDATOR);
+    let shown = said(&command.args(["check-config", "--config"]).arg(config).output().unwrap());
+    assert!(shown.contains("language = \"ko\"  # settings 1, group harbour\n"), "{shown}");
+    assert!(shown.contains("low_balance = 100000000  # settings 1\n"), "{shown}");
+
+    // What counts from the next start on waits for it, and the depot says so.
+    let waits = format!("{SUMMER}[validator.v000001]\nstate.keep_days = 30\n");
+    assert!(publish(&text("waits.toml", &waits)).starts_with("settings 2"));
+    goes_by(&yard, 2, 2).await;
+    let deadline = now() + PATIENCE;
+    loop {
+        let behind = said(&settings("behind", &[]));
+        if behind.contains("v000001 1 of 2: it has them, and goes by some of them from its next") {
+            break;
+        }
+        assert!(now() < deadline, "{behind}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let before = said(&settings("show", &["1"]));
+    let before = text("before.toml", &before);
+    assert_eq!(said(&settings("diff", &["1", "2"])).trim(), "+ v000001: state.keep_days = 30");
+    // Nothing waits any more once the text before is back.
+    assert!(publish(&before).starts_with("settings 3"));
+    goes_by(&yard, 1, 3).await;
+    assert!(publish(&text("waits.toml", &waits)).starts_with("settings 4"));
+    goes_by(&yard, 2, 4).await;
+    block_in_place(|| yard.gates[0].process.kill());
+    block_in_place(|| yard.gates[0].process.start());
+    goes_by(&yard, 1, 4).await;
     yard.drained().await;
     block_in_place(|| yard.close());
 }

@@ -318,15 +318,16 @@ fn check_config(path: &Path) -> anyhow::Result<ExitCode> {
         let set = kept.as_ref().map(|kept| own.set(kept)).transpose();
         Ok((set.map_err(|e| crate::chain(&e))?, kept))
     });
-    let mut head = format!("# {}: what it does not say has a default", path.display());
-    let (config, kept) = set.unwrap_or_else(|problem| {
-        head += &format!("; the depot's settings are not used: {problem}");
-        (None, None)
-    });
-    if let Some(kept) = &kept {
-        head += &format!("; the depot's settings {} outrank it", kept.number);
-    }
-    say(format!("{head}\n{}", config.unwrap_or(own).annotated(&text, kept.as_ref())).trim_end())
+    let (config, kept, more) = match set {
+        Err(problem) => (own, None, format!("; the depot's settings are not used: {problem}")),
+        Ok((Some(config), Some(kept))) => {
+            let more = format!("; the depot's settings {} outrank it", kept.number);
+            (config, Some(kept), more)
+        }
+        Ok(_) => (own, None, String::new()),
+    };
+    let head = format!("# {}: what it does not say has a default{more}", path.display());
+    say(format!("{head}\n{}", config.annotated(&text, kept.as_ref())).trim_end())
 }
 
 fn doctor(path: &Path) -> anyhow::Result<ExitCode> {

@@ -123,7 +123,9 @@ pub(super) fn run(command: Settings) -> anyhow::Result<ExitCode> {
         Settings::Diff { config, before, after } => {
             let steering = steering::current(&books(&config)?)?;
             let (before, after) = (fact(&steering, before)?, fact(&steering, after)?);
-            difference(Some(before), after).iter().for_each(|line| say(line));
+            for line in difference(Some(before), after) {
+                say(&line);
+            }
         }
         Settings::History { config, json } => history(&config, json)?,
         Settings::Behind { config, json } => behind(&config, json)?,
@@ -177,7 +179,9 @@ fn check(config: &ConfigPath, file: &PathBuf) -> anyhow::Result<ExitCode> {
     let (by, reason) = (String::new(), String::new());
     let after = SettingsFact { version, text, by, at: now, reason };
     let lines = difference(steering.settings.values().next_back(), &after);
-    lines.iter().for_each(|line| say(line));
+    for line in &lines {
+        say(line);
+    }
     warn(&format!("well formed; {} changes", lines.len()));
     Ok(ExitCode::SUCCESS)
 }
