@@ -61,3 +61,32 @@ fn a_reader_that_let_nobody_through_with_a_charge_opens_an_item_once_in_any_orde
         assert_eq!(tally.open_amount[0].minor(), 150);
     }
 }
+
+/// Found by cutting the power: the tap that did not happen and the one that did wrote the same
+/// record, because both were made within one second.
+#[test]
+fn a_charge_that_its_reader_served_at_the_second_try_within_a_second_is_nothing_to_repay() {
+    for backwards in [false, true] {
+        let mut rig = Rig::new();
+        let card = Some(Cards::id(0));
+        let transaction = rig.cards.boarding(0, NOON, rig.buses[0].id);
+        let of = rig.buses[0].log(card, NOON, TapEvent::InDoubt { transaction });
+        rig.buses[0].log(card, NOON, TapEvent::Voided { of, seen: transaction.before });
+        let of = rig.buses[0].log(card, NOON, TapEvent::InDoubt { transaction });
+        let proof = rig.cards.commit(0, &transaction);
+        let served = Served::Yes;
+        rig.buses[0].log(card, NOON, TapEvent::Confirmed { of, transaction, proof, served });
+        let own = rig.buses[0].batch();
+        rig.board(1, 0, 900);
+        let elsewhere = rig.buses[1].batch();
+        let mut batches = [own, elsewhere];
+        if backwards {
+            batches.reverse();
+        }
+        for batch in batches {
+            rig.submit(&[batch]);
+        }
+        assert_eq!(rig.open_kinds(), [""; 0], "backwards: {backwards}");
+        rig.assert_sound();
+    }
+}
