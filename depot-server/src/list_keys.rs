@@ -39,6 +39,9 @@ pub enum ListKeysError {
     /// The system gives no random bytes.
     #[error("no list key is made: the system gives no random")]
     Random(#[from] getrandom::Error),
+    /// Somebody would be left with the lists of today.
+    #[error("no first list key is made: {0}")]
+    TooEarly(String),
 }
 
 /// When sealing begins.
@@ -109,8 +112,26 @@ pub fn held_up(survey: &SealSurvey) -> Option<String> {
     })
 }
 
+/// What a person asks for: a new key. The first one is not made while validators that are not lost
+/// could not read what it seals: they would be left with the lists of today.
+pub fn rotate(
+    store: &Store,
+    lost: &[ValidatorId],
+    words: (&str, &str),
+    now: Timestamp,
+) -> Result<u64, ListKeysError> {
+    if store.list_keys()?.is_empty() {
+        let mut survey = store.seal_survey()?;
+        survey.cannot.retain(|id| !lost.contains(id));
+        if let Some(why) = held_up(&survey) {
+            return Err(ListKeysError::TooEarly(why));
+        }
+    }
+    make(store, lost, words, now)
+}
+
 /// Makes a key that seals from now on, and withholds it from lost devices. Returns its number.
-pub fn make(
+fn make(
     store: &Store,
     lost: &[ValidatorId],
     words: (&str, &str),
@@ -240,6 +261,27 @@ mod tests {
         assert_eq!(held_up(&store.seal_survey().unwrap()), None);
         store.hear(v(2), None);
         assert_eq!(sealing(20), Some(1_795_000_010), "nobody talks a depot out of it");
+    }
+
+    #[test]
+    fn no_person_begins_sealing_while_validators_would_be_left_with_the_lists_of_today() {
+        let (_folder, store) = Store::for_test();
+        for number in 1..=3 {
+            enrol(&store, number, u8::try_from(number).unwrap());
+            store.hear(v(number), (number == 1).then_some(0));
+        }
+        let words = ("ana", "v000002 was stolen");
+        let refused = rotate(&store, &[v(2)], words, NOW).unwrap_err().to_string();
+        assert!(refused.contains("(v000003)"), "{refused}");
+        assert_eq!(
+            (store.list_keys().unwrap(), store.list_keys_withheld().unwrap()),
+            (vec![], vec![])
+        );
+        rotate(&store, &[v(2), v(3)], words, NOW).unwrap();
+        // Sealed once, the theft of a device waits for nobody's update.
+        enrol(&store, 4, 4);
+        store.hear(v(4), None);
+        rotate(&store, &[v(1)], words, NOW).unwrap();
     }
 
     /// What a validator makes of the letter to it.

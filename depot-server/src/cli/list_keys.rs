@@ -64,7 +64,7 @@ pub(super) fn run(command: ListKeys) -> anyhow::Result<ExitCode> {
             if let Some(id) = lost.iter().find(|id| !known.contains(id)) {
                 return Err(SteeringError::Unknown(*id).into());
             }
-            let number = list_keys::make(&store, &lost, (&by, &why), Clock::system().now())?;
+            let number = list_keys::rotate(&store, &lost, (&by, &why), Clock::system().now())?;
             say(&format!("list key {number}"));
             warn("the running server seals with it within a second; who is away gets it later");
         }
