@@ -23,6 +23,7 @@ mod inspect;
 mod keys;
 mod list_keys;
 mod orders;
+mod quarantine;
 mod quota;
 mod receipt;
 mod rekey;
@@ -140,6 +141,9 @@ enum Command {
     /// The keys that seal lists for the fleet.
     #[command(subcommand)]
     ListKeys(list_keys::ListKeys),
+    /// Messages that could not be believed, and what is in them.
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
     /// People who may look.
     #[command(subcommand)]
     User(Users),
@@ -254,6 +258,7 @@ pub fn main() -> ExitCode {
         }
         Command::Keys(command) => keys::run(command),
         Command::ListKeys(command) => list_keys::run(command),
+        Command::Quarantine(command) => quarantine::run(command),
         Command::User(Users::Add { config, name }) => commands::add_user(&config.config, &name),
         Command::Card(command) => card::run(command),
         Command::Order(command) => orders::run(command),

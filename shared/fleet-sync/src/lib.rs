@@ -32,8 +32,8 @@ pub use lists::{
 pub use presence::{HostPresence, Presence};
 pub use sealing::key_id;
 pub use signed::{
-    Codec, Letter, Receiver, SignatureError, open_tariff, read_ack, read_batch, read_keys,
-    read_state, sign_ack, sign_batch, sign_host, sign_manifest, sign_state, sign_tariff,
+    Codec, Letter, Receiver, SignatureError, open_message, open_tariff, read_ack, read_batch,
+    read_keys, read_state, sign_ack, sign_batch, sign_host, sign_manifest, sign_state, sign_tariff,
     verify_ack, verify_batch, verify_host, verify_manifest, verify_state, with_any, write_ack,
     write_batch, write_keys, write_state,
 };
