@@ -6,7 +6,14 @@
 //! cleared. Everything is published again at every connection and every renewal: a broker that
 //! lost its store is whole again without anybody noticing it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use ::steering::FailureBound;
 use custody::SharedKeys;
@@ -41,6 +48,8 @@ use crate::{
 
 /// How often the books are asked for something new.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Roll-outs are judged this often: the last words of all validators are read for it.
+const JUDGE_EVERY: Duration = Duration::from_secs(10);
 /// A manifest is signed anew this often, so that validators can tell silence from calm.
 const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
 /// A validator that hears nothing for this long says that its manifest has expired.
@@ -105,6 +114,8 @@ pub(crate) struct ListDesk {
     pub(crate) hotlist: HotlistRules,
     /// From which failure on a roll-out halts.
     pub(crate) failures: FailureBound,
+    /// The second in which roll-outs were judged last.
+    pub(crate) judged: AtomicU64,
     pub(crate) depot: DepotName,
     pub(crate) store: Arc<Store>,
     pub(crate) rules: LiveRules,
@@ -183,7 +194,7 @@ impl ListDesk {
         let now = self.clock.now();
         self.look_after_orders()?;
         hotlist::tick(&self.store, &self.hotlist, now)?;
-        steering::releases::tick(&self.store, self.failures, now)?;
+        self.judge_rollouts(now)?;
         let key = self.sealing.as_ref().map(|begins| begins.key(&self.store, now));
         let key = key.transpose()?.flatten();
         let letters = before.letters.look(&self.store, &self.signing, now)?.map(Arc::new);
@@ -213,6 +224,15 @@ impl ListDesk {
         let revision = Some(revision);
         let letters = letters.unwrap_or_else(|| Arc::clone(&before.letters));
         Ok(Some(Edition { revision, shelf: lists, manifest, issued: now, retired, letters }))
+    }
+
+    fn judge_rollouts(&self, now: Timestamp) -> Result<(), ListsError> {
+        let last = self.judged.load(Ordering::Relaxed);
+        if now.secs().abs_diff(last) >= JUDGE_EVERY.as_secs() {
+            self.judged.store(now.secs(), Ordering::Relaxed);
+            steering::releases::tick(&self.store, self.failures, now)?;
+        }
+        Ok(())
     }
 
     /// Orders go on by themselves, and into a list of their own.

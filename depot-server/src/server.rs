@@ -260,6 +260,7 @@ impl Depot {
             }),
             hotlist: HotlistRules::from(&self.app.config.hotlist),
             failures: self.app.config.releases.bound(),
+            judged: std::sync::atomic::AtomicU64::default(),
             depot: depot.clone(),
             store: Arc::clone(store),
             rules: rules.clone(),

@@ -106,6 +106,7 @@ impl From<SteeringError> for Stop {
             | SteeringError::NoImage(_)
             | SteeringError::Percent(_)
             | SteeringError::Plan(..)
+            | SteeringError::NoGroup(_)
             | SteeringError::NoSettings(_)
             | SteeringError::ManySettings
             | SteeringError::Settings(_)

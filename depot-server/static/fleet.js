@@ -337,6 +337,8 @@ function onKey(event) {
 
 function listen() {
   form.addEventListener("submit", (event) => {
+    // That button leads to another page, with the filter as it is.
+    if (event.submitter?.id === "service") return;
     event.preventDefault();
     filterChanged();
   });

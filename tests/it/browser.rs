@@ -187,6 +187,29 @@ async fn caps_are_told(client: &Client, base: &str) {
     }
 }
 
+/// The validators that a filter of the fleet shows are taken out of service from the page.
+async fn many_are_taken_out(client: &Client, base: &str) {
+    client.goto(&format!("{base}/fleet?q=v00000")).await.expect("pages open");
+    wait_for(client, "#grid [role=row]").await;
+    let button = client.find(Locator::Css("#service")).await.expect("there is one");
+    button.click().await.expect("buttons can be pressed");
+    wait_for(client, "form.decide").await;
+    let reason = client.find(Locator::Css("form.decide input[name=reason]")).await.expect("one");
+    reason.send_keys("Line closed").await.expect("keys are typed");
+    for theme in ["light", "dark"] {
+        picture(client, "service", theme).await;
+    }
+    let decide = client.find(Locator::Css("form.decide button[type=submit]")).await;
+    decide.expect("there is one").click().await.expect("buttons can be pressed");
+    wait_for(client, "#decisions tbody tr").await;
+    let decided = text_of(client, "#decisions").await;
+    assert!(decided.contains("9 validators out of service"), "{decided}");
+    for theme in ["light", "dark"] {
+        picture(client, "decided", theme).await;
+    }
+    assert_eq!(complaints(client).await, Vec::<String>::new(), "/rollouts");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
     let (_demo, login) = demo();
@@ -207,6 +230,7 @@ async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
         ("taps", "/taps", "#taps tbody tr"),
         ("exceptions", "/exceptions", "table.exlist tbody tr"),
         ("cards", "/cards", "#search"),
+        ("rollouts", "/rollouts", "#behind-title"),
     ] {
         client.goto(&format!("{base}{path}")).await.expect("pages open");
         wait_for(&client, wants).await;
@@ -265,5 +289,6 @@ async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
         pause(Duration::from_millis(50));
     }
     search.send_keys(&String::from(char::from(Key::Escape))).await.expect("keys are typed");
+    many_are_taken_out(&client, &base).await;
     client.close().await.expect("the browser closes");
 }

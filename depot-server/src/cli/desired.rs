@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use model::{Timestamp, ValidatorId};
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use super::{ConfigPath, say, warn};
 use crate::{
     clock::Clock,
     config::Config,
-    steering::{self, Steering, SteeringError, SteeringEvent},
+    steering::{self, Steering, SteeringError, SteeringEvent, span},
     store::Store,
 };
 
@@ -157,34 +156,4 @@ fn as_json(who: Option<ValidatorId>, state: &State, by: &str) -> Value {
 pub(super) fn moment(at: Timestamp) -> String {
     let ms = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     ms.map_or_else(|| at.0.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
-}
-
-/// A number with its unit: 45s, 90m, 2h, 1d.
-pub(super) fn span(text: &str) -> anyhow::Result<Duration> {
-    let split = text.len().saturating_sub(1);
-    let (number, unit) = text.split_at_checked(split).context("write 45s, 90m, 2h or 1d")?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => bail!("write a number and one of s, m, h, d, such as 90m"),
-    };
-    let number: u32 = number.parse().context("write a number and its unit, such as 90m")?;
-    Ok(Duration::from_secs(u64::from(number) * unit))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_number_with_its_unit() {
-        for (text, secs) in [("45s", 45), ("90m", 5_400), ("2h", 7_200), ("1d", 86_400)] {
-            assert_eq!(span(text).unwrap(), Duration::from_secs(secs));
-        }
-        for text in ["", "h", "2", "2w", "-2h", "2.5h", "2é"] {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
 }

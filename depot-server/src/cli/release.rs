@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wire::{ImageLabel, limits};
 
-use super::{ConfigPath, desired::span, say, warn};
+use super::{ConfigPath, say, warn};
 use crate::{
     clock::Clock,
     config::{Config, parse_hex, to_hex},
-    steering::{self, PlanFact, ReleaseStates, Steering, SteeringEvent, releases::Bad},
+    steering::{self, PlanFact, ReleaseStates, Steering, SteeringEvent, releases::Bad, span},
     store::Store,
 };
 
@@ -155,12 +155,8 @@ pub(super) fn run(command: Release) -> anyhow::Result<ExitCode> {
             warn("halted: nobody begins any more, from the next list on");
         }
         Release::Resume(Decide { config, plan, who: Who { by, reason } }) => {
-            let store = books(&config)?;
-            let steering = steering::current(&store)?;
-            let fact = steering.plans.get(&plan).context("no such plan: see `release status`")?;
-            let failures = steering.tally(&fact.plan, &store.release_states()?).0.bad();
-            let event = SteeringEvent::Resumed { plan, failures, by, reason };
-            steering::decide(&store, &event, Clock::system().now())?;
+            let (store, now) = (books(&config)?, Clock::system().now());
+            let failures = steering::releases::resume(&store, plan, &reason, &by, now)?;
             warn(&format!("goes on; {failures} failures are accepted"));
         }
         Release::End(Decide { config, plan, who: Who { by, reason } }) => {

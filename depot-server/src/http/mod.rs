@@ -23,6 +23,8 @@ mod overview;
 mod parts;
 pub mod payments;
 mod query;
+mod rollouts;
+mod service;
 mod session;
 mod taps;
 #[cfg(test)]
@@ -95,6 +97,7 @@ pub fn router(site: Shared) -> Router {
         .route("/", get(overview::page))
         .route("/fleet", get(fleet::page))
         .route("/api/v1/fleet/snapshot", get(fleet::snapshot))
+        .route("/fleet/service", get(service::page).post(service::decide))
         .route("/fleet/{id}", get(validator::page))
         .route("/taps", get(taps::page))
         .route("/api/v1/taps", get(taps::rows))
@@ -103,6 +106,7 @@ pub fn router(site: Shared) -> Router {
         .route("/exceptions", get(exceptions::page))
         .route("/exceptions/{id}", get(exceptions::detail))
         .route("/hotlist", get(hotlist::page))
+        .route("/rollouts", get(rollouts::page).post(rollouts::decide))
         .route("/money", get(money::page))
         .route("/events", get(live::events))
         .route("/language", post(language::choose))

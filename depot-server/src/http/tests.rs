@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     events::Events,
     metrics::Metrics,
+    steering,
     store::Store,
 };
 
@@ -335,6 +336,99 @@ async fn the_hotlist_page_says_why_the_breaker_is_open_and_the_command_for_each_
     assert!(page.contains("depot-server hotlist confirm 7 --by NAME"), "{page}");
     assert!(page.contains("<a href=\"/exceptions/3\">exception 3</a>"), "{page}");
     assert!(page.contains(&format!("/cards/{HANDLE}")), "{page}");
+}
+
+#[tokio::test]
+async fn the_rollouts_page_says_what_is_halted_and_why_who_is_behind_and_who_decided() {
+    let desk = Desk::open();
+    let page = desk.page("/rollouts").await;
+    let release = between(&page, "id=\"release-3\"", "</section>");
+    for words in ["Halted: 2 of 12 validators", "(rule)", "v000042", "value=\"resume\">Go on"] {
+        assert!(release.contains(words), "{words}: {release}");
+    }
+    assert!(!release.contains("Widen"), "a halted plan goes no further: {release}");
+    let settings = between(&page, "id=\"settings-8\"", "</section>");
+    assert!(settings.contains("<b>131</b> there · <b>19</b> on the way"), "{settings}");
+    assert!(settings.contains("value=\"widen\"") && settings.contains("Take back"), "{settings}");
+    let behind = between(&page, "id=\"behind\"", "</table>");
+    let order = ["v000532", "v000033", "v000228"].map(|id| behind.find(id).expect(id));
+    assert!(order.is_sorted(), "whoever never had lists first: {behind}");
+    let decisions = between(&page, "id=\"decisions\"", "</table>");
+    assert!(decisions.contains("2 validators out of service"), "{decisions}");
+}
+
+/// The text of a refusal.
+async fn refused(response: Response<Body>) -> String {
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_decides_about_rollouts_and_service_in_their_own_name() {
+    let desk = Desk::open();
+    let store = Arc::clone(&desk.site.app.store);
+    let ids: Vec<_> = [7_u32, 9].into_iter().filter_map(model::ValidatorId::new).collect();
+    for id in &ids {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+        store.enrol(*id, &key.verifying_key(), "bus", false, NOW).unwrap();
+    }
+    let publish = |text: &str, percent| {
+        let publication = steering::settings::Publication {
+            text: text.to_owned(),
+            canaries: vec![],
+            percent,
+            reason: "summer".to_owned(),
+            by: "ben".to_owned(),
+        };
+        steering::settings::publish(&store, &publication, NOW).unwrap()
+    };
+    let quiet =
+        "[all]\nrider.sound.volume = 30\n[group.yard]\nvalidators = [\"v000007\"]\nset = {}\n";
+    publish("[all]\nrider.sound.volume = 80\n", 100);
+    publish(quiet, 10);
+    let form = "kind=settings&number=2&act=widen&percent=60&reason=seen";
+    assert_eq!(desk.post("/rollouts", form).await.status(), StatusCode::SEE_OTHER);
+    let now = steering::current(&store).unwrap();
+    assert_eq!(now.settings[&2].version.percent, 60);
+    let said = refused(desk.post("/rollouts", &form.replace("60", "50")).await).await;
+    assert!(said.contains("only rises, from 60"), "{said}");
+    let said = refused(desk.post("/rollouts", "kind=release&number=4&act=halt&reason=x").await);
+    assert!(said.await.contains("plan 4 is not known"));
+    let back = "kind=settings&number=2&act=back&reason=too+quiet";
+    assert_eq!(desk.post("/rollouts", back).await.status(), StatusCode::SEE_OTHER);
+    let now = steering::current(&store).unwrap();
+    assert_eq!(now.settings[&3].text, now.settings[&1].text);
+    assert_eq!((&*now.settings[&3].by, now.settings[&3].version.percent), ("ana", 100));
+
+    publish(quiet, 100);
+    let page = desk.page("/fleet/service?q=v000009").await;
+    assert!(between(&page, "<textarea", "</textarea>").contains(">v000009"), "{page}");
+    assert!(page.contains("<b>yard</b> (1)"), "{page}");
+    let all = desk.page("/fleet/service").await;
+    assert!(between(&all, "spellcheck=\"false\">", "<").is_empty(), "nobody is chosen: {all}");
+    let out = "validators=yard+v000009&word=out-of-service&reason=Line+closed&for=2h";
+    assert_eq!(desk.post("/fleet/service", out).await.status(), StatusCode::SEE_OTHER);
+    let now = steering::current(&store).unwrap();
+    assert_eq!(now.desired.each.keys().copied().collect::<Vec<_>>(), ids);
+    assert_eq!((now.desired.all, now.said_by[&Some(ids[0])].as_str()), (None, "ana"));
+    for (form, words) in [
+        (out.replace("yard+v000009", "depot"), "neither a validator such as v000042 nor a group"),
+        (out.replace("v000009", "v000011"), "v000011 is not enrolled"),
+        (out.replace("2h", "2w"), "write a number and one of s, m, h, d"),
+        (out.replace("yard+v000009", ","), "the list of validators is empty"),
+    ] {
+        let said = refused(desk.post("/fleet/service", &form).await).await;
+        assert!(said.contains(words), "{said}");
+    }
+    let lift = "validators=v000009&word=lift&reason=done";
+    assert_eq!(desk.post("/fleet/service", lift).await.status(), StatusCode::SEE_OTHER);
+    let rows = store.steering_rows().unwrap();
+    let stranger = Request::post("/fleet/service").header(header::COOKIE, &desk.cookie);
+    let stranger =
+        stranger.header("sec-fetch-site", "cross-site").body(Body::from(out.to_owned())).unwrap();
+    assert_eq!(desk.send(stranger).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(store.steering_rows().unwrap(), rows, "another site decides nothing");
 }
 
 #[tokio::test]

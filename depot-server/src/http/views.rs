@@ -11,6 +11,7 @@ mod card;
 mod exception;
 mod hotlist;
 mod money;
+mod rollouts;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,10 @@ pub use exception::{
 };
 pub use hotlist::{HotlistCase, HotlistFacts, HotlistGroup};
 pub use money::{DayFacts, FactRow, MoneyFacts, OwedFact};
+pub use rollouts::{
+    Bad, BehindFacts, PlanFact, PlanFacts, RolloutFacts, SettingsFact, SettingsFacts,
+    SteeringEvent, VersionCount,
+};
 
 /// The books could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +84,8 @@ pub trait Books: Send + Sync + 'static {
     fn exception(&self, id: u64) -> Result<Option<ExceptionFacts>, BooksError>;
     /// The hotlist: the breaker, what waits, at most `limit` cases of each list.
     fn hotlist(&self, limit: u32) -> Result<HotlistFacts, BooksError>;
+    /// What is on its way to validators, with at most `limit` that are behind.
+    fn rollouts(&self, limit: usize) -> Result<RolloutFacts, BooksError>;
     /// Every ledger account; per currency they sum to zero (I8).
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError>;
     /// What is held for riders, and the newest `days` closed days.

@@ -8,6 +8,7 @@
 mod event;
 pub mod releases;
 pub mod settings;
+mod span;
 mod verify;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -19,6 +20,7 @@ use wire::{Desired, DesiredStates, DesiredWord, ListKind, WireError, limits};
 pub use event::SteeringEvent;
 pub use releases::{ImageFact, PlanFact, ReleaseStates};
 pub use settings::SettingsFact;
+pub use span::{SpanError, span};
 pub use verify::verify;
 
 use crate::{
@@ -71,6 +73,9 @@ pub enum SteeringError {
     /// A plan that cannot be decided about so.
     #[error("plan {0} {1}: see `depot-server release status`")]
     Plan(u64, &'static str),
+    /// Neither an id nor a name.
+    #[error("{0:?} is neither a validator such as v000042 nor a group of the newest settings")]
+    NoGroup(String),
     /// Settings that no validator is given.
     #[error("settings {0} are given to nobody any more: see `depot-server settings history`")]
     NoSettings(u64),

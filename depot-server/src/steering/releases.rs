@@ -272,6 +272,22 @@ pub fn tick(store: &Store, bound: FailureBound, now: Timestamp) -> Result<Vec<u6
     Ok(halted)
 }
 
+/// A roll-out goes on. Answers how many failures are accepted by that: those known now.
+pub fn resume(
+    store: &Store,
+    plan: u64,
+    reason: &str,
+    by: &str,
+    now: Timestamp,
+) -> Result<u64, SteeringError> {
+    let steering = super::current(store)?;
+    let fact = steering.plans.get(&plan).ok_or(SteeringError::Plan(plan, "is not known"))?;
+    let failures = steering.tally(&fact.plan, &store.release_states()?).0.bad();
+    let (reason, by) = (reason.to_owned(), by.to_owned());
+    super::decide(store, &SteeringEvent::Resumed { plan, failures, reason, by }, now)?;
+    Ok(failures)
+}
+
 /// Adds a signed image to the books; answers its number.
 pub fn add_image(
     store: &Store,

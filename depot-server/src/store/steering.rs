@@ -171,3 +171,85 @@ impl Drop for SteeringBook<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ::steering::FailureBound;
+    use ed25519_dalek::SigningKey;
+    use fleet_sync::{Codec, write_state};
+    use model::{ClockQuality, Epoch, TapSeq};
+    use wire::{ReleaseStage, ReleaseState, StateWord, Steered};
+
+    use super::*;
+    use crate::steering::{self, SteeringError, releases};
+
+    fn state(validator: ValidatorId, stage: ReleaseStage, why: &str) -> Vec<u8> {
+        let release = ReleaseState { running: String::new(), plan: 1, stage, why: why.to_owned() };
+        let state = ValidatorState {
+            validator,
+            word: StateWord::Ready,
+            connection: 1,
+            epoch: Epoch(1),
+            software: "1.0.0".to_owned(),
+            tariff: None,
+            head: TapSeq(0),
+            acked: TapSeq(0),
+            in_doubt: 0,
+            clock: ClockQuality::Ntp,
+            at: Timestamp(0),
+            undrained_before: 0,
+            lists: None,
+            reason: String::new(),
+            health: None,
+            steered: Steered { release: Some(release), ..Steered::default() },
+            speech: None,
+        };
+        let key = SigningKey::from_bytes(&[7; 32]);
+        write_state(&state, &key, Codec::V1).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_rollout_is_halted_from_the_last_words_that_the_books_keep() {
+        let (_folder, store) = Store::for_test();
+        let now = Timestamp::from_secs(1_000);
+        let say = |n: u32, stage, why: &str| {
+            let id = ValidatorId::new(n).unwrap();
+            let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+            store.enrol(id, &key, "bus", false, now).unwrap();
+            let change = "UPDATE validators SET state = ?2 WHERE id = ?1";
+            store.writer().execute(change, params![n, state(id, stage, why)]).unwrap();
+        };
+        for n in 1..=200 {
+            say(n, ReleaseStage::Applied, "");
+        }
+        say(201, ReleaseStage::Failed, "no link within 900 s");
+        say(202, ReleaseStage::Refused, "forged");
+        let label = wire::ImageLabel {
+            version: "1.1.0".to_owned(),
+            target: "pi".to_owned(),
+            length: 3,
+            hash: [7; 32],
+        };
+        releases::add_image(&store, &label, b"signed", "ana", now).unwrap();
+        let planned = SteeringEvent::Planned {
+            number: 1,
+            version: "1.1.0".to_owned(),
+            canaries: vec![],
+            percent: 100,
+            downgrade: false,
+            confirm_s: 900,
+            reason: "monthly".to_owned(),
+            by: "ana".to_owned(),
+        };
+        steering::decide(&store, &planned, now).unwrap();
+        let tick = |share_permille| -> Result<Vec<u64>, SteeringError> {
+            releases::tick(&store, FailureBound { count: 0, share_permille }, now)
+        };
+        assert_eq!(tick(10).unwrap(), [0; 0], "2 of 202 are within a hundredth");
+        assert_eq!(tick(5).unwrap(), [1]);
+        assert_eq!(tick(5).unwrap(), [0; 0], "it is halted already");
+        let halted = steering::current(&store).unwrap().plans[&1].halted.clone().unwrap();
+        let why = "2 of 202 validators did not take it; v000201: no link within 900 s";
+        assert_eq!((&*halted.0, &*halted.1), ("rule", why));
+    }
+}

@@ -9,6 +9,7 @@ mod exceptions;
 mod fleet;
 mod hotlist;
 mod money;
+mod rollouts;
 mod taps;
 mod work;
 
@@ -27,7 +28,8 @@ use crate::{
     http::views::{
         AccountRow, Adjustment, Books, BooksError, CardAccess, CardEntry, CardFacts, CardHandle,
         ExceptionFacts, ExceptionFilter, ExceptionRow, FleetRow, FleetWork, HotlistFacts,
-        KindTally, Minute, MoneyFacts, Page, TapFilter, TapRow, TapSums, ValidatorFacts,
+        KindTally, Minute, MoneyFacts, Page, RolloutFacts, TapFilter, TapRow, TapSums,
+        ValidatorFacts,
     },
     rules::LiveRules,
 };
@@ -140,6 +142,10 @@ impl Books for ReadModel {
 
     fn hotlist(&self, limit: u32) -> Result<HotlistFacts, BooksError> {
         asked("the hotlist", self.show_hotlist(limit))
+    }
+
+    fn rollouts(&self, limit: usize) -> Result<RolloutFacts, BooksError> {
+        asked("the roll-outs", self.show_rollouts(limit))
     }
 
     fn trial_balance(&self) -> Result<Vec<AccountRow>, BooksError> {
