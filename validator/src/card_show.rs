@@ -86,7 +86,7 @@ fn text(
         let _ = writeln!(
             out,
             "{}  {:<8}  {:>8}  {:>8}",
-            utc(record.at_s),
+            record.at().utc(),
             word(record.kind),
             money(record.delta()).decimal(),
             money(i64::from(record.balance)).decimal()
@@ -96,13 +96,6 @@ fn text(
         let _ = writeln!(out, "take the card to a desk: {contradiction}");
     }
     out
-}
-
-/// A time as riders read it.
-fn utc(at_s: u32) -> String {
-    let (year, month, day) = ServiceDate(at_s / 86_400).civil();
-    let (hour, minute) = (at_s % 86_400 / 3_600, at_s % 3_600 / 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
 const fn word(kind: RecordKind) -> &'static str {

@@ -253,7 +253,7 @@ impl Line {
         Self {
             epoch: record.epoch.0,
             seq: record.seq.0,
-            at: rfc3339(record.tapped_at),
+            at: record.tapped_at.rfc3339().to_string(),
             clock: record.clock.word(),
             event: record.event.word(),
             card,
@@ -359,12 +359,4 @@ fn copy_store(from: &Path, to: &Path) -> Result<(), JournalError> {
         }
     }
     Ok(())
-}
-
-fn rfc3339(at: Timestamp) -> String {
-    let (year, month, day) =
-        model::ServiceDate(u32::try_from(at.secs() / 86_400).unwrap_or(0)).civil();
-    let (s, ms) = (at.secs() % 86_400, at.0 % 1000);
-    let (hour, minute, second) = (s / 3600, s % 3600 / 60, s % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }

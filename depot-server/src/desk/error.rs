@@ -255,7 +255,7 @@ pub enum DeskError {
         "card {card} is reported as lost; its value can be given out from {at} on, when every \
          tap of it has had time to arrive; it is proposed for the hotlist: block it with \
          `depot-server hotlist approve --card NUMBER --cause lost --by NAME`",
-        at = utc(*.until)
+        at = .until.utc()
     )]
     OnHold {
         /// Which card.
@@ -363,13 +363,4 @@ const fn rekey_advice(failure: &CardFailure) -> &'static str {
 
 const fn was_torn(failure: &CardFailure) -> bool {
     matches!(failure, CardFailure::Link { .. } | CardFailure::Malformed(_))
-}
-
-/// A time as people at a desk read it.
-fn utc(at: Timestamp) -> String {
-    let seconds = i64::try_from(at.secs()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| "the end of time".to_owned(),
-        |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-    )
 }

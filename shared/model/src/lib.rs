@@ -40,5 +40,5 @@ pub use tap::{
     TapRole, UnknownTapRole,
 };
 pub use ticket::{Ticket, TicketError, TicketId, TicketKeyId, TicketScope, TicketToken};
-pub use time::{ClockQuality, ServiceDate, Timestamp};
+pub use time::{ClockQuality, Rfc3339, ServiceDate, Timestamp, Utc};
 pub use validity::{NoEnd, ValidUntil};

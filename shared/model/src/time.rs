@@ -29,6 +29,55 @@ impl Timestamp {
     }
 }
 
+/// The last day that is written with four digits of a year, and its days since 1970.
+const DAYS_MAX: u64 = 2_932_896;
+
+impl Timestamp {
+    /// On the clocks of UTC, to the minute, as people read it: `2026-11-26 20:05 UTC`.
+    pub const fn utc(self) -> Utc {
+        Utc(self)
+    }
+
+    /// The same for programs, to the millisecond: `2026-11-26T20:05:41.118Z`.
+    pub const fn rfc3339(self) -> Rfc3339 {
+        Rfc3339(self)
+    }
+
+    /// Year, month and day, and the seconds since their midnight; `None` after the year 9999.
+    fn civil(self) -> Option<((u32, u32, u32), u64)> {
+        let (days, secs) = (self.secs() / 86_400, self.secs() % 86_400);
+        let days = u32::try_from(days).ok().filter(|_| days <= DAYS_MAX)?;
+        Some((ServiceDate(days).civil(), secs))
+    }
+}
+
+/// See [`Timestamp::utc`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Utc(Timestamp);
+
+/// See [`Timestamp::rfc3339`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rfc3339(Timestamp);
+
+const END: &str = "the end of time";
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(((year, month, day), secs)) = self.0.civil() else { return f.write_str(END) };
+        let (hour, minute) = (secs / 3_600, secs % 3_600 / 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+    }
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(((year, month, day), secs)) = self.0.civil() else { return f.write_str(END) };
+        let (hour, minute, second, ms) =
+            (secs / 3_600, secs % 3_600 / 60, secs % 60, self.0.0 % 1_000);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    }
+}
+
 /// Where a device's clock got its time from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ClockQuality {
@@ -135,6 +184,21 @@ impl fmt::Display for ServiceDate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_written_alike_for_people_and_for_programs_up_to_the_year_9999() {
+        use alloc::string::ToString;
+        for (at, utc, rfc3339) in [
+            (0, "1970-01-01 00:00 UTC", "1970-01-01T00:00:00.000Z"),
+            (1_795_682_159_250, "2026-11-26 08:35 UTC", "2026-11-26T08:35:59.250Z"),
+            (253_402_300_799_999, "9999-12-31 23:59 UTC", "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, END, END),
+            (u64::MAX, END, END),
+        ] {
+            let at = Timestamp(at);
+            assert_eq!([at.utc().to_string(), at.rfc3339().to_string()], [utc, rfc3339]);
+        }
+    }
 
     #[test]
     fn service_dates_are_written_as_calendar_dates() {
