@@ -70,7 +70,7 @@ async fn a_pass_and_a_ride_travel_from_the_card_to_the_books() {
     let expired = issued_with(3, 900, Some(sold([Some(over), None], 0)));
 
     let passage = rig.tap(&pass).await;
-    assert_eq!((passage.class(), charge(&passage)), (PassageClass::A, 0), "no value is needed");
+    assert_eq!((passage.class(), charge(&passage)), (PassageClass::B, 0), "no value is needed");
     let passage = rig.tap(&rides).await;
     assert_eq!((passage.notes.as_slice(), charge(&passage)), (&[Note::LastRide][..], 0));
     let passage = rig.tap(&expired).await;

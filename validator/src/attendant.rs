@@ -116,8 +116,9 @@ impl Attendant {
         if passage.is_granted() {
             self.passengers += u64::from(passage.riders());
         }
-        // Without balances, whatever riders are shown.
-        let feedback = Feedback::of(passage, &Manner { language, role, private: true });
+        // Without balances, and with the reduced fare named, whatever riders are shown.
+        let passage = Passage { balance: None, missing: None, ..passage.clone() };
+        let feedback = Feedback::of(&passage, &Manner { language, role, private: false });
         let figures = feedback.figures.iter().map(|f| format!("{} {}", f.label, f.value));
         let text: Vec<String> = [feedback.headline]
             .into_iter()

@@ -37,6 +37,10 @@ pub enum RiderWord {
     HoldCard,
     /// Over the list of companions.
     Companions,
+    /// A product of the card paid.
+    Pass,
+    /// A reduced fare was taken.
+    Concession,
     /// Taps are taken.
     AttendantInService,
     /// How many were let through.
@@ -51,7 +55,7 @@ pub enum RiderWord {
 
 impl RiderWord {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Boarded,
         Self::TappedIn,
         Self::TappedOut,
@@ -68,6 +72,8 @@ impl RiderWord {
         Self::Exit,
         Self::HoldCard,
         Self::Companions,
+        Self::Pass,
+        Self::Concession,
         Self::AttendantInService,
         Self::AttendantPassengers,
         Self::AttendantLast,
@@ -94,6 +100,8 @@ impl RiderWord {
             Self::Exit => "rider-exit",
             Self::HoldCard => "rider-hold-card",
             Self::Companions => "rider-companions",
+            Self::Pass => "rider-pass",
+            Self::Concession => "rider-concession",
             Self::AttendantInService => "attendant-in-service",
             Self::AttendantPassengers => "attendant-passengers",
             Self::AttendantLast => "attendant-last",

@@ -254,12 +254,36 @@ impl Passage {
     /// How it is shown.
     pub fn class(&self) -> PassageClass {
         match self.verdict {
-            Verdict::Granted if self.notes.is_empty() => PassageClass::A,
+            Verdict::Granted if self.is_plain() => PassageClass::A,
             Verdict::Granted => PassageClass::B,
             Verdict::TryAgain(_) => PassageClass::C,
             Verdict::Refused(_) => PassageClass::D,
             Verdict::OutOfService => PassageClass::E,
         }
+    }
+
+    /// Whether it is the full fare from the purse, and nothing more is to be said.
+    fn is_plain(&self) -> bool {
+        self.notes.is_empty() && self.paid_by().is_none() && !self.is_concession()
+    }
+
+    /// The step of the product of the card that paid, if one did.
+    pub fn paid_by(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| {
+            matches!(
+                step.kind,
+                StepKind::Product(
+                    ProductStep::PassPays(_)
+                        | ProductStep::RidePays { .. }
+                        | ProductStep::Covers(_)
+                )
+            )
+        })
+    }
+
+    /// Whether its holder rides at a reduced fare: the tariff's first category pays the full one.
+    pub fn is_concession(&self) -> bool {
+        self.class.is_some_and(|class| class != RiderClass(0))
     }
 
     /// The two digits that a rider can read to staff.

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use fare::{CapProgress, ProductStep, Step, StepKind};
-use model::{Money, Note, ProductKind, Refusal, RiderClass, TapRole};
+use fare::{CapProgress, Step};
+use model::{Money, Note, ProductKind, Refusal, TapRole};
 use texts::{
     Language, Phrase, RiderWord, amount_text, cap_text, exchange_text, note_text, parts,
     phrase_text, refusal_text, rider_word, step_label, step_text,
@@ -28,8 +28,8 @@ pub struct Manner {
     pub language: Language,
     /// What a tap does here.
     pub role: TapRole,
-    /// Nothing that bystanders may not know: no balance on the screen, and one sound for all
-    /// rider categories.
+    /// Nothing that bystanders may not know: no balance and no rider category on the screen, and
+    /// one sound for all.
     pub private: bool,
 }
 
@@ -105,15 +105,16 @@ pub struct Choice {
 impl Feedback {
     /// Of a passage.
     pub fn of(passage: &Passage, manner: &Manner) -> Self {
-        let class = passage.class();
+        let class = class_of(passage, manner);
         let language = manner.language;
         let refusal = passage.refusal();
         let (headline, action) = match refusal {
             Some(reason) => split(&refusal_text(language, reason)),
             None => (accepted(manner), None),
         };
-        let note = passage.notes.first().map(|note| note_text(language, *note));
-        let sound = sound::of(sound_of(passage, manner));
+        let sound = sound::of(sound_of(passage, class));
+        // They name the rider category.
+        let hides_why = manner.private && passage.is_concession();
         let code = |code: u8| (rider_word(language, RiderWord::Code), format!("{code:02}"));
         Self {
             class,
@@ -121,9 +122,9 @@ impl Feedback {
             action,
             code: passage.assist_code().map(code),
             figures: figures(passage, manner),
-            note: note.filter(|_| class == PassageClass::B),
+            note: note(passage, language).filter(|_| class == PassageClass::B),
             caps: passage.caps.iter().map(|cap| bar(language, cap)).collect(),
-            lines: lines(passage, language),
+            lines: if hides_why { Vec::new() } else { lines(passage, language) },
             hold: hold(class),
             lamps: lamps::of(class),
             sound,
@@ -213,7 +214,7 @@ fn figures(passage: &Passage, manner: &Manner) -> Vec<Figure> {
     let amount = |label, amount: Money| Figure { label, value: amount_text(language, amount) };
     let mut figures = Vec::new();
     if passage.is_granted() {
-        figures.push(match paid_by(&passage.steps) {
+        figures.push(match passage.paid_by() {
             Some(step) if passage.charge.minor() == 0 => {
                 Figure { label: String::new(), value: step_label(language, step) }
             }
@@ -248,18 +249,6 @@ fn figures(passage: &Passage, manner: &Manner) -> Vec<Figure> {
     figures
 }
 
-/// The product of the card that paid, if one did.
-fn paid_by(steps: &[Step]) -> Option<&Step> {
-    steps.iter().find(|step| {
-        matches!(
-            step.kind,
-            StepKind::Product(
-                ProductStep::PassPays(_) | ProductStep::RidePays { .. } | ProductStep::Covers(_)
-            )
-        )
-    })
-}
-
 fn lines(passage: &Passage, language: Language) -> Vec<String> {
     let line = |step: &Step| {
         let (text, amount) = (step_text(language, step), amount_text(language, step.amount));
@@ -275,10 +264,26 @@ fn bar(language: Language, cap: &CapProgress) -> CapBar {
     CapBar { text: cap_text(language, cap), filled: u32::try_from(filled).unwrap_or(0) }
 }
 
-fn sound_of(passage: &Passage, manner: &Manner) -> Sound {
+/// Whoever has a pass or a reduced fare looks and sounds like everybody else where bystanders may
+/// not know it.
+fn class_of(passage: &Passage, manner: &Manner) -> PassageClass {
+    let class = passage.class();
+    let is_hidden = manner.private && passage.notes.is_empty();
+    if class == PassageClass::B && is_hidden { PassageClass::A } else { class }
+}
+
+/// What is said on the band of class B: first what asks the rider to do something.
+fn note(passage: &Passage, language: Language) -> Option<String> {
+    if let Some(note) = passage.notes.first() {
+        return Some(note_text(language, *note));
+    }
+    let word = if passage.paid_by().is_some() { RiderWord::Pass } else { RiderWord::Concession };
+    passage.is_granted().then(|| rider_word(language, word))
+}
+
+fn sound_of(passage: &Passage, class: PassageClass) -> Sound {
     let attention = passage.notes.iter().any(|note| is_about_money(*note));
-    match passage.class() {
-        PassageClass::A if is_concession(passage.class) && !manner.private => Sound::Twice,
+    match class {
         PassageClass::A => Sound::Once,
         PassageClass::B if attention => Sound::Thrice,
         PassageClass::B => Sound::Twice,
@@ -286,11 +291,6 @@ fn sound_of(passage: &Passage, manner: &Manner) -> Sound {
         PassageClass::D => Sound::Refused,
         PassageClass::E => Sound::Silence,
     }
-}
-
-/// The tariff's first category pays the full fare.
-fn is_concession(class: Option<RiderClass>) -> bool {
-    class.is_some_and(|class| class != RiderClass(0))
 }
 
 /// What a rider should hear before the money or the product is gone.

@@ -15,7 +15,7 @@ use expect_test::{expect, expect_file};
 use fare::{CapPeriod, CapProgress, ProductStep, Step, StepKind};
 use model::{Currency, Money, Note, Refusal, RiderClass, TapRole};
 use texts::{Language, RiderWord, note_text, refusal_text, rider_word};
-use validation::{Loaded, Passage, Verdict};
+use validation::{Loaded, Passage, PassageClass, Verdict};
 
 use crate::{
     Canvas, Choice, Feedback, HERTZ_MAX, HERTZ_MIN, Idle, Lamps, Manner, Painter, Pen, SIZES,
@@ -95,6 +95,7 @@ fn passages(language: Language) -> Vec<(&'static str, Passage)> {
         missing: (reason == Refusal::InsufficientValue).then(|| won(450)),
         ..passage(Verdict::Refused(reason))
     };
+    let concession = Passage { class: Some(RiderClass(1)), ..accepted(language) };
     let pass = step(StepKind::Product(ProductStep::PassPays(7)), -1_400);
     let pass = Passage {
         charge: won(0),
@@ -117,7 +118,8 @@ fn passages(language: Language) -> Vec<(&'static str, Passage)> {
     };
     vec![
         ("a", accepted(language)),
-        ("a-pass", pass),
+        ("b-pass", pass),
+        ("b-concession", concession),
         ("a-group", group),
         ("b-low", with_note(language, Note::LowBalance)),
         ("b-transfer", transfer),
@@ -314,7 +316,7 @@ fn classes_differ_in_shape_and_in_rhythm_and_not_only_in_colour() {
         let changes = feedback.sound.changes(ms(5_000));
         changes.iter().map(|(at, tone)| (*at, tone.is_some())).collect::<Vec<_>>()
     };
-    let names = ["a", "b-low", "b-transfer", "c", "d", "e"];
+    let names = ["a", "b-low", "b-concession", "c", "d", "e"];
     for (i, one) in names.iter().enumerate() {
         for other in &names[..i] {
             assert_ne!(rhythm(&feedback(one)), rhythm(&feedback(other)), "{one} and {other}");
@@ -331,10 +333,21 @@ fn prv_with_the_privacy_switch_bystanders_learn_no_balance_and_no_category() {
     let language = Language::English;
     let private = Manner { private: true, ..manner(language) };
     let child = Passage { class: Some(RiderClass(1)), ..accepted(language) };
-    let heard = |passage: &Passage, manner: &Manner| Feedback::of(passage, manner).sound;
-    let adult = heard(&accepted(language), &manner(language));
-    assert_ne!(heard(&child, &manner(language)), adult, "staff hears a concession");
-    assert_eq!(heard(&child, &private), adult);
+    let told = |passage: &Passage, manner: &Manner| {
+        let Feedback { class, note, lamps, sound, .. } = Feedback::of(passage, manner);
+        (class, note, lamps, sound)
+    };
+    let adult = told(&accepted(language), &manner(language));
+    let open = told(&child, &manner(language));
+    assert_eq!((open.0, open.1.as_deref()), (PassageClass::B, Some("Reduced fare")));
+    assert!(open.2 != adult.2 && open.3 != adult.3, "staff sees and hears a concession");
+    let pass = passages(language).into_iter().find(|(name, _)| *name == "b-pass").unwrap().1;
+    let open = told(&pass, &manner(language));
+    assert_eq!((open.0, open.1.as_deref()), (PassageClass::B, Some("Paid by your product")));
+    for passage in [&child, &pass] {
+        assert_eq!(told(passage, &private), adult, "as everybody's");
+    }
+    assert!(Feedback::of(&child, &private).lines.is_empty(), "they would name the category");
     for (name, passage) in passages(language) {
         let feedback = Feedback::of(&passage, &private);
         let shown = format!("{:?}", feedback.figures);

@@ -60,7 +60,7 @@ fn told(passage: &Passage) -> Vec<String> {
 fn a_pass_lets_its_rider_pass_for_nothing_and_says_so() {
     let (mut bench, mut card) = (Bench::boarding(), with_pass());
     let passage = bench.tap(&mut card, NEVER).unwrap();
-    assert_eq!((passage.class(), passage.charge.minor()), (PassageClass::A, 0));
+    assert_eq!((passage.class(), passage.charge.minor()), (PassageClass::B, 0));
     assert_eq!(told(&passage)[1..], ["-1.50 Paid by your pass (product 31)"]);
     assert_eq!(held(&card), (900, 0));
     let transaction = logged(&bench);
