@@ -47,5 +47,6 @@ mod terminal;
 mod tickets;
 mod tidy;
 mod town;
+mod turned_back;
 mod validator;
 mod wrong_input;
