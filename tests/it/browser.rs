@@ -231,6 +231,8 @@ async fn an_operator_sees_taps_move_the_fleet_a_card_and_an_exception() {
         ("exceptions", "/exceptions", "table.exlist tbody tr"),
         ("cards", "/cards", "#search"),
         ("rollouts", "/rollouts", "#behind-title"),
+        ("hotlist", "/hotlist", "#list-title"),
+        ("money", "/money", "#held tbody tr"),
     ] {
         client.goto(&format!("{base}{path}")).await.expect("pages open");
         wait_for(&client, wants).await;

@@ -124,6 +124,10 @@ impl Doctor {
         health.temperature = temperature(&self.system);
         health.undervoltage = undervoltage(&self.system);
         health.wear = wear(&self.system);
+        health.looked = Some(self.clock.now());
+        let seconds = |at: model::Timestamp| i64::try_from(at.secs()).unwrap_or(i64::MAX);
+        self.metrics.device_looked.set(health.looked.map_or(0, seconds));
+        self.metrics.self_tested.set(health.self_tested.map_or(0, seconds));
     }
 }
 

@@ -96,6 +96,10 @@ pub struct Metrics {
     pub reader_last_card: IntGauge,
     /// 1 while neither self-test nor machine say that something is wrong.
     pub device_well: IntGauge,
+    /// When that was looked at last.
+    pub device_looked: IntGauge,
+    /// When the last self-test passed; 0 before the first.
+    pub self_tested: IntGauge,
     /// How long the last self-test took.
     pub self_test_seconds: Gauge,
 }
@@ -163,6 +167,14 @@ impl Metrics {
                 "When the reader last read a card",
             ),
             device_well: gauge("tapline_device_well", "1 while nothing is wrong with the device"),
+            device_looked: gauge(
+                "tapline_device_looked_timestamp_seconds",
+                "When the device was looked at last",
+            ),
+            self_tested: gauge(
+                "tapline_self_test_timestamp_seconds",
+                "When the last self-test passed",
+            ),
             self_test_seconds: Gauge::new(
                 "tapline_self_test_duration_seconds",
                 "How long the last self-test took",
@@ -209,6 +221,8 @@ impl Metrics {
             Box::new(self.tickets_remembered.clone()),
             Box::new(self.reader_last_card.clone()),
             Box::new(self.device_well.clone()),
+            Box::new(self.device_looked.clone()),
+            Box::new(self.self_tested.clone()),
             Box::new(self.self_test_seconds.clone()),
         ];
         for collector in all {

@@ -246,7 +246,8 @@ struct DeviceFact {
 
 /// What it says of itself.
 fn own_words(facts: &ValidatorFacts, times: &Times) -> Vec<DeviceFact> {
-    let device = facts.device.iter().flat_map(|health| shown_device(health, times));
+    let said = facts.said_at;
+    let device = facts.device.iter().flat_map(|health| shown_device(health, said, times));
     let steered = shown_steered(&facts.steered, times);
     device.chain(steered).chain(facts.speech.map(shown_speech)).collect()
 }
@@ -282,10 +283,21 @@ fn shown_speech(speech: wire::Speech) -> DeviceFact {
     DeviceFact { name: "Messages", value, warn: speech.writes.is_none() }
 }
 
-/// What the device says of itself, as far as it can tell.
-fn shown_device(health: &wire::Health, times: &Times) -> Vec<DeviceFact> {
-    let ago = |at| format!("{} ago", span(times.now().since(at)));
+/// A device is looked at every minute and says it every few: what is older says nothing of now.
+const STALE: Duration = Duration::from_secs(900);
+
+/// What the device says of itself, as far as it can tell, and how old that is.
+fn shown_device(health: &wire::Health, said: Option<Timestamp>, times: &Times) -> Vec<DeviceFact> {
+    let since = |at: Timestamp| times.now().since(at);
+    let ago = |at| format!("{} ago", span(since(at)));
     let fact = |name, value, warn| Some(DeviceFact { name, value, warn });
+    // Programs that do not say when they looked did it before they said it.
+    let looked = health.looked.or(said);
+    let is_stale = looked.is_some_and(|at| since(at) > STALE);
+    let found = |name, value: String, warn| {
+        let age = looked.map(|at| format!(", {}", ago(at))).unwrap_or_default();
+        fact(name, format!("{value}{age}"), warn || is_stale)
+    };
     let tested = health.self_tested.map_or_else(
         || "none passed yet".to_owned(),
         |at| format!("passed {}, {} ms", ago(at), health.self_test_ms),
@@ -294,16 +306,16 @@ fn shown_device(health: &wire::Health, times: &Times) -> Vec<DeviceFact> {
         fact("Started", ago(health.started), false),
         fact("Self-test", tested, health.fault.starts_with("self-test")),
         fact("Last card read", health.last_read.map_or_else(|| "none yet".to_owned(), ago), false),
-        health.free_mib.and_then(|mib| fact("Free", format!("{mib} MiB"), mib < 64)),
-        health.store_mib.and_then(|mib| fact("Tap log on disk", format!("{mib} MiB"), false)),
+        health.free_mib.and_then(|mib| found("Free", format!("{mib} MiB"), mib < 64)),
+        health.store_mib.and_then(|mib| found("Tap log on disk", format!("{mib} MiB"), false)),
         (health.set_aside > 0)
             .then(|| fact("Damaged stores put aside", health.set_aside.to_string(), true))
             .flatten(),
-        health.temperature.and_then(|t| fact("Processor", format!("{t} °C"), t >= 80)),
+        health.temperature.and_then(|t| found("Processor", format!("{t} °C"), t >= 80)),
         health.undervoltage.and_then(|weak| {
-            fact("Supply", if weak { "too weak" } else { "good" }.to_owned(), weak)
+            found("Supply", if weak { "too weak" } else { "good" }.to_owned(), weak)
         }),
-        health.wear.and_then(|used| fact("Storage used up", format!("{used} %"), used >= 90)),
+        health.wear.and_then(|used| found("Storage used up", format!("{used} %"), used >= 90)),
     ];
     facts.into_iter().flatten().collect()
 }
@@ -364,6 +376,34 @@ mod tests {
             );
             assert_eq!(fact.warn, warn);
         }
+    }
+
+    #[test]
+    fn each_fact_of_a_device_says_how_old_it_is_and_an_old_one_is_not_shown_as_fresh() {
+        let at = |minutes: u64| Timestamp(minutes * 60_000);
+        let times = Times::new(jiff::tz::TimeZone::UTC, at(100));
+        let health = |looked: Option<u64>| wire::Health {
+            started: at(1),
+            self_tested: Some(at(95)),
+            temperature: Some(51),
+            undervoltage: Some(false),
+            wear: Some(30),
+            looked: looked.map(at),
+            ..wire::Health::default()
+        };
+        let shown = |looked, said: u64| {
+            let facts = shown_device(&health(looked), Some(at(said)), &times);
+            let of = |name: &str| facts.iter().find(|fact| fact.name == name).unwrap();
+            let [heat, supply] = [of("Processor"), of("Supply")];
+            assert_eq!(of("Self-test").value, "passed 5 min ago, 0 ms");
+            (heat.value.clone(), supply.value.clone(), heat.warn)
+        };
+        // What it says by now, of a look that hung since: its word is fresh, the fact is not.
+        let old = ("51 °C, 40 min ago".to_owned(), "good, 40 min ago".to_owned(), true);
+        assert_eq!(shown(Some(60), 100), old);
+        assert_eq!(shown(None, 60), old, "a program that does not say it, unheard since");
+        let fresh = shown(Some(98), 99);
+        assert_eq!(fresh, ("51 °C, 2 min ago".to_owned(), "good, 2 min ago".to_owned(), false));
     }
 
     #[test]

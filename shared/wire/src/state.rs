@@ -103,6 +103,9 @@ pub struct Health {
     pub undervoltage: Option<bool>,
     /// How much of its storage's life is used, percent, where the device can tell.
     pub wear: Option<u8>,
+    /// When the machine was asked for all of this but self-test and reader; older programs do not
+    /// say it.
+    pub looked: Option<Timestamp>,
 }
 
 /// Which lists a validator goes by.
@@ -213,6 +216,8 @@ struct HealthV1 {
     undervoltage: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wear: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    looked: Option<u64>,
 }
 
 /// The fields, by CBOR index.
@@ -362,6 +367,7 @@ impl HealthV1 {
             temperature,
             undervoltage,
             wear,
+            looked: health.looked.map(|at| at.0),
         }
     }
 
@@ -380,6 +386,7 @@ impl HealthV1 {
             temperature,
             undervoltage,
             wear,
+            looked: self.looked.map(Timestamp),
         }
     }
 }

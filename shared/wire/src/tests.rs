@@ -429,10 +429,18 @@ fn a_validator_says_why_it_does_not_serve_and_how_its_device_is() {
         temperature: Some(-12),
         undervoltage: Some(true),
         wear: Some(40),
+        looked: None,
     };
     let (reason, health) = ("no room".to_owned(), Some(health));
     let said = ValidatorState { reason, health, ..state(StateWord::OutOfService) };
     let file = expect_file!["../../../tests/vectors/wire/v1/state-health.body.hex"];
+    file.assert_eq(&hex(&said.encode().unwrap()));
+    assert_eq!(ValidatorState::decode(&said.encode().unwrap()), Ok(said.clone()));
+    // The bytes above are those of programs that did not say when they looked.
+    let looked =
+        Health { looked: Some(Timestamp(1_795_000_940_000)), ..said.health.clone().unwrap() };
+    let said = ValidatorState { health: Some(looked), ..said };
+    let file = expect_file!["../../../tests/vectors/wire/v1/state-looked.body.hex"];
     file.assert_eq(&hex(&said.encode().unwrap()));
     assert_eq!(ValidatorState::decode(&said.encode().unwrap()), Ok(said));
     let nothing = Some(Health::default());
