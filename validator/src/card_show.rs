@@ -7,7 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context, bail};
 use card::{CardKeys, CardOutput, CardReport, Contents, InspectTransaction, Settlement};
-use model::{CardId, CardRecord, Currency, Money, RecordKind, ServiceDate};
+use model::{CardId, CardRecord, Currency, Money, RecordKind};
 use reader::{CardTransport, Presence, Reader};
 use tokio::time::timeout;
 

@@ -13,7 +13,7 @@ use std::{
 
 use data_encoding::HEXLOWER;
 use fleet_sync::{SigningKey, sign_batch};
-use model::{Epoch, TapEvent, TapRecord, TapSeq, Timestamp, ValidatorId};
+use model::{Epoch, TapEvent, TapRecord, TapSeq, ValidatorId};
 use serde::Serialize;
 use tap_log::{
     Audit, AuditError, LogError, RecoveryError, Scan, StoreOp, StoredEntry, TapLog, Tree, audit,

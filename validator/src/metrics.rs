@@ -167,19 +167,9 @@ impl Metrics {
                 "When the reader last read a card",
             ),
             device_well: gauge("tapline_device_well", "1 while nothing is wrong with the device"),
-            device_looked: gauge(
-                "tapline_device_looked_timestamp_seconds",
-                "When the device was looked at last",
-            ),
-            self_tested: gauge(
-                "tapline_self_test_timestamp_seconds",
-                "When the last self-test passed",
-            ),
-            self_test_seconds: Gauge::new(
-                "tapline_self_test_duration_seconds",
-                "How long the last self-test took",
-            )
-            .expect(VALID),
+            device_looked: gauge("tapline_device_looked_timestamp_seconds", "Last look at it"),
+            self_tested: gauge("tapline_self_test_timestamp_seconds", "Last self-test passed"),
+            self_test_seconds: real("tapline_self_test_duration_seconds", "Last self-test"),
             registry,
         };
         metrics.register();
@@ -302,6 +292,10 @@ fn gauges(name: &str, help: &str, label: &str) -> IntGaugeVec {
 
 fn counter(name: &str, help: &str) -> IntCounter {
     IntCounter::new(name, help).expect(VALID)
+}
+
+fn real(name: &str, help: &str) -> Gauge {
+    Gauge::new(name, help).expect(VALID)
 }
 
 fn gauge(name: &str, help: &str) -> IntGauge {
