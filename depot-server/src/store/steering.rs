@@ -183,9 +183,10 @@ mod tests {
     use super::*;
     use crate::steering::{self, SteeringError, releases};
 
-    fn state(validator: ValidatorId, stage: ReleaseStage, why: &str) -> Vec<u8> {
-        let release = ReleaseState { running: String::new(), plan: 1, stage, why: why.to_owned() };
-        let state = ValidatorState {
+    fn last_word(validator: ValidatorId, reached: ReleaseStage, why: &str) -> Vec<u8> {
+        let (running, why) = (String::new(), why.to_owned());
+        let release = ReleaseState { running, plan: 1, stage: reached, why };
+        let said = ValidatorState {
             validator,
             word: StateWord::Ready,
             connection: 1,
@@ -205,7 +206,7 @@ mod tests {
             speech: None,
         };
         let key = SigningKey::from_bytes(&[7; 32]);
-        write_state(&state, &key, Codec::V1).unwrap().unwrap()
+        write_state(&said, &key, Codec::V1).unwrap().unwrap()
     }
 
     #[test]
@@ -217,7 +218,7 @@ mod tests {
             let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
             store.enrol(id, &key, "bus", false, now).unwrap();
             let change = "UPDATE validators SET state = ?2 WHERE id = ?1";
-            store.writer().execute(change, params![n, state(id, stage, why)]).unwrap();
+            store.writer().execute(change, params![n, last_word(id, stage, why)]).unwrap();
         };
         for n in 1..=200 {
             say(n, ReleaseStage::Applied, "");
