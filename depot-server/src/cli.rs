@@ -88,6 +88,33 @@ struct ConfigPath {
     config: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Who {
+    /// Who decides.
+    #[arg(long)]
+    by: String,
+    /// Why, for whoever is asked.
+    #[arg(long)]
+    reason: String,
+}
+
+/// To whom else a roll-out goes.
+#[derive(Debug, Args)]
+struct More {
+    /// One more validator that gets it whatever the percent; may be given again.
+    #[arg(long = "canary")]
+    canaries: Vec<ValidatorId>,
+    /// How many of the others, in percent; never fewer than before.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100))]
+    percent: Option<u8>,
+}
+
+impl More {
+    fn numbers(&self) -> Vec<u32> {
+        self.canaries.iter().map(|id| id.number()).collect()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until told to stop (SIGINT or SIGTERM).

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wire::{ImageLabel, limits};
 
-use super::{ConfigPath, say, warn};
+use super::{ConfigPath, More, Who, say, warn};
 use crate::{
     clock::Clock,
     config::{Config, parse_hex, to_hex},
@@ -113,12 +113,8 @@ pub(super) struct Widen {
     config: ConfigPath,
     /// The plan's number.
     plan: u64,
-    /// One more validator that gets it whatever the percent; may be given again.
-    #[arg(long = "canary")]
-    canaries: Vec<ValidatorId>,
-    /// How many of the others, in percent; never fewer than before.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100))]
-    percent: Option<u8>,
+    #[command(flatten)]
+    more: More,
     #[command(flatten)]
     who: Who,
 }
@@ -131,16 +127,6 @@ pub(super) struct Decide {
     plan: u64,
     #[command(flatten)]
     who: Who,
-}
-
-#[derive(Debug, Args)]
-struct Who {
-    /// Who decides.
-    #[arg(long)]
-    by: String,
-    /// Why, for whoever is asked.
-    #[arg(long)]
-    reason: String,
 }
 
 pub(super) fn run(command: Release) -> anyhow::Result<ExitCode> {
@@ -266,8 +252,8 @@ fn widen(command: &Widen) -> anyhow::Result<()> {
     let fact = steering.plans.get(&command.plan).context("no such plan: see `release status`")?;
     let event = SteeringEvent::Widened {
         plan: command.plan,
-        canaries: command.canaries.iter().map(|id| id.number()).collect(),
-        percent: command.percent.unwrap_or(fact.plan.percent),
+        canaries: command.more.numbers(),
+        percent: command.more.percent.unwrap_or(fact.plan.percent),
         by: command.who.by.clone(),
         reason: command.who.reason.clone(),
     };

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use model::ValidatorId;
 use serde_json::{Value, json};
 
-use super::{ConfigPath, desired::moment, say, warn};
+use super::{ConfigPath, More, Who, desired::moment, say, warn};
 use crate::{
     clock::Clock,
     config::Config,
@@ -93,24 +93,10 @@ pub(super) struct Widen {
     config: ConfigPath,
     /// The version.
     number: u64,
-    /// One more validator that gets it whatever the percent; may be given again.
-    #[arg(long = "canary")]
-    canaries: Vec<ValidatorId>,
-    /// How many of the others, in percent; never fewer than before.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100))]
-    percent: Option<u8>,
+    #[command(flatten)]
+    more: More,
     #[command(flatten)]
     who: Who,
-}
-
-#[derive(Debug, Args)]
-struct Who {
-    /// Who decides.
-    #[arg(long)]
-    by: String,
-    /// Why, for whoever is asked.
-    #[arg(long)]
-    reason: String,
 }
 
 pub(super) fn run(command: Settings) -> anyhow::Result<ExitCode> {
@@ -212,8 +198,8 @@ fn widen(command: &Widen) -> anyhow::Result<()> {
     let percent = fact(&steering, command.number)?.version.percent;
     let event = SteeringEvent::SettingsWidened {
         number: command.number,
-        canaries: command.canaries.iter().map(|id| id.number()).collect(),
-        percent: command.percent.unwrap_or(percent),
+        canaries: command.more.numbers(),
+        percent: command.more.percent.unwrap_or(percent),
         reason: command.who.reason.trim().to_owned(),
         by: command.who.by.trim().to_owned(),
     };
