@@ -120,6 +120,14 @@ impl Clock {
         instant().duration_since(self.started)
     }
 
+    /// How long a span of this clock's time takes; at least a second, however fast the clock runs.
+    pub(crate) fn lasting(&self, span: Duration) -> Duration {
+        match self.wall {
+            Wall::System { .. } | Wall::Wrong { .. } => span,
+            Wall::Scaled { speed, .. } => (span / speed.max(1)).max(Duration::from_secs(1)),
+        }
+    }
+
     /// How far the wall clock can be believed: network time when the system says that it is
     /// synchronised, else a hardware clock when there is one, else what was said to keep it.
     pub fn quality(&self) -> ClockQuality {
@@ -199,6 +207,15 @@ mod tests {
             clock.correct(-by_ms + 5_000);
             assert!(clock.now().0 >= before.0 + 5_000);
         }
+    }
+
+    #[test]
+    fn what_is_done_every_minute_is_done_every_second_where_minutes_pass_in_seconds() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(Clock::system().lasting(minute), minute);
+        let clock = |speed| Clock::scaled(Timestamp(0), speed);
+        assert_eq!(clock(20).lasting(minute), Duration::from_secs(3));
+        assert_eq!(clock(3600).lasting(minute), Duration::from_secs(1));
     }
 
     #[test]

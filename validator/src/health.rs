@@ -54,7 +54,7 @@ impl Doctor {
     /// Looks until the tap loop is gone.
     pub(crate) async fn run(self) {
         let started = self.clock.now();
-        let mut looks = interval(LOOK_EVERY);
+        let mut looks = interval(self.clock.lasting(LOOK_EVERY));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut health = Health { started, ..Health::default() };
         let mut failed = None;

@@ -200,7 +200,9 @@ impl SyncLoop {
     }
 
     pub(crate) async fn run(mut self) {
-        let mut reports = interval(STATE_EVERY);
+        let clock = self.identity.clock;
+        let heartbeat = clock.lasting(HEARTBEAT);
+        let mut reports = interval(clock.lasting(STATE_EVERY));
         let mut prunes = interval(PRUNE_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         prunes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -235,7 +237,7 @@ impl SyncLoop {
                     let status = self.log.borrow().clone();
                     // Of the device only a fault is news; the rest comes with the heartbeat.
                     let fault = self.fault();
-                    let due = self.now().since(published_at) >= HEARTBEAT;
+                    let due = self.now().since(published_at) >= heartbeat;
                     let news = (status, fault);
                     if due || published.as_ref() != Some(&news) {
                         self.publish_state(self.word());
