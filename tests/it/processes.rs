@@ -119,8 +119,6 @@ pub(crate) struct Gate {
 pub(crate) struct Reader {
     pub(crate) emulator: Emulator,
     screen: mpsc::UnboundedReceiver<String>,
-    /// Looks of the reader that found nothing, when the last medium was taken away.
-    looked_at: u32,
 }
 
 /// See the module's documentation.
@@ -278,13 +276,7 @@ impl Gate {
         let (tell, screen) = mpsc::unbounded_channel();
         let arguments = ["run", "--config", config.to_str().unwrap()];
         let process = Process::new(post.id, VALIDATOR, &arguments, at, Some(tell));
-        Self {
-            post,
-            process,
-            reader: Some(Reader { emulator, screen, looked_at: 0 }),
-            metrics,
-            state,
-        }
+        Self { post, process, reader: Some(Reader { emulator, screen }), metrics, state }
     }
 
     pub(crate) fn id(&self) -> ValidatorId {
@@ -340,7 +332,7 @@ impl Reader {
     async fn gone(&self) {
         const LOOKS: u32 = 4;
         let seen = async {
-            while self.emulator.chip().empty_looks() < self.looked_at + LOOKS {
+            while self.emulator.chip().empty_looks() < LOOKS {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -358,10 +350,7 @@ impl Reader {
             // A busy machine answered late for the card: one that lies there is tried again.
             answer = self.answer(PATIENCE).await.expect("another try");
         }
-        let mut chip = self.emulator.chip();
-        chip.clear();
-        self.looked_at = chip.empty_looks();
-        drop(chip);
+        self.emulator.chip().clear();
         answer
     }
 }

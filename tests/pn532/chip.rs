@@ -96,6 +96,7 @@ impl Chip {
         for (mut medium, _) in self.media.drain(..) {
             medium.field_off();
         }
+        self.empty_looks = 0;
     }
 
     /// Makes something go wrong.
@@ -123,7 +124,7 @@ impl Chip {
         self.exchanges
     }
 
-    /// How often the host has looked and there was nothing.
+    /// How often the host has looked and found nothing, since the last medium was taken away.
     pub const fn empty_looks(&self) -> u32 {
         self.empty_looks
     }
